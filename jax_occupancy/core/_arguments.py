@@ -1,0 +1,215 @@
+"""Checks of what people hand to the constructor, on host numpy, before anything is built."""
+
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+# Room for the rounding of a sum of float32 occupancies.
+ROUNDING = 1e-6
+
+
+def first_five(items: Iterable[Any], show: Callable[[Any], str] = str) -> str:
+    """List the first five offenders, and say so if there are more."""
+    shown = [show(item) for item in itertools.islice(items, 6)]
+    return ", ".join(shown[:5]) + (", ..." if len(shown) > 5 else "")
+
+
+def host_array(value: Any, argument: str) -> np.ndarray:
+    """Bring a static argument to the host; a tracer is refused because a topology can't depend on it."""
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"{argument} is traced (inside jit, grad or vmap), but an OccupancyTensor is constructed from concrete "
+            "values: construct it outside and pass it in, or use with_occupancies(values), which may be traced"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{argument} is not a rectangular array of numbers: {error}") from error
+
+
+def check_occupancies(value: Any, *, use_sigmoid: bool) -> np.ndarray:
+    """Check atom-space occupancies: numbers, one axis, finite, and from 0 to 1 unless they are stored raw."""
+    array = host_array(value, "initial_values")
+    if array.ndim != 1:
+        raise ValueError(
+            f"initial_values must have one axis, one occupancy per atom, but has shape {array.shape}; "
+            "for several models build one tensor and give it stacked values by with_occupancies"
+        )
+    if array.dtype.kind not in "biuf" and array.dtype != jnp.bfloat16:
+        raise TypeError(f"initial_values must be real numbers, not {array.dtype}")
+    values = array.astype(np.float64)
+    wrong = ~np.isfinite(values)
+    if use_sigmoid:
+        wrong |= (values < 0) | (values > 1)
+    if wrong.any():
+        what = "finite and from 0 to 1" if use_sigmoid else "finite"
+        offenders = first_five(np.flatnonzero(wrong), lambda atom: f"atom {atom}: {array[atom]}")
+        raise ValueError(
+            f"initial_values must be {what}, but {wrong.sum()} are not ({offenders}); clip or correct them"
+        )
+    return array
+
+
+def check_dtype(dtype: Any, values: np.ndarray) -> np.dtype:
+    """Choose the float type: the one asked for, else the input's, else JAX' default."""
+    if dtype is None:
+        wanted = jnp.result_type(float) if values.dtype.kind in "biu" else jax.dtypes.canonicalize_dtype(values.dtype)
+    else:
+        wanted = jnp.dtype(dtype)
+        if wanted == np.float64 and jax.dtypes.canonicalize_dtype(wanted) != wanted:
+            raise ValueError("dtype float64 needs 64-bit JAX: jax.config.update('jax_enable_x64', True)")
+    if wanted not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, not {wanted}: an occupancy needs the digits; pass dtype=")
+    return np.dtype(wanted)
+
+
+def check_mask(mask: Any, n_atoms: int, argument: str) -> np.ndarray:
+    """Check an atom-space boolean mask."""
+    array = host_array(mask, argument)
+    if array.dtype != bool:
+        raise TypeError(f"{argument} must be boolean, one entry per atom, not {array.dtype}; for indices use np.isin")
+    if array.shape != (n_atoms,):
+        raise ValueError(f"{argument} must have shape ({n_atoms},), one entry per atom, not {array.shape}")
+    return array
+
+
+def check_groups(groups: Any, n_atoms: int) -> list[np.ndarray]:
+    """Turn sharing groups, given as index lists or as one integer label per atom, into index arrays."""
+    if groups is None:
+        return []
+    if isinstance(groups, np.ndarray | jax.Array) and np.ndim(groups) == 1 and groups.dtype != object:
+        return _groups_from_labels(host_array(groups, "sharing_groups"), n_atoms)
+    if not isinstance(groups, Iterable) or isinstance(groups, str | bytes):
+        raise TypeError("sharing_groups must be a list of lists of atom indices, or an integer array of labels")
+    groups = list(groups)
+    if groups and not any(isinstance(group, Iterable) for group in groups):
+        raise ValueError(
+            f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''} holds numbers, not lists of "
+            "atom indices: one group is [[0, 1, 2]]; labels, one per atom, must be an integer array"
+        )
+    arrays = _index_arrays(groups, n_atoms, lambda i: f"sharing_groups[{i}]")
+    for i, array in enumerate(arrays):
+        if array.size == 0:
+            raise ValueError(f"sharing_groups[{i}] is empty; leave it out")
+    _check_disjoint(arrays, lambda i: f"sharing_groups[{i}]", "each atom shares one occupancy; merge the groups")
+    return arrays
+
+
+def check_conformers(altloc_groups: Any, n_atoms: int, named_as_parent: set[tuple[int, int]]) -> list[list[np.ndarray]]:
+    """Turn sets of conformers into index arrays, one list per set."""
+    sets: list[list[np.ndarray]] = []
+    for s, conformers in enumerate(altloc_groups):
+        if not isinstance(conformers, Iterable) or not all(isinstance(c, Iterable) for c in conformers):
+            raise ValueError(
+                f"altloc_groups[{s}] must be a list of conformers, each a list of atom indices: [[0, 1], [2, 3]]"
+            )
+        conformers = list(conformers)
+        if len(conformers) < 2:
+            raise ValueError(
+                f"altloc_groups[{s}] has {len(conformers)} conformer(s); alternatives need at least two, and a "
+                "group that is free from 0 to 1 belongs into sharing_groups"
+            )
+        arrays = _index_arrays(conformers, n_atoms, lambda i, s=s: f"altloc_groups[{s}][{i}]")
+        for m, array in enumerate(arrays):
+            if array.size == 0 and (s, m) not in named_as_parent:
+                raise ValueError(
+                    f"altloc_groups[{s}][{m}] is empty and parents no other set; give it atoms or leave it out"
+                )
+        sets.append(arrays)
+    flat = [(s, m, array) for s, arrays in enumerate(sets) for m, array in enumerate(arrays)]
+    _check_disjoint(
+        [array for _, _, array in flat],
+        lambda i: f"altloc_groups[{flat[i][0]}][{flat[i][1]}]",
+        "an atom belongs to one conformer of one set",
+    )
+    return sets
+
+
+def check_complete(complete: Any, n_sets: int) -> np.ndarray:
+    """Spread `complete` over the sets."""
+    array = host_array(complete, "complete")
+    if array.dtype != bool and array.size:
+        raise TypeError(f"complete must be a bool or one bool per set, not {complete!r}")
+    if array.ndim and array.shape != (n_sets,):
+        raise ValueError(
+            f"complete has {array.size} entries for {n_sets} sets in altloc_groups; give one each, or one bool"
+        )
+    return np.broadcast_to(array, (n_sets,)).astype(bool)
+
+
+def check_parents(parents: Any, n_sets: int) -> list[int | tuple[int, int] | None]:
+    """Check the form of `parents`: one entry per set, None, a sharing group, or (set, member)."""
+    if parents is None:
+        return [None] * n_sets
+    parents = list(parents)
+    if len(parents) != n_sets:
+        raise ValueError(
+            f"parents has {len(parents)} entries for {n_sets} sets in altloc_groups; give one each (or None)"
+        )
+    checked: list[int | tuple[int, int] | None] = []
+    for s, parent in enumerate(parents):
+        try:
+            if parent is None:
+                checked.append(None)
+            elif isinstance(parent, Sequence):
+                above, member = (operator.index(part) for part in parent)
+                checked.append((above, member))
+            else:
+                checked.append(operator.index(parent))
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"parents[{s}] must be None, a sharing group's index, or (set, member), not {parent!r}"
+            ) from None
+    return checked
+
+
+def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> list[np.ndarray]:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"sharing_groups given as labels must be integers, one per atom, not {labels.dtype}")
+    if labels.shape != (n_atoms,):
+        raise ValueError(
+            f"sharing_groups given as labels must have shape ({n_atoms},), one per atom, not {labels.shape}"
+        )
+    order = np.argsort(labels, kind="stable")
+    order = order[labels[order] >= 0]
+    starts = np.flatnonzero(np.diff(labels[order])) + 1
+    return np.split(order, starts) if order.size else []
+
+
+def _index_arrays(groups: Iterable[Any], n_atoms: int, where: Callable[[int], str]) -> list[np.ndarray]:
+    """Turn lists of atom indices into integer arrays; errors say where the list stands."""
+    arrays = []
+    for i, group in enumerate(groups):
+        array = host_array(group, where(i))
+        if array.ndim != 1:
+            raise ValueError(f"{where(i)} must be a list of atom indices, not {group!r:.60}")
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"{where(i)} must hold integer atom indices, not {array.dtype} ({first_five(array)})")
+        arrays.append(array.astype(np.int64))
+    if arrays:
+        everything = np.concatenate(arrays)
+        wrong = (everything < 0) | (everything >= n_atoms)
+        if wrong.any():
+            i = int(np.searchsorted(np.cumsum([a.size for a in arrays]), np.flatnonzero(wrong)[0], side="right"))
+            outside = arrays[i][(arrays[i] < 0) | (arrays[i] >= n_atoms)]
+            raise ValueError(f"{where(i)} names atoms outside 0...{n_atoms - 1}: {first_five(outside)}")
+    return arrays
+
+
+def _check_disjoint(arrays: list[np.ndarray], where: Callable[[int], str], advice: str) -> None:
+    everything = np.concatenate(arrays) if arrays else np.zeros(0, int)
+    atoms, counts = np.unique(everything, return_counts=True)
+    if np.all(counts <= 1):
+        return
+    owner = np.repeat(np.arange(len(arrays)), [array.size for array in arrays])
+
+    def show(atom):
+        return f"atom {atom} in " + " and ".join(where(i) for i in owner[everything == atom][:2])
+
+    raise ValueError(f"{np.sum(counts > 1)} atom(s) are listed twice ({first_five(atoms[counts > 1], show)}); {advice}")

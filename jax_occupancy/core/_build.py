@@ -1,0 +1,179 @@
+"""From checked arguments to a topology and its start values."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from jax_occupancy.core._arguments import (
+    ROUNDING,
+    check_complete,
+    check_conformers,
+    check_groups,
+    check_mask,
+    check_parents,
+    first_five,
+)
+from jax_occupancy.core._simplex import collapse
+from jax_occupancy.core._topology import Topology
+
+# Start values of a complete set may miss its sum by this much (the rounding of files) before we say so.
+SUM_TOLERANCE = 0.02
+
+
+def build_topology(
+    n_atoms: int,
+    sharing_groups: Any,
+    altloc_groups: Any,
+    *,
+    complete: Any,
+    parents: Any,
+    refinable_mask: Any,
+    use_sigmoid: bool,
+    name: str | None,
+    labels: Any,
+) -> Topology:
+    """Check the arguments of the constructor against each other and lay out collapsed space."""
+    groups = check_groups(sharing_groups, n_atoms)
+    altloc_groups = list(altloc_groups or ())
+    parent_names = check_parents(parents, len(altloc_groups))
+    named = {parent for parent in parent_names if isinstance(parent, tuple)}
+    sets = check_conformers(altloc_groups, n_atoms, named)
+    if sets and not use_sigmoid:
+        raise ValueError("altloc_groups need use_sigmoid=True: without it nothing keeps the sums")
+    group_of_set = _adopt_conformers(groups, sets, n_atoms)
+
+    group_of_atom = np.full(n_atoms, -1, np.int64)
+    if groups:
+        group_of_atom[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), [g.size for g in groups])
+    alone = group_of_atom < 0
+    n_with_atoms = len(groups) + int(alone.sum())
+    expansion = group_of_atom
+    expansion[alone] = np.arange(len(groups), n_with_atoms)
+
+    empty = [(s, m) for s, entries in enumerate(group_of_set) for m, entry in enumerate(entries) if entry < 0]
+    for extra, (s, m) in enumerate(empty):
+        group_of_set[s][m] = n_with_atoms + extra
+
+    refinable = np.ones(n_with_atoms + len(empty), bool)
+    if refinable_mask is not None:
+        mask = check_mask(refinable_mask, n_atoms, "refinable_mask")
+        refinable[:n_with_atoms] = np.bincount(expansion, weights=mask, minlength=n_with_atoms) > 0
+    return Topology(
+        expansion_index=expansion.astype(np.int32),
+        refinable=refinable,
+        n_groups=len(groups),
+        members=np.array([entry for entries in group_of_set for entry in entries], np.int32),
+        set_of_member=np.repeat(np.arange(len(sets), dtype=np.int32), [len(entries) for entries in group_of_set]),
+        complete=check_complete(complete, len(sets)),
+        parent=_resolve_parents(parent_names, group_of_set, len(groups)),
+        use_sigmoid=bool(use_sigmoid),
+        name=name,
+        labels=_check_labels(labels, len(groups)),
+    )
+
+
+def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
+    """Average the atoms of each entry and check that the sets can hold what they are given.
+
+    Raises:
+        ValueError: the fixed members of a set leave it no valid sum.
+
+    Warns:
+        UserWarning: the start values of a set don't sum to what they must and are normalised.
+    """
+    q = collapse(values, topology)
+    if not topology.n_sets:
+        return q
+    fixed = ~topology.refinable[topology.members]
+    total = np.bincount(topology.set_of_member, weights=q[topology.members], minlength=topology.n_sets)
+    held = np.bincount(topology.set_of_member, weights=q[topology.members] * fixed, minlength=topology.n_sets)
+    free = np.bincount(topology.set_of_member, weights=~fixed, minlength=topology.n_sets)
+    whole = np.where(topology.parent >= 0, q[topology.parent], 1.0)
+
+    def show(s):
+        return f"{topology.describe_set(s)}: fixed {held[s]:.4g} of {whole[s]:.4g}"
+
+    above = held > whole + ROUNDING
+    if above.any():
+        raise ValueError(
+            f"the fixed members of {above.sum()} set(s) sum to more than there is to share "
+            f"({first_five(np.flatnonzero(above), show)}); lower their values or let one be refined"
+        )
+    short = topology.complete & (free == 0) & (held < whole - SUM_TOLERANCE)
+    if short.any():
+        raise ValueError(
+            f"all members of {short.sum()} complete set(s) are fixed below their sum "
+            f"({first_five(np.flatnonzero(short), show)}); make them incomplete or let one be refined"
+        )
+    wrong = (topology.complete & (np.abs(total - whole) > SUM_TOLERANCE)) | (total > whole + SUM_TOLERANCE)
+    if wrong.any():
+        which = first_five(
+            np.flatnonzero(wrong),
+            lambda s: f"{topology.describe_set(s)}: {total[s]:.4g} instead of {whole[s]:.4g}",
+        )
+        warnings.warn(f"start values of {wrong.sum()} set(s) are normalised to their sum ({which})", stacklevel=4)
+    return q
+
+
+def _adopt_conformers(groups: list[np.ndarray], sets: list[list[np.ndarray]], n_atoms: int) -> list[list[int]]:
+    """Find each conformer among the sharing groups, or append it to them; -1 for one without atoms."""
+    owner = np.full(n_atoms, -1, np.int64)
+    for g, atoms in enumerate(groups):
+        owner[atoms] = g
+    entries: list[list[int]] = []
+    for s, conformers in enumerate(sets):
+        entries.append([])
+        for m, atoms in enumerate(conformers):
+            owners = np.unique(owner[atoms])
+            if atoms.size == 0:
+                entry = -1
+            elif owners.size == 1 and owners[0] < 0:
+                entry = len(groups)
+                groups.append(atoms)
+            elif owners.size == 1 and groups[owners[0]].size == atoms.size:
+                entry = int(owners[0])
+            else:
+                found = first_five(owners[owners >= 0], lambda g: f"sharing_groups[{g}]")
+                raise ValueError(
+                    f"altloc_groups[{s}][{m}] must be one whole sharing group or atoms of none, "
+                    f"but takes part of {found}"
+                )
+            entries[-1].append(entry)
+    return entries
+
+
+def _resolve_parents(parents, entries: list[list[int]], n_groups: int) -> np.ndarray:
+    """Turn the names of parents into entries of collapsed space and refuse circles."""
+    resolved = np.full(len(entries), -1, np.int32)
+    for s, parent in enumerate(parents):
+        if parent is None:
+            continue
+        if isinstance(parent, tuple):
+            above, member = parent
+            if not (0 <= above < len(entries) and 0 <= member < len(entries[above])):
+                raise ValueError(f"parents[{s}]={parent} names no member of any set in altloc_groups")
+            resolved[s] = entries[above][member]
+        elif 0 <= parent < n_groups:
+            resolved[s] = parent
+        else:
+            raise ValueError(f"parents[{s}]={parent} is no sharing group: there are {n_groups}")
+    set_of = {entry: s for s, members in enumerate(entries) for entry in members}
+    for s in range(len(entries)):
+        path = [s]
+        while (above := set_of.get(int(resolved[path[-1]]), -1)) >= 0:
+            if above in path:
+                circle = " -> ".join(f"altloc_groups[{i}]" for i in [*path[path.index(above) :], above])
+                raise ValueError(f"parents nest in a circle: {circle}")
+            path.append(above)
+    return resolved
+
+
+def _check_labels(labels, n_groups: int) -> tuple[str, ...]:
+    labels = () if labels is None else tuple(str(label) for label in labels)
+    if labels and len(labels) != n_groups:
+        raise ValueError(
+            f"labels has {len(labels)} names for {n_groups} sharing groups (those given, "
+            "then those made from altloc_groups)"
+        )
+    return labels

@@ -1,0 +1,185 @@
+"""The one formula that turns logits into occupancies, and its inverse.
+
+Every entry of collapsed space belongs to one simplex. With θ its logit, P the occupancy of the simplex' parent
+(one if it has none), φ the shares of the members that are fixed, and v = 0 for a complete set (Σq = P) or v = 1 for
+one that may stay partly empty (Σq ≤ P),
+
+    fixed member       q = P · φ,                                     φ = sigmoid(θ)
+    refinable member   q = P · (1 - Σφ) · exp(θ) / (v + Σ exp(θ))     sums over the set
+
+An entry on its own is a simplex of one with v = 1: q = sigmoid(θ). The shares of all sets are computed at once; only
+the products with the parents go level by level. Sums and bounds hold at every evaluation, for any finite logits.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jax_occupancy.core._topology import Topology
+
+# Finite, yet its sigmoid is exactly 0 or 1 in float32 and in float64, so that fixed zeros and ones come back exact.
+SATURATED = 1e3
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def group_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+    """Map the leaf of a tensor to the occupancy of every entry of collapsed space."""
+    if not topology.use_sigmoid:
+        return logits
+    q = jax.nn.sigmoid(logits)
+    if not topology.n_sets:
+        return q
+    free = topology.refinable[topology.members]
+    members, sets = topology.members[free], topology.set_of_member[free]
+    q = q.at[..., members].set(_shares(logits, topology, members, sets), unique_indices=True)
+    for level in topology.set_levels:
+        nested = np.isin(topology.set_of_member, level[topology.parent[level] >= 0])
+        if nested.any():
+            members, parents = topology.members[nested], topology.parent[topology.set_of_member[nested]]
+            q = q.at[..., members].multiply(q[..., parents], unique_indices=True)
+    return q
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+    """Map the leaf of a tensor to the occupancy of every atom."""
+    if topology.use_sigmoid and not topology.n_sets:
+        return _sigmoid_take(logits, topology)
+    return expand(group_occupancies(logits, topology), topology)
+
+
+def expand(values: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+    """Hand each atom the value of its entry."""
+    # mode="clip" is exact here, the topology has checked the range, and spares the default's NaN filling.
+    return jnp.take(
+        values,
+        topology.expansion_index,
+        axis=-1,
+        mode="clip",
+        indices_are_sorted=topology.expansion_is_sorted,
+    )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _sigmoid_take(logits, topology):
+    return jax.nn.sigmoid(expand(logits, topology))
+
+
+@_sigmoid_take.defjvp
+def _sigmoid_take_jvp(topology, primals, tangents):
+    # Multiplying by q(1-q) before the expansion makes its transpose sum the cotangents of a group first.
+    (logits,), (tangent,) = primals, tangents
+    q = jax.nn.sigmoid(logits)
+    return _sigmoid_take(logits, topology), expand(q * (1 - q) * tangent, topology)
+
+
+def _shares(logits, topology, members, sets):
+    """Share of its parent that each refinable member of a set has."""
+    theta = logits[..., members]
+    fixed = ~topology.refinable[topology.members]
+    left = jnp.ones((*logits.shape[:-1], topology.n_sets), logits.dtype)
+    if fixed.any():
+        held = jax.nn.sigmoid(logits[..., topology.members[fixed]])
+        left = jnp.maximum(left.at[..., topology.set_of_member[fixed]].add(-held), 0)
+    # The vacancy of an incomplete set is a member with logit 0; without it the maximum may be anything.
+    vacant = ~topology.complete
+    floor = jnp.where(vacant, 0.0, -jnp.inf).astype(logits.dtype)
+    top = jnp.broadcast_to(floor, left.shape).at[..., sets].max(lax.stop_gradient(theta))
+    weight = jnp.exp(theta - top[..., sets])
+    # exp(-top) only where it is wanted: elsewhere -top can overflow.
+    vacancy = jnp.where(vacant, jnp.exp(-jnp.where(vacant, top, 0)), 0)
+    total = vacancy.at[..., sets].add(weight, indices_are_sorted=True)
+    return (left / jnp.where(total > 0, total, 1))[..., sets] * weight
+
+
+def collapse(values: Any, topology: Topology) -> Any:
+    """Average atom-space occupancies over each entry.
+
+    An entry without atoms gets the sum of its children (the largest, where several sets share it out). Works on numpy
+    and on JAX arrays alike, with any leading axes.
+    """
+    counts = np.maximum(topology.atom_counts, 1).astype(values.dtype)
+    q = _segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
+    empty = topology.atom_counts == 0
+    for level in reversed(topology.set_levels) if empty.any() else ():
+        totals = _segment_sum(q[..., topology.members], topology.set_of_member, topology.n_sets)
+        summed = level[(topology.parent[level] >= 0) & empty[topology.parent[level]]]
+        q = _raise_to(q, topology.parent[summed], totals[..., summed])
+    return q
+
+
+def to_logits(q: Any, topology: Topology, margin: float) -> Any:
+    """Find the logits whose occupancies are `q`, the inverse of `group_occupancies`.
+
+    Fixed entries come back as given, zeros and ones exactly. A refinable entry (and the vacancy of an incomplete
+    set) closer to a bound than `margin` is lifted to it: at the bound itself its gradient would be zero and it
+    could never move. What a set's members do not sum to, its normalisation mends. Works on numpy and on JAX arrays
+    alike, with any leading axes.
+    """
+    if not topology.use_sigmoid:
+        return q
+    xp = q.__array_namespace__()
+    in_set = topology.set_of_entry >= 0
+    parents = topology.parent[topology.set_of_entry[in_set]] if in_set.any() else np.zeros(0, int)
+    share = q
+    if np.any(parents >= 0):
+        parent_of_entry = np.full(topology.n_collapsed, -1)
+        parent_of_entry[in_set] = parents
+        above = xp.where(parent_of_entry >= 0, q[..., parent_of_entry], 1)
+        share = xp.where(above > 0, q / xp.where(above > 0, above, 1), 0)
+    lifted = xp.clip(share, margin, 1 - margin)
+    logits = _logit(xp.where(topology.refinable, lifted, share))
+    if not topology.n_sets:
+        return logits
+    set_logits = _set_logits(share, topology, margin)
+    return xp.where(in_set & topology.refinable, set_logits, logits)
+
+
+def _set_logits(share, topology, margin):
+    """Logits of every entry as a refinable member of its set; what stands for other entries has no meaning."""
+    xp = share.__array_namespace__()
+    members, sets = topology.members, topology.set_of_member
+    fixed = ~topology.refinable[members]
+    member_share = share[..., members]
+    left = 1 - _segment_sum(xp.where(fixed, member_share, 0), sets, topology.n_sets)
+    left = xp.where(left > 0, left, 1)
+    fraction = xp.where(fixed, 0, member_share / left[..., sets])
+    vacancy = xp.maximum(1 - _segment_sum(fraction, sets, topology.n_sets), margin)
+    vacancy_logit = xp.where(topology.complete, 0, _log(vacancy))
+    member_logits = _log(xp.maximum(fraction, margin)) - vacancy_logit[..., sets]
+    position = np.zeros(topology.n_collapsed, int)
+    position[members] = np.arange(members.size)
+    return member_logits[..., position]
+
+
+def _logit(q):
+    xp = q.__array_namespace__()
+    inside = (q > 0) & (q < 1)
+    safe = xp.where(inside, q, 0.5)
+    return xp.where(inside, xp.log(safe) - xp.log1p(-safe), xp.where(q >= 1, SATURATED, -SATURATED))
+
+
+def _log(x):
+    xp = x.__array_namespace__()
+    return xp.where(x > 0, xp.log(xp.where(x > 0, x, 1)), -SATURATED)
+
+
+def _segment_sum(values, segments, n):
+    """Sum the last axis by segment."""
+    if isinstance(values, np.ndarray):  # the constructor's, one axis
+        return np.bincount(segments, weights=values, minlength=n).astype(values.dtype)
+    return jnp.zeros((*values.shape[:-1], n), values.dtype).at[..., segments].add(values)
+
+
+def _raise_to(q, entries, values):
+    """Raise some entries of the last axis to at least the values given."""
+    if isinstance(q, np.ndarray):
+        q = q.copy()
+        np.maximum.at(q, entries, values)
+        return q
+    return q.at[..., entries].max(values)

@@ -1,0 +1,159 @@
+"""The static half of an OccupancyTensor: which atom reads which entry, and which entries compete."""
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Topology:
+    """Everything about an OccupancyTensor that is not a number to be refined.
+
+    A topology is hashable and is compared by one digest, so that `jax.jit` can key its cache on it at no cost,
+    however many atoms there are. Its arrays are copies and read-only. Nobody needs to build one by hand:
+    the constructor of `OccupancyTensor` does.
+
+    Collapsed space holds the sharing groups, then the independent atoms in atom order, then the entries that
+    have no atoms and only parent other sets. An entry that belongs to no set is a simplex of its own.
+
+    Attributes:
+        expansion_index: entry that each atom reads.
+        refinable: whether each entry may change.
+        n_groups: how many of the first entries are sharing groups.
+        members: entries that belong to a set, set after set.
+        set_of_member: the set each of `members` belongs to, ascending.
+        complete: whether the occupancies of each set sum to its parent's (True) or to at most that (False).
+        parent: the entry whose occupancy each set shares out; -1 stands for one, the whole crystal.
+        use_sigmoid: whether the leaf holds logits (True) or the occupancies themselves.
+        name: name of the tensor, for messages.
+        labels: names of the sharing groups, or nothing.
+        digest: 16 bytes that stand for all of the above.
+    """
+
+    expansion_index: Int[np.ndarray, " atoms"]
+    refinable: Bool[np.ndarray, " collapsed"]
+    n_groups: int
+    members: Int[np.ndarray, " members"]
+    set_of_member: Int[np.ndarray, " members"]
+    complete: Bool[np.ndarray, " sets"]
+    parent: Int[np.ndarray, " sets"]
+    use_sigmoid: bool = True
+    name: str | None = None
+    labels: tuple[str, ...] = ()
+    digest: bytes = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        digest = hashlib.blake2b(digest_size=16)
+        for field in dataclasses.fields(self):
+            if not field.init:
+                continue
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value = np.array(value, order="C")
+                value.setflags(write=False)
+                object.__setattr__(self, field.name, value)
+                digest.update(f"{field.name}{value.shape}{value.dtype}".encode())
+                digest.update(value.data)
+            else:
+                digest.update(f"{field.name}={value!r}".encode())
+        object.__setattr__(self, "digest", digest.digest())
+
+    def __hash__(self):
+        return hash(self.digest)
+
+    def __eq__(self, other):
+        return isinstance(other, Topology) and self.digest == other.digest
+
+    def __repr__(self):
+        return (
+            f"Topology(atoms={self.n_atoms}, collapsed={self.n_collapsed}, groups={self.n_groups}, "
+            f"sets={self.n_sets}, refinable={int(self.refinable.sum())})"
+        )
+
+    @property
+    def n_atoms(self) -> int:
+        """Length of atom space."""
+        return self.expansion_index.size
+
+    @property
+    def n_collapsed(self) -> int:
+        """Length of collapsed space."""
+        return self.refinable.size
+
+    @property
+    def n_sets(self) -> int:
+        """Number of sets of mutually exclusive entries."""
+        return self.complete.size
+
+    @functools.cached_property
+    def group_map(self) -> Int[np.ndarray, " atoms"]:
+        """Sharing group of each atom, -1 for an independent atom."""
+        return _read_only(np.where(self.expansion_index < self.n_groups, self.expansion_index, -1))
+
+    @functools.cached_property
+    def sharing_groups(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        """Atoms of each sharing group, ascending."""
+        order = np.argsort(self.expansion_index, kind="stable")
+        ends = np.cumsum(self.atom_counts)[: self.n_groups]
+        return tuple(_read_only(atoms) for atoms in np.split(order, ends)[: self.n_groups])
+
+    @functools.cached_property
+    def atom_counts(self) -> Int[np.ndarray, " collapsed"]:
+        """Number of atoms that read each entry (0 for one that only parents other sets)."""
+        return _read_only(np.bincount(self.expansion_index, minlength=self.n_collapsed))
+
+    @functools.cached_property
+    def expansion_is_sorted(self) -> bool:
+        """Whether the expansion index ascends, which makes its scatter cheaper."""
+        return bool(np.all(np.diff(self.expansion_index) >= 0))
+
+    @functools.cached_property
+    def set_of_entry(self) -> Int[np.ndarray, " collapsed"]:
+        """The set each entry belongs to, -1 for an entry on its own."""
+        sets = np.full(self.n_collapsed, -1, np.int32)
+        sets[self.members] = self.set_of_member
+        return _read_only(sets)
+
+    @functools.cached_property
+    def set_levels(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        """Sets by depth of nesting: those without a parent, then their children, and so on."""
+        depth = np.full(self.n_sets, -1)
+        for _ in range(self.n_sets):
+            above = np.where(self.parent >= 0, self.set_of_entry[self.parent], -1)
+            ready = (depth < 0) & ((above < 0) | (depth[above] >= 0))
+            # A parent that belongs to no set is as ready as no parent, but its children are one level down.
+            depth[ready & (self.parent < 0)] = 0
+            nested = ready & (self.parent >= 0)
+            depth[nested] = np.where(above[nested] < 0, 1, depth[above[nested]] + 1)
+            if np.all(depth >= 0):
+                break
+        return tuple(_read_only(np.flatnonzero(depth == level)) for level in range(depth.max(initial=-1) + 1))
+
+    def with_refinable(self, refinable: Bool[np.ndarray, " collapsed"]) -> "Topology":
+        """Copy with another mask."""
+        if np.array_equal(refinable, self.refinable):
+            return self
+        return dataclasses.replace(self, refinable=refinable)
+
+    def describe_entry(self, entry: int | np.integer) -> str:
+        """Name an entry for a message: its label, its group number or its atom."""
+        if entry < len(self.labels):
+            return self.labels[entry]
+        if entry < self.n_groups:
+            return f"group {entry}"
+        atoms = np.flatnonzero(self.expansion_index == entry)
+        return f"atom {atoms[0]}" if atoms.size else f"entry {entry} (no atoms)"
+
+    def describe_set(self, index: int | np.integer) -> str:
+        """Name a set for a message: its number and its members."""
+        members = self.members[self.set_of_member == index]
+        names = ", ".join(self.describe_entry(entry) for entry in members[:5])
+        return f"altloc_groups[{index}] ({names}{', ...' if members.size > 5 else ''})"
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array

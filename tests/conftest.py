@@ -1,0 +1,30 @@
+"""Fixtures that more than one test file uses."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real structures named by JAX_OCCUPANCY_DATA; the test is skipped where there is none."""
+    folder = os.environ.get("JAX_OCCUPANCY_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real data not available: set JAX_OCCUPANCY_DATA to the folder that holds 4xof.pdb and 4xof.mtz")
+    return Path(folder)
+
+
+@pytest.fixture
+def x64():
+    """64-bit JAX for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Both float types, with 64-bit JAX for the second."""
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
