@@ -1,5 +1,79 @@
-"""Crystallographic occupancies in JAX."""
+"""Crystallographic occupancies in JAX.
 
-from jax_occupancy.core import OccupancyTensor, is_occupancy_tensor, refinable_only, zero_fixed
+The occupancy of an atom is the fraction of unit cells in which it is present. Many atoms share one, conformers of a
+residue compete for the same place, and some values are known and must not move.
 
-__all__ = ["OccupancyTensor", "is_occupancy_tensor", "refinable_only", "zero_fixed"]
+For your own JAX program:
+
+* `OccupancyTensor` holds the occupancies of a structure as one small array of logits; calling it gives one occupancy
+  per atom. It goes through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is.
+* `refinable_only(optimizer)` makes any optax optimiser keep the fixed entries exactly where they are;
+  `is_occupancy_tensor` finds the tensors in a pytree and `zero_fixed` is the bare transform.
+
+From files to refined occupancies:
+
+* `refine(model, reflections)` does it all and returns a `Solution`; the command line is `jax-occupancy refine`.
+* `read_model`, `read_mtz` and `write_model` handle files, `automatic_groups` decides what shares an occupancy.
+* `write_example(folder)` simulates a crystal with known occupancies to try things on.
+
+The steps between are public in `jax_occupancy.xray` (structure factors, scales) and `jax_occupancy.refinement`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jax_occupancy.core import OccupancyTensor, is_occupancy_tensor, refinable_only, zero_fixed
+    from jax_occupancy.example import write_example
+    from jax_occupancy.groups import Grouping, automatic_groups
+    from jax_occupancy.io import Model, Reflections, read_model, read_mtz, write_model
+    from jax_occupancy.refinement import Solution, refine
+
+__version__ = "0.1.0"
+
+# Loaded on first use: jax alone takes a second, and a method developer needs neither pandas nor gemmi.
+_HOME = {
+    "OccupancyTensor": "core",
+    "is_occupancy_tensor": "core",
+    "refinable_only": "core",
+    "zero_fixed": "core",
+    "write_example": "example",
+    "Grouping": "groups",
+    "automatic_groups": "groups",
+    "Model": "io",
+    "Reflections": "io",
+    "read_model": "io",
+    "read_mtz": "io",
+    "write_model": "io",
+    "Solution": "refinement",
+    "refine": "refinement",
+}
+
+__all__ = [
+    "Grouping",
+    "Model",
+    "OccupancyTensor",
+    "Reflections",
+    "Solution",
+    "automatic_groups",
+    "is_occupancy_tensor",
+    "read_model",
+    "read_mtz",
+    "refinable_only",
+    "refine",
+    "write_example",
+    "write_model",
+    "zero_fixed",
+]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME])

@@ -57,7 +57,7 @@ def test_sharing_groups(groups, error, message):
             r"atom 1 in altloc_groups\[0\]\[0\] and altloc_groups\[0\]\[1\]",
         ),
         ({"altloc_groups": [[[0], [1]], [[1], [2]]]}, ValueError, "one conformer of one set"),
-        ({"altloc_groups": [[[0], []]]}, ValueError, "empty and parents no other set"),
+        ({"altloc_groups": [[[0], [], []]]}, ValueError, "2 conformers without atoms"),
         ({"altloc_groups": [[[0], [9]]]}, ValueError, "outside 0...5: 9"),
         ({"altloc_groups": [[[0], [2]]], "sharing_groups": [[0, 1]]}, ValueError, r"takes part of sharing_groups\[0\]"),
         ({"altloc_groups": [[[0], [1]]], "complete": [True, False]}, ValueError, "2 entries for 1 sets"),

@@ -202,3 +202,10 @@ def test_a_state_without_atoms_starts_at_the_sum_of_its_children():
     q = moved()
     np.testing.assert_allclose([q[0] + q[1], q[2] + q[3]], [1 - q[4]] * 2, atol=1e-6)
     np.testing.assert_allclose(q[0] / q[1], 3, rtol=1e-5)
+
+
+def test_a_childless_entry_without_atoms_is_what_its_siblings_leave():
+    occ = OccupancyTensor([0.3, 0.1], altloc_groups=[[[], []], [[0], [1]]], parents=[None, (0, 0)])
+    np.testing.assert_allclose(occ.group_occupancies, [0.3, 0.1, 0.4, 0.6], atol=1e-6)
+    again = occ.with_occupancies([0.2, 0.1])
+    np.testing.assert_allclose(again.group_occupancies, [0.2, 0.1, 0.3, 0.7], atol=1e-6)

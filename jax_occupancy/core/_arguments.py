@@ -69,6 +69,13 @@ def check_dtype(dtype: Any, values: np.ndarray) -> np.dtype:
     return np.dtype(wanted)
 
 
+def check_margin(margin: float | int) -> float:
+    """Check the distance that refinable values keep from 0 and 1."""
+    if not 0 <= margin < 0.5:
+        raise ValueError(f"margin must be from 0 to below 0.5, not {margin}")
+    return float(margin)
+
+
 def check_mask(mask: Any, n_atoms: int, argument: str) -> np.ndarray:
     """Check an atom-space boolean mask."""
     array = host_array(mask, argument)
@@ -116,11 +123,12 @@ def check_conformers(altloc_groups: Any, n_atoms: int, named_as_parent: set[tupl
                 "group that is free from 0 to 1 belongs into sharing_groups"
             )
         arrays = _index_arrays(conformers, n_atoms, lambda i, s=s: f"altloc_groups[{s}][{i}]")
-        for m, array in enumerate(arrays):
-            if array.size == 0 and (s, m) not in named_as_parent:
-                raise ValueError(
-                    f"altloc_groups[{s}][{m}] is empty and parents no other set; give it atoms or leave it out"
-                )
+        childless = [m for m, array in enumerate(arrays) if array.size == 0 and (s, m) not in named_as_parent]
+        if len(childless) > 1:
+            raise ValueError(
+                f"altloc_groups[{s}] has {len(childless)} conformers without atoms that parent no other set; "
+                "one can stand for the rest of the crystal, more can't be told apart"
+            )
         sets.append(arrays)
     flat = [(s, m, array) for s, arrays in enumerate(sets) for m, array in enumerate(arrays)]
     _check_disjoint(

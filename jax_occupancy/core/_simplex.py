@@ -100,8 +100,8 @@ def _shares(logits, topology, members, sets):
 def collapse(values: Any, topology: Topology) -> Any:
     """Average atom-space occupancies over each entry.
 
-    An entry without atoms gets the sum of its children (the largest, where several sets share it out). Works on numpy
-    and on JAX arrays alike, with any leading axes.
+    An entry without atoms gets the sum of its children (the largest, where several sets share it out); without
+    children, what its siblings leave. Works on numpy and on JAX arrays alike, with any leading axes.
     """
     counts = np.maximum(topology.atom_counts, 1).astype(values.dtype)
     q = _segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
@@ -110,6 +110,12 @@ def collapse(values: Any, topology: Topology) -> Any:
         totals = _segment_sum(q[..., topology.members], topology.set_of_member, topology.n_sets)
         summed = level[(topology.parent[level] >= 0) & empty[topology.parent[level]]]
         q = _raise_to(q, topology.parent[summed], totals[..., summed])
+    childless = topology.members[empty[topology.members] & ~np.isin(topology.members, topology.parent)]
+    for entry in childless:
+        index = topology.set_of_entry[entry]
+        siblings = topology.members[topology.set_of_member == index]
+        whole = q[..., topology.parent[index]] if topology.parent[index] >= 0 else 1
+        q = _raise_to(q, np.array([entry]), (whole - q[..., siblings].sum(-1))[..., None])
     return q
 
 

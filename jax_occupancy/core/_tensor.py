@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jax_occupancy.core import _edit
-from jax_occupancy.core._arguments import check_dtype, check_mask, check_occupancies
+from jax_occupancy.core._arguments import check_dtype, check_margin, check_mask, check_occupancies
 from jax_occupancy.core._build import build_topology, start_values
 from jax_occupancy.core._residues import residue_labels
 from jax_occupancy.core._simplex import atom_occupancies, collapse, group_occupancies, to_logits
@@ -35,8 +35,8 @@ class OccupancyTensor(eqx.Module):
         sharing_groups: lists of atom indices, one list per group of atoms that share one occupancy; or one integer
             label per atom, shape (atoms,) (groups in the order of their labels, a negative label means independent).
         altloc_groups: sets of mutually exclusive conformers, each set a list of conformers, each conformer a list of
-            atom indices that is one of the sharing groups or becomes one. A conformer may be an empty list where
-            another set names it as its parent: an entry without atoms, such as the state "bound".
+            atom indices that is one of the sharing groups or becomes one. A conformer may be an empty list: an entry
+            without atoms, such as a state that other sets name as their parent, or (one per set) its absence.
         complete: whether the conformers of a set sum to one (True) or to at most one (False): one bool, or one per set.
         parents: for nested sets, one entry per set: None (it shares out the whole crystal), the index of a sharing
             group, or (set, member) for a conformer; the set then sums to its parent's occupancy.
@@ -274,16 +274,14 @@ class OccupancyTensor(eqx.Module):
             >>> print(np.asarray(occ.with_occupancies([0.2, 0.4, 0.9])()).round(3))
             [0.3 0.3 0.9]
         """
-        values = jnp.asarray(values, self.dtype)
-        if values.shape[-1:] != (self.topology.n_atoms,):
-            raise ValueError(
-                f"values must have {self.topology.n_atoms} atoms on the last axis, not shape {values.shape}"
-            )
-        if self.topology.use_sigmoid:
-            _edit.refuse(~((values >= 0) & (values <= 1)), lambda: "values must be from 0 to 1 and not NaN")
-            values = jnp.clip(values, 0, 1)
+        values = self._checked(values, self.topology.n_atoms, "atoms")
+        return self.with_group_occupancies(collapse(values, self.topology), margin=margin)
+
+    def with_group_occupancies(self, values: Any, *, margin: float | int = MARGIN) -> "OccupancyTensor":
+        """Take new occupancies in collapsed space, shape (..., collapsed); otherwise as `with_occupancies`."""
+        values = self._checked(values, self.topology.n_collapsed, "entries")
         refinable = self.topology.refinable
-        q = jnp.where(refinable, collapse(values, self.topology), self.group_occupancies)
+        q = jnp.where(refinable, values, self.group_occupancies)
         return self._with_logits(jnp.where(refinable, to_logits(q, self.topology, check_margin(margin)), self.logits))
 
     def set_group_occupancy(self, group_idx: int | np.integer, value: ArrayLike) -> "OccupancyTensor":
@@ -369,6 +367,15 @@ class OccupancyTensor(eqx.Module):
             raise IndexError(f"group_idx={group_idx} is outside the {self.topology.n_groups} sharing groups")
         return int(group_idx)
 
+    def _checked(self, values: Any, n: int, what: str) -> Array:
+        values = jnp.asarray(values, self.dtype)
+        if values.shape[-1:] != (n,):
+            raise ValueError(f"values must have {n} {what} on the last axis, not shape {values.shape}")
+        if not self.topology.use_sigmoid:
+            return values
+        _edit.refuse(~((values >= 0) & (values <= 1)), lambda: "values must be from 0 to 1 and not NaN")
+        return jnp.clip(values, 0, 1)
+
     def _entries(self, mask: Any) -> Bool[np.ndarray, " collapsed"]:
         if mask is None:
             return np.ones(self.topology.n_collapsed, bool)
@@ -380,13 +387,6 @@ class OccupancyTensor(eqx.Module):
 
     def _with_logits(self, logits: Array) -> "OccupancyTensor":
         return _assemble(logits, self.topology)
-
-
-def check_margin(margin: float | int) -> float:
-    """Check the distance that start values keep from 0 and 1."""
-    if not 0 <= margin < 0.5:
-        raise ValueError(f"margin must be from 0 to below 0.5, not {margin}")
-    return float(margin)
 
 
 def _assemble(logits: Array, topology: Topology) -> OccupancyTensor:

@@ -1,0 +1,149 @@
+"""`jax-occupancy refine`: run it and say what happened."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from jax_occupancy.example import write_example
+from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_mtz
+from jax_occupancy.refinement import Solution
+from jax_occupancy.refinement import refine as refine_occupancies
+
+STAGES = {
+    "read": "reading",
+    "groups": "choosing groups",
+    "structure_factors": "computing structure factors",
+    "scale": "scaling",
+    "solve": "solving for the occupancies",
+}
+
+
+def run_refine(
+    model_path: Path,
+    reflections_path: Path,
+    out: Path | None,
+    *,
+    columns: Mapping[str, Any],
+    model_number: int | None,
+) -> None:
+    """Refine a model against its data, print the result and write the model."""
+    begin = time.perf_counter()
+    out = default_output(model_path) if out is None else out
+    check_output(out, inputs=[model_path, reflections_path])
+    model = read_model(model_path, model_number=model_number)
+    reflections = read_mtz(reflections_path, **columns)
+    console = Console()
+    _print_input(console, model, reflections)
+    solution = _refine(console, model, reflections, time.perf_counter() - begin)
+    _print_solution(console, solution)
+    solution.write(model, out)
+    console.print(f"Wrote {out}; R values in its header, if any, are from before.", highlight=False)
+    _print_times(console, solution, time.perf_counter() - begin)
+
+
+def run_example(out: Path | None) -> None:
+    """Refine the simulated crystal and show what is true."""
+    begin = time.perf_counter()
+    console = Console()
+    if out is not None:
+        check_output(out, inputs=[])
+    with tempfile.TemporaryDirectory() as folder:
+        example = write_example(folder)
+        model, reflections = read_model(example.model), read_mtz(example.reflections)
+        console.print("A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
+        _print_input(console, model, reflections)
+        solution = _refine(console, model, reflections, time.perf_counter() - begin)
+        _print_solution(console, solution, truth=example.truth)
+        if out is not None:
+            solution.write(model, out)
+            console.print(f"Wrote {out}", highlight=False)
+    _print_times(console, solution, time.perf_counter() - begin)
+
+
+def default_output(model_path: Path) -> Path:
+    """Name the refined model after the one that was read, in the folder where the command runs."""
+    stem, suffixes = model_path.name, ""
+    while (suffix := Path(stem).suffix) in {".gz", ".pdb", ".ent", ".cif", ".mmcif"}:
+        stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
+    return Path(f"{stem}_refined{suffixes or '.pdb'}")
+
+
+def check_output(out: Path, *, inputs: list[Path]) -> None:
+    """Refuse, before any work is done, a name that could not be written in the end."""
+    if format_of_name(out) is None:
+        raise ValueError(
+            f"{out}: the name of the refined model must end in .pdb, .ent, .cif or .mmcif (or these + .gz)"
+        )
+    if not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f"the folder of {out} does not exist; make it first")
+    if any(out.resolve() == path.resolve() for path in inputs):
+        raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
+
+
+def _refine(console: Console, model: Model, reflections: Reflections, seconds_read: float) -> Solution:
+    # The last digits of the occupancies need float64; the library itself keeps the session's precision.
+    with jax.enable_x64(True), console.status("") as status:
+        solution = refine_occupancies(model, reflections, progress=lambda stage: status.update(STAGES[stage]))
+    solution.seconds["read"] += seconds_read
+    return solution
+
+
+def _print_input(console: Console, model: Model, reflections: Reflections) -> None:
+    low, high = reflections.resolution
+    labels = ", ".join(label for label in reflections.labels.values() if label)
+    console.print(f"Model  {model.path}: {model.n_atoms} atoms, {_spacegroup(model)}", highlight=False)
+    console.print(
+        f"Data   {reflections.path}: {labels}; {reflections.n_reflections} reflections, {low:.2f}-{high:.2f} Å, "
+        f"{reflections.n_free} free" + (f" (flag {reflections.free_value})" if reflections.n_free else ""),
+        highlight=False,
+    )
+    if any(reflections.left_out.values()):
+        counts = ", ".join(f"{count} {reason}" for reason, count in reflections.left_out.items() if count)
+        console.print(f"       left out: {counts}", highlight=False)
+    for note in reflections.notes:
+        console.print(f"       {note}", highlight=False)
+
+
+def _print_solution(console: Console, solution: Solution, truth: np.ndarray | None = None) -> None:
+    for warning in solution.grouping.warnings:
+        console.print(f"[yellow]Note[/] {warning}", highlight=False)
+    table = Table(
+        title=f"{len(solution.table)} occupancies in {len(solution.grouping.sets)} sets", title_justify="left"
+    )
+    table.add_column("group", no_wrap=True)
+    table.add_column("sum")
+    for name in ("atoms", "start", "refined", *(["truth"] if truth is not None else [])):
+        table.add_column(name, justify="right")
+    for s in solution.grouping.sets:
+        for i, group in enumerate(s.groups):
+            row = solution.table.loc[solution.table["name"] == group.name].iloc[0]
+            values = [f"{row['start']:.2f}", f"{row['occupancy']:.3f}" + ("" if group.refinable else " fixed")]
+            if truth is not None:
+                values.append(f"{truth[group.atoms[0]]:.2f}")
+            kind = {"complete": "= 1", "incomplete": "≤ 1", "free": ""}[s.kind] if i == 0 else ""
+            table.add_row(group.name, kind, str(group.atoms.size), *values, end_section=i + 1 == len(s.groups) > 1)
+    console.print(table)
+    for name, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
+        if np.isfinite(values.end):
+            console.print(f"{name}  {values.start:.4f} → {values.end:.4f}", highlight=False)
+    console.print(
+        f"Least-squares target  {solution.target.start:.6f} → {solution.target.end:.6f} (both on the final scales)",
+        highlight=False,
+    )
+    console.print(f"{solution.message}", highlight=False)
+
+
+def _print_times(console: Console, solution: Solution, total: float) -> None:
+    stages = ", ".join(f"{STAGES[stage]} {seconds:.1f}" for stage, seconds in solution.seconds.items())
+    console.print(f"Seconds: {stages}; in all {total:.1f}", highlight=False)
+
+
+def _spacegroup(model: Model) -> str:
+    return model.spacegroup.xhm() if model.spacegroup else "no space group"

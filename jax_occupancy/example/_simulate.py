@@ -1,0 +1,97 @@
+"""Simulated data of the example, written to files as a user's would be."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from jaxtyping import Float
+
+from jax_occupancy.example._crystal import build_crystal
+from jax_occupancy.io import atomic_writer
+from jax_occupancy.xray import solvent_structure_factors
+
+D_MIN = 1.3
+K_SOL, B_SOL = 0.35, 46.0
+NOISE = 0.03
+FREE_FRACTION = 0.08
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """Files of the simulated crystal, and what is true.
+
+    Attributes:
+        model: PDB file with even shares in place of the true occupancies.
+        reflections: MTZ file with FP, SIGFP and FreeR_flag.
+        truth: true occupancy of each atom, in file order.
+    """
+
+    model: Path
+    reflections: Path
+    truth: Float[np.ndarray, " atoms"]
+
+
+def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
+    """Simulate a crystal and write its model and data, `example.pdb` and `example.mtz`.
+
+    A helix with residues in two and three conformers, a ligand in two poses that is absent from every third cell, a
+    partly occupied water; bulk solvent and 3 % noise, 1.3 Å. The structure factors are gemmi's, by direct summation.
+    The model starts from even shares, so that the refinement has to find the truth.
+
+    Args:
+        folder: where to write; it must exist.
+        seed: of the noise and of the choice of the free set.
+
+    Returns:
+        The paths and the true occupancies.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     example = write_example(folder)
+        >>> example.model.name, float(example.truth.min())
+        ('example.pdb', 0.19)
+    """
+    structure = build_crystal()
+    truth = np.array([site.atom.occ for site in structure[0].all()])
+    model, reflections = Path(folder, "example.pdb"), Path(folder, "example.mtz")
+    _simulate(structure, np.random.default_rng(seed)).write_to_file(str(reflections))
+    _forget_occupancies(structure)
+    with atomic_writer(model) as handle:
+        handle.write(structure.make_pdb_string().encode())
+    return Example(model, reflections, truth)
+
+
+def _simulate(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.Mtz:
+    """Amplitudes of the true structure with solvent and noise."""
+    spacegroup = structure.find_spacegroup()
+    hkl = gemmi.make_miller_array(structure.cell, spacegroup, D_MIN, 100.0, unique=True)
+    calculator = gemmi.StructureFactorCalculatorX(structure.cell)
+    calculated = np.array([calculator.calculate_sf_from_model(structure[0], index) for index in hkl.tolist()])
+    everything = np.arange(len(list(structure[0].all())))
+    mask = solvent_structure_factors(structure, hkl, refinable=everything)
+    stol2 = structure.cell.calculate_1_d2_array(hkl) / 4
+    amplitude = np.abs(calculated + K_SOL * np.exp(-B_SOL * stol2) * mask)
+    sigma = NOISE * (amplitude + amplitude.mean()) / 2
+    measured = np.maximum(amplitude + sigma * random.standard_normal(len(hkl)), 0.01)
+    free = np.where(random.random(len(hkl)) < FREE_FRACTION, 0, random.integers(1, 20, len(hkl)))
+
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.title, mtz.cell, mtz.spacegroup = "jax_occupancy example", structure.cell, spacegroup
+    mtz.add_dataset("simulated")
+    for label, kind in (("FP", "F"), ("SIGFP", "Q"), ("FreeR_flag", "I")):
+        mtz.add_column(label, kind)
+    mtz.set_data(np.column_stack([hkl, measured, sigma, free]).astype(np.float32))
+    return mtz
+
+
+def _forget_occupancies(structure: gemmi.Structure) -> None:
+    """Replace the truth by even shares: 1/n in a residue, a third for a pose of the ligand, a half for the water."""
+    for chain in structure[0]:
+        for residue in chain:
+            letters = {atom.altloc for atom in residue} - {"\0"}
+            for atom in residue:
+                if atom.occ < 1:
+                    atom.occ = 1 / 3 if residue.name == "IPH" else 1 / max(len(letters), 2)

@@ -1,0 +1,218 @@
+"""The groups a structure asks for by itself."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.groups._building import Draft, finish_drafts
+from jax_occupancy.groups._checks import find_warnings
+from jax_occupancy.groups._grouping import Grouping, GroupSet
+from jax_occupancy.groups._hydrogens import amide_homes, carriers, exchanged_pairs
+from jax_occupancy.groups._linking import Links, find_links, polymer_bonds
+from jax_occupancy.groups._naming import atom_name, listing, residue_label, residue_name, residues_label
+from jax_occupancy.groups._table import AtomTable, read_table
+
+WATERS = ("residue", "individual", "omit")
+HYDROGENS = ("carrier", "omit")
+SAME_START = 0.02  # a whole residue within this spread has one occupancy, written with rounding
+
+
+def automatic_groups(
+    atoms: pd.DataFrame,
+    *,
+    link: bool = True,
+    waters: str = "residue",
+    hydrogens: str = "carrier",
+    force_links: bool = False,
+) -> Grouping:
+    """Choose the occupancy groups of a structure, each with its reason.
+
+    The rules are those of phenix.refine (mmtbx 2022.9) with its known mistakes put right:
+
+    * atoms with a letter are refined, letter by letter and residue by residue; the letters of a residue sum to 1,
+      a lone letter is free; a ligand or water whose letters sum to less than 0.98 may be partly absent;
+    * residues of a polymer whose atoms all have letters are linked to the next one if they are bonded in every
+      letter, have the same letters, and start within 0.1 of each other;
+    * without letters, a whole residue at one partial occupancy (within 0.02) shares it, any other partly occupied
+      atom is refined by itself, and atoms at 0 or 1 stay as they are;
+    * hydrogen and deuterium that exchange on one site sum to 1; an amide hydrogen follows the carbonyl before it.
+
+    Args:
+        atoms: one row per atom in file order with the columns name, altloc, resname, chainid, resseq, occupancy and
+            x, y, z in Å; icode, element, kind and segment are used where present. Blanks may be "", " ", None, NaN.
+        link: link conformers along the chain; False treats every residue by itself.
+        waters: "residue" treats waters as any residue; "individual" refines every water without letters, also at 0
+            or 1; "omit" keeps all waters as they are.
+        hydrogens: "carrier" keeps hydrogens with their conformer or with the atom that carries them; "omit" keeps
+            them as they are.
+        force_links: link bonded neighbours whatever their starting occupancies.
+
+    Returns:
+        The groups, with warnings about what looks wrong in the file.
+
+    Raises:
+        ValueError: a column is missing, an occupancy is no finite number, or an option is unknown.
+
+    Example:
+        >>> import pandas as pd
+        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
+        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
+        >>> grouping = automatic_groups(pd.DataFrame(rows))
+        >>> [(s.kind, [group.name for group in s.groups]) for s in grouping]
+        [('complete', ['A/7/HOH:A', 'A/7/HOH:B'])]
+    """
+    check_options(waters=waters, hydrogens=hydrogens)
+    table = read_table(atoms)
+    sets = automatic_sets(
+        table, link=link, waters=waters, hydrogens=hydrogens, force_links=force_links, taken=np.zeros(len(atoms), bool)
+    )
+    return Grouping(table.n_atoms, sets, find_warnings(table, sets))
+
+
+def automatic_sets(
+    table: AtomTable,
+    *,
+    link: bool,
+    waters: str,
+    hydrogens: str,
+    force_links: bool,
+    taken: np.ndarray,
+    joined: Mapping[str, np.ndarray] | None = None,
+    separated: np.ndarray | None = None,
+) -> tuple[GroupSet, ...]:
+    """The automatic sets of the atoms that are not ``taken``; see ``automatic_groups``."""
+    active = ~taken
+    if hydrogens == "omit":
+        active &= ~table.hydrogen
+    if waters == "omit":
+        active &= table.kind != "water"
+    bonds = polymer_bonds(table)
+    links = find_links(table, active, bonds, link=link, force=force_links, joined=joined, separated=separated)
+    drafts = _lettered_drafts(table, active, bonds, links)
+    drafts += _plain_drafts(table, active & ~table.lettered, every_water=waters == "individual")
+    return finish_drafts(table, drafts)
+
+
+def check_options(*, waters: str, hydrogens: str) -> None:
+    """Refuse unknown options."""
+    for name, value, allowed in (("waters", waters, WATERS), ("hydrogens", hydrogens, HYDROGENS)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, allowed))}.")
+
+
+def _lettered_drafts(
+    table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray], links: Links
+) -> list[Draft]:
+    """Sets of conformers, and exchanged pairs of hydrogen and deuterium."""
+    pairs = exchanged_pairs(table, active)
+    paired = np.zeros(table.n_atoms, bool)
+    paired[[atom for pair in pairs for atom in pair]] = True
+    free = active & ~paired
+    home = table.residue.copy()
+    moved = amide_homes(table, free, bonds)
+    home[list(moved)] = table.residue[list(moved.values())]
+    members: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for atom in np.flatnonzero(free & table.lettered):
+        members[int(links.run[home[atom]])][table.altloc[atom]].append(int(atom))
+    drafts = [_conformer_draft(table, letters, links, moved) for letters in members.values()]
+    return drafts + [_exchange_draft(table, pair) for pair in pairs]
+
+
+def _conformer_draft(table: AtomTable, letters: dict[str, list[int]], links: Links, moved: dict[int, int]) -> Draft:
+    """The conformers of one residue or of one run of linked residues."""
+    members = tuple(np.array(atoms) for atoms in letters.values())
+    own = [atom for atoms in letters.values() for atom in atoms if atom not in moved]
+    everything = np.array(own or [atom for atoms in letters.values() for atom in atoms])
+    where = _where(table, everything)
+    notes = dict.fromkeys(
+        note for residue in np.unique(table.residue[everything]) for note in links.notes.get(int(residue), [])
+    )
+    reasons = []
+    for letter, atoms in letters.items():
+        others = listing(sorted(other for other in letters if other != letter))
+        if others:
+            reason = f"conformer {letter} of {where}; excludes {others}"
+        else:
+            reason = f"the only conformer {letter} of {where}; nothing to sum with, so free from 0 to 1"
+        amides = [f"{atom_name(table, atom)} follows the carbonyl before it" for atom in atoms if atom in moved]
+        reasons.append("; ".join([reason, *amides, *notes]))
+    guests = tuple(atom for atoms in letters.values() for atom in atoms if atom in moved)
+    return Draft(members, tuple(reasons), tuple(letters), guests)
+
+
+def _where(table: AtomTable, atoms: np.ndarray) -> str:
+    """The residue, or the linked residues, in words."""
+    if np.unique(table.residue[atoms]).size > 1:
+        return f"residues {residues_label(table, atoms)}, linked letter by letter"
+    names = dict.fromkeys(table.resname[atoms])
+    return f"residue {residue_label(table, atoms[0])} {' and '.join(names)}"
+
+
+def _exchange_draft(table: AtomTable, pair: tuple[int, int]) -> Draft:
+    """Hydrogen and deuterium on one site."""
+    names = [atom_name(table, atom) for atom in pair]
+    reasons = tuple(
+        f"{table.element[atom]} of {name}, which exchanges with {table.element[other]} of {partner} on one site"
+        for atom, name, other, partner in zip(pair, names, pair[::-1], names[::-1], strict=True)
+    )
+    return Draft(tuple(np.array([atom]) for atom in pair), reasons, tuple(table.altloc[list(pair)]))
+
+
+def _plain_drafts(table: AtomTable, plain: np.ndarray, *, every_water: bool) -> list[Draft]:
+    """Groups of atoms without letters: waters one by one, whole residues, single atoms."""
+    chosen = plain & (table.kind == "water") if every_water else np.zeros_like(plain)
+    drafts = [
+        _free_draft(atoms, f"water {residue_name(table, atoms[0])}; every water is refined by itself")
+        for atoms in _by_residue(table, chosen)
+    ]
+    whole = plain & ~chosen & _in_whole_residue(table, plain)
+    for atoms in _by_residue(table, whole):
+        drafts.append(_free_draft(atoms, f"the whole residue {residue_name(table, atoms[0])} is partly occupied"))
+    return drafts + _single_drafts(table, plain & ~chosen & ~whole & table.partial)
+
+
+def _in_whole_residue(table: AtomTable, plain: np.ndarray) -> np.ndarray:
+    """Where an atom's residue has no letters, several atoms, and one partial occupancy up to rounding."""
+    n_residues = int(table.residue.max(initial=-1)) + 1
+    low, high = np.full(n_residues, np.inf), np.full(n_residues, -np.inf)
+    np.minimum.at(low, table.residue[plain], table.occupancy[plain])
+    np.maximum.at(high, table.residue[plain], table.occupancy[plain])
+    whole = (low > 0) & (high < 1) & (high - low <= SAME_START + 1e-9)
+    whole &= np.bincount(table.residue[plain], minlength=n_residues) > 1
+    whole[table.residue[table.lettered]] = False
+    return whole[table.residue]
+
+
+def _single_drafts(table: AtomTable, partial: np.ndarray) -> list[Draft]:
+    """One group per partly occupied atom, hydrogens with the atom that carries them."""
+    hydrogens = np.flatnonzero(partial & table.hydrogen)
+    heavy = np.flatnonzero(partial & ~table.hydrogen)
+    carrier = carriers(table, hydrogens, heavy)
+    riders = defaultdict(list)
+    for hydrogen, atom in carrier.items():
+        riders[atom].append(hydrogen)
+    drafts = []
+    for atom in np.flatnonzero(partial):
+        if int(atom) in carrier:
+            continue
+        reason = f"atom {atom_name(table, int(atom))} has a partial occupancy"
+        also = [str(table.name[hydrogen]) for hydrogen in sorted(riders[int(atom)])]
+        reason += f", which its hydrogens {listing(also)} share" if also else ""
+        drafts.append(_free_draft(np.array([atom, *riders[int(atom)]]), reason))
+    return drafts
+
+
+def _free_draft(atoms: np.ndarray, reason: str) -> Draft:
+    """A group that stands alone."""
+    return Draft((atoms,), (reason,), ("",))
+
+
+def _by_residue(table: AtomTable, chosen: np.ndarray) -> list[np.ndarray]:
+    """The chosen atoms, residue by residue."""
+    atoms = np.flatnonzero(chosen)
+    order = np.argsort(table.residue[atoms], kind="stable")
+    atoms = atoms[order]
+    cuts = np.flatnonzero(np.diff(table.residue[atoms])) + 1
+    return [piece for piece in np.split(atoms, cuts) if piece.size]

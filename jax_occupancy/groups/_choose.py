@@ -1,0 +1,161 @@
+"""The user's groups first, then the automatic ones of what is left."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.groups._automatic import automatic_sets, check_options
+from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
+from jax_occupancy.groups._checks import find_warnings
+from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
+from jax_occupancy.groups._naming import atom_name, listing, unique_names
+from jax_occupancy.groups._states import apply_states
+from jax_occupancy.groups._table import AtomTable, read_table
+from jax_occupancy.groups._user import Select, UserGroups, resolve
+
+
+def choose_groups(
+    atoms: pd.DataFrame,
+    user: UserGroups | None = None,
+    *,
+    select: Select | None = None,
+    link: bool = True,
+    waters: str = "residue",
+    hydrogens: str = "carrier",
+    force_links: bool = False,
+) -> Grouping:
+    """Make the groups a user asks for, and the automatic ones of all other atoms.
+
+    With states (models of fragment screens superpose a ground and a bound state) one set holds the states. A
+    conformer alone in its state belongs to the state itself; several letters of one state make a set under it,
+    residue by residue (or run by run); what has letters of one state only takes part with that state.
+
+    Args:
+        atoms: the atom table, as for ``automatic_groups``.
+        user: what the user asks for; None makes the automatic groups.
+        select: turns a selection into 0-based positions of atoms; needed when ``user`` holds selections.
+        link: link conformers along the chain.
+        waters: "residue", "individual" or "omit"; see ``automatic_groups``.
+        hydrogens: "carrier" or "omit"; see ``automatic_groups``.
+        force_links: link bonded neighbours whatever their starting occupancies.
+
+    Returns:
+        The groups: the user's in their order, states and their sets, then the automatic ones.
+
+    Raises:
+        ValueError: a selection is empty or cannot be read, two groups overlap, parents run in a circle, a residue has
+            letters of a state and others, or a state has nothing; the message names them.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jax_occupancy.groups import UserGroup, UserGroups, choose_groups
+        >>> atom = {"name": "O", "altloc": "", "resname": "HOH", "chainid": "W", "x": 0.0, "y": 0.0, "z": 0.0}
+        >>> waters = pd.DataFrame([atom | {"resseq": i, "occupancy": 0.3, "y": 5.0 * i} for i in range(3)])
+        >>> user = UserGroups({"pair": UserGroup(("first two",))})
+        >>> grouping = choose_groups(waters, user, select=lambda text: [0, 1])
+        >>> [group.name for group in grouping.groups]
+        ['pair', 'W/2/HOH']
+    """
+    check_options(waters=waters, hydrogens=hydrogens)
+    table = read_table(atoms)
+    user = UserGroups() if user is None else user
+    members = {
+        name: resolve(group.selection, select, table.n_atoms, f"group {name!r}") for name, group in user.groups.items()
+    }
+    alone = resolve(user.individual, select, table.n_atoms, "individual")
+    removed = resolve(user.remove, select, table.n_atoms, "remove")
+    taken = _taken(
+        table, {**{f"group {name!r}": atoms for name, atoms in members.items()}, "individual": alone, "remove": removed}
+    )
+    if not user.automatic:
+        taken[:] = True
+    sets = automatic_sets(
+        table,
+        link=link,
+        waters=waters,
+        hydrogens=hydrogens,
+        force_links=force_links,
+        taken=taken,
+        joined={text: resolve([text], select, table.n_atoms, "link") for text in user.link},
+        separated=resolve(user.separate, select, table.n_atoms, "separate"),
+    )
+    in_states = {name: members[name] for name in user.states if name in members}
+    own = _user_sets(table, user, members)
+    singles = finish_drafts(table, [single_draft(table, atom) for atom in alone.tolist()])
+    state_sets, rest = apply_states(table, sets, user.states, in_states)
+    everything = _with_state_starts((*own, *state_sets, *_renamed((*singles, *rest), (*own, *state_sets))))
+    return Grouping(table.n_atoms, everything, find_warnings(table, everything))
+
+
+def _taken(table: AtomTable, claims: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where atoms are the user's; overlaps are errors that name both sides."""
+    owner = np.full(table.n_atoms, -1)
+    labels = list(claims)
+    for number, atoms in enumerate(claims.values()):
+        both = atoms[owner[atoms] >= 0]
+        if both.size:
+            shown = listing((atom_name(table, int(atom)) for atom in both), at_most=5)
+            raise ValueError(
+                f"{labels[owner[both[0]]]} and {labels[number]} overlap in {both.size} atoms: {shown}; wanted every "
+                "atom in at most one of them."
+            )
+        owner[atoms] = number
+    return owner >= 0
+
+
+def _user_sets(table: AtomTable, user: UserGroups, members: Mapping[str, np.ndarray]) -> tuple[GroupSet, ...]:
+    """The user's sets in their order, then the groups of no set."""
+    groups = {n: _user_group(table, user, n, members[n]) for n in user.groups if n not in user.states}
+    kinds: dict[str, SetKind] = {"complete": "complete", "incomplete": "incomplete"}
+    sets = [GroupSet(kinds[s.kind], tuple(groups.pop(name) for name in s.groups), s.parent) for s in user.sets]
+    return (*sets, *(GroupSet("free", (group,)) for group in groups.values()))
+
+
+def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray) -> Group:
+    """One group of the user."""
+    asked = user.groups[name]
+    letters = sorted(set(table.altloc[atoms]))
+    group = make_group(
+        table,
+        atoms,
+        name=name,
+        letter=letters[0] if len(letters) == 1 else "",
+        reason=f"asked for: {', '.join(asked.selection) or 'a state without atoms'}",
+        refinable=asked.fixed is None,
+    )
+    if asked.fixed is None:
+        return group
+    return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed}")
+
+
+def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
+    """The automatic sets, their groups renamed where the user has the name already."""
+    used = [group.name for group_set in taken for group in group_set.groups]
+    names = iter(unique_names([*used, *(group.name for group_set in sets for group in group_set.groups)])[len(used) :])
+    return tuple(
+        replace(group_set, groups=tuple(replace(group, name=next(names)) for group in group_set.groups))
+        for group_set in sets
+    )
+
+
+def _with_state_starts(sets: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
+    """Give groups without atoms the mean of the sums of their child sets, children first."""
+    for _ in range(len(sets)):
+        below: dict[str, list[float]] = {}
+        for group_set in sets:
+            if group_set.parent is not None:
+                below.setdefault(group_set.parent, []).append(group_set.start)
+        updated = tuple(replace(s, groups=tuple(_with_start(group, below) for group in s.groups)) for s in sets)
+        if [s.start for s in updated] == [s.start for s in sets]:
+            return updated
+        sets = updated
+    return sets
+
+
+def _with_start(group: Group, below: Mapping[str, list[float]]) -> Group:
+    """A group without atoms at the start of its children."""
+    if group.atoms.size or not group.refinable or group.name not in below:
+        return group
+    return replace(group, start=float(np.clip(np.round(np.mean(below[group.name]), 12), 0, 1)))

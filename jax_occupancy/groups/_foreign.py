@@ -1,0 +1,97 @@
+"""What the formats of other programs can say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jax_occupancy.groups._grouping import Grouping
+from jax_occupancy.groups._naming import atom_name, listing
+from jax_occupancy.groups._table import AtomTable
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Atoms of one residue and letter; no names for all of them."""
+
+    chain: str
+    resseq: int
+    icode: str
+    resname: str
+    altloc: str
+    names: tuple[str, ...]
+
+
+def check_sayable(grouping: Grouping, what: str, *, kinds: Sequence[str]) -> None:
+    """Refuse what a format has no words for.
+
+    Raises:
+        ValueError: a set under a parent, a group without atoms, a fixed member of a set, or a kind of set that the
+            format does not know.
+    """
+    for group_set in grouping:
+        names = listing((group.name for group in group_set.groups), at_most=5)
+        if group_set.kind not in kinds:
+            raise ValueError(f"{what} cannot say that {names} may be absent altogether ({group_set.kind}).")
+        if group_set.parent is not None:
+            raise ValueError(f"{what} cannot say that {names} share the occupancy of {group_set.parent!r}.")
+        if any(group.atoms.size == 0 for group in group_set.groups):
+            raise ValueError(f"{what} cannot say that one of {names} has no atoms.")
+        if group_set.refinable and not all(group.refinable for group in group_set.groups):
+            raise ValueError(f"{what} cannot say that one of {names} is fixed while the others are refined.")
+
+
+def pieces_of(table: AtomTable, name: str, atoms: np.ndarray, *, by_resname: bool, blank: bool) -> list[Piece]:
+    """A group as pieces that select its atoms and no others.
+
+    Args:
+        table: the atoms.
+        name: name of the group, for the message.
+        atoms: its atoms.
+        by_resname: whether the format can tell residue names apart.
+        blank: whether it can ask for atoms without a letter; else no letter means any.
+
+    Returns:
+        The pieces, in file order.
+
+    Raises:
+        ValueError: the labels do not tell the atoms from others.
+    """
+    keys: dict[tuple, list[int]] = {}
+    for atom in atoms.tolist():
+        keys.setdefault(_key(table, atom), []).append(atom)
+    return [_piece(table, name, atoms, piece, by_resname=by_resname, blank=blank) for piece in keys.values()]
+
+
+def _key(table: AtomTable, atom: int) -> tuple:
+    """Labels of a conformer."""
+    arrays = (table.chain, table.resseq, table.icode, table.resname, table.altloc)
+    return tuple(array[atom] for array in arrays)
+
+
+def _piece(table: AtomTable, name: str, atoms: np.ndarray, piece: list[int], *, by_resname: bool, blank: bool) -> Piece:
+    """One piece, as a whole conformer if that is right, else by atom names."""
+    first = piece[0]
+    inside = (table.chain == table.chain[first]) & (table.resseq == table.resseq[first])
+    inside &= table.icode == table.icode[first]
+    if by_resname:
+        inside &= table.resname == table.resname[first]
+    if table.altloc[first] or blank:
+        inside &= table.altloc == table.altloc[first]
+    own = np.zeros(table.n_atoms, bool)
+    own[atoms] = True
+    names = () if own[inside].all() else tuple(dict.fromkeys(table.name[piece].tolist()))
+    foreign = np.flatnonzero(inside & ~own & np.isin(table.name, names)) if names else np.empty(0, np.int64)
+    if foreign.size:
+        shown = listing((atom_name(table, int(atom)) for atom in foreign), at_most=5)
+        raise ValueError(
+            f"the atoms of {name!r} cannot be told from {shown} in this format; rename or number them anew."
+        )
+    return Piece(
+        str(table.chain[first]),
+        int(table.resseq[first]),
+        str(table.icode[first]),
+        str(table.resname[first]),
+        str(table.altloc[first]),
+        names,
+    )

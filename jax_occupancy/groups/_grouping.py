@@ -1,0 +1,264 @@
+"""What grouping makes: groups, sets of groups that exclude each other, and all of them together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.groups._tensor import make_tensor
+
+if TYPE_CHECKING:
+    import jax_occupancy.core
+
+SetKind = Literal["complete", "incomplete", "free"]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Atoms that share one occupancy.
+
+    Args:
+        name: unique name, such as "A/54/ARG:A" (chain, residue, residue name, letter).
+        atoms: positions of the atoms in file order; may be empty for a state that only parents other sets.
+        start: occupancy the refinement starts from (for a fixed group: the value it keeps).
+        refinable: whether the occupancy may change.
+        reason: why this group was made, as a sentence.
+        altloc: letter of the conformer, "" without.
+        residues: the residues it covers, such as "A/54-57".
+        counted: the atoms ``start`` is the mean of; all of them unless some (hydrogens kept at zero) were not
+            given an occupancy of their own.
+
+    Raises:
+        ValueError: a position is negative or occurs twice, or the start lies outside 0…1.
+
+    Example:
+        >>> Group("A/7/HOH", [12], 0.5, True, "atom A/7/HOH/O has a partial occupancy").atoms
+        array([12])
+    """
+
+    name: str
+    atoms: Any
+    start: float | int
+    refinable: bool
+    reason: str
+    altloc: str = ""
+    residues: str = ""
+    counted: Any = None
+
+    def __post_init__(self):
+        atoms = _positions(self.name, self.atoms)
+        counted = atoms if self.counted is None else _positions(self.name, self.counted)
+        if not -1e-9 <= self.start <= 1 + 1e-9:
+            raise ValueError(
+                f"group {self.name!r} starts at {self.start}; wanted an occupancy from 0 to 1. Clamp it first."
+            )
+        object.__setattr__(self, "atoms", atoms)
+        object.__setattr__(self, "counted", counted)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupSet:
+    """Groups that share one whole: "complete" sums to it, "incomplete" to at most it, "free" is one group alone.
+
+    Args:
+        kind: "complete", "incomplete" or "free".
+        groups: the members.
+        parent: name of the group whose occupancy is the whole; None for 1.
+
+    Raises:
+        ValueError: a free set has not exactly one member, or another set has fewer than two.
+
+    Example:
+        >>> GroupSet("free", (Group("A/7/HOH", [12], 0.5, True, "partial"),)).start
+        0.5
+    """
+
+    kind: SetKind
+    groups: tuple[Group, ...]
+    parent: str | None = None
+
+    def __post_init__(self):
+        if (self.kind == "free") != (len(self.groups) == 1) or not self.groups:
+            names = [group.name for group in self.groups[:5]]
+            raise ValueError(
+                f"a {self.kind} set has the {len(self.groups)} groups {names}; wanted exactly one in a free set and at "
+                "least two in any other: atoms that are there together belong in one group."
+            )
+        if self.kind == "free" and self.parent is not None:
+            raise ValueError(
+                f"the free group {self.groups[0].name!r} has the parent {self.parent!r}; wanted at least two groups "
+                "that share the parent. Put its atoms into the parent instead."
+            )
+
+    @property
+    def start(self) -> float:
+        """Sum of the starting occupancies."""
+        return float(sum(group.start for group in self.groups))
+
+    @property
+    def refinable(self) -> bool:
+        """Whether any member may change."""
+        return any(group.refinable for group in self.groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """All groups of a model; atoms of no group keep their occupancy.
+
+    Args:
+        n_atoms: number of atoms in the file.
+        sets: the sets, in the order of their first atoms.
+        warnings: what a crystallographer should look at, each naming what it is about.
+
+    Raises:
+        ValueError: a name occurs twice, an atom is in two groups or out of range, or parents are unknown or run in
+            a circle.
+
+    Example:
+        >>> water = Group("A/7/HOH", [2], 0.5, True, "atom A/7/HOH/O has a partial occupancy")
+        >>> grouping = Grouping(3, (GroupSet("free", (water,)),))
+        >>> grouping.to_dict()["sets"][0]["groups"][0]["atoms"]
+        [2]
+    """
+
+    n_atoms: int
+    sets: tuple[GroupSet, ...] = ()
+    warnings: tuple[str, ...] = ()
+    _by_name: dict[str, Group] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        groups = [group for group_set in self.sets for group in group_set.groups]
+        by_name = {group.name: group for group in groups}
+        if len(by_name) < len(groups):
+            raise ValueError(
+                f"group names occur twice: {_repeated([g.name for g in groups])[:5]}; wanted unique names."
+            )
+        _check_atoms(groups, self.n_atoms)
+        _check_parents(self.sets)
+        object.__setattr__(self, "_by_name", by_name)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Every group, set by set."""
+        return tuple(group for group_set in self.sets for group in group_set.groups)
+
+    def __getitem__(self, name: str) -> Group:
+        """The group of that name."""
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[GroupSet]:
+        """Iterate over the sets."""
+        return iter(self.sets)
+
+    def __len__(self) -> int:
+        """Number of sets."""
+        return len(self.sets)
+
+    def with_warnings(self, *messages: str) -> "Grouping":
+        """The same groups with more warnings."""
+        return replace(self, warnings=(*self.warnings, *messages))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per group, for reading.
+
+        Returns:
+            Columns name, set (number of the set), kind, parent, n_atoms, residues, altloc, start, refinable, reason.
+        """
+        columns = ["name", "set", "kind", "parent", "n_atoms", "residues", "altloc", "start", "refinable", "reason"]
+        rows = [
+            (g.name, number, s.kind, s.parent, g.atoms.size, g.residues, g.altloc, g.start, g.refinable, g.reason)
+            for number, s in enumerate(self.sets)
+            for g in s.groups
+        ]
+        return pd.DataFrame(rows, columns=pd.Index(columns))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The refinable sets as plain data for JSON: n_atoms, sets and warnings.
+
+        Returns:
+            A dictionary of lists, strings and numbers; atoms are 0-based positions in file order.
+        """
+        sets = [
+            {"kind": s.kind, "parent": s.parent, "groups": [_group_to_dict(group) for group in s.groups]}
+            for s in self.sets
+            if s.refinable
+        ]
+        return {"n_atoms": self.n_atoms, "sets": sets, "warnings": list(self.warnings)}
+
+    def to_tensor(
+        self, occupancies: Any, *, dtype: Any = None, name: str | None = None
+    ) -> "jax_occupancy.core.OccupancyTensor":
+        """Make the module whose parameters are the occupancies of these groups.
+
+        Args:
+            occupancies: occupancy of every atom in file order; values outside 0…1 are clamped. A refinable group
+                starts from the mean of its atoms, a fixed group keeps its own value, all other atoms keep theirs.
+            dtype: float type of the parameters; None follows the occupancies.
+            name: name of the module.
+
+        Returns:
+            A module in which the atoms of no refinable group are fixed.
+
+        Raises:
+            ValueError: there is not one occupancy per atom.
+        """
+        return make_tensor(self, occupancies, dtype=dtype, name=name)
+
+
+def _positions(name: str, atoms: Any) -> np.ndarray:
+    """Positions as a read-only array of integers."""
+    array = np.array(atoms, np.int64).reshape(-1)
+    if array.size and (array.min() < 0 or len(set(array.tolist())) < array.size):
+        raise ValueError(
+            f"group {name!r} has the positions {array[:5].tolist()}…; wanted different 0-based positions of atoms."
+        )
+    array.flags.writeable = False
+    return array
+
+
+def _repeated(names: list[str]) -> list[str]:
+    """Names that occur more than once."""
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _check_atoms(groups: list[Group], n_atoms: int) -> None:
+    """Refuse atoms out of range and atoms of two groups."""
+    owner = np.full(n_atoms, -1)
+    for number, group in enumerate(groups):
+        if group.atoms.size and group.atoms.max() >= n_atoms:
+            raise ValueError(f"group {group.name!r} has atom {group.atoms.max()}, but there are {n_atoms} atoms.")
+        taken = group.atoms[owner[group.atoms] >= 0]
+        if taken.size:
+            other = groups[owner[taken[0]]].name
+            raise ValueError(
+                f"groups {other!r} and {group.name!r} overlap in {taken.size} atoms, first at positions "
+                f"{taken[:5].tolist()}; wanted every atom in at most one group."
+            )
+        owner[group.atoms] = number
+
+
+def _check_parents(sets: tuple[GroupSet, ...]) -> None:
+    """Refuse unknown parents and circles of parents."""
+    above = {group.name: s.parent for s in sets for group in s.groups}
+    for start in above:
+        path = [start]
+        while (parent := above[path[-1]]) is not None:
+            if parent not in above:
+                raise ValueError(f"the set of {path[-1]!r} has the parent {parent!r}, which is no group.")
+            if parent in path:
+                circle = " -> ".join([*path[path.index(parent) :], parent])
+                raise ValueError(f"parents run in a circle: {circle}; wanted a parent that is no descendant.")
+            path.append(parent)
+
+
+def _group_to_dict(group: Group) -> dict[str, Any]:
+    """A group as plain data."""
+    return {
+        "name": group.name,
+        "atoms": group.atoms.tolist(),
+        "start": float(group.start),
+        "refinable": group.refinable,
+        "reason": group.reason,
+    }

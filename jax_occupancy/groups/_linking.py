@@ -1,0 +1,178 @@
+"""Which residues share their conformers: those bonded along a chain, letter by letter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jax_occupancy.groups._naming import listing, residue_label
+from jax_occupancy.groups._neighbours import close_pairs
+from jax_occupancy.groups._table import AMINO_ACIDS, NUCLEOTIDES, AtomTable
+
+PEPTIDE_BOND = 2.0  # Å, C to N
+PHOSPHATE_BOND = 2.2  # Å, O3' to P
+START_DIFFERENCE = 0.1
+ROUNDING = 1e-9
+
+
+@dataclass
+class Links:
+    """The run every residue belongs to, and notes on links that were refused, by residue."""
+
+    run: np.ndarray
+    notes: dict[int, list[str]] = field(default_factory=dict)
+
+    def join(self, residues: Sequence[int]) -> None:
+        """Make one run of the runs of these residues."""
+        runs = self.run[list(residues)]
+        self.run[np.isin(self.run, runs)] = runs.min()
+
+    def note(self, residue: int, text: str) -> None:
+        """Remember why a residue stays apart."""
+        self.notes.setdefault(residue, []).append(text)
+
+
+def polymer_bonds(table: AtomTable) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms that bond one residue of a chain to the next: C to N, O3' to P.
+
+    Returns:
+        Positions of the first and of the second atom of each bond, within one chain and segment; their letters
+        may differ.
+    """
+    firsts, seconds = [], []
+    for before, after, length in (("C", "N", PEPTIDE_BOND), ("O3'", "P", PHOSPHATE_BOND)):
+        left = np.flatnonzero(np.isin(table.name, (before, before.replace("'", "*"))))
+        right = np.flatnonzero(table.name == after)
+        i, j = close_pairs(table.xyz[left], table.xyz[right], length)
+        firsts.append(left[i])
+        seconds.append(right[j])
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    same = (table.segment[first] == table.segment[second]) & (table.chain[first] == table.chain[second])
+    same &= table.residue[first] != table.residue[second]
+    return first[same], second[same]
+
+
+def compatible(table: AtomTable, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where two atoms can be there together: the same letter, or one of them without."""
+    a, b = table.altloc[first], table.altloc[second]
+    return (a == b) | (a == "") | (b == "")
+
+
+def find_links(
+    table: AtomTable,
+    active: np.ndarray,
+    bonds: tuple[np.ndarray, np.ndarray],
+    *,
+    link: bool,
+    force: bool,
+    joined: Mapping[str, np.ndarray] | None = None,
+    separated: np.ndarray | None = None,
+) -> Links:
+    """Link neighbours that are bonded, both alternate in all their atoms, with the same letters and like starts.
+
+    Args:
+        table: the atoms.
+        active: where an atom takes part in automatic groups.
+        bonds: from ``polymer_bonds``.
+        link: False leaves every residue by itself.
+        force: link whatever the starts.
+        joined: positions of atoms whose residues are linked letter by letter, bonded or not, by what to call the link.
+        separated: where an atom's residue must not be linked along the chain.
+
+    Returns:
+        The run of every residue and the notes on links refused.
+    """
+    links = Links(np.arange(int(table.residue.max(initial=-1)) + 1))
+    if link:
+        _link_neighbours(table, active, bonds, links, force=force, separated=separated)
+    for name, atoms in (joined or {}).items():
+        _join(table, name, atoms[active[atoms] & table.lettered[atoms]], links)
+    return links
+
+
+def _link_neighbours(
+    table: AtomTable,
+    active: np.ndarray,
+    bonds: tuple[np.ndarray, np.ndarray],
+    links: Links,
+    *,
+    force: bool,
+    separated: np.ndarray | None,
+) -> None:
+    """Link along the chain what may be linked, and note why the rest is not."""
+    starts = _conformer_starts(table, active)
+    apart = set() if separated is None else set(table.residue[separated].tolist())
+    for (before, after), bonded in _bonded_letters(table, bonds, starts).items():
+        asked = "as asked" if apart & {before, after} else None
+        refusal = asked or _refusal(starts[before], starts[after], bonded, force=force)
+        if refusal is None:
+            links.join([before, after])
+        else:
+            links.note(before, f"kept apart from {residue_label(table, table.first_atom[after])}: {refusal}")
+            links.note(after, f"kept apart from {residue_label(table, table.first_atom[before])}: {refusal}")
+
+
+def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
+    """Link residues as asked; their letters must be those of the one with most, or some of them."""
+    letters = {
+        int(r): set(table.altloc[(table.residue == r) & table.lettered]) for r in np.unique(table.residue[atoms])
+    }
+    if len(letters) < 2:
+        shown = listing(residue_label(table, table.first_atom[r]) for r in letters) or "none"
+        raise ValueError(
+            f"the link {name!r} needs at least two residues with letters that are in no other group; found {shown}."
+        )
+    most = max(letters.values(), key=len, default=set())
+    odd = [r for r, own in letters.items() if not own <= most]
+    if odd:
+        names = listing((residue_label(table, table.first_atom[r]) for r in odd), at_most=5)
+        raise ValueError(
+            f"the link {name!r} cannot be made letter by letter: {names} have letters other than "
+            f"{', '.join(sorted(most))}. Rename the letters, or make the groups by name."
+        )
+    links.join(list(letters))
+    for residue in letters:
+        links.note(residue, "linked as asked")
+
+
+def _conformer_starts(table: AtomTable, active: np.ndarray) -> dict[int, dict[str, float]]:
+    """Mean start of each letter, for the residues of a polymer whose atoms all have letters."""
+    standard = np.isin(table.resname, tuple(AMINO_ACIDS | NUCLEOTIDES))
+    n_residues = int(table.residue.max(initial=-1)) + 1
+    whole = np.ones(n_residues, bool)
+    # Hydrogens that were left out of the grouping say nothing about their residue.
+    spoiling = (~table.lettered | ~standard | ~active) & (active | ~table.hydrogen)
+    whole[table.residue[spoiling]] = False
+    starts: dict[int, dict[str, list[float]]] = {}
+    counted = ~table.hydrogen | (table.occupancy > 0)
+    for atom in np.flatnonzero(whole[table.residue] & counted & active):
+        letters = starts.setdefault(int(table.residue[atom]), {})
+        letters.setdefault(table.altloc[atom], []).append(table.occupancy[atom])
+    return {r: {letter: float(sum(q) / len(q)) for letter, q in letters.items()} for r, letters in starts.items()}
+
+
+def _bonded_letters(
+    table: AtomTable, bonds: tuple[np.ndarray, np.ndarray], starts: dict[int, dict[str, float]]
+) -> dict[tuple[int, int], set[str]]:
+    """Pairs of fully alternate residues with any bond between them, in order, and the letters that are bonded."""
+    first, second = bonds
+    letters = np.where(compatible(table, first, second), table.altloc[first], "")
+    pairs: dict[tuple[int, int], set[str]] = {}
+    residues = zip(table.residue[first].tolist(), table.residue[second].tolist(), letters, strict=True)
+    for before, after, letter in residues:
+        if before in starts and after in starts:
+            pairs.setdefault((before, after), set()).add(letter)
+    return dict(sorted(pairs.items()))
+
+
+def _refusal(left: dict[str, float], right: dict[str, float], bonded: set[str], *, force: bool) -> str | None:
+    """Why two residues with these starts and bonded letters are not linked; None if they are."""
+    if left.keys() != right.keys():
+        return f"its letters are {listing(sorted(left))} and {listing(sorted(right))}"
+    loose = sorted(left.keys() - bonded)
+    if loose:
+        return f"no bond in conformer {listing(loose)}"
+    far = [letter for letter in sorted(left) if abs(left[letter] - right[letter]) > START_DIFFERENCE + ROUNDING]
+    if far and not force:
+        return f"conformer {far[0]} starts at {left[far[0]]:.2f} and {right[far[0]]:.2f}"
+    return None

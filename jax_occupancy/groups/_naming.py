@@ -1,0 +1,75 @@
+"""Names of residues, atoms and groups."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from jax_occupancy.groups._table import AtomTable, Position
+
+LIST_AT_MOST = 10
+
+
+def residue_label(table: AtomTable, atom: Position) -> str:
+    """The place of an atom's residue, such as "A/54" or "B/-3A"."""
+    return f"{table.chain[atom]}/{table.resseq[atom]}{table.icode[atom]}"
+
+
+def residue_name(table: AtomTable, atom: Position) -> str:
+    """The place and the name of an atom's residue, such as "A/54/ARG"."""
+    return f"{residue_label(table, atom)}/{table.resname[atom]}"
+
+
+def atom_name(table: AtomTable, atom: Position) -> str:
+    """One atom's name, such as "A/54/ARG/NZ" or "A/54/ARG/NZ:A"."""
+    return f"{residue_name(table, atom)}/{table.name[atom]}{letter_suffix(table.altloc[atom])}"
+
+
+def letter_suffix(letter: str) -> str:
+    """What follows a name: ":A" for the letter A, nothing for a blank."""
+    return f":{letter}" if letter else ""
+
+
+def residues_label(table: AtomTable, atoms: np.ndarray) -> str:
+    """The residues of some atoms, neighbours drawn together, such as "A/54-57, A/60"."""
+    firsts = dict(zip(table.residue[atoms][::-1].tolist(), atoms[::-1].tolist(), strict=True))
+    runs: list[list[Position]] = []
+    for _, atom in sorted(firsts.items()):
+        if runs and _follows(table, runs[-1][-1], atom):
+            runs[-1].append(atom)
+        else:
+            runs.append([atom])
+    return ", ".join(_run_label(table, run) for run in runs)
+
+
+def _follows(table: AtomTable, before: Position, atom: Position) -> bool:
+    """Whether two atoms stand in neighbouring residues of one chain."""
+    same = table.chain[before] == table.chain[atom] and table.segment[before] == table.segment[atom]
+    return bool(same and table.residue[atom] - table.residue[before] <= 1)
+
+
+def _run_label(table: AtomTable, run: list) -> str:
+    """One residue "A/54" or several "A/54-57"."""
+    first, last = run[0], run[-1]
+    end = "" if len(run) == 1 else f"-{table.resseq[last]}{table.icode[last]}"
+    return residue_label(table, first) + end
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names, the second and later of equal ones numbered: "A/7/HOH", "A/7/HOH#2"."""
+    used: set[str] = set()
+    result = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in used:
+            number += 1
+            candidate = f"{name}#{number}"
+        used.add(candidate)
+        result.append(candidate)
+    return result
+
+
+def listing(names: Iterable[str], *, at_most: int = LIST_AT_MOST) -> str:
+    """Names joined by commas, the tail of a long list counted."""
+    items = list(names)
+    rest = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+    return ", ".join(items[:at_most]) + rest

@@ -1,0 +1,110 @@
+"""The part of phenix's atom selections that says which atoms share an occupancy, in gemmi's words."""
+
+import re
+from itertools import product
+
+_TOKEN = re.compile(r"""\(|\)|"[^"]*"|'[^']*'|[^\s()]+""")
+_KEYS = {"chain": "chain", "resseq": "number", "resid": "number", "resi": "number", "resname": "resname"}
+_KEYS |= {"name": "name", "altloc": "altloc", "altid": "altloc", "element": "element"}
+_PLACE = re.compile(r"(-?\d+)([A-Za-z]?)(?::(-?\d+)([A-Za-z]?))?")
+_WATER = "HOH,DOD,WAT,H2O"
+Term = dict[str, str]
+
+
+def translate_selection(text: str) -> tuple[str, ...]:
+    """Turn a phenix selection into selections in gemmi's syntax whose union it is.
+
+    Args:
+        text: chain, resseq or resid (with ranges ``5:9`` and ``5 through 9``), resname, name, altloc or altid, element,
+            water and all, joined by and, or and parentheses.
+
+    Returns:
+        Selections in gemmi's syntax.
+
+    Raises:
+        ValueError: the text uses anything else, such as not or within; the message quotes it.
+
+    Example:
+        >>> translate_selection('chain A and resid 45 and (name CA or name CB) and altloc " "')
+        ('//A/45./CA:', '//A/45./CB:')
+    """
+    tokens = _TOKEN.findall(text)
+    terms, rest = _either(text, tokens)
+    if rest:
+        raise _not_understood(text, rest[0])
+    return tuple(_to_gemmi(term) for term in terms)
+
+
+def _not_understood(text: str, word: str) -> ValueError:
+    """The error for a selection that is not understood."""
+    return ValueError(
+        f"the phenix selection {text!r} is not understood at {word!r}; wanted chain, resseq, resid, resname, name, "
+        "altloc, element, water or all, joined by and, or and parentheses. Write the group as TOML instead."
+    )
+
+
+def _either(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
+    """Terms joined by or, and what is left of the tokens."""
+    terms, rest = _both(text, tokens)
+    while rest and rest[0].lower() == "or":
+        more, rest = _both(text, rest[1:])
+        terms = terms + more
+    return terms, rest
+
+
+def _both(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
+    """Terms joined by and, or standing side by side."""
+    terms, rest = _one(text, tokens)
+    while rest and rest[0].lower() not in ("or", ")"):
+        more, rest = _one(text, rest[1:] if rest[0].lower() == "and" else rest)
+        terms = [_merge(text, a, b) for a, b in product(terms, more)]
+    return terms, rest
+
+
+def _one(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
+    """A parenthesis, or a key with its value."""
+    if not tokens:
+        raise _not_understood(text, "the end")
+    word = tokens[0].lower()
+    if word == "(":
+        terms, rest = _either(text, tokens[1:])
+        if not rest or rest[0] != ")":
+            raise _not_understood(text, rest[0] if rest else "the end")
+        return terms, rest[1:]
+    if word in ("water", "all"):
+        return [{"resname": _WATER} if word == "water" else {}], tokens[1:]
+    if word not in _KEYS or len(tokens) < 2:
+        raise _not_understood(text, tokens[0])
+    value, rest = tokens[1][1:-1] if tokens[1][0] in "\"'" else tokens[1], tokens[2:]
+    if _KEYS[word] == "number":
+        if len(rest) > 1 and rest[0].lower() in ("through", "thru"):
+            value, rest = f"{value}:{rest[1]}", rest[2:]
+        return [{"number": _numbers(text, value.replace(" ", ""))}], rest
+    if any(sign in value for sign in "*?\\"):
+        raise _not_understood(text, value)
+    return [{_KEYS[word]: value.strip()}], rest
+
+
+def _numbers(text: str, value: str) -> str:
+    """A residue number or a range."""
+    match = _PLACE.fullmatch(value)
+    if match is None:
+        raise _not_understood(text, value)
+    last = f"-{match[3]}.{match[4]}" if match[3] else ""
+    return f"{match[1]}.{match[2]}{last}"
+
+
+def _merge(text: str, first: Term, second: Term) -> Term:
+    """Two terms that must both hold."""
+    clash = [key for key in first.keys() & second.keys() if first[key] != second[key]]
+    if clash:
+        raise _not_understood(text, f"{clash[0]} {second[clash[0]]}")
+    return first | second
+
+
+def _to_gemmi(term: Term) -> str:
+    """One term in gemmi's syntax."""
+    resname = f"({term['resname']})" if "resname" in term else ""
+    element = f"[{term['element']}]" if "element" in term else ""
+    letter = f":{term['altloc']}" if "altloc" in term else ""
+    return f"//{term.get('chain', '*')}/{term.get('number', '*')}{resname}/{term.get('name', '*')}{element}{letter}"

@@ -1,0 +1,91 @@
+"""Ground and bound: one set of states, with the split inside each state under it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from jax_occupancy.groups._building import make_group
+from jax_occupancy.groups._grouping import Group, GroupSet
+from jax_occupancy.groups._naming import listing
+from jax_occupancy.groups._table import AtomTable
+
+
+def apply_states(
+    table: AtomTable,
+    sets: Sequence[GroupSet],
+    states: Mapping[str, tuple[str, ...]],
+    extra: Mapping[str, np.ndarray],
+) -> tuple[tuple[GroupSet, ...], tuple[GroupSet, ...]]:
+    """Regroup automatic sets by the state their letters belong to.
+
+    Args:
+        table: the atoms.
+        sets: the automatic sets.
+        states: letters by state.
+        extra: atoms that belong to a state whatever their letters.
+
+    Returns:
+        The set of states followed by the sets under it, and the sets that have no letter of any state.
+
+    Raises:
+        ValueError: a set has letters of a state and others, or a state has no atoms.
+    """
+    if not states:
+        return (), tuple(sets)
+    state_of = {letter: name for name, letters in states.items() for letter in letters}
+    own: dict[str, list[np.ndarray]] = {name: [extra[name]] if name in extra else [] for name in states}
+    nested: list[GroupSet] = []
+    rest: list[GroupSet] = []
+    for group_set in sets:
+        split = _by_state(group_set, state_of)
+        if not split:
+            rest.append(group_set)
+        for name, groups in split.items():
+            if len(groups) == 1:
+                own[name].append(groups[0].atoms)
+            else:
+                nested.append(_under(name, groups))
+    _check_presence(states, own, nested)
+    members = tuple(_state_group(table, name, states[name], own[name]) for name in states)
+    return (GroupSet("complete", members), *nested), tuple(rest)
+
+
+def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, list[Group]]:
+    """The groups of a set by state; nothing if no letter belongs to a state."""
+    split: dict[str, list[Group]] = {}
+    strange = [group for group in group_set.groups if group.altloc not in state_of]
+    if len(strange) == len(group_set.groups):
+        return split
+    if strange:
+        names = listing((group.name for group in strange), at_most=5)
+        raise ValueError(
+            f"{names} belong to no state, but exclude conformers that do; add their letters to a state, or make "
+            "groups for them by name."
+        )
+    for group in group_set.groups:
+        split.setdefault(state_of[group.altloc], []).append(group)
+    return split
+
+
+def _under(name: str, groups: list[Group]) -> GroupSet:
+    """Conformers of one state as a set under it."""
+    return GroupSet("complete", tuple(replace(g, reason=f"{g.reason}; within the state {name}") for g in groups), name)
+
+
+def _check_presence(
+    states: Mapping[str, tuple[str, ...]], own: Mapping[str, list[np.ndarray]], nested: list[GroupSet]
+) -> None:
+    """Refuse a state that nothing belongs to."""
+    present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
+    absent = [f"{name} ({', '.join(states[name])})" for name in states if name not in present]
+    if absent:
+        raise ValueError(f"no atom has a letter of the state {', '.join(absent)}; wanted at least one in every state.")
+
+
+def _state_group(table: AtomTable, name: str, letters: tuple[str, ...], pieces: list[np.ndarray]) -> Group:
+    """The state as a group of the conformers that are alone in it."""
+    atoms = np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
+    return make_group(
+        table, atoms, name=name, letter=",".join(letters), reason=f"state {name}: the letters {', '.join(letters)}"
+    )

@@ -1,0 +1,56 @@
+"""From groups to the module that holds their occupancies."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import jax_occupancy.core
+    import jax_occupancy.groups
+
+
+def make_tensor(
+    grouping: "jax_occupancy.groups.Grouping", occupancies: Any, *, dtype: Any, name: str | None
+) -> "jax_occupancy.core.OccupancyTensor":
+    """Make the module; see ``Grouping.to_tensor``."""
+    from jax_occupancy.core import OccupancyTensor  # core loads jax, which reading a table of groups does not need
+
+    values = _clamped(occupancies, grouping.n_atoms)
+    refinable = np.zeros(grouping.n_atoms, bool)
+    for group in grouping.groups:
+        if group.atoms.size:
+            values[group.atoms] = values[group.counted].mean() if group.refinable else group.start
+            refinable[group.atoms] = group.refinable
+    # A group that stands alone is a sharing group; one with siblings is a member of a set.
+    alone = [s.groups[0] for s in grouping.sets if s.kind == "free"]
+    sets = [s for s in grouping.sets if s.kind != "free"]
+    place: dict[str, Any] = {group.name: number for number, group in enumerate(alone)}
+    place |= {g.name: (i, j) for i, s in enumerate(sets) for j, g in enumerate(s.groups)}
+    return OccupancyTensor(
+        values,
+        [_indices(group) for group in alone],
+        altloc_groups=[[_indices(group) for group in s.groups] for s in sets] or None,
+        complete=[s.kind == "complete" for s in sets],
+        parents=[None if s.parent is None else place[s.parent] for s in sets] or None,
+        refinable_mask=refinable,
+        dtype=dtype,
+        name=name,
+        # Entries without atoms come last in collapsed space and have no label there.
+        labels=[group.name for group in alone] + [g.name for s in sets for g in s.groups if g.atoms.size],
+    )
+
+
+def _indices(group: "jax_occupancy.groups.Group") -> list[int]:
+    """Positions as the plain list that core takes."""
+    return group.atoms.tolist()
+
+
+def _clamped(occupancies: Any, n_atoms: int) -> np.ndarray:
+    """A copy of the occupancies in 0…1 with the caller's float type."""
+    given = np.asarray(occupancies)
+    if given.shape != (n_atoms,):
+        raise ValueError(
+            f"occupancies has shape {given.shape}; wanted ({n_atoms},), one occupancy per atom in file order."
+        )
+    floats = given if np.issubdtype(given.dtype, np.floating) else given.astype(np.float64)
+    return np.clip(floats, 0, 1)

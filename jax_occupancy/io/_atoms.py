@@ -1,0 +1,154 @@
+"""The atom table: what the file says about every atom, in the order of the file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import gemmi
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.io._labels import first_labels
+
+_ANISOTROPIC = ["u11", "u22", "u33", "u12", "u13", "u23"]
+COLUMNS = [
+    *("record", "name", "altloc", "resname", "chainid", "resseq", "icode"),
+    *("x", "y", "z", "occupancy", "tempfactor", "element", "charge"),
+    *_ANISOTROPIC,
+    *("kind", "segment"),
+]
+
+
+def walk(structure: gemmi.Structure) -> Iterator[tuple[gemmi.Chain, gemmi.Residue, gemmi.Atom]]:
+    """Every atom of the first model in gemmi's order, which may differ from the order of the file."""
+    for chain in structure[0]:
+        for residue in chain:
+            for atom in residue:
+                yield chain, residue, atom
+
+
+def keep_model(structure: gemmi.Structure, *, n_written: int, model_number: int | None, path: Any) -> np.ndarray:
+    """Leave one model in `structure` and number its atoms from 1 in file order.
+
+    The atoms come in numbered by their place in the whole file, which is how their order survives gemmi's regrouping.
+
+    Args:
+        structure: gemmi's structure with all models; changed.
+        n_written: Atoms in the text of the file, all models together.
+        model_number: The model to keep; None where there is only one.
+        path: The file, for messages.
+
+    Returns:
+        0-based places in the whole file of the atoms of the model, increasing.
+
+    Raises:
+        ValueError: If there is no model with that number, there are several and none was asked for, or gemmi
+            lost atoms.
+    """
+    n_read = sum(len(residue) for model in structure for chain in model for residue in chain)
+    if n_read != n_written:
+        raise ValueError(f"{path} has {n_written} atoms, of which gemmi read {n_read}; is the file damaged?")
+    numbers = [model.num for model in structure]
+    listed = ", ".join(str(number) for number in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    if model_number is None and len(numbers) > 1:
+        raise ValueError(
+            f"{path} holds {len(numbers)} models (numbers {listed}); occupancies are refined in one model: "
+            f"choose it with model_number, for example model_number={numbers[0]}"
+        )
+    if model_number is not None and model_number not in numbers:
+        raise ValueError(f"{path} has no model {model_number}; it has {listed}")
+    for index in reversed(range(len(numbers))):
+        if model_number is not None and numbers[index] != model_number:
+            del structure[index]
+    places = np.sort(np.array([atom.serial - 1 for _, _, atom in walk(structure)], np.int64))
+    serial_of = {place + 1: position + 1 for position, place in enumerate(places.tolist())}
+    for _, _, atom in walk(structure):
+        atom.serial = serial_of[atom.serial]
+    # bonds by serial number mean other atoms now
+    structure.clear_conect()
+    return places
+
+
+def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]], path: Any) -> pd.DataFrame:
+    """Build the atom table from gemmi's structure and the columns that are taken from the text of the file.
+
+    Args:
+        structure: One model; serial numbers are 1 + position in the table.
+        text: Columns as the file spells them (gemmi keeps occupancy and B in single precision, HETATM per residue and
+            one character of the altloc); None stands for a blank field, where gemmi's reading is taken.
+        path: The file, for messages.
+
+    Returns:
+        One row for each atom with the columns in `COLUMNS`.
+
+    Raises:
+        ValueError: If an element is unknown or a number is missing or not finite.
+    """
+    rows: list[Any] = [None] * len(text["x"])
+    for chain, residue, atom in walk(structure):
+        rows[atom.serial - 1] = _row(chain, residue, atom)
+    table = pd.DataFrame(rows)
+    for column, values in text.items():
+        read = table[column].tolist() if column in table else [None] * len(rows)
+        table[column] = [r if v is None else v for v, r in zip(values, read, strict=True)]
+    numeric = ["x", "y", "z", "occupancy", "tempfactor", *_ANISOTROPIC]
+    table = table.astype({**dict.fromkeys(numeric, np.float64), "charge": np.int64, "segment": np.int64})
+    table = table.reindex(columns=COLUMNS)
+    _check_table(table, path)
+    table = table.astype({"resseq": np.int64})
+    occupancies = table["occupancy"].tolist()
+    for _, _, atom in walk(structure):
+        atom.occ = occupancies[atom.serial - 1]
+    return table
+
+
+def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[str, Any]:
+    """What gemmi knows about one atom."""
+    # gemmi has no flag for "isotropic": a tensor of zeros is one that was not given
+    tensor = atom.aniso.elements_pdb() if atom.aniso.nonzero() else [np.nan] * 6
+    return {
+        "name": atom.name,
+        "altloc": "" if atom.altloc == "\0" else atom.altloc,
+        "resname": residue.name,
+        "chainid": chain.name,
+        "resseq": residue.seqid.num,
+        "icode": residue.seqid.icode.strip(),
+        "occupancy": atom.occ,
+        "tempfactor": atom.b_iso,
+        "element": atom.element.name.upper(),
+        "charge": atom.charge,
+        "kind": kind_of_residue(residue.name),
+        **dict(zip(_ANISOTROPIC, tensor, strict=True)),
+    }
+
+
+@cache
+def kind_of_residue(name: str) -> str:
+    """Protein, nucleic, water or other, from gemmi's table of residues.
+
+    >>> [kind_of_residue(name) for name in ("MSE", "DG", "DOD", "ZN")]
+    ['protein', 'nucleic', 'water', 'other']
+    """
+    residue = gemmi.find_tabulated_residue(name)
+    if residue.is_water():
+        return "water"
+    if residue.is_amino_acid():
+        return "protein"
+    return "nucleic" if residue.is_nucleic_acid() else "other"
+
+
+def _check_table(table: pd.DataFrame, path: Any) -> None:
+    """What no later step can do without."""
+    unnumbered = np.flatnonzero(table["resseq"].isna().to_numpy())
+    if len(unnumbered):
+        raise ValueError(f"{path} has atoms without a residue number: {first_labels(table, unnumbered)}")
+    unknown = np.flatnonzero((table["element"] == "X").to_numpy())
+    if len(unknown):
+        raise ValueError(
+            f"{path} has atoms of unknown element: {first_labels(table, unknown)}; give their element "
+            "(PDB columns 77-78, mmCIF _atom_site.type_symbol) or remove them"
+        )
+    for column in ("x", "y", "z", "occupancy", "tempfactor"):
+        wrong = np.flatnonzero(~np.isfinite(table[column].to_numpy()))
+        if len(wrong):
+            raise ValueError(f"{path} has atoms whose {column} is missing or not finite: {first_labels(table, wrong)}")

@@ -1,0 +1,177 @@
+"""The mmCIF format: numbering the atoms before gemmi regroups them, and putting occupancies back into the block."""
+
+import os
+from typing import Any
+
+import gemmi
+import numpy as np
+import pandas as pd
+from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
+
+from jax_occupancy.io._atoms import atom_table, keep_model
+
+_SITE = "_atom_site."
+# gemmi reads no atoms at all unless these are there
+_NEEDED = ("type_symbol", "Cartn_x", "Cartn_y", "Cartn_z", "B_iso_or_equiv")
+
+
+def parse_mmcif(
+    source: bytes, *, path: str | os.PathLike[str], model_number: int | None
+) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray]:
+    """Read an mmCIF file: gemmi's structure (serial = position + 1), the atom table, the row of each atom."""
+    block = atom_block(read_document(source, path=path), path=path)
+    _complete(block, path)
+    text = _text_columns(block)
+    n_atoms = _number_atoms(block, path)
+    try:
+        structure = gemmi.make_structure_from_block(block)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} cannot be read as mmCIF: {error}") from error
+    rows = keep_model(structure, n_written=n_atoms, model_number=model_number, path=path)
+    chosen = {name: [values[row] for row in rows.tolist()] for name, values in text.items()}
+    pieces: dict[str, int] = {}
+    chosen["segment"] = [pieces.setdefault(name, len(pieces)) for name in chosen["segment"]]
+    return structure, atom_table(structure, text=chosen, path=path), rows
+
+
+def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Document:
+    """The document of a CIF file, every block and item as spelled."""
+    try:
+        return cif.read_string(source)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is not valid CIF: {error}") from error
+
+
+def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.Block:
+    """The one block that holds atoms (restraint blocks and reflections may stand beside it)."""
+    blocks = [block for block in document if len(block.find_mmcif_category(_SITE))]
+    if len(blocks) > 1:
+        names = ", ".join(block.name for block in blocks[:5])
+        raise ValueError(f"{path} has {len(blocks)} blocks with atoms ({names}); give a file with one")
+    if blocks:
+        return blocks[0]
+    if any(block.find_values("_refln.index_h") for block in document):
+        raise ValueError(f"{path} holds reflections and no atoms; a model is wanted here")
+    if any(block.find_values("_atom_site_fract_x") for block in document):
+        raise ValueError(f"{path} is a small-molecule CIF; convert it to mmCIF (items _atom_site.Cartn_x, ...)")
+    raise ValueError(f"{path} holds no atoms: no data block has _atom_site rows")
+
+
+def edit_mmcif(
+    document: cif.Document,
+    *,
+    path: str | os.PathLike[str],
+    rows: np.ndarray,
+    units: np.ndarray,
+    keep: np.ndarray,
+    esds: np.ndarray | None,
+) -> None:
+    """Put occupancies (in ten-thousandths) and their esds into some rows of `_atom_site`.
+
+    Where an occupancy changes and no esds are given, an esd that the file states is void ('?'): it belonged
+    to the old value.
+
+    Args:
+        document: The file; changed.
+        path: The file, for messages.
+        rows: The rows of the atoms, 0-based.
+        units: Occupancy of each atom in ten-thousandths.
+        keep: True for atoms whose value keeps its spelling even though its rounded value differs.
+        esds: Standard uncertainties, NaN for none.
+    """
+    block = atom_block(document, path=path)
+    occupancy = _column(block, "occupancy")
+    had_esds = bool(block.find_values(_SITE + "occupancy_esd"))
+    uncertainty = _column(block, "occupancy_esd") if esds is not None or had_esds else None
+    if uncertainty is not None:
+        # adding a column moves the loop's storage
+        occupancy = _column(block, "occupancy")
+    for index, (row, unit, same) in enumerate(zip(rows.tolist(), units, keep, strict=True)):
+        old = cif.as_number(occupancy[row], 1.0 if cif.is_null(occupancy[row]) else float("nan"))
+        changed = not (same or round(old * 10_000, 6) == unit)
+        if changed:
+            occupancy[row] = f"{unit / 10_000:.4f}"
+        if uncertainty is not None and esds is not None:
+            uncertainty[row] = "?" if np.isnan(esds[index]) else f"{esds[index]:.4f}"
+        elif uncertainty is not None and changed:
+            uncertainty[row] = "?"
+
+
+def to_bytes(document: cif.Document) -> bytes:
+    """The text of a document in the style of the PDB's own files."""
+    options = cif.WriteOptions(cif.Style.Pdbx)
+    options.align_pairs = 33
+    options.align_loops = 30
+    return document.as_string(options).encode()
+
+
+def _column(block: cif.Block, item: str) -> cif.Column:
+    """A column of `_atom_site`, added as '?' if the file has none; a single atom may stand in pairs, not in a loop."""
+    column = block.find_values(_SITE + item)
+    if not column:
+        loop = block.find_mmcif_category(_SITE).loop
+        if loop is None:
+            block.set_pair(_SITE + item, "?")
+        else:
+            loop.add_columns([_SITE + item], "?")
+        column = block.find_values(_SITE + item)
+    return column
+
+
+def _values(block: cif.Block, item: str) -> list[str] | None:
+    """The values of an item of `_atom_site` as spelled, None if the file has no such item."""
+    return list(block.find_values(_SITE + item)) or None
+
+
+def _fill(block: cif.Block, item: str, substitute: str | None = None) -> None:
+    """Give an item that gemmi insists on: null values are taken from another item where there is one."""
+    column = _column(block, item)
+    others = _values(block, substitute) if substitute else None
+    if others:
+        for row, (value, other) in enumerate(zip(list(column), others, strict=True)):
+            if cif.is_null(value):
+                column[row] = other
+
+
+def _complete(block: cif.Block, path: Any) -> None:
+    """Add the items that gemmi insists on and that have a plain meaning when they are missing."""
+    missing = [item for item in _NEEDED if _values(block, item) is None]
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(_SITE + item for item in missing)}: it is no complete model")
+    for item in ("label_alt_id", "occupancy", "id"):
+        _fill(block, item)
+    _fill(block, "label_asym_id", "auth_asym_id")
+    _fill(block, "auth_seq_id", "label_seq_id")
+
+
+def _number_atoms(block: cif.Block, path: Any) -> int:
+    """Number the atoms of a block from 1, in `_atom_site` and in the anisotropic list; returns how many there are."""
+    column = _column(block, "id")
+    old = list(column)
+    anisotropic = block.find_values("_atom_site_anisotrop.id")
+    new_of = {name: str(number) for number, name in enumerate(old, start=1)}
+    if anisotropic and len(new_of) != len(old):
+        raise ValueError(f"{path}: _atom_site.id repeats, so _atom_site_anisotrop cannot be assigned; number the atoms")
+    for row in range(len(anisotropic)):
+        anisotropic[row] = new_of.get(anisotropic[row], "0")
+    altlocs = _column(block, "label_alt_id")
+    for row in range(len(old)):
+        column[row] = str(row + 1)
+        # gemmi refuses longer ones; the atom table has them in full
+        altlocs[row] = altlocs[row] if len(altlocs[row]) < 2 else cif.quote(cif.as_string(altlocs[row])[:1])
+    return len(old)
+
+
+def _text_columns(block: cif.Block) -> dict[str, list[Any]]:
+    """The items that are read from the text itself, for all rows."""
+    records = [cif.as_string(value).upper() for value in _column(block, "group_PDB")]
+    columns: dict[str, list[Any]] = {
+        "record": ["HETATM" if record.startswith("H") else "ATOM" for record in records],
+        "altloc": ["" if cif.is_null(value) else cif.as_string(value) for value in _column(block, "label_alt_id")],
+        "segment": list(_column(block, "label_asym_id")),
+        "occupancy": [1.0 if cif.is_null(value) else cif.as_number(value) for value in _column(block, "occupancy")],
+        "tempfactor": [cif.as_number(value) for value in _column(block, "B_iso_or_equiv")],
+    }
+    for axis in "xyz":
+        columns[axis] = [cif.as_number(value) for value in _column(block, f"Cartn_{axis}")]
+    return columns

@@ -1,0 +1,104 @@
+"""A model read from a file, with everything needed to write it back."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import gemmi
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.io._mmcif import parse_mmcif
+from jax_occupancy.io._pdb import parse_pdb
+from jax_occupancy.io._source import model_format_of, read_source
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model of a coordinate file.
+
+    Made by `read_model`; a position (0-based row of `atoms`) means the same atom in every field.
+
+    Attributes:
+        path: The file it was read from.
+        format: "pdb" or "mmcif".
+        atoms: The atom table, one row for each atom in the order of the file; coordinates in Å, B in Å², U in Å².
+        cell: The unit cell, or None if the file gives none.
+        spacegroup: The space group, or None if the file gives none or one that gemmi does not know.
+        structure: gemmi's structure with this model only; `atom.serial` is position + 1, because gemmi puts together
+            the atoms of residues that a file splits.
+        model_number: The number of the model in the file.
+        source: The bytes of the file, decompressed.
+        rows: For each atom the line (PDB) or the row of `_atom_site` (mmCIF) it was read from, 0-based.
+    """
+
+    path: Path
+    format: Literal["pdb", "mmcif"]
+    atoms: pd.DataFrame
+    cell: gemmi.UnitCell | None
+    spacegroup: gemmi.SpaceGroup | None
+    structure: gemmi.Structure = field(repr=False)
+    model_number: int
+    source: bytes = field(repr=False)
+    rows: np.ndarray = field(repr=False)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.atoms)
+
+    def __repr__(self) -> str:
+        group = self.spacegroup.hm if self.spacegroup else None
+        return f"Model({str(self.path)!r}, {self.n_atoms} atoms, {self.format}, spacegroup={group!r})"
+
+
+def read_model(path: str | os.PathLike[str], *, model_number: int | None = None) -> Model:
+    """Read a model from a PDB or mmCIF file, plain or gzipped.
+
+    The content of the file decides what format it is. The atoms keep the order of the file. A file without a
+    cell can be read too: groups need none. Occupancies that the file does not state are taken as gemmi takes
+    them: 1 where mmCIF says '?' or '.' and where a PDB line ends before the field, 0 where the field of a
+    longer PDB line is blank.
+
+    Args:
+        path: The file (.pdb, .ent, .cif, .mmcif, each also .gz).
+        model_number: Which model to read when the file holds several (the number on the MODEL record or in
+            `_atom_site.pdbx_PDB_model_num`).
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If it is a folder.
+        ValueError: If it is no model, is damaged, holds no atoms or several models, or has an atom of unknown
+            element or a coordinate, occupancy or B factor that is not a finite number.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "one.pdb")
+        ...     _ = file.write_text(line)
+        ...     model = read_model(file)
+        >>> model.n_atoms, model.cell, model.atoms["occupancy"].tolist()
+        (1, None, [0.5])
+    """
+    source = read_source(path)
+    file_format = model_format_of(path, source)
+    parse = parse_pdb if file_format == "pdb" else parse_mmcif
+    structure, atoms, rows = parse(source, path=path, model_number=model_number)
+    rows.flags.writeable = False
+    has_cell = structure.cell.is_crystal()
+    return Model(
+        path=Path(path),
+        format="pdb" if file_format == "pdb" else "mmcif",
+        atoms=atoms,
+        cell=structure.cell if has_cell else None,
+        spacegroup=structure.find_spacegroup() if has_cell else None,
+        structure=structure,
+        model_number=structure[0].num,
+        source=source,
+        rows=rows,
+    )

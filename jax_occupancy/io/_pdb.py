@@ -1,0 +1,149 @@
+"""The PDB format: numbering the atoms before gemmi regroups them, and putting occupancies back into the text."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gemmi
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.io._atoms import atom_table, keep_model
+
+# 10^5 numbers of five digits and 26*36^4 that begin with a capital; gemmi reads small letters as capitals
+MAX_ATOMS = 99_999 + 26 * 36**4
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class AtomLines(NamedTuple):
+    """Where the atoms are in the lines of a PDB file."""
+
+    lines: list[bytes]
+    atoms: np.ndarray  # index of the line of each atom
+    segments: np.ndarray  # TER and BREAK records above each atom
+
+
+def parse_pdb(
+    source: bytes, *, path: str | os.PathLike[str], model_number: int | None
+) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray]:
+    """Read a PDB file: gemmi's structure (serial = position + 1), the atom table, the line of each atom."""
+    scanned = scan_lines(source, path=path)
+    try:
+        structure = gemmi.read_pdb_string(_renumbered(scanned))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} cannot be read as PDB: {error}") from error
+    places = keep_model(structure, n_written=len(scanned.atoms), model_number=model_number, path=path)
+    rows = scanned.atoms[places]
+    segments = scanned.segments[places]
+    text = {**_text_columns([scanned.lines[row] for row in rows], rows, path), "segment": segments - segments[0]}
+    return structure, atom_table(structure, text=text, path=path), rows
+
+
+def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
+    """Find the atom lines of a PDB file exactly as gemmi does: by the first four letters, to the END record."""
+    lines = source.split(b"\n")
+    atoms, segments = [], []
+    segment, end = 0, None
+    last = b""
+    for index, line in enumerate(lines):
+        record = line[:4].upper()
+        if record in (b"ATOM", b"HETA"):
+            if end is not None:
+                raise ValueError(
+                    f"{path}: atoms after the END record of line {end + 1} (first in line {index + 1}) would be "
+                    "lost in most programs; remove that END, or split the file"
+                )
+            atoms.append(index)
+            segments.append(segment)
+            last = line
+        elif record == b"ANIS" and line[12:27] != last[12:27]:
+            # gemmi gives an ANISOU to the atom above it without looking at its name
+            raise ValueError(f"{path}, line {index + 1}: the ANISOU record does not follow its atom")
+        elif _is_record(line, b"TER") or record == b"BREA":
+            segment += 1
+        elif _is_record(line, b"END"):
+            end = index if end is None else end
+    if not atoms:
+        raise ValueError(f"{path} holds no atoms: no line begins with ATOM or HETATM")
+    if len(atoms) > MAX_ATOMS:
+        raise ValueError(f"{path} holds {len(atoms)} atoms; a PDB file can number {MAX_ATOMS}")
+    return AtomLines(lines, np.array(atoms, np.int64), np.array(segments, np.int64))
+
+
+def hybrid36(number: int) -> str:
+    """A serial number in five columns: decimal, above 99,999 base 36 with a capital in front.
+
+    >>> hybrid36(42), hybrid36(99_999), hybrid36(100_000), hybrid36(100_037)
+    ('   42', '99999', 'A0000', 'A0011')
+    """
+    if number < 100_000:
+        return f"{number:5d}"
+    rest, text = number - 100_000 + 10 * 36**4, ""
+    for _ in range(5):
+        rest, digit = divmod(rest, 36)
+        text = _DIGITS[digit] + text
+    return text
+
+
+def edit_pdb(source: bytes, *, rows: Sequence[int] | np.ndarray, units: np.ndarray, keep: np.ndarray) -> bytes:
+    """Put occupancies (in hundredths) into columns 55-60 of some lines; everything else stays byte for byte.
+
+    Args:
+        source: The file.
+        rows: The lines of the atoms, 0-based.
+        units: Occupancy of each atom in hundredths.
+        keep: True for atoms whose field stays as it is, if it holds anything.
+
+    Returns:
+        The new file.
+    """
+    lines = source.split(b"\n")
+    for row, unit, same in zip(rows, units, keep, strict=True):
+        line = lines[row]
+        if same and line[54:60].strip():
+            continue
+        body = line.rstrip(b"\r")
+        lines[row] = body[:54].ljust(54) + b"%6.2f" % (unit / 100) + body[60:] + line[len(body) :]
+    return b"\n".join(lines)
+
+
+def _is_record(line: bytes, name: bytes) -> bool:
+    """Whether a line is a record with a name of three letters: ENDMDL is no END."""
+    return line[:3].upper() == name and not line[3:4].strip()
+
+
+def _renumbered(scanned: AtomLines) -> bytes:
+    """The text with the atoms numbered from 1, so that their order can be found again by serial number."""
+    lines = list(scanned.lines)
+    for number, index in enumerate(scanned.atoms.tolist(), start=1):
+        line = lines[index]
+        lines[index] = line[:6] + hybrid36(number).encode() + line[11:]
+    # gemmi counts the line ending when it judges whether a line is long enough
+    return b"\n".join(lines) + b"\n"
+
+
+def _text_columns(lines: list[bytes], rows: np.ndarray, path: Any) -> dict[str, list[Any]]:
+    """The fields that are read from the text itself: gemmi turns what is not a number into 0."""
+    fields = {"x": (30, 38), "y": (38, 46), "z": (46, 54), "occupancy": (54, 60), "tempfactor": (60, 66)}
+    columns: dict[str, list[Any]] = {"record": ["ATOM" if line[:4].upper() == b"ATOM" else "HETATM" for line in lines]}
+    for name, (start, stop) in fields.items():
+        texts = [line[start:stop] for line in lines]
+        try:
+            columns[name] = [float(text) if text.strip() else None for text in texts]
+        except ValueError:
+            raise _not_a_number(texts, name=name, rows=rows, path=path) from None
+    for name in ("x", "y", "z"):
+        columns[name] = [np.nan if value is None else value for value in columns[name]]
+    return columns
+
+
+def _not_a_number(texts: list[bytes], *, name: str, rows: np.ndarray, path: Any) -> ValueError:
+    """The error that names the first lines whose field is no number."""
+    wrong = []
+    for text, row in zip(texts, rows.tolist(), strict=True):
+        try:
+            float(text if text.strip() else b"0")
+        except ValueError:
+            wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
+    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    return ValueError(f"{path}: {name} is not a number in {', '.join(wrong[:5])}{more}")

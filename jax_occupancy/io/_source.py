@@ -1,0 +1,73 @@
+"""The bytes of an input file, and what kind of file they look like."""
+
+import gzip
+import os
+import zlib
+from pathlib import Path
+
+GZIP_MAGIC = b"\x1f\x8b"
+_PDB_RECORDS = ("HEADER", "CRYST1", "ATOM", "HETATM", "REMARK", "TITLE", "COMPND", "MODEL", "SCALE1", "LINK", "SEQRES")
+
+
+def read_source(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file, decompressed if it is gzipped (told by its first bytes, not by its name)."""
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; give the name of a file in it")
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist")
+    data = file.read_bytes()
+    if data.startswith(GZIP_MAGIC):
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{file} is a damaged or truncated gzip file ({error}); copy it again") from error
+    if not data.strip():
+        raise ValueError(f"{file} is empty")
+    return data
+
+
+def kind_of_content(data: bytes) -> str:
+    """What a file holds by its look: "mtz", "binary", "mmcif", "pdb" or "unknown"."""
+    if data.startswith(b"MTZ "):
+        return "mtz"
+    if b"\0" in data:
+        return "binary"
+    lines = [line.strip() for line in data[:200_000].decode("latin-1").splitlines()]
+    words = [line for line in lines if line and not line.startswith("#")]
+    if words and words[0].lower().startswith("data_"):
+        return "mmcif"
+    if any(line.upper().startswith(_PDB_RECORDS) for line in words):
+        return "pdb"
+    return "unknown"
+
+
+def model_format_of(path: str | os.PathLike[str], data: bytes) -> str:
+    """The format of a model file ("pdb" or "mmcif"): its content decides, then its name.
+
+    Raises:
+        ValueError: If the content is no model, or neither content nor name say what it is.
+    """
+    kind = kind_of_content(data)
+    if kind == "mtz":
+        raise ValueError(f"{path} is an MTZ file of reflections; a model (PDB or mmCIF) is wanted here")
+    if kind == "binary":
+        raise ValueError(f"{path} is a binary file; a model (PDB or mmCIF) is wanted here")
+    if data.startswith(b"\xef\xbb\xbf"):
+        # the mark hides the name of the first record from every reader of PDB files
+        raise ValueError(f"{path} starts with a byte order mark; save it as plain text (UTF-8 without BOM)")
+    if kind == "unknown":
+        kind = format_of_name(path) or kind
+    if kind == "unknown":
+        raise ValueError(f"{path} is neither PDB nor mmCIF: no PDB record and no data_ block was found in it")
+    return kind
+
+
+def format_of_name(path: str | os.PathLike[str]) -> str | None:
+    """The format that a file name promises: "pdb", "mmcif" or None; a final .gz is looked through.
+
+    >>> format_of_name("a.ent.gz"), format_of_name("a.CIF"), format_of_name("a.txt")
+    ('pdb', 'mmcif', None)
+    """
+    name = Path(path).name.lower().removesuffix(".gz")
+    return {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif"}.get(Path(name).suffix)

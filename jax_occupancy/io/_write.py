@@ -1,0 +1,166 @@
+"""Writing a model back with new occupancies."""
+
+import gzip
+import os
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jax_occupancy.io._atomic import atomic_writer
+from jax_occupancy.io._atoms import walk
+from jax_occupancy.io._labels import first_labels
+from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
+from jax_occupancy.io._model import Model
+from jax_occupancy.io._pdb import edit_pdb, scan_lines
+from jax_occupancy.io._rounding import ConformerSets, rounded_units
+from jax_occupancy.io._source import format_of_name
+
+_DECIMALS = {"pdb": 2, "mmcif": 4}
+# a sum of float32 occupancies may exceed one by a few units in the last place
+_ROUNDING_SLACK = 1e-6
+
+
+def write_model(
+    model: Model,
+    path: str | os.PathLike[str],
+    occupancies: ArrayLike,
+    *,
+    esds: ArrayLike | None = None,
+    sets: ConformerSets = (),
+) -> None:
+    """Write a model with new occupancies, as PDB or mmCIF.
+
+    In the format that was read nothing but the occupancies changes: a PDB file keeps every other byte, an mmCIF
+    file every other item and block, a file of several models the other models. An occupancy that stays what it
+    was keeps its spelling. The other format is made by gemmi. PDB files get two decimals, mmCIF files four. The
+    file appears under its name only when it is complete.
+
+    Args:
+        model: What `read_model` returned.
+        path: The file to write: .pdb or .ent, .cif or .mmcif, each also .gz. Never the file that was read.
+        occupancies: One for each atom, 0 to 1, in the order of `model.atoms`.
+        esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd`.
+            mmCIF only. Without them an esd in the file is voided for atoms whose occupancy changes.
+        sets: One entry for each set of conformers that sum to one: the atoms of each of its conformers. Their
+            occupancies are rounded by largest remainder, so that their sum in the file is exactly one.
+
+    Raises:
+        ValueError: If the name has no known extension, `path` is the file that was read, occupancies or esds have
+            the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format cannot hold
+            the model.
+        FileNotFoundError: If the folder of `path` does not exist.
+        IsADirectoryError: If `path` is a folder.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> from jax_occupancy.io import read_model, write_model
+        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "one.pdb").write_text(line)
+        ...     model = read_model(pathlib.Path(folder, "one.pdb"))
+        ...     write_model(model, pathlib.Path(folder, "two.pdb"), np.array([0.25]))
+        ...     pathlib.Path(folder, "two.pdb").read_text()[54:60]
+        '  0.25'
+    """
+    file_format = format_of_name(path)
+    if file_format is None:
+        raise ValueError(f"{path}: the extension must be .pdb, .ent, .cif or .mmcif, each optionally with .gz")
+    if os.path.exists(path) and model.path.exists() and os.path.samefile(path, model.path):
+        raise ValueError(f"{path} is the file the model was read from; give another name, so that it stays as it was")
+    values = _checked_occupancies(model, occupancies)
+    checked_esds = None if esds is None else _checked_esds(model, esds, file_format)
+    units = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
+    make = _same_format if file_format == model.format else _other_format
+    data = make(model, units, _untouched(model, values, sets), checked_esds)
+    with atomic_writer(path) as handle:
+        # no name and no time in the gzip header: the same model gives the same bytes
+        handle.write(gzip.compress(data, mtime=0) if Path(path).suffix.lower() == ".gz" else data)
+
+
+def _same_format(model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None) -> bytes:
+    """The source with its occupancies replaced."""
+    if model.format == "pdb":
+        old = np.asarray(model.atoms["occupancy"], np.float64)
+        keep = untouched | (np.round(old * 100, 6) == units)
+        return edit_pdb(model.source, rows=model.rows, units=units, keep=keep)
+    document = read_document(model.source, path=model.path)
+    edit_mmcif(document, path=model.path, rows=model.rows, units=units, keep=untouched, esds=esds)
+    return to_bytes(document)
+
+
+def _other_format(model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None) -> bytes:
+    """The model through gemmi; the rows come in gemmi's order, which puts split residues together."""
+    structure = model.structure.clone()
+    order = np.array([atom.serial - 1 for _, _, atom in walk(structure)], np.int64)
+    changed = np.zeros(len(order), bool)
+    structure.setup_entities()
+    if model.format == "pdb":
+        document = structure.make_mmcif_document()
+        esds = None if esds is None else esds[order]
+        rows = np.arange(len(order))
+        edit_mmcif(document, path=model.path, rows=rows, units=units[order], keep=changed, esds=esds)
+        return to_bytes(document)
+    text = _pdb_text(model, structure)
+    return edit_pdb(text, rows=scan_lines(text, path=model.path).atoms, units=units[order], keep=changed)
+
+
+def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
+    """The PDB text that gemmi makes of a model that came from mmCIF, if its names fit into the columns."""
+    widths = {"chainid": 2, "resname": 3, "name": 4, "altloc": 1}
+    for column, width in widths.items():
+        long = np.flatnonzero((model.atoms[column].str.len() > width).to_numpy())
+        if len(long):
+            raise ValueError(
+                f"{model.path}: {column} is longer than the {width} characters a PDB file has for it: "
+                f"{first_labels(model.atoms, long)}; write .cif instead"
+            )
+    try:
+        return structure.make_pdb_string().encode()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{model.path} cannot be written as PDB ({error}); write .cif instead") from error
+
+
+def _checked_occupancies(model: Model, occupancies: ArrayLike) -> np.ndarray:
+    """Occupancies in float64, within 0 to 1 but for the slack that rounding takes away."""
+    values = np.asarray(occupancies, np.float64)
+    _check_length(model, values, "occupancies")
+    with np.errstate(invalid="ignore"):
+        wrong = np.flatnonzero(~((values >= -_ROUNDING_SLACK) & (values <= 1 + _ROUNDING_SLACK)))
+    if len(wrong):
+        table = model.atoms.assign(given=values)
+        raise ValueError(f"occupancies must be numbers from 0 to 1: {first_labels(table, wrong, values='given')}")
+    return values
+
+
+def _checked_esds(model: Model, esds: ArrayLike, file_format: str) -> np.ndarray:
+    """Standard uncertainties in float64, positive or zero, NaN for none."""
+    if file_format == "pdb":
+        raise ValueError("a PDB file has no place for standard uncertainties; write .cif, or leave esds out")
+    values = np.asarray(esds, np.float64)
+    _check_length(model, values, "esds")
+    wrong = np.flatnonzero(~np.isnan(values) & ~((values >= 0) & np.isfinite(values)))
+    if len(wrong):
+        table = model.atoms.assign(given=values)
+        raise ValueError(
+            f"esds must be finite, not negative, NaN for none: {first_labels(table, wrong, values='given')}"
+        )
+    return values
+
+
+def _check_length(model: Model, values: np.ndarray, name: str) -> None:
+    if values.shape != (model.n_atoms,):
+        raise ValueError(
+            f"{name} has shape {values.shape}; wanted ({model.n_atoms},), one for each atom of {model.path}"
+        )
+
+
+def _untouched(model: Model, values: np.ndarray, sets: ConformerSets) -> np.ndarray:
+    """Atoms whose occupancy is exactly the one that was read and that no set rounds: more decimals survive."""
+    same = values == np.asarray(model.atoms["occupancy"], np.float64)
+    for members in sets:
+        for member in members:
+            same[np.asarray(member, np.int64)] = False
+    return same

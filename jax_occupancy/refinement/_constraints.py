@@ -1,0 +1,91 @@
+"""The sums of a tensor's sets as linear equations in the occupancies.
+
+A set that may stay partly empty gets one more member, its vacancy, that scatters nothing. Then free, incomplete and
+complete sets are all the same: members ≥ 0 that sum to what their parent has, `matrix @ x = total`. A fixed member
+under a refinable parent is a fixed fraction of it, one more equation.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jax_occupancy.core import Topology
+
+
+class Constraints(NamedTuple):
+    """Variables of the solver and the equations they obey.
+
+    Attributes:
+        entries: the collapsed entry that each of the first variables is; the vacancies follow.
+        matrix: one row per equation, one column per variable.
+        total: what each row sums to.
+    """
+
+    entries: Int[np.ndarray, " moving"]
+    matrix: Float[np.ndarray, "equations variables"]
+    total: Float[np.ndarray, " equations"]
+
+    def variables(self, q: Float[np.ndarray, " collapsed"]) -> Float[np.ndarray, " variables"]:
+        """Pick the occupancies that can move and append the vacancies they leave."""
+        n = self.entries.size
+        x = np.asarray(q, np.float64)[self.entries]
+        left = self.total - self.matrix[:, :n] @ x
+        return np.concatenate([x, np.maximum(left @ self.matrix[:, n:], 0.0)])
+
+
+def constraints_of(topology: Topology, q: Float[np.ndarray, " collapsed"]) -> Constraints:
+    """Write the sets of a topology as equations for the entries that can move.
+
+    Args:
+        topology: the sets, and which entries are refinable.
+        q: occupancies in collapsed space, from which the fixed entries take their values.
+
+    Returns:
+        One equation per set with a refinable member, per refinable entry on its own, and per fixed fraction of a
+        parent that can move.
+    """
+    moving = _moving(topology)
+    entries = np.flatnonzero(moving)
+    column = np.cumsum(moving) - 1
+    rows: list[np.ndarray] = []
+    totals: list[float] = []
+    may_be_empty: list[bool] = []
+
+    def add(coefficients: dict[int, float], total: float, vacancy: bool) -> None:
+        row = np.zeros(entries.size)
+        for entry, coefficient in coefficients.items():
+            row[column[entry]] = coefficient
+        rows.append(row)
+        totals.append(total)
+        may_be_empty.append(vacancy)
+
+    for index in range(topology.n_sets):
+        members = topology.members[topology.set_of_member == index]
+        held = members[~topology.refinable[members]]
+        parent = int(topology.parent[index])
+        if parent >= 0 and moving[parent]:
+            for entry in held:
+                fraction = q[entry] / q[parent] if q[parent] > 0 else 0.0
+                add({int(entry): 1.0, parent: -fraction}, 0.0, False)
+            if held.size < members.size:
+                add({int(m): 1.0 for m in members} | {parent: -1.0}, 0.0, bool(~topology.complete[index]))
+        elif held.size < members.size:
+            whole = q[parent] if parent >= 0 else 1.0
+            free = members[topology.refinable[members]]
+            add({int(m): 1.0 for m in free}, float(max(whole - q[held].sum(), 0.0)), bool(~topology.complete[index]))
+    for entry in np.flatnonzero(topology.refinable & (topology.set_of_entry < 0)):
+        add({int(entry): 1.0}, 1.0, True)
+    slack = np.eye(len(rows))[:, np.flatnonzero(may_be_empty)]
+    matrix = np.concatenate([np.reshape(rows, (len(rows), entries.size)), slack], axis=1)
+    return Constraints(entries, matrix, np.array(totals, np.float64))
+
+
+def _moving(topology: Topology) -> np.ndarray:
+    """Entries whose occupancy can change: the refinable ones, and fixed fractions of one that can."""
+    moving = topology.refinable.copy()
+    for level in topology.set_levels:
+        nested = level[topology.parent[level] >= 0]
+        below = nested[moving[topology.parent[nested]]]
+        moving[topology.members[np.isin(topology.set_of_member, below)]] = True
+    return moving

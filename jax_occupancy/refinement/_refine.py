@@ -1,0 +1,233 @@
+"""The turnkey refinement: a model and its data in, occupancies out."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.groups import Grouping, automatic_groups
+from jax_occupancy.io import Model, Reflections, read_model, read_mtz
+from jax_occupancy.refinement._constraints import Constraints, constraints_of
+from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
+from jax_occupancy.refinement._solution import Solution, StartEnd, solution_table
+from jax_occupancy.refinement._solver import SolverResult, gauss_newton, quadratic_model
+from jax_occupancy.xray import LeastSquares, LinearModel, Scale, fit_scale, r_factor
+
+# The scales follow the occupancies so closely that a few rounds bring both to rest.
+MAX_CYCLES = 20
+
+
+class RefinementError(ValueError):
+    """There is nothing to refine, or model and data do not allow it."""
+
+
+def refine(
+    model: Model | str | os.PathLike,
+    reflections: Reflections | str | os.PathLike,
+    *,
+    groups: Grouping | None = None,
+    start: str | np.ndarray = "model",
+    progress: Callable[[str], None] | None = None,
+) -> Solution:
+    """Refine the occupancies of a model against diffraction data.
+
+    Coordinates, B factors and solvent mask are held, which makes the structure factors linear in the occupancies. In
+    turn the scales are fitted and the occupancies solved for, until neither moves, by least squares on amplitudes.
+
+    Args:
+        model: what `read_model` returned, or a path to a PDB or mmCIF file.
+        reflections: what `read_mtz` returned, or a path to an MTZ file.
+        groups: which atoms share an occupancy and which exclude each other; by default `automatic_groups`.
+        start: start from the occupancies of the model, from even shares in every set (a half for a free group), or
+            from occupancies given per atom, shape (atoms,).
+        progress: called with the name of each stage as it begins.
+
+    Returns:
+        The solution: refined module, table, R factors, target, scales, timings.
+
+    Raises:
+        RefinementError: no group is refinable.
+        ValueError: a file can't be read, or cell or space group of model and data disagree.
+
+    Example:
+        >>> import tempfile
+        >>> from jax_occupancy.example import write_example
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     example = write_example(folder)
+        ...     solution = refine(example.model, example.reflections)
+        >>> solution.result
+        'converged'
+    """
+    clock = _Clock(progress)
+    clock.begin("read")
+    model = read_model(model) if isinstance(model, str | os.PathLike) else model
+    reflections = read_mtz(reflections) if isinstance(reflections, str | os.PathLike) else reflections
+    check_same_crystal(model, reflections)
+
+    clock.begin("groups")
+    grouping = automatic_groups(model.atoms) if groups is None else groups
+    dtype = jnp.result_type(float)
+    tensor = grouping.to_tensor(model.atoms["occupancy"].to_numpy(), dtype=dtype)
+    if tensor.get_refinable_count() == 0:
+        raise RefinementError(
+            f"{model.path}: no occupancy to refine: no atom has an alternate-location letter or an occupancy between "
+            "0 and 1, or all of them are fixed"
+        )
+    tensor = _start_tensor(tensor, start)
+    constraints = constraints_of(tensor.topology, np.asarray(tensor.group_occupancies, np.float64))
+
+    clock.begin("structure_factors")
+    linear = linear_model(model, reflections, tensor, constraints.entries, dtype=dtype)
+    jax.block_until_ready(linear)
+
+    return _alternate(clock, tensor, constraints, linear, grouping, reflections)
+
+
+def _alternate(
+    clock: "_Clock",
+    tensor: OccupancyTensor,
+    constraints: Constraints,
+    linear: LinearModel,
+    grouping: Grouping,
+    reflections: Reflections,
+) -> Solution:
+    """Fit the scales and solve for the occupancies in turn."""
+    dtype = linear.overall.dtype
+    n = constraints.entries.size
+    # float32 resolves the target, not the last digits of q.
+    tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
+    target = LeastSquares.from_data(reflections.amplitude, reflections.free, dtype=dtype)
+    begin = jnp.asarray(constraints.variables(np.asarray(tensor.group_occupancies)), dtype)
+    matrix = jnp.asarray(constraints.matrix, dtype)
+    x, steps, cycles = begin, 0, 0
+    while True:
+        clock.begin("scale")
+        scale = _fit(linear, x[:n], reflections)
+        linear = linear.with_scale(scale.overall, scale.solvent)
+        clock.begin("solve")
+        result = solve(linear, target, matrix, x, tolerance=tolerance)
+        moved = float(jnp.max(jnp.abs(result.x - x), initial=0))
+        x, steps, cycles = result.x, steps + int(result.steps), cycles + 1
+        if moved <= 10 * tolerance or cycles == MAX_CYCLES:
+            break
+    clock.end()
+    converged = moved <= 10 * tolerance
+    refined = _put_back(tensor, constraints, np.asarray(x[:n], np.float64))
+    r_work, r_free = zip(*(_r_factors(linear, q[:n], reflections) for q in (begin, x)), strict=True)
+    values = [float(jnp.sum(target(linear.amplitude(q[:n])))) for q in (begin, x)]
+    return Solution(
+        tensor=refined,
+        table=solution_table(grouping, refined),
+        grouping=grouping,
+        target=StartEnd(*values),
+        r_work=StartEnd(*r_work),
+        r_free=StartEnd(*r_free),
+        scale=scale,
+        n_reflections=reflections.n_reflections,
+        n_free=reflections.n_free,
+        resolution=reflections.resolution,
+        cycles=cycles,
+        steps=steps,
+        result="converged" if converged else "max_cycles",
+        message=f"The occupancies moved by less than {10 * tolerance:.0e} in the last of {cycles} cycles."
+        if converged
+        else f"The occupancies still moved by {moved:.1e} after {cycles} cycles.",
+        seconds=clock.seconds,
+    )
+
+
+@eqx.filter_jit
+def solve(
+    linear: LinearModel,
+    target: Callable[[Array], Array],
+    matrix: Float[Array, "equations variables"],
+    x: Float[Array, " variables"],
+    *,
+    tolerance: float,
+) -> SolverResult:
+    """Minimise a target over the occupancies at fixed scales.
+
+    Args:
+        linear: the structure factors as a function of the first variables.
+        target: an elementwise function of the model amplitudes, such as `LeastSquares`.
+        matrix: equations that x satisfies (see `Constraints`).
+        x: start values of occupancies and vacancies.
+        tolerance: largest change of an occupancy that counts as none.
+
+    Returns:
+        The end point.
+    """
+    n = linear.columns.shape[0]
+
+    def amplitude(x):
+        return linear.amplitude(x[:n])
+
+    def quadratic(x):
+        return quadratic_model(target, amplitude, x)
+
+    return gauss_newton(lambda x: jnp.sum(target(amplitude(x))), quadratic, matrix, x, tolerance=tolerance)
+
+
+def _start_tensor(tensor: OccupancyTensor, start: Any) -> OccupancyTensor:
+    if isinstance(start, str) and start == "model":
+        return tensor
+    if isinstance(start, str) and start == "even":
+        # Logit zero is an even share in every kind of set.
+        return tensor.with_refinable_params(jnp.zeros_like(tensor.refinable_params))
+    if isinstance(start, str):
+        raise ValueError(f"start must be 'model', 'even' or one occupancy per atom, not {start!r}")
+    return tensor.with_occupancies(start)
+
+
+def _put_back(tensor: OccupancyTensor, constraints: Constraints, q: np.ndarray) -> OccupancyTensor:
+    """Give the module the solver's occupancies, on a bound where the solver ended on one."""
+    collapsed = np.array(tensor.group_occupancies, np.float64)
+    collapsed[constraints.entries] = q
+    return tensor.with_group_occupancies(np.clip(collapsed, 0, 1), margin=0)
+
+
+def _fit(linear: LinearModel, q: Float[Array, " moving"], reflections: Reflections) -> Scale:
+    return fit_scale(
+        reflections.hkl,
+        reflections.amplitude,
+        reflections.sigma,
+        reflections.free,
+        calculated=np.asarray(linear.calculated(q)),
+        mask=np.asarray(linear.mask),
+        cell=reflections.cell,
+        spacegroup=reflections.spacegroup,
+    )
+
+
+def _r_factors(linear: LinearModel, q: Float[Array, " moving"], reflections: Reflections) -> tuple[float, float]:
+    amplitude = np.asarray(linear.amplitude(q), np.float64)
+    return r_factor(reflections.amplitude, amplitude, reflections.free)
+
+
+class _Clock:
+    """Adds up the wall-clock time of stages that may come more than once."""
+
+    def __init__(self, progress: Callable[[str], None] | None):
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+        self.stage: str | None = None
+        self.since = time.perf_counter()
+
+    def begin(self, stage: str) -> None:
+        self.end()
+        self.stage = stage
+        if self.progress is not None:
+            self.progress(stage)
+
+    def end(self) -> None:
+        now = time.perf_counter()
+        if self.stage is not None:
+            self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + now - self.since
+        self.stage, self.since = None, now

@@ -1,0 +1,30 @@
+"""Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
+
+from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
+from jax_occupancy.xray._crystal import Crystal
+from jax_occupancy.xray._fixed import fixed_structure_factors
+from jax_occupancy.xray._form_factors import FormFactors, Radiation, form_factors
+from jax_occupancy.xray._least_squares import LeastSquares
+from jax_occupancy.xray._linear_model import LinearModel
+from jax_occupancy.xray._scale import Scale, fit_scale, r_factor
+from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
+from jax_occupancy.xray._special_positions import site_weights
+from jax_occupancy.xray._structure_factors import group_structure_factors
+
+__all__ = [
+    "Crystal",
+    "FormFactors",
+    "LeastSquares",
+    "LinearModel",
+    "Radiation",
+    "Scale",
+    "Scatterers",
+    "fit_scale",
+    "fixed_structure_factors",
+    "form_factors",
+    "group_scatterers",
+    "group_structure_factors",
+    "r_factor",
+    "site_weights",
+    "solvent_structure_factors",
+]

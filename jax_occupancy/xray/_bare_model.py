@@ -1,0 +1,44 @@
+"""A copy of some atoms of a structure with other occupancies."""
+
+import gemmi
+import numpy as np
+from jaxtyping import Float
+
+
+def occupancies_by_position(structure: gemmi.Structure) -> Float[np.ndarray, " atoms"]:
+    """Occupancies as in the structure, by position (serial − 1) and not in gemmi's regrouped order."""
+    occupancies = np.zeros(len(positions(structure)))
+    for site in structure[0].all():
+        occupancies[site.atom.serial - 1] = site.atom.occ
+    return occupancies
+
+
+def positions(structure: gemmi.Structure) -> np.ndarray:
+    """Position in the file of each atom, in the order of the structure; checks that they are 0 to n − 1."""
+    if len(structure) != 1:
+        raise ValueError(f"structure: got {len(structure)} models, wanted one: keep a single model of the file")
+    found = np.array([site.atom.serial - 1 for site in structure[0].all()], dtype=np.int64)
+    wrong = found[np.sort(found) != np.arange(len(found))]
+    if wrong.size:
+        raise ValueError(
+            f"structure: the serial numbers of the {len(found)} atoms must be their positions in the file, 1 to "
+            f"{len(found)} in any order; first serials are {(found[:5] + 1).tolist()}: read the file with `read_model`"
+        )
+    if any(not operation.given for operation in structure.ncs):
+        raise ValueError(
+            f"structure: {len(structure.ncs)} strict NCS operations generate atoms that are not in the file: write "
+            "them out first, with `structure.expand_ncs(gemmi.HowToNameCopiedChain.Short)`"
+        )
+    return found
+
+
+def bare_model(structure: gemmi.Structure, occupancies: np.ndarray) -> gemmi.Model:
+    """The atoms whose occupancy is not zero in a model of one residue; the caller's structure is not touched."""
+    model, chain, residue = gemmi.Model(1), gemmi.Chain("A"), gemmi.Residue()
+    for site in structure[0].all():
+        occupancy = float(occupancies[site.atom.serial - 1])
+        if occupancy != 0.0:
+            residue.add_atom(site.atom).occ = occupancy
+    chain.add_residue(residue)
+    model.add_chain(chain)
+    return model

@@ -1,0 +1,151 @@
+"""The atoms of the refinable groups as arrays."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import gemmi
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from jax_occupancy.xray._form_factors import Radiation, form_factors
+
+U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
+
+
+class Scatterers(eqx.Module):
+    """Atoms of one or more groups; the isotropic atoms come first, then the anisotropic ones.
+
+    Shapes say which is which, so nothing here is static: the first `len(b_iso)` atoms are isotropic and the last
+    `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move the atoms; `position` says
+    which row of the atom table each one is.
+
+    Attributes:
+        xyz: Fractional coordinates.
+        weight: Factor of each atom at occupancy 1, such as 1/n on a special position.
+        b_iso: B of the isotropic atoms, in Å².
+        u_star: U* = A⁻¹ U A⁻ᵀ of the anisotropic atoms (11, 22, 33, 12, 13, 23), exponent −2π² hᵀU*h.
+        type_index: Row of the form-factor table.
+        group_index: Group the atom belongs to.
+        amplitudes: Form-factor amplitudes of each type.
+        exponents: Form-factor exponents of each type, in Å².
+        position: Row of the atom table.
+    """
+
+    xyz: Float[Array, "atoms 3"]
+    weight: Float[Array, " atoms"]
+    b_iso: Float[Array, " isotropic"]
+    u_star: Float[Array, "anisotropic 6"]
+    type_index: Int[Array, " atoms"]
+    group_index: Int[Array, " atoms"]
+    amplitudes: Float[Array, "types gaussians"]
+    exponents: Float[Array, "types gaussians"]
+    position: Int[Array, " atoms"]
+
+
+def group_scatterers(
+    atoms: pd.DataFrame,
+    groups: Sequence[Sequence[int] | np.ndarray],
+    cell: gemmi.UnitCell,
+    *,
+    weights: np.ndarray | None = None,
+    radiation: Radiation = "xray",
+    dtype: DTypeLike | None = None,
+) -> Scatterers:
+    """Gather the atoms of every group from the atom table.
+
+    Everything is computed in float64 on the host and cast once, here, to `dtype`.
+
+    Args:
+        atoms: Atom table with the columns x, y, z, tempfactor, element and, optionally, charge and u11 to u23.
+        groups: Positions in the table of the atoms of each group. A group may be empty; its structure factor is zero.
+        cell: Unit cell.
+        weights: One factor per row of the table (see `site_weights`); 1 when left out.
+        radiation: Which form factors to use.
+        dtype: float32 or float64; JAX's default float when left out.
+
+    Returns:
+        The scatterers, ordered by kind of displacement and then by group.
+
+    Raises:
+        ValueError: A position lies outside the table, weights have the wrong length, a number is not finite, or an
+            element is unknown.
+
+    Example:
+        >>> import gemmi, pandas as pd
+        >>> table = pd.DataFrame(
+        ...     {"x": [1.0, 2.0], "y": 0.0, "z": 0.0, "tempfactor": 20.0, "element": ["C", "N"], "charge": 0}
+        ... )
+        >>> group_scatterers(table, [[1], [0]], gemmi.UnitCell(10, 10, 10, 90, 90, 90)).position.tolist()
+        [1, 0]
+    """
+    group_index, position = _flatten(groups, len(atoms))
+    weights = _checked_weights(weights, len(atoms))
+    u_cart = _anisotropic_u(atoms)[position]
+    # as gemmi does: an ANISOU record of zeros is no anisotropy
+    anisotropic = np.isfinite(u_cart).all(axis=1) & (u_cart != 0).any(axis=1)
+    order = np.lexsort((np.arange(len(position)), group_index, anisotropic))
+    group_index, position, u_cart = group_index[order], position[order], u_cart[order]
+    n_isotropic = int((~anisotropic).sum())
+    rows = atoms.iloc[position]
+    _check_finite(rows[["x", "y", "z", "tempfactor"]], position)
+    fractional = np.array(cell.frac.mat.tolist())
+    charges = rows["charge"].tolist() if "charge" in rows else None
+    table = form_factors(rows["element"].tolist(), charges, radiation=radiation)
+
+    def cast(values) -> Array:
+        return jnp.asarray(np.asarray(values, dtype=np.float64), dtype=dtype)
+
+    return Scatterers(
+        xyz=cast(rows[["x", "y", "z"]].to_numpy(np.float64) @ fractional.T + cell.frac.vec.tolist()),
+        weight=cast(weights[position]),
+        b_iso=cast(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic]),
+        u_star=cast(_to_u_star(u_cart[n_isotropic:], fractional)),
+        type_index=jnp.asarray(table.type_index),
+        group_index=jnp.asarray(group_index, dtype=jnp.int32),
+        amplitudes=cast(table.amplitudes),
+        exponents=cast(table.exponents),
+        position=jnp.asarray(position, dtype=jnp.int32),
+    )
+
+
+def _flatten(groups: Sequence, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+    members = [np.asarray(group, dtype=np.int64).ravel() for group in groups]
+    position = np.concatenate(members) if members else np.zeros(0, dtype=np.int64)
+    outside = position[(position < 0) | (position >= n_atoms)]
+    if outside.size:
+        raise ValueError(
+            f"groups: {outside.size} positions lie outside the table, first {outside[:5].tolist()}; wanted rows of the "
+            f"atom table, 0 to {n_atoms - 1}"
+        )
+    return np.repeat(np.arange(len(members)), [len(m) for m in members]), position
+
+
+def _checked_weights(weights: np.ndarray | None, n_atoms: int) -> np.ndarray:
+    weights = np.ones(n_atoms) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights.shape != (n_atoms,):
+        raise ValueError(f"weights: got shape {weights.shape}, wanted ({n_atoms},): one per row of the atom table")
+    return weights
+
+
+def _check_finite(columns: pd.DataFrame, position: np.ndarray) -> None:
+    bad = position[~np.isfinite(columns.to_numpy(np.float64)).all(axis=1)]
+    if bad.size:
+        raise ValueError(
+            f"atoms: {bad.size} atoms have a coordinate or B that is not finite, first at {bad[:5].tolist()}; "
+            "leave them out of the groups or correct the model"
+        )
+
+
+def _anisotropic_u(atoms: pd.DataFrame) -> np.ndarray:
+    if not set(U_COLUMNS) <= set(atoms.columns):
+        return np.full((len(atoms), 6), np.nan)
+    return atoms[U_COLUMNS].to_numpy(np.float64)
+
+
+def _to_u_star(u_cart: np.ndarray, fractional: np.ndarray) -> np.ndarray:
+    """U on the fractional basis: x = A⁻¹X, so U* = A⁻¹ U A⁻ᵀ."""
+    full = u_cart[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+    star = np.einsum("ij,njk,lk->nil", fractional, full, fractional)
+    return star.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]]

@@ -1,0 +1,107 @@
+"""What is said about suspicious occupancies."""
+
+import pytest
+from groups_models import atom, molecule, residue, table
+
+from jax_occupancy.groups import automatic_groups
+
+
+def warnings_of(*pieces, **options):
+    return automatic_groups(table(*pieces), **options).warnings
+
+
+def test_nothing_to_say():
+    assert warnings_of(residue(("A", 1)), residue(("A", 2), letters={"A": 0.6, "B": 0.4})) == ()
+
+
+@pytest.mark.parametrize("letters", [{"A": 0.33, "B": 0.33, "C": 0.33}, {"A": 0.51, "B": 0.51}])
+def test_sums_within_rounding_are_not_worth_a_word(letters):
+    assert warnings_of(residue(("A", 2), letters=letters)) == ()
+
+
+@pytest.mark.parametrize(("b", "total"), [(0.2, "0.80"), (0.7, "1.30"), (0.43, "1.03")])
+def test_sums_that_are_not_one(b, total):
+    (warning,) = warnings_of(residue(("A", 2), letters={"A": 0.6, "B": b}))
+    assert warning == (
+        f"occupancies that exclude each other do not sum to 1 and will be made to: A/2/ALA:A + A/2/ALA:B = {total}"
+    )
+
+
+def test_a_ligand_that_is_not_always_there_is_kept_so():
+    (warning,) = warnings_of(molecule(("A", 2), "LIG", {"A": 0.5, "B": 0.3}))
+    assert warning.startswith(
+        "occupancies sum to less than 1 and are kept so (incomplete): A/2/LIG:A + A/2/LIG:B = 0.80"
+    )
+
+
+def test_atoms_of_one_conformer_that_disagree():
+    atoms = table(residue(("A", 2), letters={"A": 0.6, "B": 0.4}))
+    atoms.loc[3, "occupancy"] = 0.57
+    (warning,) = automatic_groups(atoms).warnings
+    assert warning == "atoms of one group have different occupancies, their mean is used: A/2/ALA:A (0.57 to 0.60)"
+    atoms.loc[3, "occupancy"] = 0.58
+    assert automatic_groups(atoms).warnings == ()
+
+
+def test_occupancies_out_of_range_are_clamped_and_listed():
+    rows = residue(("A", 1), letters=1.2, names=["N"]) + residue(("A", 2), letters={"A": 1.5, "B": -0.25}, names=["CB"])
+    grouping = automatic_groups(table(rows))
+    assert grouping.warnings[0] == (
+        "occupancies outside 0 to 1, clamped: A/1/ALA/N (1.20), A/2/ALA/CB:A (1.50), A/2/ALA/CB:B (-0.25)"
+    )
+    assert [group.start for group in grouping.groups] == [1.0, 0.0]
+
+
+def test_lone_letters():
+    (warning,) = warnings_of(molecule(("A", 201), "LIG", {"A": 0.6}), molecule(("A", 202), "ACY", 0.5))
+    assert warning == "lone letters, refined freely from 0 to 1: A/201/LIG:A"
+
+
+def test_conformers_at_zero():
+    (warning,) = warnings_of(residue(("A", 2), letters={"A": 1.0, "B": 0.0}), residue(("A", 4), letters=0.0))
+    assert warning == "groups at zero occupancy, lifted by a small margin because they are refined: A/2/ALA:B"
+
+
+def test_hydrogens_at_zero():
+    atoms = table(residue(("A", 2), letters={"A": 0.6, "B": 0.4}))
+    atoms.loc[atoms["name"] == "O", ["element", "occupancy"]] = ["H", 0.0]
+    grouping = automatic_groups(atoms)
+    assert [group.start for group in grouping.groups] == [0.6, 0.4]
+    assert grouping.warnings == (
+        "hydrogens at zero occupancy take the occupancy of their conformer: A/2/ALA:A, A/2/ALA:B",
+    )
+
+
+@pytest.mark.parametrize(("distance", "clash"), [(0.79, True), (0.81, False)])
+def test_overlapping_waters_without_letters(distance, clash):
+    waters = [atom("O", "HOH", ("A", n), 0.5, x=-40.0 + distance * n) for n in (1, 2)]
+    found = warnings_of(waters)
+    assert bool(found) == clash
+    if clash:
+        assert "A/1/HOH/O and A/2/HOH/O" in found[0]
+
+
+def test_overlap_needs_two_partial_atoms_without_letters():
+    full = [atom("O", "HOH", ("A", 1), 1.0), atom("O", "HOH", ("A", 2), 0.5)]
+    named = [atom("O", "HOH", ("A", 1), 0.5, altloc="A"), atom("O", "HOH", ("A", 2), 0.5)]
+    assert warnings_of(full) == ()
+    assert not any("overlap" in warning for warning in warnings_of(named))
+
+
+def test_one_atom_twice_without_letters():
+    rows = [atom("O", "HOH", ("A", 1), 0.5, x=x) for x in (0.0, 2.0)]
+    (warning,) = warnings_of(rows)
+    assert warning == (
+        "partly occupied atoms overlap but have no letters: A/1/HOH/O and A/1/HOH/O; give them letters to sum to 1"
+    )
+
+
+def test_atoms_of_one_residue_that_are_near_are_no_clash():
+    rows = [atom(name, "XYZ", ("A", 1), 0.5, x=0.7 * i) for i, name in enumerate(("C1", "C2"))]
+    assert warnings_of(rows) == ()
+
+
+def test_long_lists_are_cut():
+    (warning,) = warnings_of(*[molecule(("A", n), "LIG", {"A": 0.5}) for n in range(1, 14)])
+    assert "A/10/LIG:A and 3 more" in warning
+    assert "A/11/LIG:A" not in warning

@@ -1,0 +1,104 @@
+"""Where hydrogens and deuterium atoms go."""
+
+import pytest
+from groups_models import described, residue, table
+
+from jax_occupancy.groups import automatic_groups
+
+AB = {"A": 0.6, "B": 0.4}
+
+
+def hydrogen(number, letter, q, *, name="H", element="H", resname="ALA", y=1.0):
+    row = residue(("A", number), resname, {letter: q}, names=["N"])[0]
+    return row | {"name": name, "element": element, "y": y}
+
+
+def test_exchanged_hydrogen_and_deuterium_sum_to_one():
+    atoms = table(residue(("A", 1)), hydrogen(1, "A", 0.3), hydrogen(1, "B", 0.7, name="D", element="D"))
+    grouping = automatic_groups(atoms)
+    assert described(grouping) == [("complete", ["A/1/ALA:A", "A/1/ALA:B"])]
+    assert "exchanges with D of A/1/ALA/D:B on one site" in grouping.groups[0].reason
+
+
+def test_every_site_exchanges_by_itself():
+    pairs = [
+        hydrogen(1, letter, q, name=element + site, element=element)
+        for site, q in (("", 0.3), ("G", 0.8))
+        for letter, element, q in (("A", "H", q), ("B", "D", 1 - q))
+    ]
+    grouping = automatic_groups(table(residue(("A", 1)), pairs))
+    assert described(grouping) == [
+        ("complete", ["A/1/ALA/H:A", "A/1/ALA/D:B"]),
+        ("complete", ["A/1/ALA/HG:A", "A/1/ALA/DG:B"]),
+    ]
+
+
+def test_two_conformers_with_hydrogen_in_one_and_deuterium_in_the_other_are_conformers():
+    atoms = table(
+        residue(("A", 1), letters=AB), hydrogen(1, "A", 0.6, name="HB"), hydrogen(1, "B", 0.4, name="DB", element="D")
+    )
+    (group_set,) = automatic_groups(atoms)
+    assert [group.atoms.size for group in group_set.groups] == [6, 6]
+
+
+def test_one_element_in_both_letters_is_no_exchange():
+    atoms = table(residue(("A", 1)), hydrogen(1, "A", 0.3, name="HG"), hydrogen(1, "B", 0.7, name="HG"))
+    (group_set,) = automatic_groups(atoms)
+    assert "conformer A" in group_set.groups[0].reason
+
+
+def amide_model(first=AB, letters="AB"):
+    """Alternates up to the carbonyl of residue 1; residue 2 has letters on its amide hydrogen and on its CB."""
+    return table(
+        residue(("A", 1), letters=first),
+        residue(("A", 2), names=["N", "CA", "C", "O"]),
+        residue(("A", 2), letters={"A": 0.3, "B": 0.7}, names=["CB"]),
+        [hydrogen(2, letter, first.get(letter, 0.5)) for letter in letters],
+    )
+
+
+def test_an_amide_hydrogen_follows_the_carbonyl_before_it():
+    grouping = automatic_groups(amide_model())
+    assert described(grouping) == [
+        ("complete", ["A/1/ALA:A", "A/1/ALA:B"]),
+        ("complete", ["A/2/ALA/CB:A", "A/2/ALA/CB:B"]),
+    ]
+    assert [group.atoms.tolist()[-1] for group in grouping.groups] == [16, 17, 14, 15]
+    assert "A/2/ALA/H:A follows the carbonyl before it" in grouping.groups[0].reason
+
+
+def test_without_a_carbonyl_of_its_letter_it_stays_with_its_residue():
+    atoms = amide_model(first={"C": 0.5, "D": 0.5})
+    assert [group.atoms.size for group in automatic_groups(atoms).groups] == [5, 5, 2, 2]
+
+
+def test_a_carbonyl_that_is_not_bonded_is_not_followed():
+    atoms = amide_model()
+    atoms.loc[atoms["resseq"] == 2, "x"] += 10
+    assert [group.atoms.size for group in automatic_groups(atoms).groups] == [5, 5, 2, 2]
+
+
+def test_a_partial_hydrogen_rides_on_its_carrier():
+    atoms = table(residue(("A", 5), "LYS"), hydrogen(5, "", 0.6, name="HZ1", resname="LYS"))
+    atoms.loc[atoms["name"] == "N", "occupancy"] = 0.6
+    grouping = automatic_groups(atoms)
+    assert described(grouping) == [("free", ["A/5/LYS/N"])]
+    assert grouping.groups[0].atoms.tolist() == [0, 5]
+    assert "which its hydrogens HZ1 share" in grouping.groups[0].reason
+
+
+@pytest.mark.parametrize("carrier", [1.0, 0.9])
+def test_a_partial_hydrogen_unlike_its_carrier_is_refined_by_itself(carrier):
+    atoms = table(residue(("A", 5), "LYS"), hydrogen(5, "", 0.5, name="HZ1", resname="LYS"))
+    atoms.loc[atoms["name"] == "N", "occupancy"] = carrier
+    assert ("free", ["A/5/LYS/HZ1"]) in described(automatic_groups(atoms))
+
+
+def test_hydrogens_left_out():
+    atoms = table(
+        residue(("A", 1), letters=AB),
+        [hydrogen(1, letter, q, name="HA") for letter, q in AB.items()],
+        hydrogen(2, "", 0.5),
+    )
+    grouping = automatic_groups(atoms, hydrogens="omit")
+    assert [group.atoms.tolist() for group in grouping.groups] == [[*range(5)], [*range(5, 10)]]

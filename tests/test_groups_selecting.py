@@ -1,0 +1,116 @@
+"""Groups written as selections and read again."""
+
+import gemmi
+import numpy as np
+import pytest
+from groups_models import atom, molecule, residue, table
+
+from jax_occupancy.groups import (
+    UserGroups,
+    automatic_groups,
+    choose_groups,
+    describe_groups,
+    format_toml,
+    parse_toml,
+)
+from jax_occupancy.io import read_model
+
+
+def gemmi_select(structure):
+    """Selections in gemmi's own syntax on a structure whose serials are position + 1."""
+
+    def select(text):
+        chosen = gemmi.Selection(text)
+        models = chosen.models(structure)
+        return [
+            atom.serial - 1
+            for model in models
+            for chain in chosen.chains(model)
+            for one in chosen.residues(chain)
+            for atom in chosen.atoms(one)
+        ]
+
+    return select
+
+
+def structure_of(atoms):
+    """A structure of the rows of a table."""
+    model = gemmi.Model(1)
+    for position, row in enumerate(atoms.to_dict("records")):
+        one, residue_ = gemmi.Atom(), gemmi.Residue()
+        one.name, one.altloc, one.serial = row["name"], row["altloc"] or "\0", position + 1
+        residue_.name, residue_.seqid = row["resname"], gemmi.SeqId(row["resseq"], row["icode"] or " ")
+        residue_.add_atom(one)
+        chain = model.find_chain(row["chainid"]) or model.add_chain(gemmi.Chain(row["chainid"]))
+        chain.add_residue(residue_)
+    structure = gemmi.Structure()
+    structure.add_model(model)
+    return structure
+
+
+def small():
+    return table(
+        residue(("A", -5), letters={"A": 0.5, "B": 0.5}),
+        residue(("A", 1), "SER", {"A": 0.7}),
+        [row | {"altloc": "B", "occupancy": 0.3} for row in residue(("A", 1), "THR")],
+        residue(("A", 7), letters={"A": 0.5, "B": 0.5}, names=["CB"], icode="A"),
+        residue(("A", 7), letters=0.8, names=["N", "CA"], icode="A"),
+        molecule(("BB", 1), "LIG", {"A": 0.4, "B": 0.2}),
+        molecule(("W", 1), "HOH", 0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    "user", [UserGroups(), UserGroups(states={"g": ("A",), "h": ("B",)}), UserGroups(remove=("//W",))]
+)
+def test_a_small_model_comes_back(user):
+    atoms = small()
+    select = gemmi_select(structure_of(atoms))
+    grouping = choose_groups(atoms, user, select=select)
+    text = format_toml(describe_groups(grouping, atoms))
+    assert_same(choose_groups(atoms, parse_toml(text), select=select), grouping)
+
+
+@pytest.mark.parametrize("name", ["4xof.pdb", "1pfe.cif.gz", "1g8a_multiconformer.pdb", "4ms6.pdb", "x3200.pdb"])
+def test_real_models_come_back(data_dir, name):
+    model = read_model(data_dir / name)
+    grouping = automatic_groups(model.atoms)
+    text = format_toml(describe_groups(grouping, model.atoms))
+    again = choose_groups(model.atoms, parse_toml(text), select=gemmi_select(model.structure))
+    assert_same(again, grouping)
+
+
+def assert_same(first, second):
+    def plain(grouping):
+        return {
+            (s.kind, s.parent, tuple((g.name, tuple(g.atoms.tolist()), round(g.start, 9)) for g in s.groups))
+            for s in grouping
+        }
+
+    assert plain(first) == plain(second)
+
+
+def test_left_out_hydrogens_stay_out():
+    atoms = table(residue(("A", 1), letters={"A": 0.5, "B": 0.5}))
+    atoms.loc[atoms["name"] == "CB", "element"] = "H"
+    user = describe_groups(automatic_groups(atoms, hydrogens="omit"), atoms)
+    assert user.groups["A/1/ALA:A"].selection == ("//A/1.(ALA)/N,CA,C,O:A",)
+    assert not user.automatic
+
+
+def test_another_table():
+    with pytest.raises(ValueError, match="atoms has 1 rows; wanted 2"):
+        describe_groups(automatic_groups(small().iloc[:2]), small().iloc[:1])
+
+
+def test_atoms_that_no_selection_tells_apart():
+    atoms = table([atom("O", "HOH", ("A", 1), 0.5, x=x, segment=i) for i, x in enumerate((0.0, 9.0))])
+    with pytest.raises(ValueError, match="1 atoms have the labels of atoms in another group: A/1/HOH/O"):
+        describe_groups(automatic_groups(atoms), atoms)
+
+
+def test_fixed_groups_stay_fixed():
+    atoms = table(molecule(("W", 1), "HOH", 0.5))
+    user = parse_toml('[groups]\nw = { selection = "//W", fixed = 0.3 }')
+    grouping = choose_groups(atoms, user, select=lambda text: np.array([0]))
+    assert describe_groups(grouping, atoms).groups["w"].fixed == 0.3

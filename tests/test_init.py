@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+
+import jax_occupancy
+
+PUBLIC = [
+    "Grouping",
+    "Model",
+    "OccupancyTensor",
+    "Reflections",
+    "Solution",
+    "automatic_groups",
+    "is_occupancy_tensor",
+    "read_model",
+    "read_mtz",
+    "refinable_only",
+    "refine",
+    "write_example",
+    "write_model",
+    "zero_fixed",
+]
+
+
+def test_public_names_are_pinned_and_exist():
+    assert jax_occupancy.__all__ == PUBLIC
+    for name in PUBLIC:
+        value = getattr(jax_occupancy, name)
+        assert value.__doc__
+        assert name in dir(jax_occupancy)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        jax_occupancy.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import jax_occupancy", ["jax", "pandas", "gemmi", "typer", "matplotlib"]),
+        ("from jax_occupancy import OccupancyTensor", ["pandas", "gemmi", "typer", "matplotlib"]),
+        ("import jax_occupancy.cli", ["jax", "pandas", "gemmi", "matplotlib"]),
+    ],
+)
+def test_imports_load_only_what_they_need(statement, absent):
+    program = f"{statement}\nimport sys\nprint(*sorted(set(sys.modules) & set({absent!r})))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+def test_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert jax_occupancy.__version__ == version("jax-occupancy")

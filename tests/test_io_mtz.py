@@ -1,0 +1,354 @@
+"""Reading reflections: columns, free flags, what is left out, the asymmetric unit."""
+
+import gzip
+
+import gemmi
+import numpy as np
+import pytest
+
+from jax_occupancy.io import Reflections, read_mtz
+from jax_occupancy.io._free_flags import free_set
+from jax_occupancy.io._mtz_columns import is_calculated
+from jax_occupancy.io._reflections import _check
+
+NAN = np.nan
+HKL = [(1, 1, 0), (0, 0, 4), (2, 1, 3), (5, 1, 2), (1, 2, 3), (3, 3, 3)]
+
+
+def write_mtz(folder, columns, *, hkl=HKL, spacegroup="P 21 21 21", name="data.mtz"):
+    """An MTZ file with columns {label: (type, values)}."""
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.spacegroup = gemmi.SpaceGroup(spacegroup)
+    mtz.set_cell_for_all(gemmi.UnitCell(20, 30, 40, 90, 90, 90))
+    mtz.add_dataset("native")
+    table = [np.array(hkl, float)]
+    for label, (kind, values) in columns.items():
+        mtz.add_column(label, kind)
+        table.append(np.array(values, float).reshape(-1, 1))
+    mtz.set_data(np.hstack(table).astype(np.float32))
+    path = folder / name
+    mtz.write_to_file(str(path))
+    return path
+
+
+def usual(amplitude="FP", sigma="SIGFP", free="FreeR_flag", *, flags=(0, 1, 1, 1, 1, 1)):
+    return {
+        amplitude: ("F", [10, 20, 30, 40, 50, 60]),
+        sigma: ("Q", [1, 2, 3, 4, 5, 6]),
+        free: ("I", flags),
+    }
+
+
+def test_usual_file(tmp_path):
+    path = write_mtz(tmp_path, usual())
+    data = read_mtz(path)
+    np.testing.assert_array_equal(data.hkl, HKL)
+    assert data.hkl.dtype == np.int32
+    np.testing.assert_array_equal(data.amplitude, [10, 20, 30, 40, 50, 60])
+    np.testing.assert_array_equal(data.sigma, [1, 2, 3, 4, 5, 6])
+    assert data.amplitude.dtype == data.sigma.dtype == np.float64
+    assert data.free.tolist() == [True] + [False] * 5
+    assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
+    assert (data.free_value, data.n_reflections, data.n_free) == (0, 6, 1)
+    assert data.notes == ()
+    assert set(data.left_out.values()) == {0}
+    assert data.spacegroup.hm == "P 21 21 21"
+    assert data.cell.parameters == (20, 30, 40, 90, 90, 90)
+    assert data.path == path
+    # d of an orthorhombic cell in closed form
+    d = 1 / np.sqrt((np.array(HKL) ** 2 / np.array([20, 30, 40]) ** 2).sum(axis=1))
+    np.testing.assert_allclose(data.d_spacing(), d, rtol=1e-12)
+    assert data.resolution == pytest.approx((d.max(), d.min()))
+    assert "6 reflections, 1 free" in repr(data)
+
+
+def test_gzipped(tmp_path):
+    path = write_mtz(tmp_path, usual())
+    (tmp_path / "data.mtz.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert read_mtz(tmp_path / "data.mtz.gz").n_reflections == 6
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "sigma", "free"),
+    [
+        ("FOBS", "SIGFOBS", "R-free-flags"),
+        ("F-obs", "SIGF-obs", "R-free-flags"),
+        ("F-obs-filtered", "SIGF-obs-filtered", "FREE"),
+        ("F", "SIGF", "FREER"),
+        ("FO", "SIGFO", "RFREE"),
+        ("F_meas_au", "F_meas_sigma_au", "FreeRflag"),
+        ("F_New", "SIGF_New", "FREE_FLAG"),
+        ("my_native", "its_error", "TEST"),
+    ],
+)
+def test_usual_names(tmp_path, amplitude, sigma, free):
+    data = read_mtz(write_mtz(tmp_path, usual(amplitude, sigma, free)))
+    assert data.labels == {"amplitude": amplitude, "sigma": sigma, "free": free}
+
+
+def test_calculated_columns_are_never_taken(tmp_path):
+    names = ["FC", "FC_ALL", "FCALC", "FWT", "F-model", "DELFWT", "2FOFCWT", "FOFCWT", "FC_ALL_LS", "FDELWT", "mFo-DFc"]
+    assert all(is_calculated(name) for name in names)
+    assert not any(is_calculated(name) for name in ("FP", "FOBS", "F-obs", "F", "F_meas", "FO", "FNAT", "Fpeak"))
+    calculated = {name: ("F", [1, 2, 3, 4, 5, 6]) for name in names}
+    # even right in front of a column of type Q
+    data = read_mtz(write_mtz(tmp_path, {**calculated, "SIGX": ("Q", [1] * 6), **usual("FPK", "SIGFPK")}))
+    assert data.labels["amplitude"] == "FPK"
+    with pytest.raises(ValueError, match=r"no measured amplitudes.*H \(H\).*FC \(F\), FC_ALL \(F\)"):
+        read_mtz(write_mtz(tmp_path, calculated))
+
+
+def test_several_candidates_are_recorded(tmp_path):
+    columns = {**usual("FZ", "SIGFZ"), **usual("FOBS", "SIGFOBS", "FREE"), **usual("FP", "SIGFP", "test")}
+    data = read_mtz(write_mtz(tmp_path, columns))
+    assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
+    assert data.notes == (
+        "amplitudes FP taken; the file also has FOBS, FZ",
+        "free flags FreeR_flag taken; the file also has FREE, test",
+    )
+    first = read_mtz(write_mtz(tmp_path, {**usual("Fb", "SIGFb"), **usual("Fa", "SIGFa")}))
+    assert first.labels["amplitude"] == "Fb"
+
+
+def test_amplitudes_with_sigma_come_first(tmp_path):
+    columns = {"FP": ("F", [1] * 6), "PHI": ("P", [0] * 6), **usual("Fx", "SIGFx")}
+    assert read_mtz(write_mtz(tmp_path, columns)).labels["amplitude"] == "Fx"
+
+
+def test_named_columns(tmp_path):
+    columns = {**usual(), "FC": ("F", [1, 2, 3, 4, 5, 6]), "ERR": ("Q", [7] * 6), "set2": ("I", [2, 1, 1, 1, 1, 1])}
+    path = write_mtz(tmp_path, columns)
+    data = read_mtz(path, amplitude="FC", sigma="ERR", free="set2", free_value=2)
+    assert data.labels == {"amplitude": "FC", "sigma": "ERR", "free": "set2"}
+    assert data.sigma.tolist() == [7] * 6
+    assert data.free.tolist() == [True] + [False] * 5
+    for option in ("amplitude", "sigma", "free"):
+        with pytest.raises(
+            ValueError, match=rf"no column 'Nix' \({option}\)\. Columns: H \(H\).*FP \(F\), SIGFP \(Q\)"
+        ):
+            read_mtz(path, **{option: "Nix"})
+    with pytest.raises(ValueError, match=r"column ERR \(amplitude\) has type Q, wanted one of F, G"):
+        read_mtz(path, amplitude="ERR")
+
+
+def test_missing_kinds_of_data(tmp_path):
+    intensities = {"IMEAN": ("J", [1] * 6), "SIGIMEAN": ("Q", [1] * 6)}
+    with pytest.raises(ValueError, match=r"no measured amplitudes.*intensities: convert.*IMEAN \(J\)"):
+        read_mtz(write_mtz(tmp_path, intensities))
+    with pytest.raises(ValueError, match="merge them into mean amplitudes"):
+        read_mtz(write_mtz(tmp_path, {"F(+)": ("G", [1] * 6), "SIGF(+)": ("L", [1] * 6)}))
+    with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the amplitudes FP.*sigma=\.\.\."):
+        read_mtz(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
+
+
+def test_no_free_flags(tmp_path):
+    columns = usual()
+    del columns["FreeR_flag"]
+    path = write_mtz(tmp_path, columns)
+    data = read_mtz(path)
+    assert (data.n_free, data.labels["free"], data.free_value) == (0, None, None)
+    assert "there is no R-free" in data.notes[0]
+    with pytest.raises(ValueError, match="no free flags that could be 1"):
+        read_mtz(path, free_value=1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "value", "free"),
+    [
+        ([0, 1, 1, 1, 1], 0, [0]),  # two values: the rarer one
+        ([0, 1, 0, 0, 0], 1, [1]),
+        ([-1, 1, 1, 1, 1], -1, [0]),
+        ([3, 0, 1, 2, 0], 0, [1, 4]),  # more: 0
+        ([0, 1, NAN, 1, NAN], 0, [0]),  # no flag: work
+    ],
+)
+def test_free_value(flags, value, free):
+    mask, taken, notes = free_set(np.array(flags, float))
+    assert taken == value
+    assert np.flatnonzero(mask).tolist() == free
+    assert bool(notes) == bool(np.isnan(flags).any())
+
+
+def test_stated_free_value_wins():
+    mask, taken, _ = free_set(np.array([0.0, 1, 1, 1]), free_value=1)
+    assert (taken, mask.tolist()) == (1, [False, True, True, True])
+
+
+@pytest.mark.parametrize(
+    ("flags", "free_value", "message"),
+    [
+        ([0, 1, 0, 1], None, "as many 0 as 1"),
+        ([1, 2, 3, 1], None, r"has no value 0; it has 1, 2, 3"),
+        ([0, 1, 1, 1], 5, r"has no value 5; it has 0, 1"),
+        ([0.5, 1, 1, 1], None, "free flags holds 0.5; free flags are integers"),
+        ([0, 0, 0, 0], 0, "none is left to refine against"),
+    ],
+)
+def test_free_flags_that_do_not_tell(flags, free_value, message):
+    with pytest.raises(ValueError, match=message):
+        free_set(np.array(flags, float), free_value=free_value)
+
+
+def test_one_flag_for_all_is_no_free_set(tmp_path):
+    data = read_mtz(write_mtz(tmp_path, usual(flags=[1] * 6)))
+    assert (data.n_free, data.free_value) == (0, None)
+    assert "one value only" in data.notes[0]
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    hkl = [(0, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4), (1, 1, 5), (0, 0, 3), (1, 1, 6), (1, 1, 7)]
+    columns = {
+        "FP": ("F", [9, NAN, 1, 0, -1, 5, -2, 3, 0, 8]),
+        "SIGFP": ("Q", [1, 1, NAN, 0, -1, 0, 1, 1, 1, 2]),
+        "FREE": ("I", [1, 1, 1, 1, 1, 1, 1, 1, 0, 1]),
+    }
+    data = read_mtz(write_mtz(tmp_path, columns, hkl=hkl), free_value=0)
+    assert data.left_out == {
+        "origin": 1,
+        "missing": 2,
+        "placeholder": 2,
+        "sigma not positive": 1,
+        "negative amplitude": 1,
+        "systematic absence": 1,
+        "duplicate": 0,
+    }
+    assert data.hkl.tolist() == [[1, 1, 6], [1, 1, 7]]  # an amplitude of zero with a good σ is a measurement
+    assert data.free.tolist() == [True, False]
+
+
+def test_nothing_left_is_an_error(tmp_path):
+    columns = {"FP": ("F", [NAN] * 6), "SIGFP": ("Q", [1] * 6)}
+    with pytest.raises(ValueError, match=r"no usable reflection in FP; left out: .*'missing': 6"):
+        read_mtz(write_mtz(tmp_path, columns))
+
+
+def test_asymmetric_unit_and_duplicates(tmp_path):
+    """P 21 21 21: all eight sign combinations are one reflection; the mean is weighted with 1/σ²."""
+    hkl = [(3, 3, 3), (1, 2, 3), (-1, -2, 3), (2, 2, 2), (1, -2, -3)]
+    columns = {
+        "FP": ("F", [30, 10, 13, 20, 16]),
+        "SIGFP": ("Q", [3, 1, 2, 2, 2]),
+        "FREE": ("I", [1, 1, 0, 1, 1]),
+    }
+    data = read_mtz(write_mtz(tmp_path, columns, hkl=hkl))
+    assert data.hkl.tolist() == [[3, 3, 3], [1, 2, 3], [2, 2, 2]]  # the order of the file
+    assert data.left_out["duplicate"] == 2
+    mean = (10 / 1 + 13 / 4 + 16 / 4) / (1 + 1 / 4 + 1 / 4)
+    np.testing.assert_allclose(data.amplitude, [30, mean, 20], rtol=1e-14)
+    np.testing.assert_allclose(data.sigma, [3, 1.5**-0.5, 2], rtol=1e-14)
+    assert data.free.tolist() == [False, True, False]  # one copy in the test set takes all there
+
+
+def test_missing_number_of_old_files(tmp_path):
+    """Files older than NaN mark missing values with a number that the header states."""
+    path = write_mtz(tmp_path, {"FP": ("F", [-999, 2, 3, 4, 5, 6]), "SIGFP": ("Q", [1] * 6)})
+    content = path.read_bytes()
+    assert content.count(b"VALM NAN ") == 1
+    path.write_bytes(content.replace(b"VALM NAN ", b"VALM -999"))
+    data = read_mtz(path)
+    assert data.left_out["missing"] == 1
+    assert data.n_reflections == 5
+
+
+def test_bad_files_are_named(tmp_path):
+    good = write_mtz(tmp_path, usual()).read_bytes()
+    for content, message in (
+        (b"", "is empty"),
+        (b"ATOM      1  CA  ALA A   1\n", "looks like pdb, not MTZ"),
+        (b"data_x\n_cell.length_a 1\n", "looks like mmcif, not MTZ"),
+        (b"hello", "is not an MTZ file"),
+        (bytes(range(256)), "is not an MTZ file"),
+        (good[:60], "truncated MTZ file"),
+        (good[:-700], "truncated MTZ file"),
+        (good[:100] + good[140:], "names no known space group"),
+        (good[:20] + good[-2000:], "damaged MTZ file|names no known space group"),
+        (gzip.compress(good)[:-20], "damaged or truncated gzip"),
+    ):
+        (tmp_path / "bad.mtz").write_bytes(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            read_mtz(tmp_path / "bad.mtz")
+        assert "bad.mtz" in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read_mtz(tmp_path / "none.mtz")
+    with pytest.raises(IsADirectoryError, match="folder"):
+        read_mtz(tmp_path)
+
+
+def reflections(**changes):
+    fields = {
+        "hkl": np.array(HKL),
+        "amplitude": np.arange(1.0, 7.0),
+        "sigma": np.ones(6),
+        "free": np.arange(6) == 2,
+        "cell": gemmi.UnitCell(20, 30, 40, 90, 90, 90),
+        "spacegroup": gemmi.SpaceGroup("P 21 21 21"),
+    }
+    return Reflections(**{**fields, **changes})
+
+
+def test_select_keeps_rows_together():
+    data = reflections(left_out={"missing": 3})
+    mask = data.d_spacing() < 10
+    chosen = data.select(mask)
+    np.testing.assert_array_equal(chosen.hkl, data.hkl[mask])
+    np.testing.assert_array_equal(chosen.amplitude, data.amplitude[mask])
+    np.testing.assert_array_equal(chosen.free, data.free[mask])
+    assert chosen.left_out == {"missing": 3}
+    assert 0 < chosen.n_reflections < data.n_reflections
+    for wrong in (mask[:3], mask.astype(int)):
+        with pytest.raises(ValueError, match=r"wanted bool\(6,\)"):
+            data.select(wrong)
+    with pytest.raises(ValueError, match="no reflections"):
+        data.select(np.zeros(6, bool))
+
+
+def test_arrays_are_copied_and_read_only():
+    amplitude = np.arange(1.0, 7.0)
+    data = reflections(amplitude=amplitude)
+    amplitude[0] = 99
+    assert data.amplitude[0] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        data.amplitude[0] = 2.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"sigma": np.array([1.0, 0, 1, 1, 1, 1])},
+            r"sigma must be finite and positive; wrong for 1 hkl, first \(0, 0, 4\)",
+        ),
+        (
+            {"amplitude": np.array([1.0, NAN, 1, 1, 1, 1])},
+            r"amplitude must be finite; wrong for 1 hkl, first \(0, 0, 4\)",
+        ),
+    ],
+)
+def test_inconsistent_reflections(changes, message):
+    with pytest.raises(ValueError, match=message):
+        reflections(**changes)
+
+
+def test_shapes_of_reflections():
+    """Asked directly: where annotations are checked at run time they find it first."""
+    with pytest.raises(ValueError, match=r"each of the 6 hkl; got .*'sigma': \(5,\)"):
+        _check(np.array(HKL), np.ones(6), np.ones(5), np.ones(6, bool))
+    with pytest.raises(ValueError, match=r"hkl has shape \(6, 2\)"):
+        _check(np.ones((6, 2), int), np.ones(6), np.ones(6), np.ones(6, bool))
+
+
+def test_4xof(data_dir):
+    data = read_mtz(data_dir / "4xof.mtz")
+    assert (data.n_reflections, data.n_free, data.free_value) == (22_230, 1_112, 0)
+    assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
+    assert set(data.left_out.values()) == {0}
+    assert data.spacegroup.hm == "P 21 21 21"
+
+
+def test_1g8a_without_its_placeholders(data_dir):
+    data = read_mtz(data_dir / "1g8a.mtz")
+    assert (data.n_reflections, data.n_free, data.free_value) == (42_656, 2_133, 0)
+    assert data.labels == {"amplitude": "FOBS", "sigma": "SIGFOBS", "free": "R-free-flags"}
+    assert data.left_out["placeholder"] == 346
+    assert sum(data.left_out.values()) == 346
+    assert data.amplitude.min() > 0

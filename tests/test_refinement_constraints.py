@@ -1,0 +1,47 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_core_simplex import example
+
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.refinement import constraints_of
+
+
+@pytest.mark.parametrize("mask", [None, [1, 0, 2], [13]])
+def test_every_value_of_the_module_satisfies_the_equations(mask, x64):
+    occ = example("float64")
+    if mask is not None:
+        occ = occ.freeze(np.isin(np.arange(15), mask))
+    q = np.asarray(occ.group_occupancies)
+    constraints = constraints_of(occ.topology, q)
+    for shift in (0.0, 1.0, -2.0):
+        moved = occ.with_refinable_params(occ.refinable_params + shift * jnp.sin(jnp.arange(occ.refinable_params.size)))
+        x = constraints.variables(np.asarray(moved.group_occupancies))
+        assert np.all(x >= 0)
+        np.testing.assert_allclose(constraints.matrix @ x, constraints.total, atol=1e-12)
+
+
+def test_one_equation_per_set_free_group_and_nested_fraction(x64):
+    occ = example("float64").freeze(np.arange(15) == 13)
+    constraints = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
+    # complete, incomplete, nested, one independent, and the fixed fraction of the nested set
+    assert constraints.matrix.shape[0] == 5
+    # seven entries that move (the frozen one with its parent) and a vacancy for the incomplete set and the free atom
+    moving = constraints.entries
+    assert occ.expansion_mask[13] in moving
+    assert occ.expansion_mask[5] not in moving
+    assert constraints.matrix.shape[1] == moving.size + 2
+    np.testing.assert_allclose(constraints.total, [0.8, 1, 0, 0, 1], atol=1e-12)
+
+
+def test_a_set_whose_fixed_members_fill_it():
+    occ = OccupancyTensor([1.0, 0.0, 0.0], altloc_groups=[[[0], [1], [2]]], refinable_mask=[False, True, True])
+    constraints = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
+    assert constraints.total.tolist() == [0.0]
+
+
+def test_nothing_to_refine():
+    occ = OccupancyTensor([0.5, 0.5], requires_grad=False)
+    constraints = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
+    assert constraints.entries.size == 0
+    assert constraints.variables(np.asarray(occ.group_occupancies)).shape == (0,)

@@ -1,0 +1,158 @@
+import dataclasses
+
+import gemmi
+import jax
+import numpy as np
+import pytest
+
+from jax_occupancy import automatic_groups, read_model, read_mtz, refine, write_example
+from jax_occupancy.groups import Group, Grouping, GroupSet
+from jax_occupancy.refinement import RefinementError, check_same_crystal
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    files = write_example(tmp_path_factory.mktemp("example"))
+    return read_model(files.model), read_mtz(files.reflections), files.truth
+
+
+@pytest.fixture(scope="module")
+def solution(example):
+    model, reflections, _ = example
+    with jax.enable_x64(True):
+        return refine(model, reflections)
+
+
+def test_finds_the_truth_within_the_noise(example, solution):
+    truth = example[2]
+    assert solution.result == "converged"
+    # Naive least-squares esds are about 0.01 for groups of this size at 3 % noise; the ligand's poses overlap.
+    assert np.abs(np.asarray(solution.tensor()) - truth).max() < 0.02
+    assert solution.r_work.end < 0.03 < solution.r_work.start
+    assert solution.r_free.end < 0.03
+    assert solution.target.end < solution.target.start / 5
+    assert (solution.n_reflections, solution.n_free) == (example[1].n_reflections, example[1].n_free)
+
+
+def test_sums_are_exact_and_the_rest_is_untouched(example, solution):
+    model, _, _ = example
+    q = np.asarray(solution.tensor(), np.float64)
+    for s in solution.grouping.sets:
+        total = sum(q[group.atoms[0]] for group in s.groups)
+        if s.kind == "complete":
+            assert abs(total - 1) < 1e-12
+        assert total <= 1 + 1e-12
+    grouped = np.concatenate([group.atoms for group in solution.grouping.groups])
+    others = np.setdiff1d(np.arange(model.n_atoms), grouped)
+    assert np.array_equal(q[others], model.atoms["occupancy"].to_numpy()[others])
+
+
+def test_the_table_has_a_row_for_every_group(solution):
+    table = solution.table
+    assert {"name", "set", "kind", "start", "occupancy", "reason"} <= set(table.columns)
+    q = np.asarray(solution.tensor())
+    for group, row in zip(solution.grouping.groups, table.itertuples(), strict=True):
+        assert row.name == group.name
+        assert row.occupancy == pytest.approx(q[group.atoms[0]], abs=1e-12)
+
+
+def test_the_same_answer_from_other_starts(example, solution):
+    model, reflections, truth = example
+    for start in ("even", np.where(truth < 1, np.random.default_rng(0).random(truth.size), 1.0)):
+        other = refine(model, reflections, start=start)
+        assert other.target.end <= other.target.start
+        np.testing.assert_allclose(other.tensor(), solution.tensor(), atol=1e-4)
+
+
+def test_float32_reaches_the_same_answer(example, solution):
+    with jax.enable_x64(False):
+        single = refine(*example[:2])
+        q = np.asarray(single.tensor())
+    assert q.dtype == np.float32
+    np.testing.assert_allclose(q, solution.tensor(), atol=2e-3)
+
+
+def test_writes_rounded_sums(example, solution, tmp_path):
+    for name, decimals in (("out.pdb", 2), ("out.cif", 4)):
+        solution.write(example[0], tmp_path / name)
+        back = read_model(tmp_path / name)
+        order = [(a.chainid, a.resseq, a.name, a.altloc) for a in back.atoms.itertuples()]
+        q = dict(zip(order, back.atoms["occupancy"], strict=True))
+        for s in solution.grouping.sets:
+            rows = [example[0].atoms.iloc[group.atoms[0]] for group in s.groups]
+            values = [q[row["chainid"], row["resseq"], row["name"], row["altloc"]] for row in rows]
+            if s.kind == "complete":
+                assert round(sum(values), 6) == 1
+            table = solution.table.set_index("name")["occupancy"]
+            for value, group in zip(values, s.groups, strict=True):
+                assert abs(value - table[group.name]) <= 10**-decimals
+
+
+def test_groups_of_the_callers_own_with_nested_and_fixed_members(example):
+    model, reflections, _ = example
+    automatic = automatic_groups(model.atoms)
+    gln = next(s for s in automatic.sets if s.groups[0].name.startswith("A/6/"))
+    poses = next(s for s in automatic.sets if s.groups[0].name.startswith("B/201"))
+    others = tuple(s for s in automatic.sets if s not in (gln, poses))
+    held = dataclasses.replace(gln.groups[2], refinable=False, start=0.25)
+    bound = Group("bound", [], 0.66, True, "state")
+    empty = Group("apo", [], 0.34, True, "state")
+    sets = (
+        *others,
+        GroupSet("complete", (*gln.groups[:2], held)),
+        GroupSet("complete", (bound, empty)),
+        GroupSet("complete", poses.groups, parent="bound"),
+    )
+    grouping = Grouping(model.n_atoms, sets, ())
+    solution = refine(model, reflections, groups=grouping)
+    table = solution.table.set_index("name")["occupancy"]
+    assert table["A/6/GLN:C"] == 0.25
+    assert table["A/6/GLN:A"] + table["A/6/GLN:B"] == pytest.approx(0.75, abs=1e-12)
+    assert table["B/201/IPH:A"] + table["B/201/IPH:B"] == pytest.approx(table["bound"], abs=1e-12)
+    assert table["bound"] + table["apo"] == pytest.approx(1, abs=1e-12)
+    assert table["bound"] == pytest.approx(0.69, abs=0.02)
+
+
+def test_stages_are_reported_and_timed(example):
+    seen = []
+    solution = refine(*example[:2], progress=seen.append)
+    assert seen[:5] == ["read", "groups", "structure_factors", "scale", "solve"]
+    assert set(solution.seconds) == set(seen)
+    assert all(seconds >= 0 for seconds in solution.seconds.values())
+
+
+def test_nothing_to_refine_and_bad_starts(example):
+    model, reflections, _ = example
+    full = dataclasses.replace(model, atoms=model.atoms.assign(altloc="", occupancy=1.0))
+    with pytest.raises(RefinementError, match="no occupancy to refine"):
+        refine(full, reflections)
+    with pytest.raises(ValueError, match="'model', 'even'"):
+        refine(model, reflections, start="random")
+
+
+def test_model_and_data_of_different_crystals(example):
+    model, reflections, _ = example
+    check_same_crystal(model, reflections)
+    other_cell = dataclasses.replace(reflections, cell=gemmi.UnitCell(24, 27, 33, 90, 90, 90))
+    with pytest.raises(ValueError, match=r"31.00 .* 33.00 .* same crystal form"):
+        check_same_crystal(model, other_cell)
+    other_group = dataclasses.replace(reflections, spacegroup=gemmi.SpaceGroup("P 21 21 2"))
+    with pytest.raises(ValueError, match=r"P 21 21 21.* P 21 21 2$"):
+        check_same_crystal(model, other_group)
+    with pytest.raises(ValueError, match="no unit cell"):
+        check_same_crystal(dataclasses.replace(model, cell=None), reflections)
+
+
+def test_4xof_goes_down_from_deposited_and_even_starts(data_dir):
+    model, reflections = read_model(data_dir / "4xof.pdb"), read_mtz(data_dir / "4xof.mtz")
+    solutions = [refine(model, reflections, start=start) for start in ("model", "even")]
+    for solution in solutions:
+        assert solution.result == "converged"
+        assert solution.target.end < solution.target.start
+        assert solution.r_work.end < 0.146
+        pairs = solution.table[solution.table["kind"] == "complete"].groupby("set")["occupancy"].sum()
+        np.testing.assert_allclose(pairs, 1, atol=1e-12)
+    # Least squares has several minima on these data, up to 0.064 apart; maximum likelihood will not.
+    np.testing.assert_allclose(*(s.tensor() for s in solutions), atol=0.07)

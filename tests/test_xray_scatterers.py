@@ -1,0 +1,70 @@
+import gemmi
+import numpy as np
+import pandas as pd
+import pytest
+
+from jax_occupancy.xray import group_scatterers
+
+CELL = gemmi.UnitCell(10, 20, 30, 90, 110, 90)
+
+
+@pytest.fixture
+def table():
+    frame = pd.DataFrame(
+        {"x": [1.0, 2, 3, 4], "y": 0.5, "z": [0.0, 1, 2, 3], "tempfactor": [10.0, 20, 30, 40], "element": list("CNOS")}
+    )
+    for column, value in (("u11", 0.3), ("u22", 0.2), ("u33", 0.1), ("u12", 0.05), ("u13", 0.02), ("u23", 0.01)):
+        frame[column] = [np.nan, value, 0.0, value]
+    return frame
+
+
+def test_isotropic_atoms_come_first_and_positions_are_kept(table):
+    found = group_scatterers(table, [[3, 0], [1, 2]], CELL)
+    assert found.position.tolist() == [0, 2, 3, 1]
+    assert found.group_index.tolist() == [0, 1, 0, 1]
+    assert found.b_iso.tolist() == [10, 30]  # a U of zeros is isotropic
+    assert found.u_star.shape == (2, 6)
+    expected = [CELL.fractionalize(gemmi.Position(*table.loc[i, ["x", "y", "z"]])).tolist() for i in (0, 2, 3, 1)]
+    np.testing.assert_allclose(found.xyz, expected, rtol=1e-6)
+
+
+def test_u_star_of_an_isotropic_tensor_is_the_isotropic_b(table):
+    for column in ("u11", "u22", "u33"):
+        table[column] = 0.25
+    table[["u12", "u13", "u23"]] = 0.0
+    u = np.array(group_scatterers(table, [[0]], CELL).u_star[0], dtype=float)
+    h = np.array([3, -2, 4])
+    product = u[:3] @ h**2 + 2 * u[3:] @ [h[0] * h[1], h[0] * h[2], h[1] * h[2]]
+    assert product == pytest.approx(0.25 * CELL.calculate_1_d2(h.tolist()), rel=1e-5)
+
+
+def test_table_without_anisotropic_columns_or_charge(table):
+    found = group_scatterers(table[["x", "y", "z", "tempfactor", "element"]], [[1], [], [3]], CELL)
+    assert found.u_star.shape == (0, 6)
+    assert found.group_index.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("groups", "weights", "message"),
+    [
+        ([[0, 4]], None, r"groups: 1 positions lie outside the table, first \[4\]"),
+        ([[0], [-1]], None, r"first \[-1\]"),
+        ([[0]], np.ones(3), r"weights: got shape \(3,\), wanted \(4,\)"),
+    ],
+)
+def test_arguments_that_do_not_match(table, groups, weights, message):
+    with pytest.raises(ValueError, match=message):
+        group_scatterers(table, groups, CELL, weights=weights)
+
+
+def test_not_finite_coordinate(table):
+    table.loc[2, "x"] = np.nan
+    group_scatterers(table, [[0, 1]], CELL)
+    with pytest.raises(ValueError, match=r"not finite, first at \[2\]"):
+        group_scatterers(table, [[0, 2]], CELL)
+
+
+def test_unknown_element(table):
+    table["element"] = ["C", "QQ", "O", "S"]
+    with pytest.raises(ValueError, match="QQ"):
+        group_scatterers(table, [[1, 2]], CELL)
