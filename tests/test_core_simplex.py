@@ -96,7 +96,7 @@ def sums_of(q, topology):
 
 
 @given(cases())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_matches_the_formula_and_keeps_sums_and_bounds(case):
     topology, logits = build(case)
     with jax.enable_x64(True):
@@ -109,16 +109,17 @@ def test_matches_the_formula_and_keeps_sums_and_bounds(case):
 
 
 @given(cases(), st.lists(st.sampled_from([-1e4, 0.0, 1e4]), min_size=20, max_size=20))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_extreme_logits_give_no_nan_in_value_or_gradient(case, extremes):
     topology, logits = build(case)
     extreme = np.where(topology.refinable, extremes[: topology.n_collapsed], logits)
     for dtype, tolerance in ((jnp.float32, 1e-6), (jnp.float64, 1e-12)):
         with jax.enable_x64(True):
             theta = jnp.asarray(extreme, dtype)
-            q, jacobian = group_occupancies(theta, topology), jax.jacrev(group_occupancies)(theta, topology)
+            q, pullback = jax.vjp(lambda theta: group_occupancies(theta, topology), theta)
+            (gradient,) = pullback(jnp.arange(q.size, dtype=dtype))
         assert np.all(np.isfinite(q))
-        assert np.all(np.isfinite(jacobian))
+        assert np.all(np.isfinite(gradient))
         total, whole = sums_of(q, topology)
         np.testing.assert_allclose(total[topology.complete], whole[topology.complete], atol=tolerance)
         assert np.all(total <= whole + tolerance)

@@ -1,5 +1,11 @@
-"""Functional edits of a tensor's leaf and mask; the sums and bounds of every set hold after each of them."""
+"""Functional edits of a tensor's leaf and mask; the sums and bounds of every set hold after each of them.
 
+What can be computed is computed in one compiled function per topology, clipped to what is possible; beside the leaf it
+returns what had to be clipped. Outside a trace that becomes an error, inside one nothing can be raised.
+"""
+
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,16 +15,29 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from jax_occupancy.core._arguments import ROUNDING, first_five
-from jax_occupancy.core._simplex import group_occupancies, to_logits
+from jax_occupancy.core._simplex import collapse, group_occupancies, to_logits
 from jax_occupancy.core._topology import Topology
 
 
-def change_mask(
-    logits: Float[Array, "*models collapsed"],
-    old: Topology,
-    new: Topology,
-    margin: float,
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def with_atom_occupancies(
+    logits: Float[Array, "*models collapsed"], values: Float[Array, "... atoms"], topology: Topology, margin: float
 ) -> Array:
+    """Give the refinable entries new occupancies from atom space."""
+    return with_group_occupancies(logits, collapse(values, topology), topology, margin)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def with_group_occupancies(
+    logits: Float[Array, "*models collapsed"], q: Float[Array, "... collapsed"], topology: Topology, margin: float
+) -> Array:
+    """Give the refinable entries new occupancies from collapsed space."""
+    q = jnp.where(topology.refinable, q, group_occupancies(logits, topology))
+    return jnp.where(topology.refinable, to_logits(q, topology, margin), logits)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def change_mask(logits: Float[Array, "*models collapsed"], old: Topology, new: Topology, margin: float) -> Array:
     """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes.
 
     An entry frozen in a set gets the logit of its share, and the formula leaves its siblings' logits valid as they
@@ -26,10 +45,9 @@ def change_mask(
     """
     changed = old.refinable != new.refinable
     fresh = changed & new.refinable
-    if new.n_sets:
-        set_of = new.set_of_entry
-        reopened = np.isin(set_of, set_of[fresh & (set_of >= 0)])
-        fresh = fresh | (reopened & new.refinable) | (changed & (set_of >= 0))
+    in_set = new.set_of_entry >= 0
+    reopened = np.isin(new.set_of_entry, new.set_of_entry[fresh & in_set])
+    fresh = fresh | (reopened & new.refinable) | (changed & in_set)
     if not fresh.any():
         return logits
     return jnp.where(fresh, to_logits(group_occupancies(logits, old), new, margin), logits)
@@ -44,43 +62,49 @@ def set_group(
     keep what they have as long as it fits.
     """
     value = jnp.asarray(value, logits.dtype)
-    index = int(topology.set_of_entry[entry])
     if topology.use_sigmoid:
         refuse(~((value >= 0) & (value <= 1)), lambda: f"value must be from 0 to 1, not {value}")
-        value = jnp.clip(value, 0, 1)
+    new, room, left_over = _set_entry(logits, value, jnp.asarray(entry), topology, margin)
+
+    def name():
+        where = topology.describe_set(topology.set_of_entry[entry])
+        return f"{topology.describe_entry(entry)} can't be set to {value}: {where}"
+
+    refuse(value > room + ROUNDING, lambda: f"{name()} has room for {room}")
+    refuse(left_over > ROUNDING, lambda: f"{name()} has no refinable sibling that can take the rest")
+    return new
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _set_entry(logits, value, entry, topology, margin):
+    """New leaf, the room there was for the value, and what nobody could take; one compilation for all entries."""
     q = group_occupancies(logits, topology)
-    affected = np.arange(topology.n_collapsed) == entry
-    if index < 0:
-        q = q.at[..., entry].set(value)
-    else:
-        q = _set_member(q, topology, index, entry, value)
-        affected |= (topology.set_of_entry == index) & topology.refinable
-    return jnp.where(affected, to_logits(q, topology, margin), logits)
-
-
-def _set_member(q: Array, topology: Topology, index: int, entry: int, value: Array) -> Array:
-    others = topology.members[(topology.set_of_member == index) & (topology.members != entry)]
-    siblings, held = others[topology.refinable[others]], others[~topology.refinable[others]]
-    parent = int(topology.parent[index])
-    room = (q[..., parent] if parent >= 0 else 1) - q[..., held].sum(-1)
-    name, where = topology.describe_entry(entry), topology.describe_set(index)
-    refuse(value > room + ROUNDING, lambda: f"{name} can't be set to {value}: {where} has room for {room}")
-    value = jnp.minimum(value, room)
+    index = jnp.asarray(topology.set_of_entry)[entry]
+    alone = jnp.arange(topology.n_collapsed) == entry
+    if not topology.n_sets:
+        value = jnp.clip(value, 0, 1) if topology.use_sigmoid else value
+        q = jnp.where(alone, value[..., None], q)
+        return jnp.where(alone, to_logits(q, topology, margin), logits), jnp.full_like(value, jnp.inf), 0 * value
+    same_set = (topology.set_of_entry == index) & (index >= 0)
+    siblings = same_set & topology.refinable & ~alone
+    held = same_set & ~topology.refinable & ~alone
+    parent = jnp.where(index >= 0, jnp.asarray(topology.parent)[index], -1)
+    whole = jnp.where(parent >= 0, jnp.take(q, parent, axis=-1, mode="clip"), 1)
+    room = whole - jnp.sum(jnp.where(held, q, 0), -1)
+    value = jnp.clip(value, 0, room)
     rest = room - value
-    have = q[..., siblings].sum(-1)
-    some = have > 0
-    scale = jnp.where(some, rest / jnp.where(some, have, 1), 0)
-    if topology.complete[index]:
-        no_taker = (rest > ROUNDING) & (siblings.size == 0)
-        refuse(
-            no_taker,
-            lambda: f"{name} can't be set to {value}: no refinable sibling in {where} can take the rest",
-        )
-        even = jnp.where(some, 0, rest / max(siblings.size, 1))
-    else:
-        scale, even = jnp.where(have > rest, scale, 1), jnp.zeros_like(rest)
-    q = q.at[..., siblings].set(q[..., siblings] * scale[..., None] + even[..., None])
-    return q.at[..., entry].set(value)
+    have = jnp.sum(jnp.where(siblings, q, 0), -1)
+    scale = jnp.where(have > 0, rest / jnp.where(have > 0, have, 1), 0)
+    count = jnp.sum(siblings)
+    complete = jnp.asarray(topology.complete)[index] & (index >= 0)
+    # Siblings that all stand at zero share the rest evenly.
+    even = jnp.where(complete & (have <= 0), rest / jnp.maximum(count, 1).astype(rest.dtype), 0)
+    scale = jnp.where(complete | (have > rest), scale, 1)
+    q = jnp.where(siblings, q * scale[..., None] + even[..., None], q)
+    q = jnp.where(alone, value[..., None], q)
+    affected = alone | (same_set & topology.refinable)
+    left_over = jnp.where(complete & (count == 0), rest, 0)
+    return jnp.where(affected, to_logits(q, topology, margin), logits), room, left_over
 
 
 def clamp(
@@ -91,17 +115,33 @@ def clamp(
     Entries of a set move to the nearest point (in the sense of least squares) that keeps bounds and sum. Fixed
     entries do not move.
     """
+    bounds = (jnp.asarray(bound, logits.dtype) for bound in (low, high))
+    new, impossible = _clamp(logits, *bounds, topology, margin)
+
+    def explain():
+        names = first_five(np.flatnonzero(np.any(np.atleast_2d(impossible), axis=0)), topology.describe_set)
+        return f"no occupancies from {low} to {high} have the sum that is required in {names}"
+
+    refuse(impossible, explain)
+    return new
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _clamp(logits, low, high, topology, margin):
+    """New leaf, and for each set whether it can't keep its sum between the bounds."""
     q = group_occupancies(logits, topology)
     alone = topology.refinable & (topology.set_of_entry < 0)
     logits = jnp.where(alone, to_logits(jnp.clip(q, low, high), topology, margin), logits)
+    impossible = jnp.zeros((*q.shape[:-1], topology.n_sets), bool)
     for level in topology.set_levels:
-        q = _clamp_sets(group_occupancies(logits, topology), topology, level, low, high)
+        q, wrong = _clamp_sets(group_occupancies(logits, topology), topology, level, low, high)
         here = topology.refinable & np.isin(topology.set_of_entry, level)
         logits = jnp.where(here, to_logits(q, topology, margin), logits)
-    return logits
+        impossible = impossible | wrong
+    return logits, impossible
 
 
-def _clamp_sets(q: Array, topology: Topology, level: np.ndarray, low: float | int, high: float | int) -> Array:
+def _clamp_sets(q, topology, level, low, high):
     here = np.isin(topology.set_of_member, level)
     free = here & topology.refinable[topology.members]
     held = here & ~topology.refinable[topology.members]
@@ -112,16 +152,11 @@ def _clamp_sets(q: Array, topology: Topology, level: np.ndarray, low: float | in
 
     whole = jnp.where(topology.parent >= 0, q[..., topology.parent], 1)
     room = whole - total(q[..., topology.members[held]], topology.set_of_member[held])
-    count = np.bincount(sets, minlength=topology.n_sets)
+    count = np.bincount(sets, minlength=topology.n_sets).astype(q.dtype)
     # Rounding of the sums must not make a bound that is just met (four members, low = 0.25) impossible.
-    slack = ROUNDING * np.maximum(count, 1)
-    impossible = (count > 0) & ((count * low > room + slack) | (topology.complete & (count * high < room - slack)))
-
-    def explain():
-        names = first_five(np.flatnonzero(np.any(np.atleast_2d(impossible), axis=0)), topology.describe_set)
-        return f"no occupancies from {low} to {high} have the sum that is required in {names}"
-
-    refuse(impossible, explain)
+    slack = (ROUNDING * np.maximum(count, 1)).astype(q.dtype)
+    too_little = topology.complete & (count * high < room - slack)
+    impossible = (count > 0) & ((count * low > room + slack) | too_little)
     start = q[..., members]
     clipped = jnp.clip(start, low, high)
 
@@ -136,11 +171,11 @@ def _clamp_sets(q: Array, topology: Topology, level: np.ndarray, low: float | in
     shifted = jnp.clip(start + shift[..., sets], low, high)
     # An incomplete set that still fits may keep its vacancy.
     must_fill = topology.complete | (total(clipped, sets) > room)
-    return q.at[..., members].set(jnp.where(must_fill[..., sets], shifted, clipped))
+    return q.at[..., members].set(jnp.where(must_fill[..., sets], shifted, clipped)), impossible
 
 
-def refuse(wrong: Any, message: Any) -> None:
-    """Raise if a concrete condition fails anywhere; under a trace nothing can be raised and values are clipped."""
+def refuse(wrong: Any, message: Callable[[], str]) -> None:
+    """Raise if a concrete condition fails anywhere."""
     if not isinstance(wrong, Tracer) and np.any(wrong):
         raise ValueError(message())
 

@@ -13,7 +13,7 @@ from jax_occupancy.core import _edit
 from jax_occupancy.core._arguments import check_dtype, check_margin, check_mask, check_occupancies
 from jax_occupancy.core._build import build_topology, start_values
 from jax_occupancy.core._residues import residue_labels
-from jax_occupancy.core._simplex import atom_occupancies, collapse, group_occupancies, to_logits
+from jax_occupancy.core._simplex import atom_occupancies, group_occupancies, to_logits
 from jax_occupancy.core._topology import Topology
 
 # How far a refinable start value is kept from a bound, where its gradient would vanish.
@@ -275,14 +275,14 @@ class OccupancyTensor(eqx.Module):
             [0.3 0.3 0.9]
         """
         values = self._checked(values, self.topology.n_atoms, "atoms")
-        return self.with_group_occupancies(collapse(values, self.topology), margin=margin)
+        new = _edit.with_atom_occupancies(self.logits, values, self.topology, check_margin(margin))
+        return self._with_logits(new)
 
     def with_group_occupancies(self, values: Any, *, margin: float | int = MARGIN) -> "OccupancyTensor":
         """Take new occupancies in collapsed space, shape (..., collapsed); otherwise as `with_occupancies`."""
         values = self._checked(values, self.topology.n_collapsed, "entries")
-        refinable = self.topology.refinable
-        q = jnp.where(refinable, values, self.group_occupancies)
-        return self._with_logits(jnp.where(refinable, to_logits(q, self.topology, check_margin(margin)), self.logits))
+        new = _edit.with_group_occupancies(self.logits, values, self.topology, check_margin(margin))
+        return self._with_logits(new)
 
     def set_group_occupancy(self, group_idx: int | np.integer, value: ArrayLike) -> "OccupancyTensor":
         """Set the occupancy of one sharing group, also of a fixed one.
