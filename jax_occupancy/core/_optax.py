@@ -69,6 +69,8 @@ def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -
         >>> bool(optax.apply_updates(occ, updates)()[1] == occ()[1])
         True
     """
+    if isinstance(optimizer, optax.MultiSteps):
+        optimizer = optimizer.gradient_transformation()
     inner = optax.with_extra_args_support(optimizer)
 
     def init(params):
