@@ -1,7 +1,5 @@
 """The rules of automatic grouping, one small model each."""
 
-from time import process_time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,18 +183,3 @@ def test_the_table_is_not_changed():
     before = atoms.copy(deep=True)
     automatic_groups(atoms)
     pd.testing.assert_frame_equal(atoms, before)
-
-
-def test_large_structures_take_well_under_a_second():
-    rows = [
-        row
-        for number in range(1, 2900)
-        for row in residue(("A", number), letters={"A": 0.6, "B": 0.4} if number % 5 == 0 else 1.0)
-    ]
-    atoms = table(rows, *[molecule(("W", i), "HOH", 0.5) for i in range(1000)])
-    assert len(atoms) > 17_000
-    start = process_time()
-    grouping = automatic_groups(atoms)
-    assert len(grouping) == 579 + 1000
-    # Half a second of processor time; the type checks of the test run treble it.
-    assert process_time() - start < 3.0

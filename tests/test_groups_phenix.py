@@ -1,9 +1,11 @@
 """phenix.refine's parameters, read and written."""
 
+from functools import partial
+
 import pytest
 from groups_models import molecule, residue, table
 from test_groups_refmac import sums
-from test_groups_selecting import gemmi_select, small, structure_of
+from test_groups_selecting import small, structure_of
 
 from jax_occupancy.groups import (
     Grouping,
@@ -16,7 +18,7 @@ from jax_occupancy.groups import (
     parse_phenix,
 )
 from jax_occupancy.groups._phenix_selection import translate_selection
-from jax_occupancy.io import read_model
+from jax_occupancy.io import read_model, select_atoms
 
 FILE = """
 refinement {
@@ -132,7 +134,9 @@ def test_a_small_model_comes_back():
     atoms = small()
     atoms = atoms[atoms["resname"] != "LIG"].reset_index(drop=True)
     grouping = automatic_groups(atoms)
-    again = choose_groups(atoms, parse_phenix(format_phenix(grouping, atoms)), select=gemmi_select(structure_of(atoms)))
+    again = choose_groups(
+        atoms, parse_phenix(format_phenix(grouping, atoms)), select=partial(select_atoms, structure_of(atoms))
+    )
     assert sums(again) == sums(grouping)
 
 
@@ -142,7 +146,7 @@ def test_real_models_come_back(data_dir, name):
     grouping = automatic_groups(model.atoms)
     # The automatic choice differs in its options, so what comes back is what was written.
     user = parse_phenix(format_phenix(grouping, model.atoms))
-    again = choose_groups(model.atoms, user, select=gemmi_select(model.structure), link=False)
+    again = choose_groups(model.atoms, user, select=partial(select_atoms, model.structure), link=False)
     assert sums(again) == sums(grouping)
 
 

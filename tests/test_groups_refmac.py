@@ -1,8 +1,10 @@
 """Refmac's keywords, read and written."""
 
+from functools import partial
+
 import pytest
 from groups_models import molecule, residue, table
-from test_groups_selecting import gemmi_select, small, structure_of
+from test_groups_selecting import small, structure_of
 
 from jax_occupancy.groups import (
     Group,
@@ -15,7 +17,7 @@ from jax_occupancy.groups import (
     format_refmac,
     parse_refmac,
 )
-from jax_occupancy.io import read_model
+from jax_occupancy.io import read_model, select_atoms
 
 FILE = """
 make hydr no              # other keywords are Refmac's business
@@ -96,7 +98,9 @@ def test_a_small_model_comes_back():
     atoms = small()
     grouping = automatic_groups(atoms)
     assert {s.kind for s in grouping} == {"complete", "incomplete", "free"}
-    again = choose_groups(atoms, parse_refmac(format_refmac(grouping, atoms)), select=gemmi_select(structure_of(atoms)))
+    again = choose_groups(
+        atoms, parse_refmac(format_refmac(grouping, atoms)), select=partial(select_atoms, structure_of(atoms))
+    )
     assert sums(again) == sums(grouping)
 
 
@@ -105,7 +109,7 @@ def test_real_models_come_back(data_dir, name):
     model = read_model(data_dir / name)
     grouping = automatic_groups(model.atoms)
     user = parse_refmac(format_refmac(grouping, model.atoms))
-    assert sums(choose_groups(model.atoms, user, select=gemmi_select(model.structure))) == sums(grouping)
+    assert sums(choose_groups(model.atoms, user, select=partial(select_atoms, model.structure))) == sums(grouping)
 
 
 def test_fixed_groups_that_stand_alone_are_left_out():

@@ -1,5 +1,7 @@
 """Groups written as selections and read again."""
 
+from functools import partial
+
 import gemmi
 import numpy as np
 import pytest
@@ -13,24 +15,7 @@ from jax_occupancy.groups import (
     format_toml,
     parse_toml,
 )
-from jax_occupancy.io import read_model
-
-
-def gemmi_select(structure):
-    """Selections in gemmi's own syntax on a structure whose serials are position + 1."""
-
-    def select(text):
-        chosen = gemmi.Selection(text)
-        models = chosen.models(structure)
-        return [
-            atom.serial - 1
-            for model in models
-            for chain in chosen.chains(model)
-            for one in chosen.residues(chain)
-            for atom in chosen.atoms(one)
-        ]
-
-    return select
+from jax_occupancy.io import read_model, select_atoms
 
 
 def structure_of(atoms):
@@ -65,7 +50,7 @@ def small():
 )
 def test_a_small_model_comes_back(user):
     atoms = small()
-    select = gemmi_select(structure_of(atoms))
+    select = partial(select_atoms, structure_of(atoms))
     grouping = choose_groups(atoms, user, select=select)
     text = format_toml(describe_groups(grouping, atoms))
     assert_same(choose_groups(atoms, parse_toml(text), select=select), grouping)
@@ -76,7 +61,7 @@ def test_real_models_come_back(data_dir, name):
     model = read_model(data_dir / name)
     grouping = automatic_groups(model.atoms)
     text = format_toml(describe_groups(grouping, model.atoms))
-    again = choose_groups(model.atoms, parse_toml(text), select=gemmi_select(model.structure))
+    again = choose_groups(model.atoms, parse_toml(text), select=partial(select_atoms, model))
     assert_same(again, grouping)
 
 

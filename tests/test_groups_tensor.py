@@ -97,6 +97,16 @@ def test_a_fixed_group_keeps_its_own_value_and_the_others_share_the_rest():
     np.testing.assert_allclose(occ(), [0.25, 0.25, 0.3, 0.45], atol=2e-6)
 
 
+def test_a_sum_that_is_not_one_is_said_once():
+    atoms = table(residue(("A", 2), letters={"A": 0.6, "B": 0.3}))
+    grouping = automatic_groups(atoms)
+    assert grouping.warnings[0].startswith("occupancies that exclude each other do not sum to 1")
+    np.testing.assert_allclose(grouping.to_tensor(atoms["occupancy"])(), [2 / 3] * 5 + [1 / 3] * 5, atol=1e-6)
+    # Other start values than those the groups speak of.
+    with pytest.warns(UserWarning, match="normalised"):
+        grouping.to_tensor([0.5] * 5 + [0.2] * 5)
+
+
 def test_zero_hydrogens_take_the_occupancy_of_their_conformer():
     atoms = table(residue(("A", 2), letters={"A": 0.6, "B": 0.4}))
     atoms.loc[atoms["name"] == "O", ["element", "occupancy"]] = ["H", 0.0]

@@ -90,7 +90,7 @@ def test_writes_rounded_sums(example, solution, tmp_path):
                 assert abs(value - table[group.name]) <= 10**-decimals
 
 
-def test_groups_of_the_callers_own_with_nested_and_fixed_members(example):
+def test_groups_of_the_callers_own_with_nested_and_fixed_members(example, tmp_path):
     model, reflections, _ = example
     automatic = automatic_groups(model.atoms)
     gln = next(s for s in automatic.sets if s.groups[0].name.startswith("A/6/"))
@@ -114,6 +114,10 @@ def test_groups_of_the_callers_own_with_nested_and_fixed_members(example):
     assert table["B/201/IPH:A"] + table["B/201/IPH:B"] == pytest.approx(table["bound"], abs=1e-12)
     assert table["bound"] + table["apo"] == pytest.approx(1, abs=1e-12)
     assert table["bound"] == pytest.approx(0.69, abs=0.02)
+    solution.write(model, tmp_path / "out.pdb")
+    written = read_model(tmp_path / "out.pdb").atoms["occupancy"].to_numpy()
+    assert sum(written[group.atoms[0]] for group in (*gln.groups[:2], held)) == pytest.approx(1, abs=1e-9)
+    assert written[held.atoms[0]] == 0.25
 
 
 def test_stages_are_reported_and_timed(example):

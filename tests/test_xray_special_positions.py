@@ -2,7 +2,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.xray import fixed_structure_factors, site_weights
+from jax_occupancy.xray import fixed_structure_factors, read_sites, site_orders, site_weights
 
 
 def make_structure(atoms, spacegroup="P 1 2 1", cell=(20, 21, 22, 90, 95, 90)):
@@ -41,7 +41,44 @@ ATOMS = [
 
 
 def test_two_fold_axis():
-    assert site_weights(make_structure(ATOMS)).tolist() == [0.5, 1, 1, 0.5, 1, 1, 1, 1, 0.5]
+    # Residue 4: A at 0.5 would be a full site, which B at 0.5 contradicts; so both are chemical.
+    assert site_weights(make_structure(ATOMS)).tolist() == [0.5, 1, 1, 0.5, 0.5, 1, 1, 0.5, 0.5]
+    assert site_orders(make_structure(ATOMS)).tolist() == [2, 2, 1, 2, 2, 1, 1, 2, 2]
+
+
+def test_alternates_share_the_site():
+    """0.25 + 0.25 on a 2-fold axis can be crystallographic, 0.5 + 0.5 can't, nor 0.3 beside 0.5 off the axis."""
+    for a, b, place, wanted in (
+        (0.25, 0.25, 9, [True, True]),
+        (0.5, 0.5, 9, [False, False]),
+        (0.3, 0.4, 4, [True, False]),
+        (0.3, 0.5, 4, [False, False]),
+    ):
+        pair = [(4, "O", "A", "O", (0, 3, 0), a), (4, "O", "B", "O", (0 if place == 9 else 1.5, place, 0), b)]
+        sites = read_sites(make_structure(pair))
+        assert sites.crystallographic.tolist() == wanted
+
+
+def test_there_and_back():
+    sites = read_sites(make_structure(ATOMS))
+    np.testing.assert_allclose(sites.chemical, [1, 0.8, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.51])
+    np.testing.assert_array_equal(sites.to_file(sites.chemical), sites.in_file)
+    np.testing.assert_array_equal(sites.to_file(np.float32(sites.chemical)), sites.in_file)
+    np.testing.assert_allclose(sites.to_file(np.full(9, 0.6)), [0.6, 0.3, *[0.6] * 7])
+
+
+def test_occupancies_out_of_range_come_back_inside():
+    pair = [(1, "O", "", "O", (0, 3, 0), 1.3), (2, "O", "", "O", (0, 6, 0), -0.2), (3, "O", "", "O", (5, 6, 4), 1.3)]
+    sites = read_sites(make_structure(pair))
+    assert sites.to_file(np.clip(sites.chemical, 0, 1)).tolist() == [1, 0, 1]
+
+
+def test_orders_without_a_cell_and_with_strict_ncs():
+    structure = make_structure(ATOMS)
+    structure.cell, structure.spacegroup_hm = gemmi.UnitCell(), ""
+    assert site_orders(structure).tolist() == [1] * 9
+    structure.ncs.append(gemmi.NcsOp(gemmi.Transform(), "1", False))
+    assert site_orders(structure).tolist() == [1] * 9
 
 
 def test_occupancies_given_decide_the_convention():
@@ -60,6 +97,20 @@ def test_six_fold_written_with_two_decimals():
     for occupancy, weight in ((0.17, 1.0), (0.2, 1 / 6)):
         structure = make_structure([(1, "ZN", "", "ZN", (0, 0, 1.5), occupancy)], "P 6", cell)
         assert site_weights(structure).tolist() == [weight]
+
+
+def test_an_atom_a_little_off_a_site_of_several_axes():
+    """In P 6 2 2 the origin has 6-fold and 2-fold axes: order 12, of which images up to 0.8 Å away show some only."""
+    cell = (40, 40, 60, 90, 90, 120)
+    place = gemmi.UnitCell(*cell).orthogonalize(gemmi.Fractional(0.016, 0.005, 0.003))
+    structure = make_structure([(1, "ZN", "", "ZN", tuple(place.tolist()), 1.0)], "P 6 2 2", cell)
+    assert site_orders(structure).tolist() == [12]
+
+
+def test_full_sites_with_two_decimals():
+    sites = read_sites(make_structure([(1, "ZN", "", "ZN", (0, 0, 1.5), 0.33)], "P 3", (20, 20, 30, 90, 90, 120)))
+    assert sites.chemical.tolist() == [1.0]
+    np.testing.assert_array_equal(sites.to_file(np.ones(1)), sites.in_file)
 
 
 def test_structure_is_not_changed():

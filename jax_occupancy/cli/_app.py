@@ -5,6 +5,18 @@ from typing import Annotated
 
 import typer
 
+from jax_occupancy.cli._options import (
+    ContactDistance,
+    ForceLinks,
+    GroupsFile,
+    Hydrogens,
+    HydrogensChoice,
+    Link,
+    States,
+    Waters,
+    WatersChoice,
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -55,12 +67,19 @@ def refine(
         typer.Option("--free-value", metavar="N", help="Flag of the free set. Default: found from the data."),
     ] = None,
     model_number: ModelNumber = None,
+    groups: GroupsFile = None,
+    state: States = None,
+    link: Link = True,
+    force_links: ForceLinks = False,
+    waters: WatersChoice = Waters.RESIDUE,
+    hydrogens: HydrogensChoice = Hydrogens.CARRIER,
+    contact_distance: ContactDistance = None,
 ) -> None:
     """Refine occupancies against diffraction data.
 
     Conformers with alternate-location letters, and residues or single atoms that are partly there, get one occupancy
     each; conformers of a residue sum to one exactly. Coordinates and B factors stay as they are. Writes the model with
-    nothing but the occupancies changed.
+    nothing but the occupancies changed, and beside it the groups (_groups.toml).
     """
     from jax_occupancy.cli._refine import run_example, run_refine
 
@@ -72,19 +91,40 @@ def refine(
     elif model is None or reflections is None:
         raise typer.BadParameter("give MODEL and REFLECTIONS, or --example to see it work on a simulated crystal")
     else:
-        run_refine(model, reflections, out, columns=columns, model_number=model_number)
+        options = {"link": link, "force_links": force_links, "waters": waters, "hydrogens": hydrogens}
+        options |= {"groups": groups, "states": state, "contact_distance": contact_distance}
+        run_refine(model, reflections, out, columns=columns, model_number=model_number, options=options)
 
 
-@app.command(epilog="**Examples:** `jax-occupancy groups model.pdb` · `jax-occupancy groups model.cif.gz --json`")
-def groups(
+@app.command(
+    name="groups",
+    epilog="**Examples:** `jax-occupancy groups model.pdb` · `jax-occupancy groups model.cif.gz --json` · "
+    "`jax-occupancy groups model.pdb --state ground=A --state bound=B --write groups.toml`",
+)
+def show_groups(
     model: Annotated[Path, typer.Argument(help="Model, PDB or mmCIF (also .gz).", show_default=False)],
     json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="FILE", help="Also write them: .toml, Refmac keywords (.refmac) or phenix (.eff)."
+        ),
+    ] = None,
     model_number: ModelNumber = None,
+    groups: GroupsFile = None,
+    state: States = None,
+    link: Link = True,
+    force_links: ForceLinks = False,
+    waters: WatersChoice = Waters.RESIDUE,
+    hydrogens: HydrogensChoice = Hydrogens.CARRIER,
+    contact_distance: ContactDistance = None,
 ) -> None:
     """Show which atoms would share an occupancy, what sums to one, and why."""
     from jax_occupancy.cli._groups import run_groups
 
-    run_groups(model, as_json=json, model_number=model_number)
+    options = {"link": link, "force_links": force_links, "waters": waters, "hydrogens": hydrogens}
+    options |= {"groups": groups, "states": state, "contact_distance": contact_distance}
+    run_groups(model, as_json=json, write=write, model_number=model_number, options=options)
 
 
 def main() -> None:

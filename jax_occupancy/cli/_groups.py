@@ -1,42 +1,81 @@
-"""`jax-occupancy groups`: show the groups of a model."""
+"""`jax-occupancy groups`: show the groups of a model, and write them down."""
 
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from jax_occupancy.groups import Grouping, automatic_groups
-from jax_occupancy.io import read_model
+from jax_occupancy.groups import Grouping, GroupSet, parse_state
+from jax_occupancy.io import Model, check_groups_name, read_model, write_groups
+from jax_occupancy.refinement import group_model
+
+# Wide enough for reasons on one line where no terminal sets the width.
+PIPE_WIDTH = 200
 
 
-def run_groups(model_path: Path, *, as_json: bool, model_number: int | None) -> None:
-    """Print the groups of a model as a table or as JSON."""
-    grouping = automatic_groups(read_model(model_path, model_number=model_number).atoms)
+def run_groups(
+    model_path: Path, *, as_json: bool, write: Path | None, model_number: int | None, options: Mapping[str, Any]
+) -> None:
+    """Print the groups of a model as a table or as JSON, and write them if asked."""
+    if write is not None:
+        check_groups_name(write)
+        _refuse_inputs(write, [model_path, options["groups"]])
+    model = read_model(model_path, model_number=model_number)
+    grouping = choose_groups_of(model, options)
     if as_json:
         typer.echo(json.dumps(grouping.to_dict(), indent=1))
     else:
         _print_table(grouping)
+    if write is not None:
+        write_groups(write, grouping, model.atoms)
+        typer.echo(f"Wrote {write}", err=True)
+
+
+def choose_groups_of(model: Model, options: Mapping[str, Any]) -> Grouping:
+    """Make the groups that the options of the command line ask for."""
+    states: dict[str, tuple[str, ...]] = {}
+    for text in options["states"] or ():
+        name, letters = parse_state(text)
+        if name in states:
+            raise ValueError(f"the state {name!r} is given twice; give all its letters at once, such as {name}=A,B")
+        states[name] = letters
+    rest = {key: value for key, value in options.items() if key not in ("groups", "states")}
+    return group_model(model, options["groups"], states=states, **rest)
+
+
+def _refuse_inputs(out: Path, inputs: list[Path | None]) -> None:
+    if any(path is not None and out.resolve() == path.resolve() for path in inputs):
+        raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
 
 
 def _print_table(grouping: Grouping) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     table = Table(title=f"{len(grouping.groups)} groups in {len(grouping.sets)} sets", title_justify="left")
-    for name, justify in (
-        ("group", "left"),
-        ("sum", "left"),
-        ("atoms", "right"),
-        ("start", "right"),
-        ("reason", "left"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=name == "group")
+    table.add_column("group", overflow="fold", min_width=12)
+    table.add_column("sum", overflow="fold")
+    for name in ("atoms", "start"):
+        table.add_column(name, justify="right")
+    for name in ("", "reason"):
+        table.add_column(name, overflow="fold")
     for s in grouping.sets:
-        whole = s.parent or "1"
         for i, group in enumerate(s.groups):
-            kind = {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": ""}[s.kind] if i == 0 else ""
-            start = f"{group.start:.2f}" + ("" if group.refinable else " fixed")
-            table.add_row(group.name, kind, str(group.atoms.size), start, group.reason)
+            cells = (str(group.atoms.size), f"{group.start:.2f}", "refined" if group.refinable else "fixed")
+            last = i + 1 == len(s.groups) > 1
+            table.add_row(
+                escape(group.name), sum_label(s) if i == 0 else "", *cells, escape(group.reason), end_section=last
+            )
     console.print(table)
     for warning in grouping.warnings:
-        console.print(f"[yellow]Note[/] {warning}", highlight=False)
+        console.print(f"[yellow]Note[/] {escape(warning)}", highlight=False, soft_wrap=True)
+
+
+def sum_label(group_set: GroupSet) -> str:
+    """What the members of a set sum to: "= 1" (complete), "≤ 1" (incomplete), "= bound" (a parent), "" (free)."""
+    whole = escape(group_set.parent) if group_set.parent else "1"
+    return {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": ""}[group_set.kind]

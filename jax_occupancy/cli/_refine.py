@@ -1,5 +1,6 @@
 """`jax-occupancy refine`: run it and say what happened."""
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Mapping
@@ -9,10 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from jax_occupancy.cli._groups import choose_groups_of, sum_label
 from jax_occupancy.example import write_example
-from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_mtz
+from jax_occupancy.groups import Grouping
+from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_mtz, write_groups
 from jax_occupancy.refinement import Solution
 from jax_occupancy.refinement import refine as refine_occupancies
 
@@ -32,19 +36,27 @@ def run_refine(
     *,
     columns: Mapping[str, Any],
     model_number: int | None,
+    options: Mapping[str, Any],
 ) -> None:
-    """Refine a model against its data, print the result and write the model."""
+    """Refine a model against its data, print the result and write the model and its groups."""
     begin = time.perf_counter()
     out = default_output(model_path) if out is None else out
     check_output(out, inputs=[model_path, reflections_path])
+    groups_out = groups_output(out)
+    if options["groups"] is not None and groups_out.resolve() == options["groups"].resolve():
+        raise ValueError(f"{groups_out}, beside the refined model, is an input; give that another name (-o)")
     model = read_model(model_path, model_number=model_number)
     reflections = read_mtz(reflections_path, **columns)
     console = Console()
     _print_input(console, model, reflections)
-    solution = _refine(console, model, reflections, time.perf_counter() - begin)
+    read = time.perf_counter()
+    grouping = choose_groups_of(model, options)
+    times = {"read": read - begin, "groups": time.perf_counter() - read}
+    solution = _refine(console, model, reflections, times, grouping)
     _print_solution(console, solution)
     solution.write(model, out)
     console.print(f"Wrote {out}; R values in its header, if any, are from before.", highlight=False)
+    _write_groups(console, groups_out, solution, model)
     _print_times(console, solution, time.perf_counter() - begin)
 
 
@@ -59,7 +71,7 @@ def run_example(out: Path | None) -> None:
         model, reflections = read_model(example.model), read_mtz(example.reflections)
         console.print("A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
         _print_input(console, model, reflections)
-        solution = _refine(console, model, reflections, time.perf_counter() - begin)
+        solution = _refine(console, model, reflections, {"read": time.perf_counter() - begin})
         _print_solution(console, solution, truth=example.truth)
         if out is not None:
             solution.write(model, out)
@@ -75,6 +87,14 @@ def default_output(model_path: Path) -> Path:
     return Path(f"{stem}_refined{suffixes or '.pdb'}")
 
 
+def groups_output(out: Path) -> Path:
+    """Name the file of groups after the refined model beside it."""
+    stem = out.name
+    while Path(stem).suffix.lower() in {".gz", ".pdb", ".ent", ".cif", ".mmcif"}:
+        stem = Path(stem).stem
+    return out.with_name(f"{stem}_groups.toml")
+
+
 def check_output(out: Path, *, inputs: list[Path]) -> None:
     """Refuse, before any work is done, a name that could not be written in the end."""
     if format_of_name(out) is None:
@@ -87,12 +107,33 @@ def check_output(out: Path, *, inputs: list[Path]) -> None:
         raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
 
 
-def _refine(console: Console, model: Model, reflections: Reflections, seconds_read: float) -> Solution:
+def _refine(
+    console: Console,
+    model: Model,
+    reflections: Reflections,
+    times: Mapping[str, float],
+    grouping: Grouping | None = None,
+) -> Solution:
     # The last digits of the occupancies need float64; the library itself keeps the session's precision.
-    with jax.enable_x64(True), console.status("") as status:
-        solution = refine_occupancies(model, reflections, progress=lambda stage: status.update(STAGES[stage]))
-    solution.seconds["read"] += seconds_read
-    return solution
+    jax.config.update("jax_enable_x64", True)
+    with console.status("") as status:
+        solution = refine_occupancies(
+            model, reflections, groups=grouping, progress=lambda stage: status.update(STAGES[stage])
+        )
+    spent = dict(solution.seconds)
+    for stage, seconds in times.items():
+        spent[stage] += seconds
+    return dataclasses.replace(solution, seconds=spent)
+
+
+def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
+    """Write the groups; labels that do not tell atoms apart cost the file of groups, not the refined model."""
+    try:
+        write_groups(path, solution.grouping, model.atoms)
+    except ValueError as error:
+        console.print(f"[yellow]Note[/] the groups were not written: {escape(str(error))}", highlight=False)
+    else:
+        console.print(f"Wrote {path}: the groups, for --groups.", highlight=False)
 
 
 def _print_input(console: Console, model: Model, reflections: Reflections) -> None:
@@ -113,7 +154,7 @@ def _print_input(console: Console, model: Model, reflections: Reflections) -> No
 
 def _print_solution(console: Console, solution: Solution, truth: np.ndarray | None = None) -> None:
     for warning in solution.grouping.warnings:
-        console.print(f"[yellow]Note[/] {warning}", highlight=False)
+        console.print(f"[yellow]Note[/] {escape(warning)}", highlight=False)
     table = Table(
         title=f"{len(solution.table)} occupancies in {len(solution.grouping.sets)} sets", title_justify="left"
     )
@@ -127,8 +168,10 @@ def _print_solution(console: Console, solution: Solution, truth: np.ndarray | No
             values = [f"{row['start']:.2f}", f"{row['occupancy']:.3f}" + ("" if group.refinable else " fixed")]
             if truth is not None:
                 values.append(f"{truth[group.atoms[0]]:.2f}")
-            kind = {"complete": "= 1", "incomplete": "≤ 1", "free": ""}[s.kind] if i == 0 else ""
-            table.add_row(group.name, kind, str(group.atoms.size), *values, end_section=i + 1 == len(s.groups) > 1)
+            kind = sum_label(s) if i == 0 else ""
+            table.add_row(
+                escape(group.name), kind, str(group.atoms.size), *values, end_section=i + 1 == len(s.groups) > 1
+            )
     console.print(table)
     for name, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
         if np.isfinite(values.end):

@@ -8,6 +8,7 @@ from jax_occupancy.groups._refmac import format_refmac, parse_refmac
 from jax_occupancy.groups._selecting import describe_groups
 from jax_occupancy.groups._toml import format_toml, parse_toml
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet, parse_state
+from jax_occupancy.groups._whole_sets import whole_sets
 
 __all__ = [
     "Group",
@@ -26,4 +27,5 @@ __all__ = [
     "parse_refmac",
     "parse_state",
     "parse_toml",
+    "whole_sets",
 ]

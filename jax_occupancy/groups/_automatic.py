@@ -8,6 +8,7 @@ import pandas as pd
 
 from jax_occupancy.groups._building import Draft, finish_drafts
 from jax_occupancy.groups._checks import find_warnings
+from jax_occupancy.groups._contacts import join_contacts
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._hydrogens import amide_homes, carriers, exchanged_pairs
 from jax_occupancy.groups._linking import Links, find_links, polymer_bonds
@@ -81,6 +82,7 @@ def automatic_sets(
     taken: np.ndarray,
     joined: Mapping[str, np.ndarray] | None = None,
     separated: np.ndarray | None = None,
+    contacts: np.ndarray | None = None,
 ) -> tuple[GroupSet, ...]:
     """The automatic sets of the atoms that are not ``taken``; see ``automatic_groups``."""
     active = ~taken
@@ -90,6 +92,9 @@ def automatic_sets(
         active &= table.kind != "water"
     bonds = polymer_bonds(table)
     links = find_links(table, active, bonds, link=link, force=force_links, joined=joined, separated=separated)
+    if contacts is not None:
+        apart = np.empty(0, np.int64) if separated is None else separated
+        join_contacts(table, active, contacts, links, force=force_links, separated=apart)
     drafts = _lettered_drafts(table, active, bonds, links)
     drafts += _plain_drafts(table, active & ~table.lettered, every_water=waters == "individual")
     return finish_drafts(table, drafts)

@@ -8,6 +8,7 @@ from jax_occupancy.groups._grouping import Group, GroupSet
 from jax_occupancy.groups._naming import atom_name, listing
 from jax_occupancy.groups._neighbours import close_pairs
 from jax_occupancy.groups._table import AtomTable, group_numbers
+from jax_occupancy.groups._tensor import RESCALED
 
 DISAGREEMENT = 0.02
 SUM_TOLERANCE = 0.02
@@ -71,7 +72,7 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
         name = f"{' + '.join(group.name for group in group_set.groups)} = {group_set.start:.2f}"
         (kept if short else rescaled).append(name if group_set.parent is None else f"{name} of {whole:.2f}")
     return [
-        _sentence("occupancies that exclude each other do not sum to 1 and will be made to", rescaled),
+        _sentence(RESCALED, rescaled),
         _sentence("occupancies sum to less than 1 and are kept so (incomplete)", kept),
     ]
 

@@ -25,6 +25,7 @@ def choose_groups(
     waters: str = "residue",
     hydrogens: str = "carrier",
     force_links: bool = False,
+    contacts: np.ndarray | None = None,
 ) -> Grouping:
     """Make the groups a user asks for, and the automatic ones of all other atoms.
 
@@ -39,7 +40,9 @@ def choose_groups(
         link: link conformers along the chain.
         waters: "residue", "individual" or "omit"; see ``automatic_groups``.
         hydrogens: "carrier" or "omit"; see ``automatic_groups``.
-        force_links: link bonded neighbours whatever their starting occupancies.
+        force_links: link bonded neighbours, and join contacts, whatever their starting occupancies.
+        contacts: pairs of positions of atoms that touch, (pairs, 2), such as ``jax_occupancy.io.find_contacts`` finds;
+            the conformers they belong to are joined letter by letter, over residues and chains.
 
     Returns:
         The groups: the user's in their order, states and their sets, then the automatic ones.
@@ -80,6 +83,7 @@ def choose_groups(
         taken=taken,
         joined={text: resolve([text], select, table.n_atoms, "link") for text in user.link},
         separated=resolve(user.separate, select, table.n_atoms, "separate"),
+        contacts=contacts,
     )
     in_states = {name: members[name] for name in user.states if name in members}
     own = _user_sets(table, user, members)

@@ -28,7 +28,8 @@ class AtomTable:
     """One array per property of the atoms, in file order; occupancies are clamped to 0…1.
 
     ``residue`` numbers the residues by first appearance: one number for all atoms that share a place in the
-    chain, whatever their residue names (microheterogeneity) and wherever in the file they stand.
+    chain, whatever their residue names (microheterogeneity) and wherever in the file they stand. ``partial`` is where
+    an occupancy lies strictly between 0 and 1, or what the table says of it.
     """
 
     name: np.ndarray
@@ -44,6 +45,7 @@ class AtomTable:
     kind: np.ndarray
     segment: np.ndarray
     residue: np.ndarray
+    partial: np.ndarray
 
     @property
     def n_atoms(self) -> int:
@@ -59,11 +61,6 @@ class AtomTable:
     def lettered(self) -> np.ndarray:
         """Where an atom has an alternate location letter."""
         return self.altloc != ""
-
-    @cached_property
-    def partial(self) -> np.ndarray:
-        """Where an occupancy lies strictly between 0 and 1."""
-        return (self.occupancy > 0) & (self.occupancy < 1)
 
     @cached_property
     def first_atom(self) -> np.ndarray:
@@ -92,7 +89,7 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
 
     Args:
         atoms: one row per atom with the columns name, altloc, resname, chainid, resseq, occupancy and x, y, z in
-            Å; icode, element, kind and segment are used where present.
+            Å; icode, element, kind, segment and partial are used where present.
 
     Returns:
         The arrays, in the order of the rows.
@@ -120,6 +117,8 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
     segment = _integers(atoms, "segment")
     resseq = _integers(atoms, "resseq")
     where = (columns["chainid"], resseq, columns["icode"])
+    occupancy = np.clip(raw, 0.0, 1.0)
+    inside = (occupancy > 0) & (occupancy < 1)
     return AtomTable(
         name=columns["name"],
         altloc=columns["altloc"],
@@ -129,11 +128,13 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
         icode=columns["icode"],
         xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
         raw_occupancy=raw,
-        occupancy=np.clip(raw, 0.0, 1.0),
+        occupancy=occupancy,
         element=_elements(atoms, columns["name"]),
         kind=kind,
         segment=segment,
         residue=_number_residues(where, segment, kind, columns["altloc"]),
+        # 0.5 on a 2-fold axis is partial in the file and a full site
+        partial=atoms["partial"].to_numpy(bool) if "partial" in atoms.columns else inside,
     )
 
 

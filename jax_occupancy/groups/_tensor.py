@@ -1,5 +1,6 @@
 """From groups to the module that holds their occupancies."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     import jax_occupancy.core
     import jax_occupancy.groups
+
+RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
 
 
 def make_tensor(
@@ -26,18 +29,27 @@ def make_tensor(
     sets = [s for s in grouping.sets if s.kind != "free"]
     place: dict[str, Any] = {group.name: number for number, group in enumerate(alone)}
     place |= {g.name: (i, j) for i, s in enumerate(sets) for j, g in enumerate(s.groups)}
-    return OccupancyTensor(
-        values,
-        [_indices(group) for group in alone],
-        altloc_groups=[[_indices(group) for group in s.groups] for s in sets] or None,
-        complete=[s.kind == "complete" for s in sets],
-        parents=[None if s.parent is None else place[s.parent] for s in sets] or None,
-        refinable_mask=refinable,
-        dtype=dtype,
-        name=name,
-        # Entries without atoms come last in collapsed space and have no label there.
-        labels=[group.name for group in alone] + [g.name for s in sets for g in s.groups if g.atoms.size],
-    )
+    with warnings.catch_warnings():
+        if _says_so_already(grouping, values):
+            warnings.filterwarnings("ignore", "start values of .* normalised", UserWarning)
+        return OccupancyTensor(
+            values,
+            [_indices(group) for group in alone],
+            altloc_groups=[[_indices(group) for group in s.groups] for s in sets] or None,
+            complete=[s.kind == "complete" for s in sets],
+            parents=[None if s.parent is None else place[s.parent] for s in sets] or None,
+            refinable_mask=refinable,
+            dtype=dtype,
+            name=name,
+            # Entries without atoms come last in collapsed space and have no label there.
+            labels=[group.name for group in alone] + [g.name for s in sets for g in s.groups if g.atoms.size],
+        )
+
+
+def _says_so_already(grouping: "jax_occupancy.groups.Grouping", values: np.ndarray) -> bool:
+    """Whether the groups warn of the sums that these start values have."""
+    known = any(message.startswith(RESCALED) for message in grouping.warnings)
+    return known and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
 
 
 def _indices(group: "jax_occupancy.groups.Group") -> list[int]:

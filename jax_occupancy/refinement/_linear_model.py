@@ -11,7 +11,7 @@ from jax_occupancy.xray import (
     fixed_structure_factors,
     group_scatterers,
     group_structure_factors,
-    site_weights,
+    site_orders,
     solvent_structure_factors,
 )
 
@@ -51,16 +51,22 @@ def linear_model(
     Args:
         model: the atoms; their order is the tensor's.
         reflections: Miller indices to compute for.
-        tensor: which atoms share an occupancy.
+        tensor: which atoms share an occupancy; its occupancies are chemical (see `Sites`), so that an atom on a
+            special position of order n counts 1/n of its own.
         entries: entries of collapsed space that can move, one column of the result each.
         dtype: float32 or float64; JAX' default float when left out.
 
     Returns:
         The linear model with overall scale one and no solvent yet.
+
+    Raises:
+        ValueError: the model has no cell.
     """
+    if model.cell is None:
+        raise ValueError(f"{model.path}: no unit cell; add a CRYST1 record (PDB) or _cell items (mmCIF)")
     groups = [np.flatnonzero(tensor.expansion_mask == entry) for entry in entries]
     moving = np.concatenate([np.zeros(0, int), *groups])
-    weights = site_weights(model.structure)
+    weights = 1.0 / site_orders(model.structure)
     hkl = reflections.hkl
     occupancies = np.asarray(tensor(), np.float64)
     fixed = fixed_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies, weights=weights)

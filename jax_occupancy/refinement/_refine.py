@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.groups import Grouping, automatic_groups
+from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections, read_model, read_mtz
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
+from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._solution import Solution, StartEnd, solution_table
 from jax_occupancy.refinement._solver import SolverResult, gauss_newton, quadratic_model
-from jax_occupancy.xray import LeastSquares, LinearModel, Scale, fit_scale, r_factor
+from jax_occupancy.xray import LeastSquares, LinearModel, Scale, Sites, fit_scale, r_factor
 
 # The scales follow the occupancies so closely that a few rounds bring both to rest.
 MAX_CYCLES = 20
@@ -32,7 +33,7 @@ def refine(
     model: Model | str | os.PathLike,
     reflections: Reflections | str | os.PathLike,
     *,
-    groups: Grouping | None = None,
+    groups: Grouping | UserGroups | str | os.PathLike | None = None,
     start: str | np.ndarray = "model",
     progress: Callable[[str], None] | None = None,
 ) -> Solution:
@@ -44,9 +45,10 @@ def refine(
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
         reflections: what `read_mtz` returned, or a path to an MTZ file.
-        groups: which atoms share an occupancy and which exclude each other; by default `automatic_groups`.
+        groups: which atoms share an occupancy and which exclude each other; a grouping, the user's own wishes
+            or a file of them (see `read_groups`); by default `automatic_groups`.
         start: start from the occupancies of the model, from even shares in every set (a half for a free group), or
-            from occupancies given per atom, shape (atoms,).
+            from occupancies given per atom, shape (atoms,); on special positions those of the site (see `Sites`).
         progress: called with the name of each stage as it begins.
 
     Returns:
@@ -72,9 +74,10 @@ def refine(
     check_same_crystal(model, reflections)
 
     clock.begin("groups")
-    grouping = automatic_groups(model.atoms) if groups is None else groups
+    grouping = group_model(model, groups)
+    sites = model_sites(model)
     dtype = jnp.result_type(float)
-    tensor = grouping.to_tensor(model.atoms["occupancy"].to_numpy(), dtype=dtype)
+    tensor = grouping.to_tensor(sites.chemical, dtype=dtype)
     if tensor.get_refinable_count() == 0:
         raise RefinementError(
             f"{model.path}: no occupancy to refine: no atom has an alternate-location letter or an occupancy between "
@@ -87,7 +90,7 @@ def refine(
     linear = linear_model(model, reflections, tensor, constraints.entries, dtype=dtype)
     jax.block_until_ready(linear)
 
-    return _alternate(clock, tensor, constraints, linear, grouping, reflections)
+    return _alternate(clock, tensor, constraints, linear, grouping, sites, reflections)
 
 
 def _alternate(
@@ -96,6 +99,7 @@ def _alternate(
     constraints: Constraints,
     linear: LinearModel,
     grouping: Grouping,
+    sites: Sites,
     reflections: Reflections,
 ) -> Solution:
     """Fit the scales and solve for the occupancies in turn."""
@@ -124,8 +128,10 @@ def _alternate(
     values = [float(jnp.sum(target(linear.amplitude(q[:n])))) for q in (begin, x)]
     return Solution(
         tensor=refined,
+        occupancies=np.asarray(refined(), np.float64),
         table=solution_table(grouping, refined),
         grouping=grouping,
+        sites=sites,
         target=StartEnd(*values),
         r_work=StartEnd(*r_work),
         r_free=StartEnd(*r_free),

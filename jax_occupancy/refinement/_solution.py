@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.groups import Grouping
+from jax_occupancy.groups import Grouping, whole_sets
 from jax_occupancy.io import Model, write_model
-from jax_occupancy.xray import Scale
+from jax_occupancy.xray import Scale, Sites
+
+SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +28,11 @@ class Solution:
     """Refined occupancies and how they were reached.
 
     Attributes:
-        tensor: the refined module; `tensor()` gives the occupancy of each atom.
+        tensor: the refined module; `tensor()` gives the occupancy of each atom, on a special position that of its site.
+        occupancies: the same on the host, shape (atoms,).
         table: one row per group: name, set, kind, atoms, residues, altloc, start, occupancy, reason.
         grouping: the groups.
+        sites: special positions and how the file counts them; `sites.to_file(occupancies)` is what is written.
         target: the target.
         r_work: R of the working set.
         r_free: R of the free set, NaN without one.
@@ -43,8 +48,10 @@ class Solution:
     """
 
     tensor: OccupancyTensor
+    occupancies: Float[np.ndarray, " atoms"]
     table: pd.DataFrame
     grouping: Grouping
+    sites: Sites
     target: StartEnd
     r_work: StartEnd
     r_free: StartEnd
@@ -61,15 +68,25 @@ class Solution:
     def write(self, model: Model, path) -> None:
         """Write the model with the refined occupancies, PDB or mmCIF by the extension of `path`.
 
-        The sums of complete sets are kept when the values are rounded.
+        The sums of complete sets are kept when the values are rounded, nested ones included. On special positions
+        occupancies are written as they were read, with or without 1/n inside.
 
         Raises:
             ValueError: `path` is the file the model was read from, or has no known extension.
         """
-        sets = [
-            [group.atoms for group in s.groups] for s in self.grouping.sets if s.kind == "complete" and not s.parent
-        ]
-        write_model(model, path, np.asarray(self.tensor(), np.float64), sets=sets)
+        occupancies = self.sites.to_file(self.occupancies)
+        write_model(model, path, occupancies, sets=_sets_to_round(self.grouping, self.sites, occupancies))
+
+
+def _sets_to_round(grouping: Grouping, sites: Sites, occupancies: np.ndarray) -> list[list[np.ndarray]]:
+    """The sets whose sum in the file is one: not those of atoms that are written with 1/n inside."""
+    found = []
+    for conformers in whole_sets(grouping):
+        plain = [atoms[~sites.crystallographic[atoms]] for atoms in conformers]
+        # A set whose members are all fixed keeps the sum that it was given.
+        if all(atoms.size for atoms in plain) and abs(sum(occupancies[a[0]] for a in plain) - 1) < SUM_TOLERANCE:
+            found.append(plain)
+    return found
 
 
 def solution_table(grouping: Grouping, tensor: OccupancyTensor) -> pd.DataFrame:

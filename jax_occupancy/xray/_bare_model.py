@@ -7,13 +7,24 @@ from jaxtyping import Float
 
 def occupancies_by_position(structure: gemmi.Structure) -> Float[np.ndarray, " atoms"]:
     """Occupancies as in the structure, by position (serial − 1) and not in gemmi's regrouped order."""
-    occupancies = np.zeros(len(positions(structure)))
+    occupancies = np.zeros(len(file_positions(structure)))
     for site in structure[0].all():
         occupancies[site.atom.serial - 1] = site.atom.occ
     return occupancies
 
 
 def positions(structure: gemmi.Structure) -> np.ndarray:
+    """Position in the file of each atom, in the order of the structure, where these atoms are all there are."""
+    found = file_positions(structure)
+    if any(not operation.given for operation in structure.ncs):
+        raise ValueError(
+            f"structure: {len(structure.ncs)} strict NCS operations generate atoms that are not in the file: write "
+            "them out first, with `structure.expand_ncs(gemmi.HowToNameCopiedChain.Short)`"
+        )
+    return found
+
+
+def file_positions(structure: gemmi.Structure) -> np.ndarray:
     """Position in the file of each atom, in the order of the structure; checks that they are 0 to n − 1."""
     if len(structure) != 1:
         raise ValueError(f"structure: got {len(structure)} models, wanted one: keep a single model of the file")
@@ -23,11 +34,6 @@ def positions(structure: gemmi.Structure) -> np.ndarray:
         raise ValueError(
             f"structure: the serial numbers of the {len(found)} atoms must be their positions in the file, 1 to "
             f"{len(found)} in any order; first serials are {(found[:5] + 1).tolist()}: read the file with `read_model`"
-        )
-    if any(not operation.given for operation in structure.ncs):
-        raise ValueError(
-            f"structure: {len(structure.ncs)} strict NCS operations generate atoms that are not in the file: write "
-            "them out first, with `structure.expand_ncs(gemmi.HowToNameCopiedChain.Short)`"
         )
     return found
 

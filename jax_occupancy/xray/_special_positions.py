@@ -1,34 +1,81 @@
-"""The weight 1/n of atoms on special positions."""
+"""Atoms on special positions: how often symmetry makes them, and what their occupancies in a file mean."""
+
+from dataclasses import dataclass
 
 import gemmi
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.xray._bare_model import occupancies_by_position, positions
+from jax_occupancy.xray._bare_model import file_positions, occupancies_by_position
 from jax_occupancy.xray._checks import checked_occupancies
 
 # files carry two decimals: 0.17 means 1/6
 ROUNDING = 0.005
+UNCHANGED = 1e-6
 
 
-def site_weights(
-    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = 0.8
-) -> Float[np.ndarray, " atoms"]:
-    """Find the factor that turns the occupancy of each atom into its share of the asymmetric unit.
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """The occupancies of a file beside the fractions of their sites that are filled.
 
     An atom on a site whose symmetry has order n is made n times by the symmetry operations. Two conventions are in
-    use. An occupancy q > 1/n can only be the chemical one, of the site; its weight is 1/n. An occupancy q ≤ 1/n is
-    taken as crystallographic, with 1/n inside; its weight is 1. Hydrogens follow the nearest other atom of their
-    residue with the same altloc (or none), because a hydrogen beside the axis is not itself special.
+    use. The *chemical* occupancy says how often the site is filled, 0 to 1, and structure factors take 1/n of it; the
+    *crystallographic* one has 1/n inside. An occupancy q > 1/n can only be chemical; q ≤ 1/n is taken as
+    crystallographic. Where alternates (the same atom in several letters) share a site, that reading must leave their
+    chemical sum at 1 or below, else all of them are chemical. Hydrogens follow the atom that carries them.
+
+    Attributes:
+        orders: n of each atom, by position in the file; 1 in general positions.
+        in_file: occupancies as in the file.
+        crystallographic: atoms whose occupancy in the file has 1/n inside.
+
+    Example:
+        >>> sites = Sites(np.array([2, 2, 1]), np.array([1.0, 0.4, 0.4]), np.array([False, True, False]))
+        >>> sites.chemical.tolist()
+        [1.0, 0.8, 0.4]
+        >>> sites.to_file(np.array([0.9, 0.9, 0.9])).tolist()
+        [0.9, 0.45, 0.9]
+    """
+
+    orders: Int[np.ndarray, " atoms"]
+    in_file: Float[np.ndarray, " atoms"]
+    crystallographic: Bool[np.ndarray, " atoms"]
+
+    @property
+    def chemical(self) -> Float[np.ndarray, " atoms"]:
+        """The fraction of each site that is filled: what a refinement starts from."""
+        divided = self.in_file * self.orders
+        # 0.17 on a 6-fold and 0.33 on a 3-fold site are full ones
+        full = np.abs(divided - 1) <= self.orders * ROUNDING
+        return np.where(self.crystallographic, np.where(full, 1.0, divided), self.in_file)
+
+    def to_file(self, chemical: np.ndarray) -> Float[np.ndarray, " atoms"]:
+        """Say chemical occupancies as the file does; those that have not changed come back as they were read.
+
+        Args:
+            chemical: One per atom, 0 to 1.
+
+        Returns:
+            Occupancies for the file, 0 to 1.
+        """
+        new = np.asarray(chemical, np.float64)
+        same = np.abs(new - np.clip(self.chemical, 0, 1)) <= UNCHANGED
+        said = np.where(self.crystallographic, new / self.orders, new)
+        return np.where(same, np.clip(self.in_file, 0, 1), said)
+
+
+def read_sites(
+    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = 0.8
+) -> Sites:
+    r"""Recognise special positions and the convention that each occupancy is written in.
 
     Args:
         structure: Structure whose `atom.serial` is the position in the file plus one.
-        occupancies: Occupancy of each atom, by position, that the convention is read from; those of the structure
-            when left out.
+        occupancies: Occupancies in the file, by position; those of the structure when left out.
         max_distance: Atom and symmetry image closer than this, in Å, are one site.
 
     Returns:
-        One weight per atom, by position: 1 or 1/n.
+        The sites.
 
     Raises:
         ValueError: The structure has more than one model, its serial numbers are no positions, or the occupancies do
@@ -36,43 +83,130 @@ def site_weights(
 
     Example:
         >>> import gemmi
-        >>> structure = gemmi.Structure()
-        >>> structure.cell = gemmi.UnitCell(10, 10, 10, 90, 90, 90)
-        >>> structure.spacegroup_hm = "P 1 2 1"
-        >>> chain, residue = gemmi.Chain("A"), gemmi.Residue()
-        >>> for serial, x in ((1, 0.0), (2, 3.0)):
-        ...     atom = gemmi.Atom()
-        ...     atom.element, atom.pos, atom.serial = gemmi.Element("C"), gemmi.Position(x, 1, 0), serial
-        ...     _ = residue.add_atom(atom)
-        >>> _ = chain.add_residue(residue)
-        >>> model = gemmi.Model(1)
-        >>> _ = model.add_chain(chain)
-        >>> _ = structure.add_model(model)
+        >>> structure = gemmi.read_pdb_string(
+        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
+        ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  0.40 10.00           O\n"
+        ... )
+        >>> read_sites(structure).chemical.round(2).tolist()
+        [0.8]
+    """
+    orders = site_orders(structure, max_distance=max_distance)
+    found = occupancies_by_position(structure) if occupancies is None else occupancies
+    values = checked_occupancies(found, len(orders), "occupancies")
+    crystallographic = np.zeros(len(orders), bool)
+    for chain in structure[0]:
+        for residue in chain:
+            if any(orders[atom.serial - 1] > 1 for atom in residue):
+                _read_residue(residue, orders, values, crystallographic)
+    return Sites(orders, values, crystallographic)
+
+
+def site_orders(structure: gemmi.Structure, *, max_distance: float = 0.8) -> Int[np.ndarray, " atoms"]:
+    r"""Count how often symmetry puts each atom on its own site.
+
+    Hydrogens have the order of the nearest other atom of their residue with the same altloc (or none), because a
+    hydrogen beside the axis is not itself special.
+
+    Args:
+        structure: Structure whose `atom.serial` is the position in the file plus one.
+        max_distance: Atom and symmetry image closer than this, in Å, are one site.
+
+    Returns:
+        n for each atom, by position; 1 in general positions and without a space group.
+
+    Raises:
+        ValueError: The structure has more than one model, or its serial numbers are no positions.
+
+    Example:
+        >>> import gemmi
+        >>> structure = gemmi.read_pdb_string(
+        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
+        ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  0.40 10.00           O\n"
+        ...     "HETATM    2  O   HOH A   2       5.000   3.000   0.000  0.40 10.00           O\n"
+        ... )
+        >>> site_orders(structure).tolist()
+        [2, 1]
+    """
+    orders = np.ones(len(file_positions(structure)), np.int64)
+    cell = _cell_with_images(structure)
+    if len(cell.images) == 0:
+        return orders
+    for chain in structure[0]:
+        for residue in chain:
+            special = {a.serial: _site_order(cell, a.pos, max_distance) for a in residue}
+            if max(special.values(), default=1) > 1:
+                for atom in residue:
+                    orders[atom.serial - 1] = special[_carrier(atom, residue).serial]
+    return orders
+
+
+def site_weights(
+    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = 0.8
+) -> Float[np.ndarray, " atoms"]:
+    r"""Find the factor that turns the occupancy of each atom in a file into its share of the asymmetric unit.
+
+    For chemical occupancies the factor is 1/n, whatever they are: take `1 / site_orders(structure)`.
+
+    Args:
+        structure: Structure whose `atom.serial` is the position in the file plus one.
+        occupancies: Occupancies in the file, by position; those of the structure when left out.
+        max_distance: Atom and symmetry image closer than this, in Å, are one site.
+
+    Returns:
+        One weight per atom, by position: 1/n for occupancies that are chemical, 1 for those that are crystallographic
+        (see `Sites`).
+
+    Raises:
+        ValueError: The structure has more than one model, its serial numbers are no positions, or the occupancies do
+            not match it.
+
+    Example:
+        >>> import gemmi
+        >>> structure = gemmi.read_pdb_string(
+        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
+        ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  1.00 10.00           O\n"
+        ...     "HETATM    2  O   HOH A   2       5.000   3.000   0.000  1.00 10.00           O\n"
+        ... )
         >>> site_weights(structure).tolist()
         [0.5, 1.0]
     """
-    n_atoms = len(positions(structure))
-    found = occupancies_by_position(structure) if occupancies is None else occupancies
-    values = checked_occupancies(found, n_atoms, "occupancies")
-    cell = _cell_with_images(structure)
-    weights = np.ones(n_atoms)
-    for chain in structure[0]:
-        for residue in chain:
-            heavy = [atom for atom in residue if not atom.is_hydrogen()]
-            for atom in residue:
-                carrier = _carrier(atom, heavy)
-                order = cell.is_special_position(carrier.pos, max_distance) + 1
-                if values[carrier.serial - 1] > 1 / order + ROUNDING:
-                    weights[atom.serial - 1] = 1 / order
-    return weights
+    sites = read_sites(structure, occupancies, max_distance=max_distance)
+    return np.where(sites.crystallographic, 1.0, 1.0 / sites.orders)
 
 
-def _carrier(atom: gemmi.Atom, heavy: list[gemmi.Atom]) -> gemmi.Atom:
+def _read_residue(residue: gemmi.Residue, orders: np.ndarray, values: np.ndarray, crystallographic: np.ndarray) -> None:
+    """Tell the convention of each atom of a residue that has special positions."""
+    for atom in residue:
+        carrier = _carrier(atom, residue)
+        alternates = [a.serial - 1 for a in residue if a.name == carrier.name]
+        order = orders[carrier.serial - 1]
+        # for one atom alone this is q ≤ 1/n
+        fits = (values[alternates] * orders[alternates]).sum() <= 1 + order * ROUNDING
+        crystallographic[atom.serial - 1] = order > 1 and fits
+
+
+def _carrier(atom: gemmi.Atom, residue: gemmi.Residue) -> gemmi.Atom:
     """The atom whose site decides: itself, or the one a hydrogen is bound to."""
     if not atom.is_hydrogen():
         return atom
-    bound = [other for other in heavy if other.altloc in (atom.altloc, "\0")]
+    bound = [a for a in residue if not a.is_hydrogen() and a.altloc in (atom.altloc, "\0")]
     return min(bound, key=lambda other: other.pos.dist(atom.pos), default=atom)
+
+
+def _site_order(cell: gemmi.UnitCell, position: gemmi.Position, max_distance: float) -> int:
+    """Images of an atom on its own site, itself included."""
+    order = cell.is_special_position(position, max_distance) + 1
+    if order == 1:
+        return 1
+    # An atom a little off a site of several axes has only some of its images near; their mean has all.
+    place = np.array(cell.fractionalize(position).tolist())
+    orthogonal = np.array(cell.orth.mat.tolist())
+    for _ in range(5):
+        images = [np.array(image.apply(gemmi.Fractional(*place)).tolist()) for image in cell.images]
+        away = np.array([np.zeros(3), *(image - place - np.round(image - place) for image in images)])
+        near = away[np.linalg.norm(away @ orthogonal.T, axis=1) <= max_distance]
+        place, order = place + near.mean(axis=0), len(near)
+    return order
 
 
 def _cell_with_images(structure: gemmi.Structure) -> gemmi.UnitCell:

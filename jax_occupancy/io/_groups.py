@@ -1,0 +1,145 @@
+"""Files of occupancy groups: our own TOML, Refmac's keywords, phenix's parameters."""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from jax_occupancy.groups import (
+    Grouping,
+    UserGroups,
+    describe_groups,
+    format_phenix,
+    format_refmac,
+    format_toml,
+    parse_phenix,
+    parse_refmac,
+    parse_toml,
+)
+from jax_occupancy.io._atomic import atomic_writer
+from jax_occupancy.io._source import read_source
+
+GroupsFormat = Literal["toml", "refmac", "phenix"]
+_EXTENSIONS: dict[str, GroupsFormat] = {
+    ".toml": "toml",
+    **dict.fromkeys((".refmac", ".keywords", ".com", ".txt"), "refmac"),
+    **dict.fromkeys((".params", ".eff", ".phil", ".def"), "phenix"),
+}
+_PHENIX = re.compile(r"^[^#\n]*(constrained_group|occupancies)[^=\n]*(\{|$)", re.MULTILINE)
+_REFMAC = re.compile(r"^\s*occu\w*\s+(grou\w*|refi\w*)\b", re.MULTILINE | re.IGNORECASE)
+
+
+def groups_format_of_name(path: str | os.PathLike[str]) -> GroupsFormat | None:
+    """The format of groups that a file name promises: "toml", "refmac", "phenix" or None.
+
+    >>> groups_format_of_name("a.toml"), groups_format_of_name("a.eff"), groups_format_of_name("a.groups")
+    ('toml', 'phenix', None)
+    """
+    return _EXTENSIONS.get(Path(path).suffix.lower())
+
+
+def read_groups(path: str | os.PathLike[str]) -> UserGroups:
+    r"""Read the user's groups from TOML, Refmac keywords or phenix parameters.
+
+    The extension says which (.toml; .refmac, .keywords, .com, .txt; .params, .eff, .phil, .def); for any other the
+    content does.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What the file asks for; `choose_groups` makes groups of it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If it is a folder.
+        ValueError: If it is empty, no text, or something in it is not understood; the message names the file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "groups.toml")
+        ...     _ = file.write_text('[groups]\nligand = "//L/1"')
+        ...     read_groups(file).groups["ligand"].selection
+        ('//L/1',)
+    """
+    try:
+        text = read_source(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text file in UTF-8; groups are TOML, Refmac keywords or phenix files"
+        ) from error
+    parse = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix}
+    try:
+        user = parse[groups_format_of_name(path) or _format_of_content(text)](text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if user == UserGroups() or user == UserGroups(automatic=False):
+        raise ValueError(f"{path} asks for no groups; is it the right file?")
+    return user
+
+
+def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.DataFrame) -> None:
+    """Write groups as TOML, Refmac keywords or phenix parameters, by the extension as in `read_groups`.
+
+    The file appears under its name only when it is complete.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        grouping: The groups.
+        atoms: The atom table they were made from.
+
+    Raises:
+        ValueError: If the extension is unknown, or the format cannot say what the groups are; the message names both.
+        FileNotFoundError: If the folder of `path` does not exist.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import pandas as pd
+        >>> from jax_occupancy.groups import automatic_groups
+        >>> atom = {"name": "O", "altloc": "", "resname": "HOH", "chainid": "A", "resseq": 7, "occupancy": 0.5}
+        >>> atoms = pd.DataFrame([atom | {"x": 0.0, "y": 0.0, "z": 0.0}])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "groups.refmac")
+        ...     write_groups(file, automatic_groups(atoms), atoms)
+        ...     file.read_text().splitlines()[1]
+        'occupancy group id 1 chain A residue 7'
+    """
+    check_groups_name(path)
+    try:
+        text = _formatted(groups_format_of_name(path), grouping, atoms)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    with atomic_writer(path) as handle:
+        handle.write(text.encode())
+
+
+def check_groups_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a name whose extension does not say in which format to write groups.
+
+    Args:
+        path: The file to write.
+
+    Raises:
+        ValueError: If the extension is unknown.
+    """
+    if groups_format_of_name(path) is None:
+        raise ValueError(f"{path}: the extension must be one of {', '.join(_EXTENSIONS)}")
+
+
+def _formatted(file_format: GroupsFormat | None, grouping: Grouping, atoms: pd.DataFrame) -> str:
+    """The text of the file."""
+    if file_format == "refmac":
+        return format_refmac(grouping, atoms)
+    if file_format == "phenix":
+        return format_phenix(grouping, atoms)
+    return format_toml(describe_groups(grouping, atoms))
+
+
+def _format_of_content(text: str) -> GroupsFormat:
+    """Refmac's keyword and phenix's scopes are easily told; everything else is taken for TOML."""
+    if _REFMAC.search(text):
+        return "refmac"
+    return "phenix" if _PHENIX.search(text) else "toml"

@@ -1,0 +1,125 @@
+"""From a model that was read and what the user asks for to its groups."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from jax_occupancy.groups import Group, Grouping, UserGroups, choose_groups
+from jax_occupancy.io import Model, atom_label, find_contacts, read_groups, select_atoms
+from jax_occupancy.xray import Sites, read_sites
+
+
+def group_model(
+    model: Model,
+    groups: Grouping | UserGroups | str | os.PathLike[str] | None = None,
+    *,
+    states: Mapping[str, tuple[str, ...]] | None = None,
+    link: bool = True,
+    waters: str = "residue",
+    hydrogens: str = "carrier",
+    force_links: bool = False,
+    contact_distance: float | int | None = None,
+) -> Grouping:
+    """Choose the groups of a model: the user's, and automatic ones of all other atoms.
+
+    Starting occupancies are chemical: an atom on a special position whose occupancy in the file has 1/n inside starts
+    from n times that, and the reasons and warnings say so. What counts as partly occupied is decided by the file, as in
+    phenix.refine: a water at 0.50 on a 2-fold axis is refined, from 1.
+
+    Args:
+        model: what `read_model` returned.
+        groups: what the user asks for, or a file of it (see `read_groups`); a grouping is returned as it is.
+        states: letters by state, beside those of ``groups``; see `choose_groups`.
+        link: link conformers along the chain; False treats every residue by itself.
+        waters: "residue", "individual" or "omit"; see `automatic_groups`.
+        hydrogens: "carrier" or "omit"; see `automatic_groups`.
+        force_links: link neighbours and join contacts whatever their starting occupancies.
+        contact_distance: join conformers that come this close, in Å, letter by letter, over chains and symmetry
+            images (ligand, side chain and water); None joins none.
+
+    Returns:
+        The groups.
+
+    Raises:
+        ValueError: an option is unknown, or the groups asked for cannot be made; the message names them.
+
+    Example:
+        >>> import tempfile
+        >>> from jax_occupancy import read_model, write_example
+        >>> from jax_occupancy.groups import UserGroups
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = read_model(write_example(folder).model)
+        >>> grouping = group_model(model, UserGroups(remove=("//A",)))
+        >>> [group.name for group in grouping.groups]
+        ['B/201/IPH:A', 'B/201/IPH:B', 'W/301/HOH']
+    """
+    if isinstance(groups, Grouping):
+        return groups
+    file = groups if isinstance(groups, str | os.PathLike) else None
+    user = read_groups(groups) if isinstance(groups, str | os.PathLike) else groups or UserGroups()
+    contacts = None if contact_distance is None else find_contacts(model, contact_distance)
+    sites = model_sites(model)
+    try:
+        grouping = choose_groups(
+            model.atoms.assign(occupancy=sites.chemical, partial=(sites.in_file > 0) & (sites.in_file < 1)),
+            replace(user, states={**user.states, **(states or {})}),
+            select=lambda text: select_atoms(model, text),
+            link=link,
+            waters=waters,
+            hydrogens=hydrogens,
+            force_links=force_links,
+            contacts=contacts,
+        )
+    except ValueError as error:
+        raise error if file is None else ValueError(f"{file}: {error}") from error
+    return _with_sites_told(grouping, model, sites)
+
+
+def model_sites(model: Model) -> Sites:
+    """Recognise the special positions of a model and what its occupancies mean there.
+
+    Args:
+        model: what `read_model` returned.
+
+    Returns:
+        The sites, whose chemical occupancies are what a refinement works with.
+
+    Raises:
+        ValueError: the model does not match its structure.
+    """
+    return read_sites(model.structure, model.atoms["occupancy"].to_numpy(np.float64))
+
+
+def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping:
+    """The same groups; reasons and a warning say which atoms lie on special positions and how the file counts them."""
+    if not (sites.orders > 1).any():
+        return grouping
+    sets = tuple(replace(s, groups=tuple(_with_site_told(g, sites) for g in s.groups)) for s in grouping.sets)
+    divided = np.flatnonzero(sites.crystallographic & (sites.in_file > 0))
+    told = replace(grouping, sets=sets)
+    if not divided.size:
+        return told
+    shown = ", ".join(
+        f"{atom_label(model.atoms, p)} ({sites.in_file[p]:.2f} is {sites.chemical[p]:.2f} of the site)"
+        for p in divided[:10].tolist()
+    )
+    more = f" and {divided.size - 10} more" if divided.size > 10 else ""
+    return told.with_warnings(
+        f"occupancies on special positions with 1/n inside, refined without it and written with it: {shown}{more}"
+    )
+
+
+def _with_site_told(group: Group, sites: Sites) -> Group:
+    """A group whose reason speaks of its special positions."""
+    special = group.atoms[sites.orders[group.atoms] > 1]
+    if not special.size:
+        return group
+    orders = sorted(set(sites.orders[special].tolist()))
+    where = f"{special.size} of {group.atoms.size} atoms on {' and '.join(f'{n}-fold' for n in orders)} sites"
+    divided = special[sites.crystallographic[special]]
+    if not divided.size:
+        return replace(group, reason=f"{group.reason}; {where}, occupancy in the file is that of the site")
+    q = f"{sites.in_file[divided[0]]:.2f} in the file is {sites.chemical[divided[0]]:.2f} of the site"
+    return replace(group, reason=f"{group.reason}; {where}, {q}")

@@ -1,0 +1,138 @@
+"""Maximum likelihood on amplitudes.
+
+A target, this one and every other, is an `eqx.Module` that maps the amplitudes of the model, (reflections,), to one
+number per reflection; each number depends on that reflection's amplitude alone and is zero in the free set. Their sum
+is minimised. That is all a new target must bring: ten lines, with a `from_data` that takes what it needs of the data
+as arrays. The solver takes the derivatives from JAX, so the target must have finite first and second derivatives for
+every amplitude ≥ 0, in float32 also. A method `information(amplitude)`, if there is one, gives a positive curvature
+to use in place of the second derivative.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from jax_occupancy.xray import _rice
+from jax_occupancy.xray._sigma_a import SigmaA
+
+
+class MaximumLikelihood(eqx.Module):
+    r"""Minus the logarithm of the likelihood of the working set, Σ −log p(F_obs | F_model).
+
+    Acentric reflections follow Rice's distribution, centric ones a folded normal (Read, 1990; Pannu & Read, 1996;
+    Murshudov et al., 1997). The measurement has its share in the variance as if its error lay in the plane of the
+    structure factor: εΣ_N(1 − σ_A²) + 2σ² (acentric) or + σ² (centric), the usual inflated variance, good as long as
+    σ is smaller than the model's error or the amplitude. Terms that depend on the observation alone are left out.
+
+    Attributes:
+        observed: F_obs, on the scale of the model.
+        shrinkage: D, the part of F_model that is right.
+        variance: V, of the model's and the measurement's error together.
+        centric: True for centric reflections.
+        weight: 1 in the working set, 0 in the free set.
+
+    Example:
+        >>> target = MaximumLikelihood.from_arrays(
+        ...     [10.0, 10.0], shrinkage=[1.0, 1.0], variance=[4.0, 4.0], centric=[False, True], free=[False, False]
+        ... )
+        >>> [f"{value:.2f}" for value in target(jnp.array([10.0, 12.0]))]
+        ['4.26', '1.89']
+    """
+
+    observed: Float[Array, " reflections"]
+    shrinkage: Float[Array, " reflections"]
+    variance: Float[Array, " reflections"]
+    centric: Bool[Array, " reflections"]
+    weight: Float[Array, " reflections"]
+
+    @classmethod
+    def from_data(
+        cls, observed: ArrayLike, sigma: ArrayLike, free: ArrayLike, *, sigma_a: SigmaA, dtype=None
+    ) -> "MaximumLikelihood":
+        """Take the observations and σ_A, and leave the free set out.
+
+        Args:
+            observed: F_obs, (reflections,).
+            sigma: Their standard uncertainties.
+            free: True in the free set.
+            sigma_a: What `estimate_sigma_a` found for the same reflections.
+            dtype: float32 or float64; JAX' default float when left out.
+
+        Raises:
+            ValueError: lengths differ, a variance is not positive, or no reflection is in the working set.
+        """
+        return cls.from_arrays(
+            observed,
+            shrinkage=sigma_a.shrinkage,
+            variance=sigma_a.total_variance(np.asarray(sigma, np.float64)),
+            centric=sigma_a.centric,
+            free=free,
+            dtype=dtype,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        observed: ArrayLike | list,
+        *,
+        shrinkage: ArrayLike | list,
+        variance: ArrayLike | list,
+        centric: ArrayLike | list,
+        free: ArrayLike | list,
+        dtype=None,
+    ) -> "MaximumLikelihood":
+        """Build the target from D and V of each reflection, such as another program's α and εβ.
+
+        Args:
+            observed: F_obs, (reflections,).
+            shrinkage: D.
+            variance: V, in the square of the amplitudes' unit.
+            centric: True for centric reflections.
+            free: True in the free set.
+            dtype: float32 or float64; JAX' default float when left out.
+
+        Raises:
+            ValueError: lengths differ, a variance is not positive, or no reflection is in the working set.
+        """
+        columns = {"observed": observed, "shrinkage": shrinkage, "variance": variance}
+        columns = {name: np.asarray(values, np.float64) for name, values in columns.items()}
+        flags = {"centric": np.asarray(centric, bool), "free": np.asarray(free, bool)}
+        _check(columns, flags)
+        arrays = {name: jnp.asarray(values, dtype) for name, values in columns.items()}
+        return cls(**arrays, centric=jnp.asarray(flags["centric"]), weight=jnp.asarray(1.0 - flags["free"], dtype))
+
+    def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
+        """Contribution of each reflection to the target."""
+        expected = self.shrinkage * amplitude
+        return self.weight * _rice.minus_log_likelihood(self.observed, expected, self.variance, self.centric)
+
+    def information(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
+        """Fisher information of each reflection on its amplitude: the expected second derivative, never negative.
+
+        The second derivative itself is negative for a reflection whose observation is far above a small model
+        amplitude, and depends on the noise. Scoring with this matrix steps to the same minimum and its inverse is the
+        covariance of the estimates.
+        """
+        information = _rice.fisher_information(self.shrinkage * amplitude, self.variance, self.centric)
+        return self.weight * self.shrinkage**2 * information
+
+    def figure_of_merit(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
+        """Expected cosine of the phase error, of the free reflections too: the weight m of map coefficients."""
+        return _rice.figure_of_merit(self.observed, self.shrinkage * amplitude, self.variance, self.centric)
+
+
+def _check(columns: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
+    n = columns["observed"].size
+    for name, values in (columns | flags).items():
+        if values.shape != (n,):
+            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
+    for name, values in columns.items():
+        bad = np.flatnonzero(~np.isfinite(values) | (values <= 0 if name == "variance" else values < 0))
+        if bad.size:
+            raise ValueError(
+                f"{name}: {bad.size} values are negative, zero or not finite, first at reflections {bad[:5].tolist()}; "
+                "leave these reflections out"
+            )
+    if flags["free"].all():
+        raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set to refine against")

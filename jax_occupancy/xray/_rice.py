@@ -1,0 +1,98 @@
+"""Likelihood of an amplitude when the structure factor has a Gaussian error.
+
+Acentric reflections have an error in the plane and Rice's distribution, centric ones an error along a line and a
+folded normal distribution (Read, Acta Cryst. A46, 900-912, 1990; Murshudov et al., Acta Cryst. D53, 240-255, 1997):
+
+    acentric  p(F) = 2F/V · exp(−(F² + m²)/V) · I0(2Fm/V)
+    centric   p(F) = √(2/πV) · exp(−(F² + m²)/2V) · cosh(Fm/V)
+
+with m = D·|F_model| and V the variance of the error.
+"""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from scipy.special import i0e, i1e
+
+from jax_occupancy.xray._bessel import log_i0e, one_minus_ratio
+
+
+def minus_log_likelihood(
+    observed: Float[Array, " *shape"],
+    expected: Float[Array, " *shape"],
+    variance: Float[Array, " *shape"],
+    centric: Bool[Array, " *shape"],
+) -> Float[Array, " *shape"]:
+    """−log p(F) without what depends on the observation alone, log(2F) or log √(2/π).
+
+    Args:
+        observed: F.
+        expected: m, not negative.
+        variance: V, positive.
+        centric: which of the two distributions.
+
+    Returns:
+        One number per reflection, with finite derivatives also where an amplitude is zero.
+    """
+    square = (observed - expected) ** 2 / variance
+    x = observed * expected / variance
+    acentric_part = square - log_i0e(2 * x) + jnp.log(variance)
+    # log cosh x = x + log(1 + exp(−2x)) − log 2
+    centric_part = 0.5 * square - jnp.log1p(jnp.exp(-2 * x)) + 0.5 * jnp.log(variance) + np.log(2.0)
+    return jnp.where(centric, centric_part, acentric_part)
+
+
+def figure_of_merit(
+    observed: Float[Array, " *shape"],
+    expected: Float[Array, " *shape"],
+    variance: Float[Array, " *shape"],
+    centric: Bool[Array, " *shape"],
+) -> Float[Array, " *shape"]:
+    """Expected cosine of the error of the phase, I1/I0 or tanh."""
+    x = observed * expected / variance
+    return jnp.where(centric, jnp.tanh(x), 1 - one_minus_ratio(2 * x))
+
+
+def fisher_information(
+    expected: Float[Array, " *shape"], variance: Float[Array, " *shape"], centric: Bool[Array, " *shape"]
+) -> Float[Array, " *shape"]:
+    """Expected second derivative of −log p by m: the mean over all observations that the model predicts.
+
+    Unlike the second derivative at the observation it is never negative. It goes from zero at m = 0, where p does not
+    change to first order, to that of a Gaussian, 2/V or 1/V.
+
+    Args:
+        expected: m, not negative.
+        variance: V, positive.
+        centric: which of the two distributions.
+
+    Returns:
+        One number per reflection, to four digits: interpolated in a table.
+    """
+    radial = jnp.where(centric, variance, variance / 2)
+    ratio = expected / jnp.sqrt(radial)
+    table = jnp.asarray(_information_table(), expected.dtype)
+    place = jnp.linspace(0, 1, table.shape[1], dtype=expected.dtype)
+    of_kind = [jnp.interp(ratio / (1 + ratio), place, row) for row in table]
+    return jnp.where(centric, of_kind[1], of_kind[0]) ** 2 / radial
+
+
+@functools.cache
+def _information_table(size: int = 513) -> np.ndarray:
+    """Root of the Fisher information at radial variance one, (2, size): acentric, centric.
+
+    For m = t/(1 − t), t from 0 to 1. It is the integral of (score)²·p over the amplitude, by the trapezoidal rule; its
+    root starts as a straight line, which interpolates well.
+    """
+    m = np.linspace(0, 1, size)[:-1]
+    m = (m / (1 - m))[:, None]
+    x = np.maximum(m - 10, 0) + np.linspace(0, 1, 1001) * (m + 10 - np.maximum(m - 10, 0))
+    gauss = np.exp(-((x - m) ** 2) / 2)
+    kinds = (
+        (gauss * x * i0e(x * m), i1e(x * m) / i0e(x * m)),
+        (gauss * (1 + np.exp(-2 * x * m)), np.tanh(x * m)),
+    )
+    means = [np.trapezoid(density * (x * merit - m) ** 2, x) / np.trapezoid(density, x) for density, merit in kinds]
+    return np.pad(np.sqrt(means), ((0, 0), (0, 1)), constant_values=1.0)

@@ -1,0 +1,265 @@
+"""σ_A: how much of the model is right, by resolution.
+
+σ_A is the correlation of the true and the model's normalised structure factors (Read, Acta Cryst. A42, 140-149,
+1986). It is estimated by maximum likelihood from the free set, to which the model was not fitted.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import gemmi
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import i0e, i1e
+
+from jax_occupancy.xray._checks import checked_hkl
+from jax_occupancy.xray._crystal import inverse_d_squared
+from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
+
+# A shell of 50 gives 1 − σ_A² to 20 %; fewer free reflections in all are not enough for one.
+SMALLEST_SHELL = 50
+MAX_SHELLS = 12
+# Shells of the power, from the working set.
+SMALLEST_POWER_SHELL, MAX_POWER_SHELLS = 100, 20
+# How far logit σ_A² may bend from one shell to the next, as a standard deviation.
+BEND = 0.5
+# 1e-4 of the power is left as error of a perfect model, so that no variance is zero.
+LARGEST_LOGIT, SMALLEST_LOGIT = 9.2, -7.0
+MAX_STEPS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class SigmaA:
+    """What is known of the error of the model's structure factors, for every reflection.
+
+    Attributes:
+        sigma_a: σ_A.
+        shrinkage: D = σ_A·√(Σ_N/Σ_P): the expected structure factor is D·F_model.
+        variance: εΣ_N(1 − σ_A²), variance of the true about the expected structure factor.
+        centric: True for centric reflections.
+        epsilon: How often symmetry maps the reflection onto itself, lattice centring apart.
+        d_spacing: Resolution of the nodes, in Å; between them the logit of σ_A² is a straight line in 1/d².
+        at_nodes: σ_A at the nodes.
+        source: "free", or "working" if there are fewer than 50 free reflections.
+        n_used: How many reflections it was estimated from.
+    """
+
+    sigma_a: Float[np.ndarray, " reflections"]
+    shrinkage: Float[np.ndarray, " reflections"]
+    variance: Float[np.ndarray, " reflections"]
+    centric: Bool[np.ndarray, " reflections"]
+    epsilon: Float[np.ndarray, " reflections"]
+    d_spacing: Float[np.ndarray, " nodes"]
+    at_nodes: Float[np.ndarray, " nodes"]
+    source: Literal["free", "working"]
+    n_used: int
+
+    def total_variance(self, sigma: Float[np.ndarray, " reflections"]) -> Float[np.ndarray, " reflections"]:
+        """Add the error of the measurement: 2σ² for acentric reflections, σ² for centric ones."""
+        return self.variance + np.where(self.centric, 1, 2) * sigma**2
+
+
+def estimate_sigma_a(
+    hkl: np.ndarray,
+    amplitude: np.ndarray,
+    sigma: np.ndarray,
+    free: np.ndarray,
+    *,
+    model_amplitude: np.ndarray,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+) -> SigmaA:
+    """Estimate σ_A by maximum likelihood as a smooth function of resolution.
+
+    The mean power of data and model, Σ_N (less the variance of the measurement) and Σ_P, comes from the working set.
+    σ_A comes from the free set, in shells of at least 50, at most 12. With fewer than 50 free reflections it comes
+    from the working set; it is then too high by as much as the model is overfitted, and standard uncertainties come
+    out too small by that much.
+
+    Args:
+        hkl: Miller indices, integers (reflections, 3), systematic absences left out.
+        amplitude: Observed amplitudes.
+        sigma: Their standard uncertainties.
+        free: True in the free set.
+        model_amplitude: |F_model| on the scale of the observations.
+        cell: Unit cell.
+        spacegroup: Space group, for centric reflections and ε.
+
+    Returns:
+        σ_A and the variances of all reflections.
+
+    Raises:
+        ValueError: Lengths differ, a value is not finite, no reflection is in the working set, or all amplitudes
+            are zero.
+
+    Example:
+        >>> import gemmi, numpy as np
+        >>> cell, spacegroup = gemmi.UnitCell(30, 30, 30, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
+        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 2.0)
+        >>> rng = np.random.default_rng(0)
+        >>> model, wrong = rng.normal(size=(2, len(hkl), 2)) @ [1, 1j]
+        >>> data = abs(0.8 * model + 0.6 * wrong)
+        >>> found = estimate_sigma_a(
+        ...     hkl, data, data / 100, np.arange(len(hkl)) % 5 == 0, model_amplitude=abs(model), cell=cell,
+        ...     spacegroup=spacegroup,
+        ... )
+        >>> found.source, bool(abs(found.sigma_a.mean() - 0.8) < 0.05)
+        ('free', True)
+    """
+    hkl = checked_hkl(hkl)
+    given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude}
+    given = {name: np.asarray(values, np.float64) for name, values in given.items()}
+    is_free = np.asarray(free, bool)
+    _check(given | {"free": is_free}, len(hkl))
+    observed, model, noise = given["amplitude"], given["model_amplitude"], given["sigma"] ** 2
+    epsilon, centric = reflection_symmetry(hkl, spacegroup)
+    inverse_d2 = inverse_d_squared(cell, hkl)
+    data_power, model_power = _powers(observed**2 / epsilon, noise / epsilon, model**2 / epsilon, inverse_d2, ~is_free)
+
+    source: Literal["free", "working"] = "free" if is_free.sum() >= SMALLEST_SHELL else "working"
+    used = is_free if source == "free" else ~is_free
+    nodes = shell_nodes(inverse_d2[used], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
+    between = Interpolation.from_nodes(nodes, inverse_d2)
+    whole = _Sample(observed, model, np.sqrt(data_power / model_power), epsilon * data_power, noise, centric, between)
+    logits = _maximise(whole.take(used))
+    sigma_a2 = _logistic(between.interpolate(logits))
+    shrinkage, variance = whole.shrinkage_and_variance(sigma_a2)
+    return SigmaA(
+        sigma_a=np.sqrt(sigma_a2),
+        shrinkage=shrinkage,
+        variance=variance,
+        centric=centric,
+        epsilon=epsilon,
+        d_spacing=between.d_spacing,
+        at_nodes=np.sqrt(_logistic(logits)),
+        source=source,
+        n_used=int(used.sum()),
+    )
+
+
+def reflection_symmetry(
+    hkl: np.ndarray, spacegroup: gemmi.SpaceGroup
+) -> tuple[Float[np.ndarray, " reflections"], Bool[np.ndarray, " reflections"]]:
+    """How often the point group maps each reflection onto itself, and whether it maps it onto its opposite.
+
+    Args:
+        hkl: Miller indices, (reflections, 3).
+        spacegroup: Space group.
+
+    Returns:
+        ε without lattice centring, and True for centric reflections.
+
+    Example:
+        >>> import gemmi, numpy as np
+        >>> hkl = np.array([[0, 2, 0], [1, 0, 3], [1, 2, 3]])
+        >>> epsilon, centric = reflection_symmetry(hkl, gemmi.SpaceGroup("P 21"))
+        >>> epsilon.tolist(), centric.tolist()
+        ([2.0, 1.0, 1.0], [False, True, False])
+    """
+    epsilon, centric = np.zeros(len(hkl)), np.zeros(len(hkl), bool)
+    for operation in spacegroup.operations().sym_ops:
+        image = hkl @ (np.array(operation.rot) // operation.DEN)
+        epsilon += np.all(image == hkl, axis=1)
+        centric |= np.all(image == -hkl, axis=1)
+    return epsilon, centric
+
+
+def _powers(data, noise, model, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_N and Σ_P by resolution, from the working set; arguments are divided by ε."""
+    nodes = shell_nodes(inverse_d2[working], smallest=SMALLEST_POWER_SHELL, most=MAX_POWER_SHELLS)
+    between = Interpolation.from_nodes(nodes, inverse_d2)
+    total = smooth_mean(data, between, working)
+    # Where noise outweighs the signal, the difference of the two is no estimate.
+    signal = np.maximum(total - smooth_mean(noise, between, working), 0.1 * total)
+    return signal, smooth_mean(model, between, working)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Reflections that σ_A is estimated from: D = σ_A·ratio, V = power·(1 − σ_A²) + noise."""
+
+    observed: np.ndarray
+    model: np.ndarray
+    ratio: np.ndarray
+    power: np.ndarray
+    noise: np.ndarray
+    centric: np.ndarray
+    between: Interpolation
+
+    def take(self, chosen: np.ndarray) -> "_Sample":
+        arrays = {name: values[chosen] for name, values in vars(self).items() if name != "between"}
+        return _Sample(**arrays, between=self.between.take(chosen))
+
+    def shrinkage_and_variance(self, sigma_a2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.sqrt(sigma_a2) * self.ratio, self.power * (1 - sigma_a2)
+
+    def slope_and_curvature(self, logits: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """−log likelihood, its first and an approximate second derivative by the logits of σ_A² at the nodes."""
+        p = _logistic(self.between.interpolate(logits))
+        shrinkage, variance = self.shrinkage_and_variance(p)
+        degrees = np.where(self.centric, 1, 2)
+        v = variance + degrees * self.noise
+        m = shrinkage * self.model
+        x = degrees * self.observed * m / v
+        square = (self.observed - m) ** 2
+        merit = np.where(self.centric, np.tanh(x), i1e(x) / i0e(x))
+        log_sum = np.where(self.centric, np.log1p(np.exp(-2 * x)), np.log(i0e(x)))
+        value = degrees / 2 * (square / v + np.log(v)) - log_sum
+        by_m = degrees / v * (m - self.observed * merit)
+        by_v = degrees / 2 * (1 / v - (square + 2 * self.observed * m * (1 - merit)) / v**2)
+        # derivatives of m and v by the logit of this reflection
+        dm, dv = m * (1 - p) / 2, -variance * p
+        # that of a Gaussian of the radial error, which is what is left where the error is small
+        curvature = degrees / v * dm**2 + 0.5 * (dv / v) ** 2
+        return float(value.sum()), self.between.collect(by_m * dm + by_v * dv), self.between.gram(curvature)
+
+
+def _maximise(sample: _Sample) -> np.ndarray:
+    """Scoring with steps that are shortened until the likelihood goes up."""
+    n = len(sample.between.nodes)
+    bend = np.diff(np.eye(n), 2, axis=0) / BEND
+    stiffness = bend.T @ bend
+
+    def penalised(logits):
+        value, slope, curvature = sample.slope_and_curvature(logits)
+        pull = stiffness @ logits
+        return value + 0.5 * logits @ pull, slope + pull, curvature + stiffness
+
+    logits = np.full(n, 1.5)  # σ_A = 0.9
+    value, slope, curvature = penalised(logits)
+    for _ in range(MAX_STEPS):
+        step = -np.linalg.solve(curvature + 1e-6 * np.eye(n), slope)
+        step *= min(1, 2 / np.max(np.abs(step)))
+        for length in 0.5 ** np.arange(20):
+            new = np.clip(logits + length * step, SMALLEST_LOGIT, LARGEST_LOGIT)
+            trial = penalised(new)
+            if trial[0] <= value:
+                break
+        else:
+            return logits
+        moved, logits = np.max(np.abs(new - logits)), new
+        value, slope, curvature = trial
+        if moved < 1e-8:
+            return logits
+    return logits
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _check(columns: dict[str, np.ndarray], n: int) -> None:
+    for name, values in columns.items():
+        if values.shape != (n,):
+            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection in hkl")
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise ValueError(
+                f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"
+            )
+    working = ~columns["free"]
+    if not working.any():
+        raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set")
+    for name in ("amplitude", "model_amplitude"):
+        if not np.any(columns[name][working] > 0):
+            raise ValueError(f"{name}: all {working.sum()} values of the working set are zero, wanted amplitudes")

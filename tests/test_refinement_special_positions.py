@@ -1,0 +1,136 @@
+"""Waters on symmetry axes: one answer whichever way the file counts them."""
+
+import gemmi
+import jax
+import numpy as np
+import pytest
+
+from jax_occupancy import read_model, read_mtz, refine
+from jax_occupancy.groups import UserGroups
+from jax_occupancy.refinement import group_model
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+CELL, SPACE_GROUP = (24.0, 26.0, 28.0, 90.0, 100.0, 90.0), "P 1 2 1"
+TRUTH = {"special": 0.8, "general": 0.6}
+LINE = "HETATM{:5d}  {:<3s}{:1s}HOH W{:4d}    {:8.3f}{:8.3f}{:8.3f}{:6.2f}{:6.2f}          {:>2s}\n"
+
+
+def write_crystal(path, special, general=0.6, hydrogen=None, others=40):
+    """A partial water on the 2-fold axis (with a hydrogen), a partial one off it, and full ones."""
+    random = np.random.default_rng(5)
+    rows = [("O", "", 1, (0.0, 4.0, 0.0), special), ("H1", "", 1, (0.7, 4.5, 0.3), hydrogen)]
+    rows += [("O", "", 2, (6.0, 8.0, 5.0), general)]
+    rows += [("O", "", 3 + i, random.uniform((3, 0, 3), (20, 26, 11)), 1.0) for i in range(others)]
+    rows = [row for row in rows if row[-1] is not None]
+    head = "CRYST1" + "{:9.3f}{:9.3f}{:9.3f}{:7.2f}{:7.2f}{:7.2f} ".format(*CELL) + SPACE_GROUP + "\n"
+    lines = [LINE.format(i, n, a, number, *xyz, q, 15, n[0]) for i, (n, a, number, xyz, q) in enumerate(rows, 1)]
+    path.write_text(head + "".join(lines))
+    return path
+
+
+def write_data(path, model_path):
+    """Noise-free amplitudes of the atoms, by gemmi's direct summation over crystallographic occupancies."""
+    structure = gemmi.read_structure(str(model_path))
+    structure.setup_cell_images()
+    hkl = gemmi.make_miller_array(structure.cell, structure.find_spacegroup(), 1.8, 100.0, unique=True)
+    calculator = gemmi.StructureFactorCalculatorX(structure.cell)
+    amplitude = np.abs([calculator.calculate_sf_from_model(structure[0], index) for index in hkl.tolist()])
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.cell, mtz.spacegroup = structure.cell, structure.find_spacegroup()
+    mtz.add_dataset("simulated")
+    for label, kind in (("FP", "F"), ("SIGFP", "Q"), ("FreeR_flag", "I")):
+        mtz.add_column(label, kind)
+    free = np.arange(len(hkl)) % 20
+    mtz.set_data(np.column_stack([hkl, amplitude, 0.02 * amplitude + 0.1, free]).astype(np.float32))
+    mtz.write_to_file(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("special")
+    # gemmi adds the images of an atom on the axis too, so its truth has 1/2 inside.
+    truth = write_crystal(folder / "truth.pdb", TRUTH["special"] / 2, TRUTH["general"])
+    return read_mtz(write_data(folder / "data.mtz", truth))
+
+
+def test_both_conventions_give_one_answer_and_come_back(data, tmp_path):
+    answers, starts = [], {"chemical": 0.7, "crystallographic": 0.35}
+    for name, q in starts.items():
+        model = read_model(write_crystal(tmp_path / f"{name}.pdb", q, general=0.3))
+        with jax.enable_x64(True):
+            solution = refine(model, data)
+        answers.append(np.asarray(solution.tensor()))
+        assert solution.grouping["W/1/HOH"].start == pytest.approx(0.7)
+        solution.write(model, tmp_path / f"{name}_out.pdb")
+        written = read_model(tmp_path / f"{name}_out.pdb").atoms["occupancy"].to_numpy()
+        factor = {"chemical": 1, "crystallographic": 2}[name]
+        assert written[0] == pytest.approx(answers[-1][0] / factor, abs=0.005 + 1e-9)
+        np.testing.assert_array_equal(written[2:], 1.0)
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    # The solvent is fitted to data that have none, which costs the third digit.
+    assert answers[0][:2] == pytest.approx(list(TRUTH.values()), abs=0.03)
+
+
+def test_a_full_site_written_as_one_half_starts_from_one(tmp_path):
+    grouping = group_model(read_model(write_crystal(tmp_path / "in.pdb", 0.5)))
+    assert [(g.name, g.start) for g in grouping.groups] == [("W/1/HOH", 1.0), ("W/2/HOH", 0.6)]
+    assert any("W/1/HOH/O (0.50 is 1.00 of the site)" in warning for warning in grouping.warnings)
+
+
+def test_reasons_tell_the_convention(tmp_path):
+    grouping = group_model(read_model(write_crystal(tmp_path / "in.pdb", 0.4, hydrogen=0.4)))
+    water = grouping["W/1/HOH"]
+    assert water.atoms.tolist() == [0, 1]
+    assert water.start == pytest.approx(0.8)
+    assert water.reason.endswith("2 of 2 atoms on 2-fold sites, 0.40 in the file is 0.80 of the site")
+    assert grouping.to_dict()["sets"][0]["groups"][0]["reason"] == water.reason
+    assert "site" not in grouping["W/2/HOH"].reason
+    grouping = group_model(read_model(write_crystal(tmp_path / "in2.pdb", 0.7)))
+    assert grouping["W/1/HOH"].reason.endswith(
+        "1 of 1 atoms on 2-fold sites, occupancy in the file is that of the site"
+    )
+
+
+def test_hydrogens_of_such_a_water_are_written_alike(data, tmp_path):
+    model = read_model(write_crystal(tmp_path / "in.pdb", 0.35, hydrogen=0.35))
+    solution = refine(model, data)
+    solution.write(model, tmp_path / "out.pdb")
+    written = read_model(tmp_path / "out.pdb").atoms["occupancy"].to_numpy()
+    q = np.asarray(solution.tensor())
+    assert written[0] == written[1] == pytest.approx(q[0] / 2, abs=0.0051)
+    assert q[0] == q[1]
+
+
+def test_a_group_of_special_and_general_atoms_is_written_in_both_ways(data, tmp_path):
+    model = read_model(write_crystal(tmp_path / "in.pdb", 0.35, general=0.7))
+    user = tmp_path / "groups.toml"
+    user.write_text('[groups]\npair = "//W/1-2"\n')
+    solution = refine(model, data, groups=user)
+    assert solution.grouping["pair"].start == pytest.approx(0.7)
+    solution.write(model, tmp_path / "out.cif")
+    written = read_model(tmp_path / "out.cif").atoms["occupancy"].to_numpy()
+    assert written[0] == pytest.approx(written[1] / 2, abs=1e-4)
+
+
+def test_groups_by_wish_and_by_file(data, tmp_path):
+    model = read_model(write_crystal(tmp_path / "in.pdb", 0.7))
+    wish = refine(model, data, groups=UserGroups(remove=("//W/2",)))
+    assert [g.name for g in wish.grouping.groups] == ["W/1/HOH"]
+    (tmp_path / "bad.toml").write_text('remove = "//Z"\n')
+    with pytest.raises(ValueError, match=r"bad\.toml: the selection '//Z' of remove matches no atom"):
+        refine(model, data, groups=tmp_path / "bad.toml")
+
+
+def test_occupancies_out_of_range_are_clamped_and_written(data, tmp_path):
+    path = write_crystal(tmp_path / "in.pdb", 0.7)
+    lines = path.read_text().splitlines(keepends=True)
+    lines[-1] = lines[-1][:54] + "  1.20" + lines[-1][60:]
+    lines[-2] = lines[-2][:54] + " -0.10" + lines[-2][60:]
+    path.write_text("".join(lines))
+    model = read_model(path)
+    solution = refine(model, data)
+    assert any("outside 0 to 1, clamped" in warning for warning in solution.grouping.warnings)
+    solution.write(model, tmp_path / "out.pdb")
+    assert read_model(tmp_path / "out.pdb").atoms["occupancy"].to_numpy()[-2:].tolist() == [0, 1]
