@@ -32,7 +32,8 @@ def test_finds_the_truth_within_the_noise(example, solution):
     assert np.abs(np.asarray(solution.tensor()) - truth).max() < 0.02
     assert solution.r_work.end < 0.03 < solution.r_work.start
     assert solution.r_free.end < 0.03
-    assert solution.target.end < solution.target.start / 5
+    assert solution.target.end < solution.target.start
+    assert (solution.target_name, solution.sigma_a_source) == ("ml", "free")
     assert (solution.n_reflections, solution.n_free) == (example[1].n_reflections, example[1].n_free)
 
 
@@ -150,14 +151,35 @@ def test_model_and_data_of_different_crystals(example):
         check_same_crystal(dataclasses.replace(model, cell=None), reflections)
 
 
-def test_4xof_goes_down_from_deposited_and_even_starts(data_dir):
+@pytest.mark.parametrize("target", ["ml", "ls"])
+def test_4xof_goes_down_from_deposited_and_even_starts(target, data_dir):
     model, reflections = read_model(data_dir / "4xof.pdb"), read_mtz(data_dir / "4xof.mtz")
-    solutions = [refine(model, reflections, start=start) for start in ("model", "even")]
+    solutions = [refine(model, reflections, start=start, target=target) for start in ("model", "even")]
     for solution in solutions:
         assert solution.result == "converged"
         assert solution.target.end < solution.target.start
-        assert solution.r_work.end < 0.146
+        # Not above cctbx after update_all_scales on the same reflections: 0.1396, and 0.1740 within 0.1 points.
+        assert solution.r_work.end < 0.1396
+        assert solution.r_free.end < 0.1750
         pairs = solution.table[solution.table["kind"] == "complete"].groupby("set")["occupancy"].sum()
         np.testing.assert_allclose(pairs, 1, atol=1e-12)
-    # Least squares has several minima on these data, up to 0.064 apart; maximum likelihood will not.
-    np.testing.assert_allclose(*(s.tensor() for s in solutions), atol=0.07)
+    # Least squares has several minima on these data, up to 0.064 apart; maximum likelihood has one.
+    apart = np.abs(solutions[0].occupancies - solutions[1].occupancies).max()
+    assert apart < (1e-3 if target == "ml" else 0.07)
+
+
+def test_least_squares_is_there_for_comparison(example, solution):
+    other = refine(*example[:2], target="ls")
+    assert (other.target_name, other.sigma_a_source) == ("ls", None)
+    np.testing.assert_allclose(other.occupancies, solution.occupancies, atol=0.03)
+    with pytest.raises(ValueError, match="ml, ls"):
+        refine(*example[:2], target="mse")
+
+
+def test_without_free_reflections_the_source_of_sigma_a_is_told(example):
+    model, reflections, truth = example
+    everything = dataclasses.replace(reflections, free=np.zeros(reflections.n_reflections, bool))
+    solution = refine(model, everything)
+    assert solution.sigma_a_source == "working"
+    assert np.isnan(solution.r_free.end)
+    assert np.abs(solution.occupancies - truth).max() < 0.03

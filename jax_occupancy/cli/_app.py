@@ -13,6 +13,7 @@ from jax_occupancy.cli._options import (
     HydrogensChoice,
     Link,
     States,
+    Target,
     Waters,
     WatersChoice,
 )
@@ -66,6 +67,9 @@ def refine(
         int | None,
         typer.Option("--free-value", metavar="N", help="Flag of the free set. Default: found from the data."),
     ] = None,
+    target: Annotated[
+        Target, typer.Option("--target", help="Maximum likelihood, or least squares for comparison.")
+    ] = Target.ML,
     model_number: ModelNumber = None,
     groups: GroupsFile = None,
     state: States = None,
@@ -93,7 +97,9 @@ def refine(
     else:
         options = {"link": link, "force_links": force_links, "waters": waters, "hydrogens": hydrogens}
         options |= {"groups": groups, "states": state, "contact_distance": contact_distance}
-        run_refine(model, reflections, out, columns=columns, model_number=model_number, options=options)
+        run_refine(
+            model, reflections, out, columns=columns, model_number=model_number, options=options, target=target.value
+        )
 
 
 @app.command(

@@ -1,4 +1,4 @@
-"""The options about groups, which every command that needs groups takes."""
+"""The choices of options, and the options about groups, which every command that needs groups takes."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,6 +7,13 @@ from typing import Annotated
 import typer
 
 _PANEL = "Groups"
+
+
+class Target(StrEnum):
+    """What is minimised."""
+
+    ML = "ml"
+    LS = "ls"
 
 
 class Waters(StrEnum):

@@ -37,6 +37,7 @@ def run_refine(
     columns: Mapping[str, Any],
     model_number: int | None,
     options: Mapping[str, Any],
+    target: str,
 ) -> None:
     """Refine a model against its data, print the result and write the model and its groups."""
     begin = time.perf_counter()
@@ -52,7 +53,7 @@ def run_refine(
     read = time.perf_counter()
     grouping = choose_groups_of(model, options)
     times = {"read": read - begin, "groups": time.perf_counter() - read}
-    solution = _refine(console, model, reflections, times, grouping)
+    solution = _refine(console, model, reflections, times, grouping, target)
     _print_solution(console, solution)
     solution.write(model, out)
     console.print(f"Wrote {out}; R values in its header, if any, are from before.", highlight=False)
@@ -113,12 +114,13 @@ def _refine(
     reflections: Reflections,
     times: Mapping[str, float],
     grouping: Grouping | None = None,
+    target: str = "ml",
 ) -> Solution:
     # The last digits of the occupancies need float64; the library itself keeps the session's precision.
     jax.config.update("jax_enable_x64", True)
     with console.status("") as status:
         solution = refine_occupancies(
-            model, reflections, groups=grouping, progress=lambda stage: status.update(STAGES[stage])
+            model, reflections, groups=grouping, target=target, progress=lambda stage: status.update(STAGES[stage])
         )
     spent = dict(solution.seconds)
     for stage, seconds in times.items():
@@ -176,10 +178,13 @@ def _print_solution(console: Console, solution: Solution, truth: np.ndarray | No
     for name, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
         if np.isfinite(values.end):
             console.print(f"{name}  {values.start:.4f} → {values.end:.4f}", highlight=False)
+    name, digits = {"ml": ("−log-likelihood", 2), "ls": ("Sum of squares", 6)}[solution.target_name]
     console.print(
-        f"Least-squares target  {solution.target.start:.6f} → {solution.target.end:.6f} (both on the final scales)",
+        f"{name}  {solution.target.start:.{digits}f} → {solution.target.end:.{digits}f} (both on the final scales)",
         highlight=False,
     )
+    if solution.sigma_a_source == "working":
+        console.print("[yellow]Note[/] too few free reflections: σA is estimated from the working set, and too high.")
     console.print(f"{solution.message}", highlight=False)
 
 

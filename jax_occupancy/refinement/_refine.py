@@ -19,7 +19,18 @@ from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._solution import Solution, StartEnd, solution_table
 from jax_occupancy.refinement._solver import SolverResult, gauss_newton, quadratic_model
-from jax_occupancy.xray import LeastSquares, LinearModel, Scale, Sites, fit_scale, r_factor
+from jax_occupancy.xray import (
+    LeastSquares,
+    LinearModel,
+    MaximumLikelihood,
+    Scale,
+    Sites,
+    estimate_sigma_a,
+    fit_scale,
+    r_factor,
+)
+
+TARGETS = ("ml", "ls")
 
 # The scales follow the occupancies so closely that a few rounds bring both to rest.
 MAX_CYCLES = 20
@@ -35,12 +46,13 @@ def refine(
     *,
     groups: Grouping | UserGroups | str | os.PathLike | None = None,
     start: str | np.ndarray = "model",
+    target: str = "ml",
     progress: Callable[[str], None] | None = None,
 ) -> Solution:
     """Refine the occupancies of a model against diffraction data.
 
     Coordinates, B factors and solvent mask are held, which makes the structure factors linear in the occupancies. In
-    turn the scales are fitted and the occupancies solved for, until neither moves, by least squares on amplitudes.
+    turn the scales and σ_A are fitted and the occupancies solved for, until neither moves.
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
@@ -49,6 +61,8 @@ def refine(
             or a file of them (see `read_groups`); by default `automatic_groups`.
         start: start from the occupancies of the model, from even shares in every set (a half for a free group), or
             from occupancies given per atom, shape (atoms,); on special positions those of the site (see `Sites`).
+        target: "ml", maximum likelihood on amplitudes; or "ls", least squares on amplitudes, for comparison: it lets
+            the reflections with the largest errors decide and can have several minima.
         progress: called with the name of each stage as it begins.
 
     Returns:
@@ -67,6 +81,8 @@ def refine(
         >>> solution.result
         'converged'
     """
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
     clock = _Clock(progress)
     clock.begin("read")
     model = read_model(model) if isinstance(model, str | os.PathLike) else model
@@ -90,7 +106,7 @@ def refine(
     linear = linear_model(model, reflections, tensor, constraints.entries, dtype=dtype)
     jax.block_until_ready(linear)
 
-    return _alternate(clock, tensor, constraints, linear, grouping, sites, reflections)
+    return _alternate(clock, tensor, constraints, linear, grouping, sites, reflections, target)
 
 
 def _alternate(
@@ -101,13 +117,13 @@ def _alternate(
     grouping: Grouping,
     sites: Sites,
     reflections: Reflections,
+    target_name: str,
 ) -> Solution:
     """Fit the scales and solve for the occupancies in turn."""
     dtype = linear.overall.dtype
     n = constraints.entries.size
     # float32 resolves the target, not the last digits of q.
     tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
-    target = LeastSquares.from_data(reflections.amplitude, reflections.free, dtype=dtype)
     begin = jnp.asarray(constraints.variables(np.asarray(tensor.group_occupancies)), dtype)
     matrix = jnp.asarray(constraints.matrix, dtype)
     x, steps, cycles = begin, 0, 0
@@ -115,6 +131,7 @@ def _alternate(
         clock.begin("scale")
         scale = _fit(linear, x[:n], reflections)
         linear = linear.with_scale(scale.overall, scale.solvent)
+        target, sigma_a_source = _make_target(target_name, linear.amplitude(x[:n]), reflections, dtype)
         clock.begin("solve")
         result = solve(linear, target, matrix, x, tolerance=tolerance)
         moved = float(jnp.max(jnp.abs(result.x - x), initial=0))
@@ -132,7 +149,9 @@ def _alternate(
         table=solution_table(grouping, refined),
         grouping=grouping,
         sites=sites,
+        target_name=target_name,
         target=StartEnd(*values),
+        sigma_a_source=sigma_a_source,
         r_work=StartEnd(*r_work),
         r_free=StartEnd(*r_free),
         scale=scale,
@@ -172,13 +191,34 @@ def solve(
     """
     n = linear.columns.shape[0]
 
-    def amplitude(x):
-        return linear.amplitude(x[:n])
+    def value(x):
+        return jnp.sum(target(linear.amplitude(x[:n])))
 
     def quadratic(x):
-        return quadratic_model(target, amplitude, x)
+        # Vacancies scatter nothing.
+        jacobian = jnp.pad(linear.jacobian(x[:n]), ((0, 0), (0, x.size - n)))
+        return quadratic_model(target, linear.amplitude(x[:n]), jacobian)
 
-    return gauss_newton(lambda x: jnp.sum(target(amplitude(x))), quadratic, matrix, x, tolerance=tolerance)
+    return gauss_newton(value, quadratic, matrix, x, tolerance=tolerance)
+
+
+def _make_target(
+    name: str, amplitude: Float[Array, " reflections"], reflections: Reflections, dtype: Any
+) -> tuple[Callable[[Array], Array], str | None]:
+    """The target for the present model, and the set that σ_A was estimated from."""
+    observed, sigma, free = reflections.amplitude, reflections.sigma, reflections.free
+    if name == "ls":
+        return LeastSquares.from_data(observed, free, dtype=dtype), None
+    sigma_a = estimate_sigma_a(
+        reflections.hkl,
+        observed,
+        sigma,
+        free,
+        model_amplitude=np.asarray(amplitude, np.float64),
+        cell=reflections.cell,
+        spacegroup=reflections.spacegroup,
+    )
+    return MaximumLikelihood.from_data(observed, sigma, free, sigma_a=sigma_a, dtype=dtype), sigma_a.source
 
 
 def _start_tensor(tensor: OccupancyTensor, start: Any) -> OccupancyTensor:

@@ -33,7 +33,9 @@ class Solution:
         table: one row per group: name, set, kind, atoms, residues, altloc, start, occupancy, reason.
         grouping: the groups.
         sites: special positions and how the file counts them; `sites.to_file(occupancies)` is what is written.
-        target: the target.
+        target_name: "ml" or "ls".
+        target: the value of the target: −log-likelihood (ml), or the sum of squares over that of F_obs (ls).
+        sigma_a_source: "free" or "working", the set that σ_A was estimated from; None for least squares.
         r_work: R of the working set.
         r_free: R of the free set, NaN without one.
         scale: overall and solvent scales at the end.
@@ -52,7 +54,9 @@ class Solution:
     table: pd.DataFrame
     grouping: Grouping
     sites: Sites
+    target_name: str
     target: StartEnd
+    sigma_a_source: str | None
     r_work: StartEnd
     r_free: StartEnd
     scale: Scale

@@ -1,4 +1,4 @@
-"""Generalised Gauss-Newton in the occupancies themselves, exact on every simplex.
+"""Fisher scoring (generalised Gauss-Newton) in the occupancies themselves, exact on every simplex.
 
 In logit space a random start in three ends stuck where the gradient vanishes although the target pushes inwards; in q
 with an active set it does not. The structure factor is linear in q, so a step costs one product with the Jacobian.
@@ -87,20 +87,21 @@ def gauss_newton(
 
 
 def quadratic_model(
-    target: Callable[[Array], Array], amplitude: Callable[[Array], Array], x: Float[Array, " variables"]
+    target: Callable[[Array], Array], f: Float[Array, " reflections"], jacobian: Float[Array, "reflections variables"]
 ) -> tuple[Float[Array, " variables"], Float[Array, "variables variables"]]:
-    """Gradient and generalised Gauss-Newton matrix of a sum of functions of single amplitudes.
+    """Gradient and curvature of a sum of functions of single amplitudes.
 
     Args:
         target: maps amplitudes to one number per reflection, each a function of that amplitude alone.
-        amplitude: maps x to the amplitudes.
-        x: where to expand.
+        f: the amplitudes where to expand.
+        jacobian: their derivatives with respect to the variables.
 
     Returns:
-        Gradient and a positive semidefinite matrix: negative curvature of single reflections is left out.
+        Gradient and a positive semidefinite matrix: the Fisher information if the target knows it, else the
+        generalised Gauss-Newton matrix, without the negative curvature of single reflections.
     """
-    f, jacobian = amplitude(x), jax.jacfwd(amplitude)(x)
     slope = jax.grad(lambda f: jnp.sum(target(f)))
     # The target is elementwise, so one directional derivative of its slope holds every second derivative.
     first, second = jax.jvp(slope, (f,), (jnp.ones_like(f),))
-    return jacobian.T @ first, jacobian.T @ (jnp.maximum(second, 0)[:, None] * jacobian)
+    curvature = target.information(f) if hasattr(target, "information") else jnp.maximum(second, 0)
+    return jacobian.T @ first, jacobian.T @ (curvature[:, None] * jacobian)

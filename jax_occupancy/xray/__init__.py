@@ -1,6 +1,5 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
-from jax_occupancy.xray._binned_scale import BinnedScale, fit_binned_scale
 from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
@@ -8,14 +7,14 @@ from jax_occupancy.xray._form_factors import FormFactors, Radiation, form_factor
 from jax_occupancy.xray._least_squares import LeastSquares
 from jax_occupancy.xray._linear_model import LinearModel
 from jax_occupancy.xray._maximum_likelihood import MaximumLikelihood
-from jax_occupancy.xray._scale import Scale, fit_scale, r_factor
+from jax_occupancy.xray._r_factor import r_factor
+from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, reflection_symmetry
 from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
 
 __all__ = [
-    "BinnedScale",
     "Crystal",
     "FormFactors",
     "LeastSquares",
@@ -27,7 +26,6 @@ __all__ = [
     "SigmaA",
     "Sites",
     "estimate_sigma_a",
-    "fit_binned_scale",
     "fit_scale",
     "fixed_structure_factors",
     "form_factors",

@@ -95,6 +95,13 @@ class LinearModel(eqx.Module):
         # the inner where keeps 1/sqrt(0) out of the derivative
         return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
+    def jacobian(self, occupancies: Float[Array, " groups"]) -> Float[Array, "reflections groups"]:
+        """Derivative of the amplitude with respect to each occupancy, k Re(F* G)/|F|; zero where F is zero."""
+        pair = self._pair(occupancies)
+        square = jnp.sum(pair**2, axis=0)
+        unit = pair * jnp.where(square > 0, self.overall * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+        return jnp.einsum("cn,gcn->ng", unit, self.columns, precision="highest")
+
     def _sum_groups(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
         # highest: the default on a GPU is TF32, wrong in the fourth digit
         return jnp.tensordot(occupancies.astype(self.columns.dtype), self.columns, axes=1, precision="highest")

@@ -1,13 +1,29 @@
-"""Overall scale and bulk-solvent scale against the observed amplitudes."""
+"""Overall and bulk-solvent scale by resolution, times one anisotropic tensor.
+
+The idea is that of Afonine et al., Acta Cryst. D69, 625-634 (2013): the scales are free functions of resolution, not
+a Gaussian each. Here they are straight lines between shells and all parameters are refined together, so that the
+scales change smoothly when the model does.
+"""
 
 from dataclasses import dataclass
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 
 from jax_occupancy.xray._checks import checked_hkl
-from jax_occupancy.xray._crystal import inverse_d_squared
+from jax_occupancy.xray._invariant_tensors import invariant_tensors
+from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
+
+MAX_SHELLS = 20
+SMALLEST_SHELL = 100
+# The flat mask says nothing at higher resolution, where a free k_mask would only fit noise.
+SOLVENT_LIMIT = 2.5
+# Fewer working reflections than this do not determine an anisotropic tensor besides the other scales.
+SMALLEST_ANISOTROPIC = 100
+# A shell without any intensity would drive log k to −∞; a factor of 1000 from the other shells is the limit.
+LARGEST_LOG_RATIO = 7.0
+MAX_STEPS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,20 +31,21 @@ class Scale:
     """k and k_mask of every reflection: F_model = overall·(F_calc + solvent·F_mask).
 
     Attributes:
-        overall: k(h) = k_overall·exp(−hᵀB*h/4), real and positive.
-        solvent: k_mask(h) = k_sol·exp(−b_sol·s²), s = sin θ/λ.
-        k_overall: Overall factor at s = 0.
-        b_overall: Anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
-        k_sol: Density of the solvent, in electrons per Å³ for X-rays.
-        b_sol: B of the solvent, in Å².
+        overall: k(h) = k_overall(s)·exp(−sᵀBs/4) with s the reciprocal-lattice vector; real and positive.
+        solvent: k_mask(s), never negative.
+        d_spacing: Resolution of the nodes between which k_overall (its logarithm) and k_mask are straight lines in
+            1/d², in Å.
+        k_overall: Overall factor at the nodes.
+        k_mask: Density of the solvent at the nodes, in electrons per Å³ for X-rays.
+        b_anisotropic: Traceless anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
     """
 
     overall: Float[np.ndarray, " reflections"]
     solvent: Float[np.ndarray, " reflections"]
-    k_overall: float
-    b_overall: tuple[float, ...]
-    k_sol: float
-    b_sol: float
+    d_spacing: Float[np.ndarray, " nodes"]
+    k_overall: Float[np.ndarray, " nodes"]
+    k_mask: Float[np.ndarray, " nodes"]
+    b_anisotropic: tuple[float, ...]
 
     def apply(self, calculated, mask):
         """Put structure factors on the scale of the observations.
@@ -54,25 +71,27 @@ def fit_scale(
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
 ) -> Scale:
-    """Fit the scales to the working set with gemmi, by least squares on amplitudes.
+    """Fit the scales to the working set, by least squares on amplitudes relative to the mean of their shell.
 
-    A first pass on F_calc alone gives the overall factor and B, from which all parameters are refined together.
+    A search in each shell on its own gives the start values, from which all parameters are refined together.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each once.
         amplitude: Observed amplitudes.
-        sigma: Their standard uncertainties.
+        sigma: Their standard uncertainties. Not used: model errors outweigh them in all but the last shells.
         free: True in the test set, which takes no part.
         calculated: F_calc of the atoms.
         mask: F_mask, None to go without solvent.
         cell: Unit cell.
-        spacegroup: Space group; decides which elements of B are free.
+        spacegroup: Space group; decides which elements of the tensor are free.
 
     Returns:
-        The scales of all reflections, the free ones too.
+        The scales of all reflections, the free ones too. Beyond the working set's limits of resolution they are
+        constant. With fewer than 100 working reflections there is no tensor and one shell.
 
     Raises:
-        ValueError: Arrays differ in length, hold numbers that are not finite, or no reflection is in the working set.
+        ValueError: Arrays differ in length, hold numbers that are not finite, or no reflection of the working set has
+            an observed and a calculated amplitude above zero.
 
     Example:
         >>> import gemmi, numpy as np
@@ -82,54 +101,153 @@ def fit_scale(
         ...     hkl, abs(3 * fc), abs(fc) / 50, np.zeros(len(hkl), bool), calculated=fc, mask=None,
         ...     cell=gemmi.UnitCell(20, 20, 20, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 1"),
         ... )
-        >>> round(scale.k_overall, 3)
-        3.0
+        >>> scale.overall[:3].round(3).tolist()
+        [3.0, 3.0, 3.0]
     """
     hkl = checked_hkl(hkl)
-    use_solvent = mask is not None
     columns = {"amplitude": amplitude, "sigma": sigma, "free": free, "calculated": calculated}
-    columns |= {"mask": mask} if mask is not None else {}
+    columns |= {} if mask is None else {"mask": mask}
     columns = {name: np.asarray(values) for name, values in columns.items()}
     _check_columns(columns, len(hkl))
-    working = _sorted_working(hkl, columns["free"].astype(bool))
+    working = ~columns["free"].astype(bool)
+    observed, fc = columns["amplitude"].astype(np.float64), columns["calculated"].astype(np.complex128)
+    fm = columns["mask"].astype(np.complex128) if mask is not None else np.zeros_like(fc)
+    _check_working(observed, fc, working)
 
-    def asu(name: str) -> gemmi.ComplexAsuData:
-        return gemmi.ComplexAsuData(cell, spacegroup, hkl[working], columns[name][working].astype(np.complex64))
-
-    observed = np.stack([columns["amplitude"], columns["sigma"]], axis=1)[working].astype(np.float32)
-    scaling = gemmi.Scaling(cell, spacegroup)
-    scaling.use_solvent = use_solvent
-    scaling.prepare_points(
-        asu("calculated"),
-        gemmi.ValueSigmaAsuData(cell, spacegroup, hkl[working], observed),
-        asu("mask") if use_solvent else None,
-    )
-    scaling.fit_isotropic_b_approximately()
-    scaling.fit_parameters()
-    return _evaluate(scaling, hkl, cell)
-
-
-def _evaluate(scaling: gemmi.Scaling, hkl: np.ndarray, cell: gemmi.UnitCell) -> Scale:
-    solvent = np.zeros(len(hkl))
-    if scaling.use_solvent:
-        solvent = scaling.k_sol * np.exp(-scaling.b_sol * inverse_d_squared(cell, hkl) / 4)
+    vectors = hkl @ np.array(cell.frac.mat.tolist())
+    inverse_d2 = np.sum(vectors**2, axis=1)
+    nodes = shell_nodes(inverse_d2[working], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
+    between = Interpolation.from_nodes(nodes, inverse_d2)
+    tensors = invariant_tensors(cell, spacegroup)[: None if working.sum() >= SMALLEST_ANISOTROPIC else 0]
+    tensor_terms = -0.25 * np.einsum("ni,kij,nj->nk", vectors, tensors, vectors)
+    with_solvent = _nodes_with_solvent(nodes) if mask is not None else np.zeros(len(nodes), bool)
+    weight = 1 / np.sqrt(smooth_mean(observed**2, between, working))
+    problem = _Problem(
+        weight[working], observed[working], fc[working], fm[working],
+        between.take(working), tensor_terms[working], with_solvent,
+    )  # fmt: skip
+    log_k, k_mask, elements = problem.split(_refine(problem, _start(problem)))
+    tensor = np.tensordot(elements, tensors, axes=1)
     return Scale(
-        overall=np.asarray(scaling.get_overall_scale_factor(hkl), dtype=np.float64),
-        solvent=solvent,
-        k_overall=scaling.k_overall,
-        b_overall=tuple(scaling.b_overall.elements_pdb()),
-        k_sol=scaling.k_sol if scaling.use_solvent else 0.0,
-        b_sol=scaling.b_sol if scaling.use_solvent else 0.0,
+        overall=np.exp(between.interpolate(log_k) + tensor_terms @ elements),
+        solvent=between.interpolate(k_mask),
+        d_spacing=between.d_spacing,
+        k_overall=np.exp(log_k),
+        k_mask=k_mask,
+        b_anisotropic=tuple(float(tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))),
     )
 
 
-def _sorted_working(hkl: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Indices of the working set in gemmi's order: prepare_points merges sorted lists."""
-    order = np.lexsort((hkl[:, 2], hkl[:, 1], hkl[:, 0]))
-    working = order[~free[order]]
-    if working.size == 0:
-        raise ValueError(f"free: all {len(free)} reflections are in the test set, wanted a working set to fit to")
-    return working
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The working set, and the parameters (log k at nodes, k_mask at nodes, tensor elements) in one vector."""
+
+    weight: Float[np.ndarray, " working"]
+    observed: Float[np.ndarray, " working"]
+    calculated: Complex[np.ndarray, " working"]
+    mask: Complex[np.ndarray, " working"]
+    between: Interpolation
+    tensor_terms: Float[np.ndarray, "working elements"]
+    with_solvent: Bool[np.ndarray, " nodes"]
+
+    def split(self, parameters: np.ndarray) -> list[np.ndarray]:
+        n = len(self.with_solvent)
+        return np.split(parameters, [n, 2 * n])
+
+    def model(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scale factor times weight, and the structure factor it multiplies."""
+        log_k, k_mask, elements = self.split(parameters)
+        k = np.exp(self.between.interpolate(log_k) + self.tensor_terms @ elements)
+        return self.weight * k, self.calculated + self.between.interpolate(k_mask) * self.mask
+
+    def cost(self, parameters: np.ndarray) -> float:
+        k, total = self.model(parameters)
+        return float(np.sum((self.weight * self.observed - k * np.abs(total)) ** 2))
+
+    def normal_equations(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        k, total = self.model(parameters)
+        size = np.abs(total)
+        residual = self.weight * self.observed - k * size
+        along_mask = np.real(np.conj(total) * self.mask) / np.where(size > 0, size, 1)
+        # columns of the Jacobian: a by log k and b by k_mask, spread over the nodes, and c by the tensor
+        a, b, c = k * size, k * along_mask, (k * size)[:, None] * self.tensor_terms
+        nodes = self.between
+        crossed = nodes.gram(a * b)
+        scales = np.block([[nodes.gram(a * a), crossed], [crossed, nodes.gram(b * b)]])
+        beside = [np.concatenate([nodes.collect(a * row), nodes.collect(b * row)]) for row in c.T]
+        beside = np.reshape(beside, (c.shape[1], len(scales)))
+        normal = np.block([[scales, beside.T], [beside, c.T @ c]])
+        return np.concatenate([nodes.collect(a * residual), nodes.collect(b * residual), residual @ c]), normal
+
+    def limits(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds around start values: no negative solvent, and none at high resolution; k stays off zero."""
+        log_k, _, elements = self.split(parameters)
+        unlimited = np.full(len(elements), np.inf)
+        lower = [np.full(len(log_k), np.median(log_k) - LARGEST_LOG_RATIO), np.zeros(len(log_k)), -unlimited]
+        upper = [np.full(len(log_k), np.median(log_k) + LARGEST_LOG_RATIO), self.with_solvent * 1e9, unlimited]
+        return np.concatenate(lower), np.concatenate(upper)
+
+
+def _start(problem: _Problem) -> np.ndarray:
+    """Best k and k_mask of each shell on its own; k_mask on a grid, which keeps out of side minima."""
+    nearest = np.where(problem.between.fraction < 0.5, problem.between.left, problem.between.right)
+    all_shells = _shell_scale(problem, np.ones(len(nearest), bool), [0.0], (0.0, 0.0))
+    values = []
+    for node, solvent in enumerate(problem.with_solvent):
+        grid = np.linspace(0, 1, 21) if solvent else [0.0]
+        values.append(_shell_scale(problem, nearest == node, grid, all_shells))
+    return np.concatenate([*np.array(values).T, np.zeros(problem.tensor_terms.shape[1])])
+
+
+def _shell_scale(problem: _Problem, chosen: np.ndarray, grid, otherwise: tuple[float, float]) -> tuple[float, float]:
+    """Scale and k_mask of some reflections; `otherwise` if all of them are zero."""
+    best, found = np.inf, otherwise
+    observed, calculated, mask = problem.observed[chosen], problem.calculated[chosen], problem.mask[chosen]
+    for k_mask in grid:
+        size = np.abs(calculated + k_mask * mask)
+        power, product = size @ size, size @ observed
+        cost = observed @ observed - product**2 / power if product > 0 else np.inf
+        if cost < best:
+            best, found = cost, (float(np.log(product / power)), float(k_mask))
+    return found
+
+
+def _refine(problem: _Problem, parameters: np.ndarray) -> np.ndarray:
+    """Levenberg-Marquardt with bounds."""
+    lower, upper = problem.limits(parameters)
+    parameters = np.clip(parameters, lower, upper)
+    damping, cost = 1e-4, problem.cost(parameters)
+    for _ in range(MAX_STEPS):
+        descent, normal = problem.normal_equations(parameters)
+        stays = ((parameters <= lower) & (descent <= 0)) | ((parameters >= upper) & (descent >= 0))
+        moving = ~(stays | (lower == upper))
+        while True:
+            step = np.zeros_like(parameters)
+            step[moving] = _damped_solve(normal[np.ix_(moving, moving)], descent[moving], damping)
+            new = np.clip(parameters + step, lower, upper)
+            new_cost = problem.cost(new)
+            if new_cost <= cost or damping > 1e6:
+                break
+            damping *= 10
+        if not new_cost <= cost:
+            return parameters
+        gain, moved = cost - new_cost, np.max(np.abs(new - parameters))
+        parameters, cost, damping = new, new_cost, damping / 10
+        if moved < 1e-7 or gain <= 1e-14 * cost:
+            return parameters
+    return parameters
+
+
+def _damped_solve(normal: np.ndarray, right: np.ndarray, damping: float) -> np.ndarray:
+    diagonal = np.diag(normal)
+    # The last term holds parameters that no reflection depends on.
+    ridge = damping * diagonal + 1e-12 * diagonal.max(initial=0) + np.finfo(float).tiny
+    return np.linalg.solve(normal + np.diag(ridge), right)
+
+
+def _nodes_with_solvent(nodes: np.ndarray) -> np.ndarray:
+    """Nodes to the low-resolution side of the limit; a single shell has solvent whatever its mean resolution."""
+    return (nodes <= 1 / SOLVENT_LIMIT**2) | (len(nodes) == 1)
 
 
 def _check_columns(columns: dict[str, np.ndarray], n: int) -> None:
@@ -143,31 +261,10 @@ def _check_columns(columns: dict[str, np.ndarray], n: int) -> None:
             )
 
 
-def r_factor(
-    observed: Float[np.ndarray, " reflections"],
-    model_amplitude: Float[np.ndarray, " reflections"],
-    free: Bool[np.ndarray, " reflections"],
-) -> tuple[float, float]:
-    """R = Σ|F_obs − |F_model|| / ΣF_obs of the working and of the free set.
-
-    Args:
-        observed: Observed amplitudes.
-        model_amplitude: Amplitudes of the model on the same scale.
-        free: True in the test set.
-
-    Returns:
-        R-work and R-free; NaN for a set without reflections.
-
-    Example:
-        >>> import numpy as np
-        >>> r_factor(np.array([10.0, 20.0, 5.0]), np.array([9.0, 22.0, 4.0]), np.array([False, False, True]))
-        (0.1, 0.2)
-    """
-    observed, model_amplitude, free = np.asarray(observed), np.asarray(model_amplitude), np.asarray(free)
-    misfit = np.abs(observed - model_amplitude)
-    total = [observed[chosen].sum() for chosen in (~free, free)]
-    working, test = (
-        float(misfit[chosen].sum() / sum_) if sum_ else float("nan")
-        for chosen, sum_ in zip((~free, free), total, strict=True)
-    )
-    return working, test
+def _check_working(observed: np.ndarray, calculated: np.ndarray, working: np.ndarray) -> None:
+    if not working.any():
+        raise ValueError(f"free: all {len(working)} reflections are in the test set, wanted a working set to fit to")
+    if not np.any(observed[working] * np.abs(calculated[working]) > 0):
+        raise ValueError(
+            "amplitude, calculated: no reflection of the working set has both above zero, wanted some to fit a scale to"
+        )
