@@ -71,6 +71,8 @@ def test_sharing_groups(groups, error, message):
         ({"altloc_groups": [[[0], [1]]], "labels": ["only one"]}, ValueError, "1 names for 2"),
         ({"refinable_mask": [True] * 5}, ValueError, r"shape \(6,\)"),
         ({"refinable_mask": [0, 1, 2, 3, 4, 5]}, TypeError, "boolean"),
+        ({"altloc_groups": 5}, TypeError, "altloc_groups must be a list"),
+        ({"altloc_groups": [[[0], [1]]], "parents": 0}, TypeError, "parents must be a list"),
         ({"margin": 0.5}, ValueError, "margin"),
         ({"dtype": np.int32}, TypeError, "float32 or float64"),
     ],
@@ -95,6 +97,16 @@ def test_fixed_members_that_sum_above_one():
         OccupancyTensor([0.4, 0.4], altloc_groups=[[[0], [1]]], requires_grad=False)
     kept = OccupancyTensor([0.4, 0.4], altloc_groups=[[[0], [1]]], complete=False, requires_grad=False)
     np.testing.assert_allclose(kept(), [0.4, 0.4], rtol=1e-6)
+
+
+def test_all_fixed_sets_are_mended_once_and_for_all():
+    occ = OccupancyTensor([0.33, 0.33, 0.33], altloc_groups=[[[0], [1], [2]]], requires_grad=False)
+    np.testing.assert_allclose(occ(), [1 / 3] * 3, rtol=1e-6)
+
+
+def test_arrays_are_as_good_as_lists():
+    occ = OccupancyTensor(np.full(4, 0.5), altloc_groups=np.array([[[0, 1], [2, 3]]]))
+    assert occ.expansion_mask.tolist() == [0, 0, 1, 1]
 
 
 def test_sums_that_miss_one_are_normalised_with_a_warning():

@@ -148,3 +148,29 @@ def test_edits_are_traceable():
     np.testing.assert_allclose(edited.get_group_occupancy(1), 0.35, atol=1e-5)
     values = jax.vmap(lambda value: occ.set_group_occupancy(0, value)())(jnp.array([0.1, 0.2]))
     np.testing.assert_allclose(values[:, 0], [0.1, 0.2], rtol=1e-4)
+
+
+def test_values_and_indices_that_make_no_sense():
+    occ = example("float32")
+    with pytest.raises(ValueError, match=r"values must be .*1.5 at \[2\], nan at \[4\]"):
+        occ.with_occupancies(np.where(np.arange(15) == 2, 1.5, np.where(np.arange(15) == 4, np.nan, 0.3)))
+    for index in (0.5, True, "A"):
+        with pytest.raises(TypeError, match="group_idx must be an integer"):
+            occ.get_group_occupancy(index)
+    with pytest.raises(TypeError, match="traced"):
+        jax.jit(lambda i: occ.get_group_occupancy(i))(0)
+    with pytest.raises(ValueError, match="one entry per model"):
+        occ.set_group_occupancy(0, np.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="NaN"):
+        occ.with_refinable_params(jnp.full(occ.get_refinable_count(), jnp.nan))
+    raw = OccupancyTensor([0.5, 1.7], use_sigmoid=False)
+    with pytest.raises(ValueError, match="ordered"):
+        raw.clamp(2, 1)
+    with pytest.raises(ValueError, match="finite"):
+        raw.with_occupancies([np.nan, 1.0])
+
+
+def test_one_vector_for_a_whole_stack():
+    occ = OccupancyTensor([0.3, 0.4])
+    stacked = occ.with_occupancies([[0.1, 0.2], [0.3, 0.4]])
+    assert stacked.with_refinable_params(jnp.zeros(2))().tolist() == [[0.5, 0.5]] * 2

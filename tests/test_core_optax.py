@@ -259,3 +259,71 @@ def test_works_under_vmap_over_models():
 
     batched = jax.vmap(fit)(shifts)
     np.testing.assert_allclose(batched, np.stack([fit(shift) for shift in shifts]), rtol=1e-5)
+
+
+def test_a_line_search_in_the_whole_tensor_sees_the_true_fixed_entries():
+    occ = example("float32")
+    optimizer = refinable_only(optax.lbfgs())
+    value_and_grad = optax.value_and_grad_from_state(loss)
+
+    @jax.jit
+    def step(occ, state):
+        value, gradient = value_and_grad(occ, state=state)
+        updates, state = optimizer.update(gradient, state, occ, value=value, grad=gradient, value_fn=loss)
+        return optax.apply_updates(occ, updates), state
+
+    trained, state = occ, optimizer.init(occ)
+    for _ in range(40):
+        trained, state = step(trained, state)
+    by_adam, _ = train(occ, refinable_only(optax.adam(0.05)), loss, 1500)
+    assert loss(trained) <= loss(by_adam) + 1e-4
+    assert np.array_equal(trained.fixed_values, occ.fixed_values)
+
+
+@pytest.mark.parametrize("name", ["adam", "novograd", "schedule_free"])
+def test_state_carries_over_when_one_of_two_equal_tensors_is_frozen(name):
+    import optax.contrib
+
+    tensor = OccupancyTensor([0.5, 0.4, 0.3])
+    optimizer = refinable_only((OPTIMIZERS | {"novograd": lambda: optax.novograd(0.1)})[name]())
+    mask = [True, False, False]
+
+    def total(params):
+        return jnp.sum(params["a"]() ** 2) + jnp.sum(params["b"]() ** 2)
+
+    params, state = train({"a": tensor, "b": tensor}, optimizer, total, 2)
+    first = {"a": params["a"], "b": params["b"].freeze(mask)}
+    params, state = train(first, optimizer, total, 2, state)
+    assert params["b"]()[0] == first["b"]()[0]
+    assert params["a"]()[0] != first["a"]()[0]
+    swapped = {"a": params["a"].freeze(mask), "b": params["b"].unfreeze_all()}
+    params, _ = train(swapped, optimizer, total, 2, state)
+    assert params["a"]()[0] == swapped["a"]()[0]
+    assert params["b"]()[0] != swapped["b"]()[0]
+
+
+def test_an_unfrozen_entry_is_not_pulled_towards_a_stale_copy():
+    """Schedule-free keeps a copy of the parameters; that of a fixed entry is worth nothing."""
+    import optax.contrib
+
+    occ = OccupancyTensor([0.95, 0.4], refinable_mask=[False, True])
+    optimizer = refinable_only(optax.contrib.schedule_free_sgd(0.5))
+    trained, state = train(occ, optimizer, lambda o: (o()[1] - 0.6) ** 2, 3)
+    thawed, _ = train(trained.unfreeze_all(), optimizer, lambda o: (o()[1] - 0.6) ** 2, 5, state)
+    np.testing.assert_allclose(thawed()[0], 0.95, atol=1e-3)
+
+
+def test_numpy_leaves_are_masked_too():
+    occ = jax.device_get(OccupancyTensor([0.5, 0.8], refinable_mask=[True, False]))
+    optimizer = refinable_only(optax.sgd(0.1))
+    updates, _ = optimizer.update(jax.tree.map(np.ones_like, occ), optimizer.init(occ), occ)
+    assert updates.logits[1] == 0
+    assert updates.logits[0] != 0
+
+
+def test_another_grouping_of_the_same_size_is_not_the_same_parameters():
+    optimizer = refinable_only(optax.adam(0.1))
+    state = optimizer.init(OccupancyTensor([0.5] * 4, [[0, 1]]))
+    other = OccupancyTensor([0.5] * 4, [[2, 3]])
+    with pytest.raises(ValueError, match="call init again"):
+        optimizer.update(other, state, other)

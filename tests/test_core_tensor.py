@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -5,7 +8,6 @@ import numpy as np
 import pytest
 from test_core_simplex import example
 
-import jax_occupancy.core._simplex as simplex
 from jax_occupancy.core import OccupancyTensor
 
 GUIDE = {
@@ -156,7 +158,7 @@ def test_with_occupancies_round_trip_and_fixed_entries(dtype):
     assert at_bound().tolist() == [1.0, 0.0, 0.0]
     with pytest.raises(ValueError, match="from 0 to 1"):
         occ.with_occupancies(np.full(15, np.nan))
-    with pytest.raises(ValueError, match="15 atoms"):
+    with pytest.raises(ValueError, match="15 entries"):
         occ.with_occupancies(np.ones(3))
 
 
@@ -229,5 +231,16 @@ def test_debug_nans_stays_silent(dtype):
         occ.with_occupancies(jnp.zeros(5, dtype))()
 
 
-def test_the_leaf_is_checked_against_the_topology():
-    assert simplex.atom_occupancies(example().logits, example().topology).shape == (15,)
+def test_a_leaf_of_the_wrong_length_is_refused():
+    wrong = eqx.tree_at(lambda occ: occ.logits, example(), jnp.zeros(2))
+    with pytest.raises(ValueError, match="9 entries"):
+        wrong()
+
+
+def test_copies_and_pickles_keep_the_topology_read_only():
+    occ = example()
+    for other in (copy.deepcopy(occ), pickle.loads(pickle.dumps(occ))):
+        assert other.topology == occ.topology
+        assert np.array_equal(other(), occ())
+        with pytest.raises(ValueError, match="read-only"):
+            other.topology.expansion_index[0] = 3

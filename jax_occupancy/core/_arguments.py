@@ -69,6 +69,18 @@ def check_dtype(dtype: Any, values: np.ndarray) -> np.dtype:
     return np.dtype(wanted)
 
 
+def check_index(value: Any, argument: str) -> int:
+    """Check a static index: a concrete integer."""
+    if isinstance(value, Tracer):
+        raise TypeError(f"{argument} is traced, but it must be a concrete integer; the value set may be traced")
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer, not {value!r}") from None
+
+
 def check_margin(margin: float | int) -> float:
     """Check the distance that refinable values keep from 0 and 1."""
     if not 0 <= margin < 0.5:
@@ -139,6 +151,15 @@ def check_conformers(altloc_groups: Any, n_atoms: int, named_as_parent: set[tupl
     return sets
 
 
+def check_list(value: Any, argument: str) -> list:
+    """Turn an optional iterable with one entry per set into a list."""
+    if value is None:
+        return []
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{argument} must be a list with one entry per set, not {value!r}")
+    return list(value)
+
+
 def check_complete(complete: Any, n_sets: int) -> np.ndarray:
     """Spread `complete` over the sets."""
     array = host_array(complete, "complete")
@@ -155,7 +176,7 @@ def check_parents(parents: Any, n_sets: int) -> list[int | tuple[int, int] | Non
     """Check the form of `parents`: one entry per set, None, a sharing group, or (set, member)."""
     if parents is None:
         return [None] * n_sets
-    parents = list(parents)
+    parents = check_list(parents, "parents")
     if len(parents) != n_sets:
         raise ValueError(
             f"parents has {len(parents)} entries for {n_sets} sets in altloc_groups; give one each (or None)"

@@ -10,6 +10,7 @@ from jax_occupancy.core._arguments import (
     check_complete,
     check_conformers,
     check_groups,
+    check_list,
     check_mask,
     check_parents,
     first_five,
@@ -35,7 +36,7 @@ def build_topology(
 ) -> Topology:
     """Check the arguments of the constructor against each other and lay out collapsed space."""
     groups = check_groups(sharing_groups, n_atoms)
-    altloc_groups = list(altloc_groups or ())
+    altloc_groups = check_list(altloc_groups, "altloc_groups")
     parent_names = check_parents(parents, len(altloc_groups))
     named = {parent for parent in parent_names if isinstance(parent, tuple)}
     sets = check_conformers(altloc_groups, n_atoms, named)
@@ -113,6 +114,9 @@ def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
             lambda s: f"{topology.describe_set(s)}: {total[s]:.4g} instead of {whole[s]:.4g}",
         )
         warnings.warn(f"start values of {wrong.sum()} set(s) are normalised to their sum ({which})", stacklevel=4)
+    # What rounding in a file left of a set without a refinable member is mended once and for all.
+    scale = np.where(topology.complete & (free == 0) & (held > 0), whole / np.where(held > 0, held, 1), 1.0)
+    q[topology.members] *= scale[topology.set_of_member]
     return q
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from jax_occupancy.core._arguments import ROUNDING, first_five
+from jax_occupancy.core._arguments import ROUNDING, check_mask, first_five
 from jax_occupancy.core._simplex import collapse, group_occupancies, to_logits
 from jax_occupancy.core._topology import Topology
 
@@ -36,12 +36,12 @@ def with_group_occupancies(
     return jnp.where(topology.refinable, to_logits(q, topology, margin), logits)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def change_mask(logits: Float[Array, "*models collapsed"], old: Topology, new: Topology, margin: float) -> Array:
     """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes.
 
     An entry frozen in a set gets the logit of its share, and the formula leaves its siblings' logits valid as they
-    are. An entry unfrozen in a set needs new logits for all refinable members. Everything else keeps its bits.
+    are. An entry unfrozen in a set needs new logits for all refinable members. Everything else keeps its bits. Not
+    compiled as a whole: that would be once for every mask.
     """
     changed = old.refinable != new.refinable
     fresh = changed & new.refinable
@@ -62,8 +62,10 @@ def set_group(
     keep what they have as long as it fits.
     """
     value = jnp.asarray(value, logits.dtype)
-    if topology.use_sigmoid:
-        refuse(~((value >= 0) & (value <= 1)), lambda: f"value must be from 0 to 1, not {value}")
+    if value.ndim and value.shape != logits.shape[:-1]:
+        raise ValueError(f"value must be a scalar or have one entry per model, {logits.shape[:-1]}, not {value.shape}")
+    value = jnp.broadcast_to(value, logits.shape[:-1])
+    check_range(value, topology, "value")
     new, room, left_over = _set_entry(logits, value, jnp.asarray(entry), topology, margin)
 
     def name():
@@ -174,12 +176,38 @@ def _clamp_sets(q, topology, level, low, high):
     return q.at[..., members].set(jnp.where(must_fill[..., sets], shifted, clipped)), impossible
 
 
+def check_range(values: Array, topology: Topology, argument: str) -> None:
+    """Refuse concrete occupancies that are not finite, or not from 0 to 1 unless they are stored raw."""
+    if isinstance(values, Tracer):
+        return
+    host = np.asarray(values)
+    wrong = ~((host >= 0) & (host <= 1)) if topology.use_sigmoid else ~np.isfinite(host)
+    if wrong.any():
+        what = "from 0 to 1 and finite" if topology.use_sigmoid else "finite"
+        offenders = first_five(
+            np.argwhere(wrong), lambda at: f"{host[tuple(at)]} at {at.tolist()}" if at.size else f"{host}"
+        )
+        raise ValueError(f"{argument} must be {what}, but {wrong.sum()} are not: {offenders}")
+
+
 def refuse(wrong: Any, message: Callable[[], str]) -> None:
     """Raise if a concrete condition fails anywhere."""
     if not isinstance(wrong, Tracer) and np.any(wrong):
         raise ValueError(message())
 
 
-def collapsed_mask(mask: Bool[np.ndarray, " atoms"], topology: Topology) -> Bool[np.ndarray, " collapsed"]:
-    """Entries with at least one atom in an atom-space mask."""
-    return np.bincount(topology.expansion_index, weights=mask, minlength=topology.n_collapsed) > 0
+def checked_values(values: Any, topology: Topology, n: int, dtype: Any) -> Array:
+    """Bring new occupancies into the tensor's float type, n on the last axis, and into their range if traced."""
+    values = jnp.asarray(values, dtype)
+    if values.shape[-1:] != (n,):
+        raise ValueError(f"values must have {n} entries on the last axis, not shape {values.shape}")
+    check_range(values, topology, "values")
+    return jnp.clip(values, 0, 1) if topology.use_sigmoid else values
+
+
+def entries_of(topology: Topology, mask: Any) -> Bool[np.ndarray, " collapsed"]:
+    """Entries with at least one atom in an atom-space mask; all entries without a mask."""
+    if mask is None:
+        return np.ones(topology.n_collapsed, bool)
+    atoms = check_mask(mask, topology.n_atoms, "mask")
+    return np.bincount(topology.expansion_index, weights=atoms, minlength=topology.n_collapsed) > 0

@@ -4,10 +4,13 @@
 So the entries are zeroed here, by the mask each OccupancyTensor carries in its own static topology.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jax_occupancy.core._tensor import OccupancyTensor, _assemble
@@ -48,7 +51,8 @@ def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -
 
     Fixed entries are zeroed in the gradients and parameters the optimiser sees, so its moments and norms are those of
     the refinable entries alone, and in the updates it returns, so weight decay, noise and momentum can't move them.
-    A state from before a freeze or unfreeze is carried over; entries that were fixed start with zero moments.
+    A state from before a freeze or unfreeze is carried over; entries that were fixed start as in a new state. Functions
+    among the extra arguments (of line searches) are evaluated at the true parameters.
 
     Args:
         optimizer: any optax transformation, chains, `MultiSteps` and extra arguments included. Wrap the whole
@@ -77,47 +81,93 @@ def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -
         return inner.init(_zero(params))
 
     def update(updates, state, params=None, **extra_args):
-        updates = _zero(updates)
-        params = _zero(params)
-        if _topologies(state) - _topologies(updates):
-            state = _carry_over(state, inner, updates if params is None else params)
-        updates, state = inner.update(updates, state, params, **extra_args)
+        state = _carry_over(state, inner, updates if params is None else params)
+        extra_args = {name: _reduced(value, params) for name, value in extra_args.items()}
+        updates, state = inner.update(_zero(updates), state, _zero(params), **extra_args)
         return _zero(updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _zero(tree: Any) -> Any:
-    """Put zeros at the fixed entries of every OccupancyTensor that holds an array."""
+def _map_tensors(function: Callable, tree: Any, *others: Any) -> Any:
+    """Map over the OccupancyTensors of trees whose leaves are the logits of each entry, and leave the rest alone.
 
-    def zero(node):
-        # Masks, labels and MaskedNode put something else where the logits were: none of our business.
-        if not is_occupancy_tensor(node) or not isinstance(node.logits, jax.Array) or node.topology.refinable.all():
+    Masks, labels, MaskedNode and states of one number per leaf put something else where the logits were.
+    """
+
+    def one(node, *rest):
+        if not is_occupancy_tensor(node) or not isinstance(node.logits, jax.Array | np.ndarray):
             return node
-        # Not a product: 0 * NaN is NaN.
-        logits = jnp.where(node.topology.refinable, node.logits, jnp.zeros((), node.logits.dtype))
-        return _assemble(logits, node.topology)
+        if node.logits.shape[-1:] != (node.topology.n_collapsed,):
+            return node
+        return _assemble(function(node, *rest), node.topology)
 
-    return jax.tree.map(zero, tree, is_leaf=is_occupancy_tensor)
+    return jax.tree.map(one, tree, *others, is_leaf=is_occupancy_tensor)
+
+
+def _zero(tree: Any) -> Any:
+    """Put zeros at the fixed entries."""
+    # Not a product: 0 * NaN is NaN.
+    return _map_tensors(lambda node: jnp.where(node.topology.refinable, node.logits, jnp.zeros_like(node.logits)), tree)
+
+
+def _reduced(value: Any, params: Any) -> Any:
+    """Bring an extra argument into the world of the inner optimiser, whose fixed entries are zero.
+
+    A line search evaluates functions at the parameters it was given: the true fixed entries go back first.
+    """
+    # A module is callable too: what has the structure of the parameters is a gradient, not a function of them.
+    if params is None or not callable(value) or jax.tree.structure(value) == jax.tree.structure(params):
+        return _zero(value)
+
+    @functools.wraps(value)
+    def at_true_values(zeroed, *args, **kwargs):
+        true = _map_tensors(
+            lambda node, original: jnp.where(node.topology.refinable, node.logits, original.logits), zeroed, params
+        )
+        return value(true, *args, **kwargs)
+
+    return at_true_values
 
 
 def _where_tensors(tree: Any) -> Any:
     return jax.tree.map(is_occupancy_tensor, tree, is_leaf=is_occupancy_tensor)
 
 
-def _topologies(tree: Any) -> set:
-    nodes = jax.tree.leaves(tree, is_leaf=is_occupancy_tensor)
-    return {node.topology for node in nodes if is_occupancy_tensor(node)}
+def _tensors(tree: Any) -> list[OccupancyTensor]:
+    return [node for node in jax.tree.leaves(tree, is_leaf=is_occupancy_tensor) if is_occupancy_tensor(node)]
 
 
-def _carry_over(state: Any, inner: Any, params: Any) -> Any:
-    """Give a state the tree structure that belongs to new topologies: same leaves, another static mask."""
+def _carry_over(state: Any, inner: optax.GradientTransformationExtraArgs, params: Any) -> Any:
+    """Fit a state to the masks of the parameters: same leaves, another static topology.
+
+    What became fixed is zeroed, what became free starts as in a new state (zero moments, true copies of parameters).
+    """
+    topologies = {tensor.topology for tensor in _tensors(params)}
+    if all(tensor.topology in topologies for tensor in _tensors(state)) and len(topologies) < 2:
+        return state
     template = jax.eval_shape(inner.init, params)
-    old, new = jax.tree.leaves(state), jax.tree.leaves(template)
-    shapes = [jnp.shape(leaf) for leaf in old], [jnp.shape(leaf) for leaf in new]
-    if shapes[0] != shapes[1]:
+    old, new = _tensors(state), _tensors(template)
+    if [tensor.topology for tensor in old] == [tensor.topology for tensor in new]:
+        return state
+    same = len(old) == len(new) and all(
+        a.topology.with_refinable(b.topology.refinable) == b.topology for a, b in zip(old, new, strict=True)
+    )
+    leaves, shapes = jax.tree.leaves(state), [leaf.shape for leaf in jax.tree.leaves(template)]
+    if not same or [jnp.shape(leaf) for leaf in leaves] != shapes:
         raise ValueError(
-            "the optimiser state belongs to other parameters: an OccupancyTensor in it has "
-            f"another number of entries (leaves {shapes[0][:5]} against {shapes[1][:5]}); call init again"
+            "the optimiser state belongs to other parameters: only the masks of their OccupancyTensors may have "
+            "changed since init; call init again"
         )
-    return _zero(jax.tree.unflatten(jax.tree.structure(template), old))
+    was_refinable = iter([tensor.topology.refinable for tensor in old])
+
+    def carry(carried, fresh, was):
+        now = carried.topology.refinable
+        kept = jnp.where(now, carried.logits, jnp.zeros_like(carried.logits))
+        return jnp.where(now & ~was, fresh.logits, kept)
+
+    carried = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    masks = jax.tree.map(
+        lambda node: next(was_refinable) if is_occupancy_tensor(node) else None, carried, is_leaf=is_occupancy_tensor
+    )
+    return _map_tensors(carry, carried, inner.init(params), masks)

@@ -59,6 +59,8 @@ def _codes(table: Any, part: str) -> tuple[np.ndarray, np.ndarray]:
             f"pdb_dataframe has no column for {part}: one of {', '.join(COLUMNS[part])} is needed, "
             f"it has {', '.join(map(str, table.columns))}"
         )
+    if table[column].ndim != 1:
+        raise ValueError(f"pdb_dataframe has the column {column} more than once")
     # factorize hashes (fast on objects) and codes NaN, None and NA as -1 instead of dropping the rows.
     codes, values = table[column].factorize()
     texts = ["", *(_text(value) for value in values)]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jax_occupancy.core import _edit
-from jax_occupancy.core._arguments import check_dtype, check_margin, check_mask, check_occupancies
+from jax_occupancy.core._arguments import check_dtype, check_index, check_margin, check_occupancies
 from jax_occupancy.core._build import build_topology, start_values
 from jax_occupancy.core._residues import residue_labels
 from jax_occupancy.core._simplex import atom_occupancies, group_occupancies, to_logits
@@ -42,7 +42,8 @@ class OccupancyTensor(eqx.Module):
             group, or (set, member) for a conformer; the set then sums to its parent's occupancy.
         refinable_mask: which atoms may change, bool, shape (atoms,). A group is refinable if any of its atoms is.
         requires_grad: False starts with every entry fixed, as after `freeze_all()`.
-        dtype: float32 or float64; by default the type of `initial_values`.
+        dtype: float32 or float64; by default the type of `initial_values`. As for any array of JAX, float64 needs
+            64-bit mode where the tensor is made and where it is used.
         device: where the logits live, a `jax.Device` or sharding.
         name: name of the tensor, for messages.
         labels: names of the sharing groups (those given, then those made from conformers), for messages and tables.
@@ -135,12 +136,17 @@ class OccupancyTensor(eqx.Module):
             >>> OccupancyTensor.from_residue_groups([1.0, 0.5, 0.5, 1.0], atoms).expansion_mask
             array([0, 1, 2, 3], dtype=int32)
         """
-        labels, names = residue_labels(pdb_dataframe, n_atoms=np.shape(initial_values)[0])
+        labels, names = residue_labels(pdb_dataframe, n_atoms=np.size(initial_values))
         altlocs = kwargs.get("altloc_groups")
         return cls(initial_values, labels, labels=kwargs.pop("labels", None if altlocs else names), **kwargs)
 
     def __call__(self) -> Float[Array, "*models atoms"]:
-        """Evaluate the occupancies in atom space, shape (..., atoms)."""
+        """Evaluate the occupancies in atom space, shape (..., atoms).
+
+        Raises:
+            ValueError: the logits were replaced by some of another length.
+        """
+        self.__check_init__()
         return atom_occupancies(self.logits, self.topology)
 
     def __repr__(self):
@@ -223,7 +229,7 @@ class OccupancyTensor(eqx.Module):
         """Whether each atom's occupancy is fixed."""
         return ~self.get_refinable_atoms()
 
-    def get_group_occupancy(self, group_idx: int | np.integer) -> Float[Array, "*models"]:
+    def get_group_occupancy(self, group_idx: Any) -> Float[Array, "*models"]:
         """Occupancy of one sharing group.
 
         Raises:
@@ -253,7 +259,9 @@ class OccupancyTensor(eqx.Module):
                 f"vector must have {self.get_refinable_count()} entries on its last axis, one per refinable entry, "
                 f"not shape {vector.shape}"
             )
-        whole = jnp.broadcast_to(self.logits, (*vector.shape[:-1], self.topology.n_collapsed))
+        _edit.refuse(jnp.isnan(vector), lambda: "vector holds NaN")
+        models = jnp.broadcast_shapes(vector.shape[:-1], self.logits.shape[:-1])
+        whole = jnp.broadcast_to(self.logits, (*models, self.topology.n_collapsed))
         return self._with_logits(whole.at[..., np.flatnonzero(self.topology.refinable)].set(vector))
 
     def with_occupancies(self, values: Any, *, margin: float | int = MARGIN) -> "OccupancyTensor":
@@ -274,21 +282,22 @@ class OccupancyTensor(eqx.Module):
             >>> print(np.asarray(occ.with_occupancies([0.2, 0.4, 0.9])()).round(3))
             [0.3 0.3 0.9]
         """
-        values = self._checked(values, self.topology.n_atoms, "atoms")
+        values = _edit.checked_values(values, self.topology, self.topology.n_atoms, self.dtype)
         new = _edit.with_atom_occupancies(self.logits, values, self.topology, check_margin(margin))
         return self._with_logits(new)
 
     def with_group_occupancies(self, values: Any, *, margin: float | int = MARGIN) -> "OccupancyTensor":
         """Take new occupancies in collapsed space, shape (..., collapsed); otherwise as `with_occupancies`."""
-        values = self._checked(values, self.topology.n_collapsed, "entries")
+        values = _edit.checked_values(values, self.topology, self.topology.n_collapsed, self.dtype)
         new = _edit.with_group_occupancies(self.logits, values, self.topology, check_margin(margin))
         return self._with_logits(new)
 
-    def set_group_occupancy(self, group_idx: int | np.integer, value: ArrayLike) -> "OccupancyTensor":
+    def set_group_occupancy(self, group_idx: Any, value: ArrayLike) -> "OccupancyTensor":
         """Set the occupancy of one sharing group, also of a fixed one.
 
         In a complete set the refinable siblings share the rest in proportion to what they had; in an incomplete one
-        they keep theirs as long as there is room. Other sets nested under the group keep their shares of it.
+        they keep theirs as long as there is room. Other sets nested under the group keep their shares of it. A
+        refinable group set to exactly 0 or 1 stops short of it by the margin of 1e-4.
 
         Args:
             group_idx: index of the sharing group.
@@ -308,6 +317,8 @@ class OccupancyTensor(eqx.Module):
     def clamp(self, min_value: float | int = 0.0, max_value: float | int = 1.0) -> "OccupancyTensor":
         """Bring the refinable occupancies between two bounds; sets keep their sums, fixed entries their values.
 
+        A bound of exactly 0 or 1 means that less the margin of 1e-4 which keeps refinable entries movable.
+
         Raises:
             ValueError: the bounds are not ordered or not from 0 to 1, or a set can't keep its sum between them.
 
@@ -315,7 +326,7 @@ class OccupancyTensor(eqx.Module):
             >>> print(np.asarray(OccupancyTensor([0.05, 0.5, 0.99]).clamp(0.1, 0.9)()).round(3))
             [0.1 0.5 0.9]
         """
-        if not self.topology.use_sigmoid:
+        if not self.topology.use_sigmoid and min_value <= max_value:
             clipped = jnp.clip(self.logits, min_value, max_value)
             return self._with_logits(jnp.where(self.topology.refinable, clipped, self.logits))
         if not 0 <= min_value <= max_value <= 1:
@@ -340,11 +351,15 @@ class OccupancyTensor(eqx.Module):
             >>> OccupancyTensor([0.5, 0.5, 1.0], [[0, 1]]).freeze([True, False, False]).refinable_mask
             array([False,  True])
         """
-        return self._with_mask(self.topology.refinable & ~self._entries(mask))
+        return self._with_mask(self.topology.refinable & ~_edit.entries_of(self.topology, mask))
 
     def unfreeze(self, mask: Any = None) -> "OccupancyTensor":
-        """Let the groups of some atoms be refined, the inverse of `freeze`; exact zeros and ones are lifted."""
-        return self._with_mask(self.topology.refinable | self._entries(mask))
+        """Let the groups of some atoms be refined, the inverse of `freeze`; exact zeros and ones are lifted.
+
+        Raises:
+            TypeError, ValueError: the mask is not boolean, or not one entry per atom.
+        """
+        return self._with_mask(self.topology.refinable | _edit.entries_of(self.topology, mask))
 
     def freeze_all(self) -> "OccupancyTensor":
         """Fix every entry."""
@@ -358,28 +373,18 @@ class OccupancyTensor(eqx.Module):
         """Replace the mask: a group is refinable if any of its atoms is in `new_mask`, bool, shape (atoms,).
 
         Entries without atoms keep their state.
+
+        Raises:
+            TypeError, ValueError: the mask is not boolean, or not one entry per atom.
         """
         without_atoms = self.topology.atom_counts == 0
-        return self._with_mask(self._entries(new_mask) | (without_atoms & self.topology.refinable))
+        return self._with_mask(_edit.entries_of(self.topology, new_mask) | (without_atoms & self.topology.refinable))
 
-    def _entry(self, group_idx: int | np.integer) -> int:
-        if not 0 <= group_idx < self.topology.n_groups:
-            raise IndexError(f"group_idx={group_idx} is outside the {self.topology.n_groups} sharing groups")
-        return int(group_idx)
-
-    def _checked(self, values: Any, n: int, what: str) -> Array:
-        values = jnp.asarray(values, self.dtype)
-        if values.shape[-1:] != (n,):
-            raise ValueError(f"values must have {n} {what} on the last axis, not shape {values.shape}")
-        if not self.topology.use_sigmoid:
-            return values
-        _edit.refuse(~((values >= 0) & (values <= 1)), lambda: "values must be from 0 to 1 and not NaN")
-        return jnp.clip(values, 0, 1)
-
-    def _entries(self, mask: Any) -> Bool[np.ndarray, " collapsed"]:
-        if mask is None:
-            return np.ones(self.topology.n_collapsed, bool)
-        return _edit.collapsed_mask(check_mask(mask, self.topology.n_atoms, "mask"), self.topology)
+    def _entry(self, group_idx: Any) -> int:
+        index = check_index(group_idx, "group_idx")
+        if not 0 <= index < self.topology.n_groups:
+            raise IndexError(f"group_idx={index} is outside the {self.topology.n_groups} sharing groups")
+        return index
 
     def _with_mask(self, refinable: Bool[np.ndarray, " collapsed"]) -> "OccupancyTensor":
         topology = self.topology.with_refinable(refinable)

@@ -67,6 +67,15 @@ class Topology:
     def __eq__(self, other):
         return isinstance(other, Topology) and self.digest == other.digest
 
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        # Through the constructor, which makes the arrays read-only and the digest theirs.
+        return _from_fields, (
+            {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init},
+        )
+
     def __repr__(self):
         return (
             f"Topology(atoms={self.n_atoms}, collapsed={self.n_collapsed}, groups={self.n_groups}, "
@@ -152,6 +161,10 @@ class Topology:
         members = self.members[self.set_of_member == index]
         names = ", ".join(self.describe_entry(entry) for entry in members[:5])
         return f"altloc_groups[{index}] ({names}{', ...' if members.size > 5 else ''})"
+
+
+def _from_fields(fields: dict) -> Topology:
+    return Topology(**fields)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
