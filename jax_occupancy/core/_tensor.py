@@ -161,8 +161,6 @@ class OccupancyTensor(eqx.Module):
             f"refinable={self.get_refinable_count()}, fixed={self.get_fixed_count()}, dtype={dtype})"
         )
 
-    # What it is
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape in atom space, (..., atoms)."""
@@ -236,8 +234,6 @@ class OccupancyTensor(eqx.Module):
             IndexError: there is no such group.
         """
         return self.group_occupancies[..., self._entry(group_idx)]
-
-    # New values
 
     def with_refinable_params(self, vector: ArrayLike) -> "OccupancyTensor":
         """Put a reduced vector of logits back, the inverse of `refinable_params`.
@@ -334,8 +330,6 @@ class OccupancyTensor(eqx.Module):
                 f"bounds must be ordered and from 0 to 1, not min_value={min_value}, max_value={max_value}"
             )
         return self._with_logits(_edit.clamp(self.logits, self.topology, min_value, max_value, MARGIN))
-
-    # New masks
 
     def freeze(self, mask: Any = None) -> "OccupancyTensor":
         """Fix the groups of some atoms at their present occupancies.

@@ -34,3 +34,15 @@ def checked_hkl(hkl: np.ndarray) -> np.ndarray:
     if hkl.ndim != 2 or hkl.shape[1] != 3 or not np.issubdtype(hkl.dtype, np.integer):
         raise ValueError(f"hkl: got {hkl.dtype} of shape {hkl.shape}, wanted integers of shape (reflections, 3)")
     return np.ascontiguousarray(hkl, dtype=np.int32)
+
+
+def check_columns(columns: dict[str, np.ndarray], n: int) -> None:
+    """One finite number per reflection in every column."""
+    for name, values in columns.items():
+        if values.shape != (n,):
+            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection in hkl")
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise ValueError(
+                f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"
+            )

@@ -11,7 +11,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 
-from jax_occupancy.xray._checks import checked_hkl
+from jax_occupancy.xray._checks import check_columns, checked_hkl
 from jax_occupancy.xray._invariant_tensors import invariant_tensors
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 
@@ -108,7 +108,7 @@ def fit_scale(
     columns = {"amplitude": amplitude, "sigma": sigma, "free": free, "calculated": calculated}
     columns |= {} if mask is None else {"mask": mask}
     columns = {name: np.asarray(values) for name, values in columns.items()}
-    _check_columns(columns, len(hkl))
+    check_columns(columns, len(hkl))
     working = ~columns["free"].astype(bool)
     observed, fc = columns["amplitude"].astype(np.float64), columns["calculated"].astype(np.complex128)
     fm = columns["mask"].astype(np.complex128) if mask is not None else np.zeros_like(fc)
@@ -248,17 +248,6 @@ def _damped_solve(normal: np.ndarray, right: np.ndarray, damping: float) -> np.n
 def _nodes_with_solvent(nodes: np.ndarray) -> np.ndarray:
     """Nodes to the low-resolution side of the limit; a single shell has solvent whatever its mean resolution."""
     return (nodes <= 1 / SOLVENT_LIMIT**2) | (len(nodes) == 1)
-
-
-def _check_columns(columns: dict[str, np.ndarray], n: int) -> None:
-    for name, values in columns.items():
-        if values.shape != (n,):
-            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection in hkl")
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise ValueError(
-                f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"
-            )
 
 
 def _check_working(observed: np.ndarray, calculated: np.ndarray, working: np.ndarray) -> None:

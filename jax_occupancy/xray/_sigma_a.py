@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import i0e, i1e
 
-from jax_occupancy.xray._checks import checked_hkl
+from jax_occupancy.xray._checks import check_columns, checked_hkl
 from jax_occupancy.xray._crystal import inverse_d_squared
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 
@@ -249,14 +249,7 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 
 def _check(columns: dict[str, np.ndarray], n: int) -> None:
-    for name, values in columns.items():
-        if values.shape != (n,):
-            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection in hkl")
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise ValueError(
-                f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"
-            )
+    check_columns(columns, n)
     working = ~columns["free"]
     if not working.any():
         raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set")
