@@ -125,6 +125,7 @@ def test_stages_are_reported_and_timed(example):
     seen = []
     solution = refine(*example[:2], progress=seen.append)
     assert seen[:5] == ["read", "groups", "structure_factors", "scale", "solve"]
+    assert seen[-1] == "finish"
     assert set(solution.seconds) == set(seen)
     assert all(seconds >= 0 for seconds in solution.seconds.values())
 

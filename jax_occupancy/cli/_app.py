@@ -1,9 +1,11 @@
 """The commands and what they take. What they do is imported when they run, so that --help answers at once."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.errors import MarkupError
 
 from jax_occupancy.cli._options import (
     ContactDistance,
@@ -28,7 +30,6 @@ app = typer.Typer(
 ModelNumber = Annotated[
     int | None, typer.Option("--model-number", metavar="N", help="Which model of a file that holds several.")
 ]
-Column = Annotated[str | None, typer.Option(metavar="LABEL")]
 
 
 @app.callback(invoke_without_command=True)
@@ -47,6 +48,7 @@ def common(
     epilog="**Examples:** `jax-occupancy refine model.pdb data.mtz -o refined.cif` · `jax-occupancy refine --example`"
 )
 def refine(
+    context: typer.Context,
     model: Annotated[Path | None, typer.Argument(help="Model, PDB or mmCIF (also .gz).", show_default=False)] = None,
     reflections: Annotated[
         Path | None, typer.Argument(help="Amplitudes, their sigmas and free flags: MTZ.", show_default=False)
@@ -85,20 +87,28 @@ def refine(
     each; conformers of a residue sum to one exactly. Coordinates and B factors stay as they are. Writes the model with
     nothing but the occupancies changed, and beside it the groups (_groups.toml).
     """
+    begin = time.perf_counter() if context.obj is None else context.obj
     from jax_occupancy.cli._refine import run_example, run_refine
 
     columns = {"amplitude": amplitude, "sigma": sigma, "free": free, "free_value": free_value}
     if example:
         if model is not None or reflections is not None:
             raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")
-        run_example(out)
+        run_example(out, begin=begin)
     elif model is None or reflections is None:
         raise typer.BadParameter("give MODEL and REFLECTIONS, or --example to see it work on a simulated crystal")
     else:
         options = {"link": link, "force_links": force_links, "waters": waters, "hydrogens": hydrogens}
         options |= {"groups": groups, "states": state, "contact_distance": contact_distance}
         run_refine(
-            model, reflections, out, columns=columns, model_number=model_number, options=options, target=target.value
+            model,
+            reflections,
+            out,
+            columns=columns,
+            model_number=model_number,
+            options=options,
+            target=target.value,
+            begin=begin,
         )
 
 
@@ -135,11 +145,13 @@ def show_groups(
 
 def main() -> None:
     """Run the command line; an error of the user's files is a sentence and exit code 1, not a traceback."""
+    begin = time.perf_counter()
     try:
-        app()
+        # The commands find it as the object of their context, so that the times they report include the imports.
+        app(obj=begin)
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was written", err=True)
         raise SystemExit(130) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError, MarkupError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from None

@@ -1,22 +1,17 @@
 """`jax-occupancy groups`: show the groups of a model, and write them down."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from jax_occupancy.cli._console import make_console, plain_row, say_note
 from jax_occupancy.groups import Grouping, GroupSet, parse_state
 from jax_occupancy.io import Model, check_groups_name, read_model, write_groups
 from jax_occupancy.refinement import group_model
-
-# Wide enough for reasons on one line where no terminal sets the width.
-PIPE_WIDTH = 200
 
 
 def run_groups(
@@ -55,7 +50,7 @@ def _refuse_inputs(out: Path, inputs: list[Path | None]) -> None:
 
 
 def _print_table(grouping: Grouping) -> None:
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = make_console()
     table = Table(title=f"{len(grouping.groups)} groups in {len(grouping.sets)} sets", title_justify="left")
     table.add_column("group", overflow="fold", min_width=12)
     table.add_column("sum", overflow="fold")
@@ -67,15 +62,14 @@ def _print_table(grouping: Grouping) -> None:
         for i, group in enumerate(s.groups):
             cells = (str(group.atoms.size), f"{group.start:.2f}", "refined" if group.refinable else "fixed")
             last = i + 1 == len(s.groups) > 1
-            table.add_row(
-                escape(group.name), sum_label(s) if i == 0 else "", *cells, escape(group.reason), end_section=last
-            )
+            row = plain_row(group.name, sum_label(s) if i == 0 else "", *cells, group.reason)
+            table.add_row(*row, end_section=last)
     console.print(table)
     for warning in grouping.warnings:
-        console.print(f"[yellow]Note[/] {escape(warning)}", highlight=False, soft_wrap=True)
+        say_note(console, warning)
 
 
 def sum_label(group_set: GroupSet) -> str:
     """What the members of a set sum to: "= 1" (complete), "≤ 1" (incomplete), "= bound" (a parent), "" (free)."""
-    whole = escape(group_set.parent) if group_set.parent else "1"
+    whole = group_set.parent or "1"
     return {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": ""}[group_set.kind]

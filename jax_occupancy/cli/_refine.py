@@ -1,32 +1,23 @@
 """`jax-occupancy refine`: run it and say what happened."""
 
-import dataclasses
 import tempfile
-import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from jax_occupancy.cli._groups import choose_groups_of, sum_label
+from jax_occupancy.cli._console import make_console, say, say_note
+from jax_occupancy.cli._groups import choose_groups_of
+from jax_occupancy.cli._report import print_input, print_solution
+from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_mtz, write_groups
 from jax_occupancy.refinement import Solution
 from jax_occupancy.refinement import refine as refine_occupancies
-
-STAGES = {
-    "read": "reading",
-    "groups": "choosing groups",
-    "structure_factors": "computing structure factors",
-    "scale": "scaling",
-    "solve": "solving for the occupancies",
-}
 
 
 def run_refine(
@@ -38,46 +29,53 @@ def run_refine(
     model_number: int | None,
     options: Mapping[str, Any],
     target: str,
+    begin: float,
 ) -> None:
     """Refine a model against its data, print the result and write the model and its groups."""
-    begin = time.perf_counter()
+    _use_float64()
     out = default_output(model_path) if out is None else out
     check_output(out, inputs=[model_path, reflections_path])
     groups_out = groups_output(out)
     if options["groups"] is not None and groups_out.resolve() == options["groups"].resolve():
         raise ValueError(f"{groups_out}, beside the refined model, is an input; give that another name (-o)")
+    console, watch = make_console(), Stopwatch(begin)
+    watch.lap("start")
     model = read_model(model_path, model_number=model_number)
     reflections = read_mtz(reflections_path, **columns)
-    console = Console()
-    _print_input(console, model, reflections)
-    read = time.perf_counter()
+    print_input(console, model, reflections)
+    watch.lap("read")
     grouping = choose_groups_of(model, options)
-    times = {"read": read - begin, "groups": time.perf_counter() - read}
-    solution = _refine(console, model, reflections, times, grouping, target)
-    _print_solution(console, solution)
+    watch.lap("groups")
+    solution = _refine(console, watch, model, reflections, grouping, target)
+    print_solution(console, solution)
     solution.write(model, out)
-    console.print(f"Wrote {out}; R values in its header, if any, are from before.", highlight=False)
+    say(console, f"Wrote {out}; R values in its header, if any, are from before.")
     _write_groups(console, groups_out, solution, model)
-    _print_times(console, solution, time.perf_counter() - begin)
+    watch.lap("write")
+    say(console, watch.report())
 
 
-def run_example(out: Path | None) -> None:
+def run_example(out: Path | None, *, begin: float) -> None:
     """Refine the simulated crystal and show what is true."""
-    begin = time.perf_counter()
-    console = Console()
+    _use_float64()
     if out is not None:
         check_output(out, inputs=[])
+    console, watch = make_console(), Stopwatch(begin)
+    watch.lap("start")
     with tempfile.TemporaryDirectory() as folder:
         example = write_example(folder)
+        watch.lap("simulate")
         model, reflections = read_model(example.model), read_mtz(example.reflections)
-        console.print("A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
-        _print_input(console, model, reflections)
-        solution = _refine(console, model, reflections, {"read": time.perf_counter() - begin})
-        _print_solution(console, solution, truth=example.truth)
+        say(console, "A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
+        print_input(console, model, reflections)
+        watch.lap("read")
+        solution = _refine(console, watch, model, reflections)
+        print_solution(console, solution, truth=example.truth)
         if out is not None:
             solution.write(model, out)
-            console.print(f"Wrote {out}", highlight=False)
-    _print_times(console, solution, time.perf_counter() - begin)
+            say(console, f"Wrote {out}")
+    watch.lap("write")
+    say(console, watch.report())
 
 
 def default_output(model_path: Path) -> Path:
@@ -108,24 +106,30 @@ def check_output(out: Path, *, inputs: list[Path]) -> None:
         raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
 
 
+def _use_float64() -> None:
+    # The last digits of the occupancies need it, and arrays made before would stay in float32. The library itself
+    # keeps the session's precision.
+    jax.config.update("jax_enable_x64", True)
+
+
 def _refine(
     console: Console,
+    watch: Stopwatch,
     model: Model,
     reflections: Reflections,
-    times: Mapping[str, float],
     grouping: Grouping | None = None,
     target: str = "ml",
 ) -> Solution:
-    # The last digits of the occupancies need float64; the library itself keeps the session's precision.
-    jax.config.update("jax_enable_x64", True)
-    with console.status("") as status:
+    with warnings.catch_warnings(record=True) as caught, console.status("") as status:
+        # The user gets the sentence, not the line of code that it comes from.
+        warnings.simplefilter("always", UserWarning)
         solution = refine_occupancies(
             model, reflections, groups=grouping, target=target, progress=lambda stage: status.update(STAGES[stage])
         )
-    spent = dict(solution.seconds)
-    for stage, seconds in times.items():
-        spent[stage] += seconds
-    return dataclasses.replace(solution, seconds=spent)
+    watch.lap("finish", parts=solution.seconds)
+    for warning in caught:
+        say_note(console, str(warning.message))
+    return solution
 
 
 def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
@@ -133,65 +137,6 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
     try:
         write_groups(path, solution.grouping, model.atoms)
     except ValueError as error:
-        console.print(f"[yellow]Note[/] the groups were not written: {escape(str(error))}", highlight=False)
+        say_note(console, f"the groups were not written: {error}")
     else:
-        console.print(f"Wrote {path}: the groups, for --groups.", highlight=False)
-
-
-def _print_input(console: Console, model: Model, reflections: Reflections) -> None:
-    low, high = reflections.resolution
-    labels = ", ".join(label for label in reflections.labels.values() if label)
-    console.print(f"Model  {model.path}: {model.n_atoms} atoms, {_spacegroup(model)}", highlight=False)
-    console.print(
-        f"Data   {reflections.path}: {labels}; {reflections.n_reflections} reflections, {low:.2f}-{high:.2f} Å, "
-        f"{reflections.n_free} free" + (f" (flag {reflections.free_value})" if reflections.n_free else ""),
-        highlight=False,
-    )
-    if any(reflections.left_out.values()):
-        counts = ", ".join(f"{count} {reason}" for reason, count in reflections.left_out.items() if count)
-        console.print(f"       left out: {counts}", highlight=False)
-    for note in reflections.notes:
-        console.print(f"       {note}", highlight=False)
-
-
-def _print_solution(console: Console, solution: Solution, truth: np.ndarray | None = None) -> None:
-    for warning in solution.grouping.warnings:
-        console.print(f"[yellow]Note[/] {escape(warning)}", highlight=False)
-    table = Table(
-        title=f"{len(solution.table)} occupancies in {len(solution.grouping.sets)} sets", title_justify="left"
-    )
-    table.add_column("group", no_wrap=True)
-    table.add_column("sum")
-    for name in ("atoms", "start", "refined", *(["truth"] if truth is not None else [])):
-        table.add_column(name, justify="right")
-    for s in solution.grouping.sets:
-        for i, group in enumerate(s.groups):
-            row = solution.table.loc[solution.table["name"] == group.name].iloc[0]
-            values = [f"{row['start']:.2f}", f"{row['occupancy']:.3f}" + ("" if group.refinable else " fixed")]
-            if truth is not None:
-                values.append(f"{truth[group.atoms[0]]:.2f}")
-            kind = sum_label(s) if i == 0 else ""
-            table.add_row(
-                escape(group.name), kind, str(group.atoms.size), *values, end_section=i + 1 == len(s.groups) > 1
-            )
-    console.print(table)
-    for name, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
-        if np.isfinite(values.end):
-            console.print(f"{name}  {values.start:.4f} → {values.end:.4f}", highlight=False)
-    name, digits = {"ml": ("−log-likelihood", 2), "ls": ("Sum of squares", 6)}[solution.target_name]
-    console.print(
-        f"{name}  {solution.target.start:.{digits}f} → {solution.target.end:.{digits}f} (both on the final scales)",
-        highlight=False,
-    )
-    if solution.sigma_a_source == "working":
-        console.print("[yellow]Note[/] too few free reflections: σA is estimated from the working set, and too high.")
-    console.print(f"{solution.message}", highlight=False)
-
-
-def _print_times(console: Console, solution: Solution, total: float) -> None:
-    stages = ", ".join(f"{STAGES[stage]} {seconds:.1f}" for stage, seconds in solution.seconds.items())
-    console.print(f"Seconds: {stages}; in all {total:.1f}", highlight=False)
-
-
-def _spacegroup(model: Model) -> str:
-    return model.spacegroup.xhm() if model.spacegroup else "no space group"
+        say(console, f"Wrote {path}: the groups, for --groups.")

@@ -138,15 +138,17 @@ def _alternate(
         x, steps, cycles = result.x, steps + int(result.steps), cycles + 1
         if moved <= 10 * tolerance or cycles == MAX_CYCLES:
             break
-    clock.end()
+    clock.begin("finish")
     converged = moved <= 10 * tolerance
     refined = _put_back(tensor, constraints, np.asarray(x[:n], np.float64))
     r_work, r_free = zip(*(_r_factors(linear, q[:n], reflections) for q in (begin, x)), strict=True)
     values = [float(jnp.sum(target(linear.amplitude(q[:n])))) for q in (begin, x)]
+    occupancies, table = np.asarray(refined(), np.float64), solution_table(grouping, refined)
+    clock.end()
     return Solution(
         tensor=refined,
-        occupancies=np.asarray(refined(), np.float64),
-        table=solution_table(grouping, refined),
+        occupancies=occupancies,
+        table=table,
         grouping=grouping,
         sites=sites,
         target_name=target_name,
