@@ -131,7 +131,7 @@ def _alternate(
         clock.begin("scale")
         scale = _fit(linear, x[:n], reflections)
         linear = linear.with_scale(scale.overall, scale.solvent)
-        target, sigma_a_source = _make_target(target_name, linear.amplitude(x[:n]), reflections, dtype)
+        target, sigma_a_source = _make_target(target_name, _amplitude(linear, x[:n]), reflections, dtype)
         clock.begin("solve")
         result = solve(linear, target, matrix, x, tolerance=tolerance)
         moved = float(jnp.max(jnp.abs(result.x - x), initial=0))
@@ -141,8 +141,10 @@ def _alternate(
     clock.begin("finish")
     converged = moved <= 10 * tolerance
     refined = _put_back(tensor, constraints, np.asarray(x[:n], np.float64))
-    r_work, r_free = zip(*(_r_factors(linear, q[:n], reflections) for q in (begin, x)), strict=True)
-    values = [float(jnp.sum(target(linear.amplitude(q[:n])))) for q in (begin, x)]
+    amplitudes, values = zip(*(_evaluate(linear, target, q[:n]) for q in (begin, x)), strict=True)
+    r_work, r_free = zip(
+        *(r_factor(reflections.amplitude, np.asarray(f, np.float64), reflections.free) for f in amplitudes), strict=True
+    )
     occupancies, table = np.asarray(refined(), np.float64), solution_table(grouping, refined)
     clock.end()
     return Solution(
@@ -152,7 +154,7 @@ def _alternate(
         grouping=grouping,
         sites=sites,
         target_name=target_name,
-        target=StartEnd(*values),
+        target=StartEnd(*map(float, values)),
         sigma_a_source=sigma_a_source,
         r_work=StartEnd(*r_work),
         r_free=StartEnd(*r_free),
@@ -247,16 +249,25 @@ def _fit(linear: LinearModel, q: Float[Array, " moving"], reflections: Reflectio
         reflections.amplitude,
         reflections.sigma,
         reflections.free,
-        calculated=np.asarray(linear.calculated(q)),
+        calculated=np.asarray(_calculated(linear, q)),
         mask=np.asarray(linear.mask),
         cell=reflections.cell,
         spacegroup=reflections.spacegroup,
     )
 
 
-def _r_factors(linear: LinearModel, q: Float[Array, " moving"], reflections: Reflections) -> tuple[float, float]:
-    amplitude = np.asarray(linear.amplitude(q), np.float64)
-    return r_factor(reflections.amplitude, amplitude, reflections.free)
+@eqx.filter_jit
+def _evaluate(
+    linear: LinearModel, target: Callable[[Array], Array], q: Float[Array, " moving"]
+) -> tuple[Float[Array, " reflections"], Float[Array, ""]]:
+    """Amplitudes of the model and the value of the target."""
+    f = linear.amplitude(q)
+    return f, jnp.sum(target(f))
+
+
+# Compiled as a whole: operation by operation the first call costs a second.
+_amplitude = eqx.filter_jit(LinearModel.amplitude)
+_calculated = eqx.filter_jit(LinearModel.calculated)
 
 
 class _Clock:
