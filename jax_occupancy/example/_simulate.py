@@ -51,7 +51,7 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     example = write_example(folder)
-        >>> example.model.name, float(example.truth.min())
+        >>> example.model.name, round(float(example.truth.min()), 2)
         ('example.pdb', 0.19)
     """
     structure = build_crystal()
