@@ -183,3 +183,16 @@ def test_the_table_is_not_changed():
     before = atoms.copy(deep=True)
     automatic_groups(atoms)
     pd.testing.assert_frame_equal(atoms, before)
+
+
+def test_one_letter_for_two_residue_names():
+    atoms = table(
+        residue(("A", 5), "SER", {"A": 0.3}),
+        residue(("A", 5), "THR", {"A": 0.2}),
+        residue(("A", 5), "SER", {"B": 0.5}),
+        residue(("A", 6), "ALA", {"A": 0.5, "B": 0.5}),
+    )
+    grouping = automatic_groups(atoms)
+    assert described(grouping)[0] == ("complete", ["A/5/SER:A", "A/5/THR:A", "A/5/SER:B"])
+    assert grouping.warnings == ()
+    assert "excludes A (THR), B" in grouping.groups[0].reason

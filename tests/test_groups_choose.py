@@ -167,3 +167,29 @@ def test_options_reach_the_automatic_choice():
     assert len(choose(atoms, None, link=False, waters="individual")) == 3
     with pytest.raises(ValueError, match="waters is 'none'"):
         choose(atoms, None, waters="none")
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_fixed_values_that_leave_no_valid_sum_are_named(free):
+    atoms = table(residue(("A", 5), letters={"A": 0.5, "B": 0.3, "C": 0.2}))
+    groups = {n: group(f"altloc == {n!r}", fixed=None if n == "C" else 0.7) for n in ("ABC" if free else "AB")}
+    with pytest.raises(ValueError, match=r"no valid sum: A \+ B = 1\.40"):
+        choose(atoms, UserGroups(groups, (UserSet(tuple(groups)),)))
+
+
+@pytest.mark.parametrize("values", [(0.6, 0.41), (0.6, 0.39)])
+def test_fixed_sets_are_not_said_to_be_rescaled(values):
+    groups = {n: group(f"altloc == {n!r} and chainid == 'A'", fixed=q) for n, q in zip("AB", values, strict=True)}
+    grouping = choose(example(), UserGroups(groups, (UserSet(("A", "B")),), automatic=False))
+    assert grouping.warnings == ()
+    assert float(sum(np.asarray(grouping.to_tensor(example()["occupancy"])())[[0, 5]])) == pytest.approx(1, abs=1e-6)
+
+
+def test_links_and_their_opposite_for_one_residue():
+    with pytest.raises(ValueError, match="both asked for L/1"):
+        choose(example(), UserGroups(link=("altloc in ['A', 'B']",), separate=("chainid == 'L'",)))
+
+
+def test_a_name_of_the_user_that_an_automatic_group_has_is_told():
+    grouping = choose(example(), UserGroups({"W/2/HOH": group("chainid == 'W' and resseq == 1")}))
+    assert any("W/2/HOH is now W/2/HOH#2" in warning for warning in grouping.warnings)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 from groups_models import molecule, residue, table
 from test_groups_refmac import sums
@@ -66,7 +67,7 @@ def test_nothing():
         ("refinement.refine.occupancies {\n groups = 3\n}", "occupancies.groups is not understood"),
         ("refinement {\n a = 1", "the scope 'refinement' of the parameters is not closed"),
         ("}", "closing brace too many"),
-        ("refinement.refine.occupancies.individual = not water", "'not water' is not understood at 'not'"),
+        ("refinement.refine.occupancies.individual = not resseq 5", "'not resseq 5' is not understood at 'not'"),
     ],
 )
 def test_mistakes_are_named(text, message):
@@ -88,6 +89,11 @@ def test_mistakes_are_named(text, message):
         ("chain A altid B element C", ["//A/*/*[C]:B"]),
         ("all", ["//*/*/*"]),
         ("chain A or chain B and resname LIG", ["//A/*/*", "//B/*(LIG)/*"]),
+        ("chain A and not water", ["//A/*(!HOH,DOD,WAT,H2O)/*"]),
+        ("not (altloc A or altloc B) and chain A", ["//A/*/*:!A,B"]),
+        ("not (chain A and name CA)", ["//!A/*/*", "//*/*/!CA"]),
+        ("not not element C", ["//*/*/*[C]"]),
+        ("not altloc ' '", ["//*/*/*:!"]),
     ],
 )
 def test_selections(text, expected):
@@ -95,9 +101,43 @@ def test_selections(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("not water", lambda t: t["resname"] != "HOH"),
+        ("not altloc ' '", lambda t: t["altloc"] != ""),
+        ("not altloc A and not altloc B", lambda t: ~t["altloc"].isin(["A", "B"])),
+        ("not altloc ' ' and not altloc B", lambda t: ~t["altloc"].isin(["", "B"])),
+        (
+            "chain A and not (resname ALA or name CA)",
+            lambda t: (t.chainid == "A") & ~(t.resname.eq("ALA") | (t.name_ == "CA")),
+        ),
+        ("not (chain A and resname ALA)", lambda t: ~((t.chainid == "A") & (t.resname == "ALA"))),
+    ],
+)
+def test_what_not_selects(text, wanted):
+    atoms = small()
+    found = {int(i) for one in translate_selection(text) for i in select_atoms(structure_of(atoms), one)}
+    assert found == set(np.flatnonzero(wanted(atoms.assign(name_=atoms["name"]))).tolist())
+
+
+def test_a_blank_chain_comes_back():
+    atoms = table(residue(("A", 5), letters={"A": 0.6, "B": 0.4}, names=["CA"]), molecule(("W", 5), "HOH", 0.4))
+    atoms.loc[atoms["chainid"] == "A", "chainid"] = ""
+    grouping = automatic_groups(atoms)
+    again = choose_groups(
+        atoms, parse_phenix(format_phenix(grouping, atoms)), select=partial(select_atoms, structure_of(atoms))
+    )
+    assert sums(again) == sums(grouping)
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("within(5, chain A)", "within"),
+        ("not all", "not"),
+        ("not (chain A and resseq 5)", "not"),
+        ("chain A and not chain A", "chain !A"),
+        ("not", "the end"),
         ("chain A and", "the end"),
         ("(chain A", "the end"),
         ("chain A)", r"\)"),

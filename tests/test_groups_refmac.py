@@ -14,6 +14,7 @@ from jax_occupancy.groups import (
     UserSet,
     automatic_groups,
     choose_groups,
+    format_phenix,
     format_refmac,
     parse_refmac,
 )
@@ -52,6 +53,9 @@ def test_every_keyword():
     [
         "occupancy group id 1 chain A residue x",
         "occupancy group id 1 residue 5",
+        "occupancy group id 1 chain A insc A",
+        "occupancy group id 1 chain A residue 5A insc A",
+        "occupancy group id 1 chain A residue from 5 to 9 insc A",
         "occupancy group id 1 chain A residue from 5 9",
         "occupancy group id 1 chain A model 2",
         "occupancy group id 1",
@@ -72,7 +76,14 @@ def test_unknown_ids():
 
 
 def sums(grouping):
-    return {(s.kind, frozenset((tuple(g.atoms.tolist()), round(g.start, 9)) for g in s.groups)) for s in grouping}
+    return {
+        (
+            s.kind,
+            round(s.start, 9),
+            frozenset((tuple(g.atoms.tolist()), round(g.start, 9), g.refinable) for g in s.groups),
+        )
+        for s in grouping
+    }
 
 
 def test_written_keywords():
@@ -112,10 +123,79 @@ def test_real_models_come_back(data_dir, name):
     assert sums(choose_groups(model.atoms, user, select=partial(select_atoms, model.structure))) == sums(grouping)
 
 
-def test_fixed_groups_that_stand_alone_are_left_out():
+@pytest.mark.parametrize("line", ["residue 10A", "residue 10.A", "residue 10 insc A", "RESI 10 INSC A"])
+def test_insertion_codes(line):
+    user = parse_refmac(f"occupancy group id 1 chain A {line} alt B")
+    assert user.groups["1"].selection == ("//A/10.A/*:B",)
+
+
+def test_no_insertion_code():
+    user = parse_refmac("occupancy group id 1 chain A residue -10 insc . atom CA")
+    assert user.groups["1"].selection == ("//A/-10./CA",)
+
+
+def test_insertion_codes_come_back():
+    rows = [residue(("A", 10), letters={"A": 0.6, "B": 0.4}, names=["CA"], icode=code) for code in ("", "A")]
+    atoms = table(*rows)
+    grouping = automatic_groups(atoms, link=False)
+    text = format_refmac(grouping, atoms)
+    assert "occupancy group id 3 chain A residue 10A alt A" in text
+    again = choose_groups(atoms, parse_refmac(text), select=partial(select_atoms, structure_of(atoms)))
+    assert sums(again) == sums(grouping)
+
+
+def test_a_comment_that_ends_in_a_hyphen_joins_nothing():
+    assert parse_refmac("# pose -\noccupancy group id 1 chain A").groups["1"].selection == ("//A",)
+
+
+def test_names_stay_in_their_comments():
     atoms = table(molecule(("W", 1), "HOH", 0.5))
-    fixed = Grouping(1, (GroupSet("free", (Group("w", [0], 0.5, False, "asked"),)),))
-    assert format_refmac(fixed, atoms) == "occupancy refine\n"
+    group = Group("two\noccupancy lines", [0], 0.5, True, "asked")
+    assert format_refmac(Grouping(1, (GroupSet("free", (group,)),)), atoms).startswith("# two occupancy lines\n")
+
+
+def fixed_sets(value):
+    """A free group and a pair, all fixed."""
+    free = GroupSet("free", (Group("w", [0], value, False, "asked"),))
+    pair = (Group("a", [1], value, False, "asked"), Group("b", [2], 1 - value, False, "asked"))
+    return table(*[molecule(("W", n), "HOH", 0.5) for n in (1, 2, 3)]), Grouping(3, (free, GroupSet("complete", pair)))
+
+
+@pytest.mark.parametrize("write", [format_refmac, format_phenix])
+def test_groups_fixed_at_what_the_model_has_are_a_comment(write):
+    atoms, grouping = fixed_sets(0.5)
+    lines = write(grouping, atoms).splitlines()
+    assert [line.strip() for line in lines if "#" in line] == [
+        f"# {name} is fixed at the occupancy the model has, 0.5" for name in ("w", "a", "b")
+    ]
+    assert not [line for line in lines if "group id" in line or "constrained_group" in line]
+
+
+@pytest.mark.parametrize("write", [format_refmac, format_phenix])
+def test_groups_fixed_elsewhere_are_refused(write):
+    atoms, grouping = fixed_sets(0.3)
+    with pytest.raises(ValueError, match=r"the model does not have: w at 0.3, a at 0.3, b at 0.7"):
+        write(grouping, atoms)
+
+
+@pytest.mark.parametrize("write", [format_refmac, format_phenix])
+def test_another_table(write):
+    with pytest.raises(ValueError, match="atoms has 5 rows; wanted 3"):
+        write(fixed_sets(0.5)[1], table(residue(("A", 1))))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chainid": ""}, "of /1/HOH have the chain ''"),
+        ({"chainid": "A#"}, "have the chain 'A#'"),
+        ({"altloc": "-"}, "have the letter '-'"),
+    ],
+)
+def test_labels_that_are_no_words(change, message):
+    atoms = table(molecule(("W", 1), "HOH", 0.5)).assign(**change)
+    with pytest.raises(ValueError, match=f"which atoms '.*' has: those .*{message}"):
+        format_refmac(automatic_groups(atoms), atoms)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import pytest
 from groups_models import atom, molecule, residue, table
 
 from jax_occupancy.groups import (
+    Group,
+    Grouping,
+    GroupSet,
     UserGroups,
     automatic_groups,
     choose_groups,
@@ -68,7 +71,11 @@ def test_real_models_come_back(data_dir, name):
 def assert_same(first, second):
     def plain(grouping):
         return {
-            (s.kind, s.parent, tuple((g.name, tuple(g.atoms.tolist()), round(g.start, 9)) for g in s.groups))
+            (
+                s.kind,
+                s.parent,
+                tuple((g.name, tuple(g.atoms.tolist()), round(g.start, 9), g.refinable) for g in s.groups),
+            )
             for s in grouping
         }
 
@@ -99,3 +106,51 @@ def test_fixed_groups_stay_fixed():
     user = parse_toml('[groups]\nw = { selection = "//W", fixed = 0.3 }')
     grouping = choose_groups(atoms, user, select=lambda text: np.array([0]))
     assert describe_groups(grouping, atoms).groups["w"].fixed == 0.3
+
+
+def test_free_groups_come_after_the_sets():
+    atoms = table(molecule(("W", 1), "HOH", 0.5), residue(("A", 1), letters={"A": 0.5, "B": 0.5}))
+    select = partial(select_atoms, structure_of(atoms))
+    grouping = automatic_groups(atoms)
+    again = choose_groups(atoms, describe_groups(grouping, atoms), select=select)
+    assert [s.kind for s in grouping] == ["free", "complete"]
+    assert [s.kind for s in again] == ["complete", "free"]
+    assert_same(again, grouping)
+
+
+def nested(start, fixed):
+    """A fixed pair under one of two states."""
+    atoms = table(*[molecule(("W", n), "HOH", 0.5) for n in range(4)])
+    states = (Group("bound", [0], start, True, "x"), Group("ground", [1], 1 - start, True, "x"))
+    pair = (Group("a", [2], fixed, False, "x"), Group("b", [3], start - fixed, True, "x"))
+    return atoms, Grouping(4, (GroupSet("complete", states), GroupSet("complete", pair, "bound")))
+
+
+def test_fixed_members_under_a_parent_are_fractions():
+    atoms, grouping = nested(0.4, 0.1)
+    user = describe_groups(grouping, atoms)
+    assert user.groups["a"].fixed == 0.25
+    assert user.groups["b"].fixed is None
+    assert "fixed = 0.25" in format_toml(user)
+
+
+@pytest.mark.parametrize("start", [0.4, 0.3])
+def test_fractions_come_back(start):
+    atoms, _ = nested(0.5, 0.1)
+    atoms.loc[0, "occupancy"], atoms.loc[1, "occupancy"] = start, 1 - start
+    select = partial(select_atoms, structure_of(atoms))
+    text = (
+        '[groups]\nbound = "//W/0"\nground = "//W/1"\na = { selection = "//W/2", fixed = 0.35 }\nb = "//W/3"\n'
+        '[[sets]]\ngroups = ["bound", "ground"]\n[[sets]]\ngroups = ["a", "b"]\nparent = "bound"\n'
+    )
+    grouping = choose_groups(atoms, parse_toml(text), select=select)
+    assert grouping["a"].start == pytest.approx(0.35 * start)
+    again = choose_groups(atoms, parse_toml(format_toml(describe_groups(grouping, atoms))), select=select)
+    assert again["a"].fraction == grouping["a"].fraction == 0.35
+    assert_same(again, grouping)
+
+
+def test_a_fraction_of_nothing():
+    atoms, grouping = nested(0.0, 0.0)
+    with pytest.raises(ValueError, match="'a' is fixed at a fraction of 'bound', which starts at 0"):
+        describe_groups(grouping, atoms)

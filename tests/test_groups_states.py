@@ -107,3 +107,25 @@ def test_sums_that_miss_their_state_are_named():
     atoms = table(residue(("A", 1), letters={"A": 0.7, "C": 0.3}), residue(("A", 9), letters={"A": 0.6, "B": 0.4}))
     (warning,) = choose(atoms, UserGroups(states=STATES)).warnings
     assert "A/9/ALA:A + A/9/ALA:B = 1.00 of 0.70" in warning
+
+
+def test_a_ligand_with_less_than_its_state_is_not_rescaled():
+    atoms = table(example().to_dict("records"), molecule(("L", 2), "LIG", {"A": 0.2, "B": 0.1}))
+    grouping = choose(atoms, UserGroups(states=STATES))
+    assert [(s.kind, s.parent) for s in grouping if s.groups[0].name == "L/2/LIG:A"] == [("incomplete", "ground")]
+    np.testing.assert_allclose(grouping.to_tensor(atoms["occupancy"])(), atoms["occupancy"], atol=2e-6)
+    assert not any("made to" in warning for warning in grouping.warnings)
+
+
+def test_exchanged_hydrogens_are_of_no_state():
+    site = residue(("A", 30), names=["N"])[0] | {"y": 1.0}
+    pair = [site | {"name": e, "element": e, "altloc": letter, "occupancy": 0.5} for e, letter in ("HA", "DB")]
+    atoms = table(example().to_dict("records"), residue(("A", 30)), pair)
+    grouping = choose(atoms, UserGroups(states=STATES))
+    assert described(grouping)[-1] == ("complete", ["A/30/ALA:A", "A/30/ALA:B"])
+    assert grouping.sets[-1].parent is None
+
+
+def test_letters_written_together():
+    with pytest.raises(ValueError, match=r"write them apart: ground=A,B\."):
+        choose(example(), UserGroups(states={"ground": ("AB",), "bound": ("C", "D")}))

@@ -81,3 +81,11 @@ def test_selections_that_fail_are_named():
         resolve(("x",), broken, 5, "remove")
     with pytest.raises(ValueError, match="give select="):
         resolve(("x",), None, 5, "remove")
+
+
+@pytest.mark.parametrize("key", ["remove", "link", "separate", "individual"])
+def test_blank_selections_are_not_everything(key):
+    with pytest.raises(ValueError, match=f"{key} has a blank selection"):
+        UserGroups(**{key: ("A", " ")})
+    with pytest.raises(ValueError, match="group 'a' has a blank selection"):
+        UserGroups({"a": UserGroup(("",))})

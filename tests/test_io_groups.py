@@ -39,7 +39,7 @@ def test_extension_or_content_decides(tmp_path, name, text, group):
     [
         ("bad.toml", b"[groups", "bad.toml: the groups are no valid TOML"),
         ("bad.refmac", b"occupancy group id 1\n", "bad.refmac: the line"),
-        ("bad.eff", PHENIX.replace("chain W", "not chain W").encode(), "bad.eff: the phenix selection"),
+        ("bad.eff", PHENIX.replace("chain W", "within(5, chain W)").encode(), "bad.eff: the phenix selection"),
         ("empty.toml", b"\n", "empty.toml is empty"),
         ("nothing.toml", b"# nothing", "nothing.toml asks for no groups"),
         ("keywords.txt", b"ncyc 10\n", "keywords.txt asks for no groups"),

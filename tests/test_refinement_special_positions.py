@@ -76,7 +76,16 @@ def test_both_conventions_give_one_answer_and_come_back(data, tmp_path):
 def test_a_full_site_written_as_one_half_starts_from_one(tmp_path):
     grouping = group_model(read_model(write_crystal(tmp_path / "in.pdb", 0.5)))
     assert [(g.name, g.start) for g in grouping.groups] == [("W/1/HOH", 1.0), ("W/2/HOH", 0.6)]
+    assert grouping["W/1/HOH"].reason.endswith("1.00 of the site; refined because the file's value is partial")
     assert any("W/1/HOH/O (0.50 is 1.00 of the site)" in warning for warning in grouping.warnings)
+
+
+def test_contacts_without_a_cell_are_told_to_lack_symmetry(tmp_path):
+    path = write_crystal(tmp_path / "in.pdb", 0.5)
+    said = "contacts with symmetry images were ignored"
+    assert not any(said in text for text in group_model(read_model(path), contact_distance=4.0).warnings)
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("CRYST1")))
+    assert any(said in text for text in group_model(read_model(path), contact_distance=4.0).warnings)
 
 
 def test_reasons_tell_the_convention(tmp_path):

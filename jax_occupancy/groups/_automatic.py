@@ -9,6 +9,7 @@ import pandas as pd
 from jax_occupancy.groups._building import Draft, finish_drafts
 from jax_occupancy.groups._checks import find_warnings
 from jax_occupancy.groups._contacts import join_contacts
+from jax_occupancy.groups._departed import NO_SIBLING
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._hydrogens import amide_homes, carriers, exchanged_pairs
 from jax_occupancy.groups._linking import Links, find_links, polymer_bonds
@@ -120,7 +121,7 @@ def _lettered_drafts(
     home[list(moved)] = table.residue[list(moved.values())]
     members: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for atom in np.flatnonzero(free & table.lettered):
-        members[int(links.run[home[atom]])][table.altloc[atom]].append(int(atom))
+        members[int(links.run[home[atom]])][_conformer_label(table, int(atom))].append(int(atom))
     drafts = [_conformer_draft(table, letters, links, moved) for letters in members.values()]
     return drafts + [_exchange_draft(table, pair) for pair in pairs]
 
@@ -140,11 +141,16 @@ def _conformer_draft(table: AtomTable, letters: dict[str, list[int]], links: Lin
         if others:
             reason = f"conformer {letter} of {where}; excludes {others}"
         else:
-            reason = f"the only conformer {letter} of {where}; nothing to sum with, so free from 0 to 1"
+            reason = f"the only conformer {letter} of {where}{NO_SIBLING}"
         amides = [f"{atom_name(table, atom)} follows the carbonyl before it" for atom in atoms if atom in moved]
         reasons.append("; ".join([reason, *amides, *notes]))
     guests = tuple(atom for atoms in letters.values() for atom in atoms if atom in moved)
-    return Draft(members, tuple(reasons), tuple(letters), guests)
+    return Draft(members, tuple(reasons), tuple(str(table.altloc[atoms[0]]) for atoms in letters.values()), guests)
+
+
+def _conformer_label(table: AtomTable, atom: int) -> str:
+    """The letter, with the residue name where one letter stands for two residue names."""
+    return f"{table.altloc[atom]} ({table.resname[atom]})" if table.mixed[atom] else str(table.altloc[atom])
 
 
 def _where(table: AtomTable, atoms: np.ndarray) -> str:

@@ -92,11 +92,11 @@ def group_name(table: AtomTable, atoms: np.ndarray, letter: str) -> str:
     return residue_name(table, first) + letter_suffix(letter)
 
 
-def set_kind(table: AtomTable, groups: Sequence[Group]) -> SetKind:
-    """One group is free; several sum to 1, unless a ligand or water starts below that."""
+def set_kind(table: AtomTable, groups: Sequence[Group], *, whole: float = 1.0) -> SetKind:
+    """One group is free; several sum to the whole, unless a ligand or water starts below that."""
     if len(groups) == 1:
         return "free"
     atoms = np.concatenate([group.atoms for group in groups])
     may_be_absent = np.isin(table.kind[atoms], ("other", "water")).all()
     start = sum(group.start for group in groups)
-    return "incomplete" if may_be_absent and start < PRESENT - 1e-9 else "complete"
+    return "incomplete" if may_be_absent and start < PRESENT * whole - 1e-9 else "complete"

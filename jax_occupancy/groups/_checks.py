@@ -1,6 +1,7 @@
 """What a crystallographer should look at before refining occupancies."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -67,7 +68,11 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
     for group_set in sets:
         whole = 1.0 if group_set.parent is None else starts[group_set.parent]
         short = group_set.kind == "incomplete" and group_set.start <= whole + SUM_TOLERANCE
-        if group_set.kind == "free" or abs(group_set.start - whole) <= SUM_TOLERANCE + ROUNDING:
+        if (
+            group_set.kind == "free"
+            or not group_set.refinable
+            or abs(group_set.start - whole) <= SUM_TOLERANCE + ROUNDING
+        ):
             continue
         name = f"{' + '.join(group.name for group in group_set.groups)} = {group_set.start:.2f}"
         (kept if short else rescaled).append(name if group_set.parent is None else f"{name} of {whole:.2f}")
@@ -75,6 +80,46 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
         _sentence(RESCALED, rescaled),
         _sentence("occupancies sum to less than 1 and are kept so (incomplete)", kept),
     ]
+
+
+def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
+    """The same sets; fixed members that leave a set no valid sum are refused, rounding above it is mended.
+
+    Raises:
+        ValueError: fixed members sum to more than their set has, or all members of a complete set to less.
+    """
+    bad = []
+    mended = []
+    for group_set in sets:
+        # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
+        held = {g.name: _share(g) for g in group_set.groups if not g.refinable}
+        total = sum(held.values())
+        short = group_set.kind == "complete" and not group_set.refinable and total < 1 - SUM_TOLERANCE - ROUNDING
+        if total > 1 + SUM_TOLERANCE + ROUNDING or short:
+            whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
+            bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
+        scale = 1 / total if total > 1 else 1.0
+        mended.append(replace(group_set, groups=tuple(_scaled(g, scale) for g in group_set.groups)))
+    if bad:
+        raise ValueError(
+            f"fixed groups leave their sets no valid sum: {'; '.join(bad[:5])}; change the fixed values, or let one "
+            "group be refined."
+        )
+    return tuple(mended)
+
+
+def _share(group: Group) -> float:
+    """What a fixed group takes of its set."""
+    return float(group.start if group.fraction is None else group.fraction)
+
+
+def _scaled(group: Group, scale: float) -> Group:
+    """A fixed group with its value scaled."""
+    if group.refinable or scale == 1:
+        return group
+    if group.fraction is None:
+        return replace(group, start=group.start * scale)
+    return replace(group, fraction=group.fraction * scale)
 
 
 def _lone_letters(sets: Sequence[GroupSet]) -> str:

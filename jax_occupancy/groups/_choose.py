@@ -8,9 +8,11 @@ import pandas as pd
 
 from jax_occupancy.groups._automatic import automatic_sets, check_options
 from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
-from jax_occupancy.groups._checks import find_warnings
+from jax_occupancy.groups._checks import feasible, find_warnings
+from jax_occupancy.groups._departed import with_departed
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
-from jax_occupancy.groups._naming import atom_name, listing, unique_names
+from jax_occupancy.groups._naming import atom_name, listing, residue_label, unique_names
+from jax_occupancy.groups._starts import with_starts
 from jax_occupancy.groups._states import apply_states
 from jax_occupancy.groups._table import AtomTable, read_table
 from jax_occupancy.groups._user import Select, UserGroups, resolve
@@ -31,7 +33,11 @@ def choose_groups(
 
     With states (models of fragment screens superpose a ground and a bound state) one set holds the states. A
     conformer alone in its state belongs to the state itself; several letters of one state make a set under it,
-    residue by residue (or run by run); what has letters of one state only takes part with that state.
+    residue by residue (or run by run); what has letters of one state only takes part with that state. Hydrogen and
+    deuterium that exchange on one site are no part of a state, unless a group names them.
+
+    A conformer that is removed stays in its set as a fixed member, so that its siblings share the rest. Where a group
+    asked for takes a conformer, a warning names the siblings that no longer sum with it.
 
     Args:
         atoms: the atom table, as for ``automatic_groups``.
@@ -49,7 +55,8 @@ def choose_groups(
 
     Raises:
         ValueError: a selection is empty or cannot be read, two groups overlap, parents run in a circle, a residue has
-            letters of a state and others, or a state has nothing; the message names them.
+            letters of a state and others or is to be both linked and separate, fixed values leave a set no valid sum,
+            or a state has nothing; the message names them.
 
     Example:
         >>> import pandas as pd
@@ -69,11 +76,13 @@ def choose_groups(
     }
     alone = resolve(user.individual, select, table.n_atoms, "individual")
     removed = resolve(user.remove, select, table.n_atoms, "remove")
-    taken = _taken(
-        table, {**{f"group {name!r}": atoms for name, atoms in members.items()}, "individual": alone, "remove": removed}
-    )
+    claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
+    taken = _taken(table, {**claims, "remove": removed})
     if not user.automatic:
         taken[:] = True
+    joined = {text: resolve([text], select, table.n_atoms, "link") for text in user.link}
+    separated = resolve(user.separate, select, table.n_atoms, "separate")
+    _check_links(table, joined, separated)
     sets = automatic_sets(
         table,
         link=link,
@@ -81,16 +90,31 @@ def choose_groups(
         hydrogens=hydrogens,
         force_links=force_links,
         taken=taken,
-        joined={text: resolve([text], select, table.n_atoms, "link") for text in user.link},
-        separated=resolve(user.separate, select, table.n_atoms, "separate"),
+        joined=joined,
+        separated=separated,
         contacts=contacts,
     )
     in_states = {name: members[name] for name in user.states if name in members}
     own = _user_sets(table, user, members)
     singles = finish_drafts(table, [single_draft(table, atom) for atom in alone.tolist()])
     state_sets, rest = apply_states(table, sets, user.states, in_states)
-    everything = _with_state_starts((*own, *state_sets, *_renamed((*singles, *rest), (*own, *state_sets))))
-    return Grouping(table.n_atoms, everything, find_warnings(table, everything))
+    rest, departed = with_departed(table, rest, removed, claims)
+    others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
+    grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
+    everything = with_starts(feasible(grouping.sets))
+    return replace(grouping, sets=everything, warnings=(*find_warnings(table, everything), *departed, *renamed))
+
+
+def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: np.ndarray) -> None:
+    """Refuse residues that are to be both linked and separate."""
+    apart = table.residue[separated]
+    for text, atoms in joined.items():
+        both = np.unique(table.residue[atoms[table.lettered[atoms] & np.isin(table.residue[atoms], apart)]])
+        if both.size:
+            shown = listing((residue_label(table, int(table.first_atom[r])) for r in both.tolist()), at_most=5)
+            raise ValueError(
+                f"the link {text!r} and separate are both asked for {shown}; wanted at most one of them for a residue."
+            )
 
 
 def _taken(table: AtomTable, claims: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -113,8 +137,19 @@ def _user_sets(table: AtomTable, user: UserGroups, members: Mapping[str, np.ndar
     """The user's sets in their order, then the groups of no set."""
     groups = {n: _user_group(table, user, n, members[n]) for n in user.groups if n not in user.states}
     kinds: dict[str, SetKind] = {"complete": "complete", "incomplete": "incomplete"}
-    sets = [GroupSet(kinds[s.kind], tuple(groups.pop(name) for name in s.groups), s.parent) for s in user.sets]
+    sets = [
+        GroupSet(kinds[s.kind], tuple(_nested(groups.pop(name), s.parent, user) for name in s.groups), s.parent)
+        for s in user.sets
+    ]
     return (*sets, *(GroupSet("free", (group,)) for group in groups.values()))
+
+
+def _nested(group: Group, parent: str | None, user: UserGroups) -> Group:
+    """A member of a set; under a parent a fixed value is a fraction of it."""
+    fixed = user.groups[group.name].fixed
+    if fixed is None or parent is None:
+        return group
+    return replace(group, fraction=float(fixed), reason=f"{group.reason} of {parent}")
 
 
 def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray) -> Group:
@@ -131,35 +166,19 @@ def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray
     )
     if asked.fixed is None:
         return group
-    return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed}")
+    return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed:.2f}")
 
 
-def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
-    """The automatic sets, their groups renamed where the user has the name already."""
+def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
+    """The automatic sets, their groups renamed where the user has the name already, and a warning of that."""
     used = [group.name for group_set in taken for group in group_set.groups]
-    names = iter(unique_names([*used, *(group.name for group_set in sets for group in group_set.groups)])[len(used) :])
-    return tuple(
+    old = [group.name for group_set in sets for group in group_set.groups]
+    new = unique_names([*used, *old])[len(used) :]
+    names = iter(new)
+    renamed = tuple(
         replace(group_set, groups=tuple(replace(group, name=next(names)) for group in group_set.groups))
         for group_set in sets
     )
-
-
-def _with_state_starts(sets: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
-    """Give groups without atoms the mean of the sums of their child sets, children first."""
-    for _ in range(len(sets)):
-        below: dict[str, list[float]] = {}
-        for group_set in sets:
-            if group_set.parent is not None:
-                below.setdefault(group_set.parent, []).append(group_set.start)
-        updated = tuple(replace(s, groups=tuple(_with_start(group, below) for group in s.groups)) for s in sets)
-        if [s.start for s in updated] == [s.start for s in sets]:
-            return updated
-        sets = updated
-    return sets
-
-
-def _with_start(group: Group, below: Mapping[str, list[float]]) -> Group:
-    """A group without atoms at the start of its children."""
-    if group.atoms.size or not group.refinable or group.name not in below:
-        return group
-    return replace(group, start=float(np.clip(np.round(np.mean(below[group.name]), 12), 0, 1)))
+    shown = listing(f"{a} is now {b}" for a, b in zip(old, new, strict=True) if a != b and a in used)
+    message = f"automatic groups with the name of a group asked for are renamed: {shown}"
+    return renamed, (message,) if shown else ()

@@ -76,7 +76,9 @@ def _residue_pairs(
 ) -> list[tuple[int, int]]:
     """Different residues with letters in contact, those with equal letters first."""
     atoms = np.asarray(contacts, np.int64).reshape(-1, 2)
-    usable = (active & table.lettered)[atoms].all(axis=1) & (table.altloc[atoms[:, 0]] == table.altloc[atoms[:, 1]])
+    usable = (active & table.lettered & ~table.mixed)[atoms].all(axis=1) & (
+        table.altloc[atoms[:, 0]] == table.altloc[atoms[:, 1]]
+    )
     pairs = np.unique(np.sort(table.residue[atoms[usable]], axis=1), axis=0)
     apart = np.isin(pairs, table.residue[separated]).any(axis=1)
     pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~apart]

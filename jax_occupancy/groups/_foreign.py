@@ -22,13 +22,24 @@ class Piece:
     names: tuple[str, ...]
 
 
-def check_sayable(grouping: Grouping, what: str, *, kinds: Sequence[str]) -> None:
+def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Sequence[str]) -> None:
     """Refuse what a format has no words for.
 
+    Args:
+        grouping: the groups.
+        table: the atoms they were made from.
+        what: the format, for the message.
+        kinds: the kinds of sets it knows.
+
     Raises:
-        ValueError: a set under a parent, a group without atoms, a fixed member of a set, or a kind of set that the
-            format does not know.
+        ValueError: the table has another number of atoms, a set under a parent, a group without atoms, a fixed member
+            beside refined ones, a fixed value that is not what the file holds, or a kind of set that the format
+            does not know.
     """
+    if table.n_atoms != grouping.n_atoms:
+        raise ValueError(
+            f"atoms has {table.n_atoms} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
+        )
     for group_set in grouping:
         names = listing((group.name for group in group_set.groups), at_most=5)
         if group_set.kind not in kinds:
@@ -39,6 +50,37 @@ def check_sayable(grouping: Grouping, what: str, *, kinds: Sequence[str]) -> Non
             raise ValueError(f"{what} cannot say that one of {names} has no atoms.")
         if group_set.refinable and not all(group.refinable for group in group_set.groups):
             raise ValueError(f"{what} cannot say that one of {names} is fixed while the others are refined.")
+    _check_fixed_values(grouping, table, what)
+
+
+def fixed_lines(grouping: Grouping) -> list[str]:
+    """Comments that say which groups are left out because they keep what the file holds."""
+    return [
+        comment_line(f"{group.name} is fixed at the occupancy the model has, {group.start:g}")
+        for group in grouping.groups
+        if not group.refinable
+    ]
+
+
+def comment_line(text: str) -> str:
+    """A comment of one line, whatever is in the names it quotes."""
+    return f"# {' '.join(text.split())}"
+
+
+def _check_fixed_values(grouping: Grouping, table: AtomTable, what: str) -> None:
+    """Refuse fixed values that the other program would not find in the model."""
+    lost = [g for g in grouping.groups if not g.refinable and _differs(table.raw_occupancy[g.atoms], g.start)]
+    if lost:
+        shown = listing((f"{group.name} at {group.start:g}" for group in lost), at_most=5)
+        raise ValueError(
+            f"{what} cannot say that a group is fixed at an occupancy the model does not have: {shown}. Write these "
+            "occupancies into the model and group that, or write TOML."
+        )
+
+
+def _differs(occupancy: np.ndarray, value: float | int) -> bool:
+    """Whether a file with these occupancies holds another value; models have two or three decimals."""
+    return bool((np.abs(occupancy - value) > 1e-6).any())
 
 
 def pieces_of(table: AtomTable, name: str, atoms: np.ndarray, *, by_resname: bool, blank: bool) -> list[Piece]:

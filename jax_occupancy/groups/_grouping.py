@@ -29,6 +29,7 @@ class Group:
         residues: the residues it covers, such as "A/54-57".
         counted: the atoms ``start`` is the mean of; all of them unless some (hydrogens kept at zero) were not
             given an occupancy of their own.
+        fraction: for a fixed group under a parent, the fraction of the parent that it keeps; None otherwise.
 
     Raises:
         ValueError: a position is negative or occurs twice, or the start lies outside 0…1.
@@ -46,6 +47,7 @@ class Group:
     altloc: str = ""
     residues: str = ""
     counted: Any = None
+    fraction: float | None = None
 
     def __post_init__(self):
         atoms = _positions(self.name, self.atoms)
@@ -194,7 +196,8 @@ class Grouping:
 
         Args:
             occupancies: occupancy of every atom in file order; values outside 0…1 are clamped. A refinable group
-                starts from the mean of its atoms, a fixed group keeps its own value, all other atoms keep theirs.
+                starts from the mean of its atoms, a fixed group keeps its own value or its fraction of its parent,
+                all other atoms keep theirs.
             dtype: float type of the parameters; None follows the occupancies.
             name: name of the module.
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from jax_occupancy.groups._grouping import GroupSet
 from jax_occupancy.groups._linking import compatible
 from jax_occupancy.groups._neighbours import close_pairs
 from jax_occupancy.groups._table import AtomTable, Position
@@ -32,6 +33,12 @@ def exchanged_pairs(table: AtomTable, active: np.ndarray) -> list[tuple[int, int
                 free.remove(partner)
                 pairs.append((first, partner))
     return pairs
+
+
+def is_exchange(table: AtomTable, group_set: GroupSet) -> bool:
+    """Whether a set is one hydrogen and one deuterium on one site."""
+    atoms = np.concatenate([group.atoms for group in group_set.groups])
+    return len(group_set.groups) == 2 and sorted(table.element[atoms]) == ["D", "H"]
 
 
 def _exchange(table: AtomTable, first: Position, other: Position, heavy: set[int]) -> bool:

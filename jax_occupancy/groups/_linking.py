@@ -122,6 +122,13 @@ def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
         raise ValueError(
             f"the link {name!r} needs at least two residues with letters that are in no other group; found {shown}."
         )
+    mixed = [r for r in letters if table.mixed[table.residue == r].any()]
+    if mixed:
+        names = listing((residue_label(table, table.first_atom[r]) for r in mixed), at_most=5)
+        raise ValueError(
+            f"the link {name!r} cannot be made letter by letter: one letter of {names} stands for two residue names. "
+            "Make the groups by name."
+        )
     most = max(letters.values(), key=len, default=set())
     odd = [r for r, own in letters.items() if not own <= most]
     if odd:
@@ -141,7 +148,7 @@ def _conformer_starts(table: AtomTable, active: np.ndarray) -> dict[int, dict[st
     n_residues = int(table.residue.max(initial=-1)) + 1
     whole = np.ones(n_residues, bool)
     # Hydrogens that were left out of the grouping say nothing about their residue.
-    spoiling = (~table.lettered | ~standard | ~active) & (active | ~table.hydrogen)
+    spoiling = (table.mixed | ~table.lettered | ~standard | ~active) & (active | ~table.hydrogen)
     whole[table.residue[spoiling]] = False
     starts: dict[int, dict[str, list[float]]] = {}
     counted = ~table.hydrogen | (table.occupancy > 0)

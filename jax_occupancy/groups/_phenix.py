@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import Piece, check_sayable, pieces_of
+from jax_occupancy.groups._foreign import Piece, check_sayable, fixed_lines, pieces_of
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._phenix_selection import translate_selection
 from jax_occupancy.groups._table import AtomTable, read_table
@@ -77,15 +77,16 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     group are removed from refinement.
 
     Args:
-        grouping: the groups.
+        grouping: the groups; of fixed groups at the occupancies the model has there is only a comment and, where
+            phenix.refine would refine them, their removal.
         atoms: the atom table they were made from.
 
     Returns:
         The parameters.
 
     Raises:
-        ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members of a
-            set. The message names the groups.
+        ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside
+            refined ones, groups fixed at an occupancy the model does not have. The message names the groups.
 
     Example:
         >>> from jax_occupancy.groups import automatic_groups
@@ -100,10 +101,10 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
           }
         }
     """
-    check_sayable(grouping, "phenix's parameters", kinds=("complete", "free"))
     table = read_table(atoms)
+    check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
     left = table.partial | table.lettered
-    lines = []
+    lines = [f"  {line}" for line in fixed_lines(grouping)]
     for group_set in grouping:
         if group_set.refinable:
             lines += _constrained_group(table, group_set)

@@ -16,13 +16,13 @@ def translate_selection(text: str) -> tuple[str, ...]:
 
     Args:
         text: chain, resseq or resid (with ranges ``5:9`` and ``5 through 9``), resname, name, altloc or altid, element,
-            water and all, joined by and, or and parentheses.
+            water and all, joined by and, or, not and parentheses; not before anything but residue numbers.
 
     Returns:
         Selections in gemmi's syntax.
 
     Raises:
-        ValueError: the text uses anything else, such as not or within; the message quotes it.
+        ValueError: the text uses anything else, such as within; the message quotes it.
 
     Example:
         >>> translate_selection('chain A and resid 45 and (name CA or name CB) and altloc " "')
@@ -39,7 +39,8 @@ def _not_understood(text: str, word: str) -> ValueError:
     """The error for a selection that is not understood."""
     return ValueError(
         f"the phenix selection {text!r} is not understood at {word!r}; wanted chain, resseq, resid, resname, name, "
-        "altloc, element, water or all, joined by and, or and parentheses. Write the group as TOML instead."
+        "altloc, element, water or all, joined by and, or, not (before anything but numbers) and parentheses. Write "
+        "the group as TOML instead."
     )
 
 
@@ -71,6 +72,9 @@ def _one(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
         if not rest or rest[0] != ")":
             raise _not_understood(text, rest[0] if rest else "the end")
         return terms, rest[1:]
+    if word == "not":
+        terms, rest = _one(text, tokens[1:])
+        return _opposite(text, terms), rest
     if word in ("water", "all"):
         return [{"resname": _WATER} if word == "water" else {}], tokens[1:]
     if word not in _KEYS or len(tokens) < 2:
@@ -85,6 +89,17 @@ def _one(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
     return [{_KEYS[word]: value.strip()}], rest
 
 
+def _opposite(text: str, terms: list[Term]) -> list[Term]:
+    """What none of the terms matches: from each of them, one label differs."""
+    if any(not term or "number" in term for term in terms):
+        raise _not_understood(text, "not")
+    result: list[Term] = [{}]
+    for term in terms:
+        others = [{key: value[1:] if value[:1] == "!" else f"!{value}"} for key, value in term.items()]
+        result = [_merge(text, a, b) for a, b in product(result, others)]
+    return result
+
+
 def _numbers(text: str, value: str) -> str:
     """A residue number or a range."""
     match = _PLACE.fullmatch(value)
@@ -96,10 +111,13 @@ def _numbers(text: str, value: str) -> str:
 
 def _merge(text: str, first: Term, second: Term) -> Term:
     """Two terms that must both hold."""
-    clash = [key for key in first.keys() & second.keys() if first[key] != second[key]]
+    both = first.keys() & second.keys()
+    # Excluded twice is a list of what is excluded, in gemmi as here.
+    excluded = {k: f"{first[k]},{second[k][1:]}" for k in both if first[k][:1] == second[k][:1] == "!"}
+    clash = [key for key in both - excluded.keys() if first[key] != second[key]]
     if clash:
         raise _not_understood(text, f"{clash[0]} {second[clash[0]]}")
-    return first | second
+    return first | second | excluded
 
 
 def _to_gemmi(term: Term) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import check_sayable, pieces_of
+from jax_occupancy.groups._foreign import Piece, check_sayable, comment_line, fixed_lines, pieces_of
 from jax_occupancy.groups._grouping import Grouping
 from jax_occupancy.groups._table import AtomTable, read_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _NUMBER = re.compile(r"(-?\d+)\.?([A-Za-z]?)")
+_UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
 
 
 def parse_refmac(text: str) -> UserGroups:
@@ -21,8 +22,9 @@ def parse_refmac(text: str) -> UserGroups:
 
     Args:
         text: lines such as ``occupancy group id 1 chain A residue 45 alt B`` (also ``residue from 5 to 9`` and
-            ``atom CG``; lines of one id are united), ``occupancy group alts complete 1 2``, ``... alts incomplete 1 2``
-            and ``occupancy refine``. Words may be cut to four letters; ``#`` and ``!`` begin comments.
+            ``atom CG``; with an insertion code ``residue 10A`` or ``residue 10 insc A``; lines of one id are united),
+            ``occupancy group alts complete 1 2``, ``... alts incomplete 1 2`` and ``occupancy refine``. Words may be
+            cut to four letters; ``#`` and ``!`` begin comments.
 
     Returns:
         Groups named by their ids.
@@ -55,16 +57,21 @@ def parse_refmac(text: str) -> UserGroups:
 def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
     """Write groups as Refmac keywords.
 
+    Insertion codes are written after the number, ``residue 10A``, as ``parse_refmac`` and servalcat read them. Whether
+    Refmac does was not tried: look at the groups it lists if the model has insertion codes.
+
     Args:
-        grouping: the groups; fixed groups that stand alone are left out, as Refmac refines only what is listed.
+        grouping: the groups; of fixed groups at the occupancies the model has there is only a comment, as Refmac
+            refines what is listed and nothing else.
         atoms: the atom table they were made from.
 
     Returns:
         The keywords, each group under a comment with its name.
 
     Raises:
-        ValueError: the format cannot say it: sets under a parent, fixed members of a set, atoms that chain, number,
-            atom name and letter do not tell apart. The message names the groups.
+        ValueError: the format cannot say it: sets under a parent, fixed members beside refined ones, groups fixed
+            at an occupancy the model does not have, atoms that chain, number, atom name and letter do not tell
+            apart or whose labels are no words (a blank chain). The message names the groups or atoms.
 
     Example:
         >>> from jax_occupancy.groups import automatic_groups
@@ -79,9 +86,9 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         occupancy group alts complete 1 2
         occupancy refine
     """
-    check_sayable(grouping, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
     table = read_table(atoms)
-    lines: list[str] = []
+    check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
+    lines = fixed_lines(grouping)
     number = 0
     for group_set in grouping:
         if not group_set.refinable:
@@ -90,7 +97,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         for group in group_set.groups:
             number += 1
             ids.append(str(number))
-            lines += [f"# {group.name}", *_group_lines(table, group.name, group.atoms, number)]
+            lines += [comment_line(group.name), *_group_lines(table, group.name, group.atoms, number)]
         if group_set.kind != "free":
             lines.append(f"occupancy group alts {group_set.kind} {' '.join(ids)}")
     return "\n".join([*lines, "occupancy refine"]) + "\n"
@@ -98,9 +105,10 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
 
 def _occupancy_lines(text: str) -> Iterator[tuple[str, list[str]]]:
     """Lines that begin with ``occupancy group``, with the words after that."""
-    joined = re.sub(r"[ \t][-&][ \t]*\n", " ", text)
+    # Comments go first: a comment that ends in a hyphen does not join lines.
+    joined = re.sub(r"[ \t][-&][ \t]*\n", " ", re.sub(r"[#!][^\n]*", "", text))
     for raw in joined.splitlines():
-        line = re.split("[#!]", raw)[0].strip()
+        line = raw.strip()
         words = line.split()
         if not words or not _is(words[0], "occupancy"):
             continue
@@ -118,7 +126,8 @@ def _is(word: str, keyword: str) -> bool:
 def _not_understood(line: str) -> ValueError:
     """The error for a line that is not understood."""
     return ValueError(
-        f"the line {line!r} is not understood; wanted 'occupancy group id ID chain C residue N [atom NAME] [alt X]', "
+        f"the line {line!r} is not understood; wanted 'occupancy group id ID chain C residue N [insc I] [atom NAME] "
+        "[alt X]', "
         "'occupancy group alts complete ID ID', 'occupancy group alts incomplete ID ID' or 'occupancy refine'."
     )
 
@@ -136,9 +145,11 @@ def _selection(line: str, words: list[str]) -> str:
             rest = rest[4:]
         elif _is(key, "residue") and rest:
             residues = _place(line, rest.pop(0))
+        elif _is(key, "insc") and rest and residues.endswith(".") and "-" not in residues[1:]:
+            residues = _place(line, residues[:-1] + rest.pop(0).removeprefix("."))
         elif _is(key, "atom") and rest:
             name = rest.pop(0)
-        elif key.lower() in ("alt", "altc") and rest:
+        elif key.lower().startswith("alt") and rest:
             letter = f":{rest.pop(0)}"
         else:
             raise _not_understood(line)
@@ -159,10 +170,24 @@ def _group_lines(table: AtomTable, name: str, atoms: np.ndarray, number: int) ->
     """The lines of one group, checked against what they select."""
     lines = []
     for piece in pieces_of(table, name, atoms, by_resname=False, blank=False):
+        _check_words(name, piece)
         place = f"chain {piece.chain} residue {piece.resseq}{piece.icode}"
         letter = f" alt {piece.altloc}" if piece.altloc else ""
         lines += [f"occupancy group id {number} {place}{atom}{letter}" for atom in _atom_words(piece.names)]
     return lines
+
+
+def _check_words(name: str, piece: Piece) -> None:
+    """Refuse labels that a line of words cannot hold."""
+    labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
+    for what, values in labels.items():
+        bad = [value for value in values if _UNREADABLE.search(value)]
+        if bad:
+            place = f"{piece.chain}/{piece.resseq}{piece.icode}/{piece.resname}"
+            raise ValueError(
+                f"Refmac's keywords cannot say which atoms {name!r} has: those of {place} have the {what} {bad[0]!r}, "
+                "which is no word. Rename it in the model, or write TOML."
+            )
 
 
 def _atom_words(names: tuple[str, ...]) -> list[str]:

@@ -20,11 +20,13 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
         atoms: the atom table they were made from.
 
     Returns:
-        Groups that ``choose_groups`` turns into these groups again, names and order included.
+        Groups that ``choose_groups`` turns into these groups again: the same atoms, names, kinds, parents, starts
+        and refinable flags. The free groups come after the sets. The value of a fixed member of a nested set is the
+        fraction of its parent.
 
     Raises:
-        ValueError: the table has another number of atoms than the grouping, or atoms that no selection can tell
-            apart are in different groups.
+        ValueError: the table has another number of atoms than the grouping, atoms that no selection can tell
+            apart are in different groups, or a fixed group shares out a parent that starts at 0.
 
     Example:
         >>> import pandas as pd
@@ -40,14 +42,30 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
             f"atoms has {len(atoms)} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
         )
     table = read_table(atoms)
-    groups = {group.name: _described(table, group) for group in grouping.groups}
+    groups = {
+        g.name: _described(table, g, grouping[s.parent] if s.parent else None) for s in grouping for g in s.groups
+    }
     sets = tuple(UserSet(tuple(g.name for g in s.groups), s.kind, s.parent) for s in grouping if s.kind != "free")
     return UserGroups(groups, sets, automatic=False)
 
 
-def _described(table: AtomTable, group: Group) -> UserGroup:
+def _described(table: AtomTable, group: Group, parent: Group | None) -> UserGroup:
     """A group by its selections."""
-    return UserGroup(selections(table, group.atoms), None if group.refinable else group.start)
+    return UserGroup(selections(table, group.atoms), None if group.refinable else _fixed_value(group, parent))
+
+
+def _fixed_value(group: Group, parent: Group | None) -> float:
+    """The value of a fixed group; under a parent, the fraction that it keeps of it."""
+    if parent is None:
+        return float(group.start)
+    if group.fraction is not None:
+        return float(group.fraction)
+    if parent.start <= 0:
+        raise ValueError(
+            f"the group {group.name!r} is fixed at a fraction of {parent.name!r}, which starts at {parent.start:g}, so "
+            "the fraction cannot be told. Start the parent above 0, or refine the group."
+        )
+    return float(np.clip(np.round(group.start / parent.start, 12), 0, 1))
 
 
 def selections(table: AtomTable, atoms: np.ndarray) -> tuple[str, ...]:

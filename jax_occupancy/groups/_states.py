@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from jax_occupancy.groups._building import make_group
+from jax_occupancy.groups._building import make_group, set_kind
 from jax_occupancy.groups._grouping import Group, GroupSet
+from jax_occupancy.groups._hydrogens import is_exchange
 from jax_occupancy.groups._naming import listing
+from jax_occupancy.groups._starts import largest_sum
 from jax_occupancy.groups._table import AtomTable
 
 
@@ -18,6 +20,9 @@ def apply_states(
     extra: Mapping[str, np.ndarray],
 ) -> tuple[tuple[GroupSet, ...], tuple[GroupSet, ...]]:
     """Regroup automatic sets by the state their letters belong to.
+
+    Hydrogen and deuterium that exchange on one site say nothing about a state and stay a set of their own. A ligand
+    or water with less than its state has, as a sum over its letters, is incomplete under it.
 
     Args:
         table: the atoms.
@@ -33,12 +38,13 @@ def apply_states(
     """
     if not states:
         return (), tuple(sets)
+    _check_letters(table, states)
     state_of = {letter: name for name, letters in states.items() for letter in letters}
     own: dict[str, list[np.ndarray]] = {name: [extra[name]] if name in extra else [] for name in states}
     nested: list[GroupSet] = []
     rest: list[GroupSet] = []
     for group_set in sets:
-        split = _by_state(group_set, state_of)
+        split = {} if is_exchange(table, group_set) else _by_state(group_set, state_of)
         if not split:
             rest.append(group_set)
         for name, groups in split.items():
@@ -48,7 +54,9 @@ def apply_states(
                 nested.append(_under(name, groups))
     _check_presence(states, own, nested)
     members = tuple(_state_group(table, name, states[name], own[name]) for name in states)
-    return (GroupSet("complete", members), *nested), tuple(rest)
+    wholes = {group.name: _whole(table, group, nested) for group in members}
+    below = (replace(s, kind=set_kind(table, s.groups, whole=wholes[str(s.parent)])) for s in nested)
+    return (GroupSet("complete", members), *below), tuple(rest)
 
 
 def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, list[Group]]:
@@ -71,6 +79,27 @@ def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, lis
 def _under(name: str, groups: list[Group]) -> GroupSet:
     """Conformers of one state as a set under it."""
     return GroupSet("complete", tuple(replace(g, reason=f"{g.reason}; within the state {name}") for g in groups), name)
+
+
+def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
+    """What a state starts with: the mean of its own atoms, or what is split inside it; ligands count last."""
+    if state.atoms.size:
+        return float(state.start)
+    below = [group_set for group_set in nested if group_set.parent == state.name]
+    always = [s for s in below if set_kind(table, s.groups, whole=float("inf")) == "complete"]
+    return largest_sum(always or below)
+
+
+def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse letters written together."""
+    known = set(table.altloc)
+    for name, letters in states.items():
+        for letter in letters:
+            if len(letter) > 1 and letter not in known and set(letter) & known:
+                raise ValueError(
+                    f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
+                    f"apart: {name}={','.join(letter)}."
+                )
 
 
 def _check_presence(

@@ -73,6 +73,12 @@ class AtomTable:
         return group_numbers(self.residue, self.altloc)
 
     @cached_property
+    def mixed(self) -> np.ndarray:
+        """Where one letter of an atom's residue stands for several residue names."""
+        kinds = np.unique(np.stack([self.conformer, group_numbers(self.conformer, self.resname)]), axis=1)[0]
+        return self.lettered & (np.bincount(kinds, minlength=1)[self.conformer] > 1)
+
+    @cached_property
     def conformer_size(self) -> np.ndarray:
         """For each atom the number of atoms of its residue that have its letter."""
         return np.bincount(self.conformer, minlength=1)[self.conformer]

@@ -1,9 +1,12 @@
 """From groups to the module that holds their occupancies."""
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from jax_occupancy.groups._starts import with_starts
 
 if TYPE_CHECKING:
     import jax_occupancy.core
@@ -20,10 +23,9 @@ def make_tensor(
 
     values = _clamped(occupancies, grouping.n_atoms)
     refinable = np.zeros(grouping.n_atoms, bool)
-    for group in grouping.groups:
-        if group.atoms.size:
-            values[group.atoms] = values[group.counted].mean() if group.refinable else group.start
-            refinable[group.atoms] = group.refinable
+    for group in _started(grouping, values):
+        values[group.atoms] = group.start
+        refinable[group.atoms] = group.refinable
     # A group that stands alone is a sharing group; one with siblings is a member of a set.
     alone = [s.groups[0] for s in grouping.sets if s.kind == "free"]
     sets = [s for s in grouping.sets if s.kind != "free"]
@@ -44,6 +46,18 @@ def make_tensor(
             # Entries without atoms come last in collapsed space and have no label there.
             labels=[group.name for group in alone] + [g.name for s in sets for g in s.groups if g.atoms.size],
         )
+
+
+def _started(grouping: "jax_occupancy.groups.Grouping", values: np.ndarray) -> list["jax_occupancy.groups.Group"]:
+    """The groups at the occupancies of these values: refinable ones at their mean, fractions with their parents."""
+    sets = tuple(replace(s, groups=tuple(_at_mean(group, values) for group in s.groups)) for s in grouping.sets)
+    return [group for group_set in with_starts(sets) for group in group_set.groups]
+
+
+def _at_mean(group: "jax_occupancy.groups.Group", values: np.ndarray) -> "jax_occupancy.groups.Group":
+    """A refinable group at the mean of its counted atoms."""
+    moves = group.refinable and group.atoms.size
+    return replace(group, start=float(values[group.counted].mean())) if moves else group
 
 
 def _says_so_already(grouping: "jax_occupancy.groups.Grouping", values: np.ndarray) -> bool:

@@ -16,7 +16,8 @@ class UserGroup:
 
     Args:
         selection: selections whose union it is; none for a state that only parents other sets.
-        fixed: the occupancy it keeps, from 0 to 1; None refines it.
+        fixed: the occupancy it keeps, from 0 to 1; in a set with a parent, the fraction of the parent's occupancy
+            that it keeps, whatever the parent becomes. None refines it.
     """
 
     selection: tuple[str, ...] = ()
@@ -54,7 +55,8 @@ class UserGroups:
 
     Raises:
         ValueError: a set names an unknown group or a group of another set, its kind is unknown, a fixed value
-            lies outside 0…1, a group has neither atoms nor child sets, or a letter belongs to two states.
+            lies outside 0…1, a group has neither atoms nor child sets, a selection is blank, or a letter belongs to
+            two states.
 
     Example:
         >>> groups = {"in": UserGroup(("//A/300",)), "out": UserGroup(("//A/1/*:B", "//W"))}
@@ -77,6 +79,7 @@ class UserGroups:
                 raise ValueError(f"group {name!r} is fixed at {group.fixed}; wanted an occupancy from 0 to 1.")
             if group.fixed is not None and (not group.selection or name in self.states):
                 raise ValueError(f"the state {name!r} is fixed; wanted a fixed value only for a group of atoms.")
+        _check_selections(self)
         _check_sets(self)
         _check_states(self.states)
 
@@ -125,6 +128,18 @@ def resolve(selections: Sequence[str], select: Select | None, n_atoms: int, what
             )
         chosen[positions] = True
     return np.flatnonzero(chosen)
+
+
+def _check_selections(user: UserGroups) -> None:
+    """Refuse blank selections, which in gemmi's syntax are all atoms."""
+    claims = {f"group {name!r}": group.selection for name, group in user.groups.items()}
+    claims |= {key: getattr(user, key) for key in ("remove", "link", "separate", "individual")}
+    blank = [what for what, selection in claims.items() if any(not text.strip() for text in selection)]
+    if blank:
+        raise ValueError(
+            f"{', '.join(blank[:5])} has a blank selection, which would match every atom; wanted one such as "
+            "//A/45/*:B. Write * if all atoms are meant."
+        )
 
 
 def _check_sets(user: UserGroups) -> None:

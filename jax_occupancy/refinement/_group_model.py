@@ -74,6 +74,10 @@ def group_model(
         )
     except ValueError as error:
         raise error if file is None else ValueError(f"{file}: {error}") from error
+    if contacts is not None and (model.cell is None or model.spacegroup is None):
+        grouping = grouping.with_warnings(
+            "the model has no cell or no space group: contacts with symmetry images were ignored"
+        )
     return _with_sites_told(grouping, model, sites)
 
 
@@ -122,4 +126,6 @@ def _with_site_told(group: Group, sites: Sites) -> Group:
     if not divided.size:
         return replace(group, reason=f"{group.reason}; {where}, occupancy in the file is that of the site")
     q = f"{sites.in_file[divided[0]]:.2f} in the file is {sites.chemical[divided[0]]:.2f} of the site"
-    return replace(group, reason=f"{group.reason}; {where}, {q}")
+    full = group.refinable and (sites.chemical[divided] >= 1 - 1e-9).any()
+    why = "; refined because the file's value is partial" if full else ""
+    return replace(group, reason=f"{group.reason}; {where}, {q}{why}")
