@@ -13,8 +13,8 @@ For your own JAX program:
 From files to refined occupancies:
 
 * `refine(model, reflections)` does it all and returns a `Solution`; the command line is `jax-occupancy refine`.
-* `read_model`, `read_mtz` and `write_model` handle files. `group_model` decides what shares an occupancy and says why,
-  with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
+* `read_model`, `read_reflections` and `write_model` handle files. `group_model` decides what shares an occupancy and
+  says why, with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
 * `write_example(folder)` simulates a crystal with known occupancies to try things on.
 
 The steps between are public in `jax_occupancy.xray` (structure factors, scales) and `jax_occupancy.refinement`.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jax_occupancy.core import OccupancyTensor, is_occupancy_tensor, refinable_only, zero_fixed
     from jax_occupancy.example import write_example
     from jax_occupancy.groups import Grouping, UserGroups, automatic_groups
-    from jax_occupancy.io import Model, Reflections, read_model, read_mtz, write_model
+    from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_model
     from jax_occupancy.refinement import Solution, group_model, refine
 
 __version__ = "0.1.0"
@@ -45,7 +45,7 @@ _HOME = {
     "Model": "io",
     "Reflections": "io",
     "read_model": "io",
-    "read_mtz": "io",
+    "read_reflections": "io",
     "write_model": "io",
     "Solution": "refinement",
     "group_model": "refinement",
@@ -63,7 +63,7 @@ __all__ = [
     "group_model",
     "is_occupancy_tensor",
     "read_model",
-    "read_mtz",
+    "read_reflections",
     "refinable_only",
     "refine",
     "write_example",

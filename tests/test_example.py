@@ -5,7 +5,7 @@ import pytest
 from jax_occupancy.example import write_example
 from jax_occupancy.example._crystal import CONFORMERS, LIGAND, PARTIAL_WATER, build_crystal
 from jax_occupancy.example._geometry import build_backbone, build_side_chain, place
-from jax_occupancy.io import read_model, read_mtz
+from jax_occupancy.io import read_model, read_reflections
 
 
 def test_place_has_the_geometry_that_was_asked_for():
@@ -61,7 +61,7 @@ def test_no_atoms_overlap_symmetry_included():
 
 def test_files_have_even_starts_and_the_truth_in_file_order(tmp_path):
     example = write_example(tmp_path)
-    model, reflections = read_model(example.model), read_mtz(example.reflections)
+    model, reflections = read_model(example.model), read_reflections(example.reflections)
     assert model.n_atoms == example.truth.size
     start = model.atoms["occupancy"].to_numpy()
     assert np.array_equal(start < 1, example.truth < 1)
@@ -69,6 +69,6 @@ def test_files_have_even_starts_and_the_truth_in_file_order(tmp_path):
     assert reflections.resolution[1] == pytest.approx(1.3, abs=0.01)
     assert 0.05 < reflections.n_free / reflections.n_reflections < 0.12
     again = write_example(tmp_path / "..", seed=0)
-    assert np.array_equal(read_mtz(again.reflections).amplitude, reflections.amplitude)
+    assert np.array_equal(read_reflections(again.reflections).amplitude, reflections.amplitude)
     other = write_example(tmp_path, seed=1)
-    assert not np.array_equal(read_mtz(other.reflections).amplitude, reflections.amplitude)
+    assert not np.array_equal(read_reflections(other.reflections).amplitude, reflections.amplitude)

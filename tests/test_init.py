@@ -16,7 +16,7 @@ PUBLIC = [
     "group_model",
     "is_occupancy_tensor",
     "read_model",
-    "read_mtz",
+    "read_reflections",
     "refinable_only",
     "refine",
     "write_example",

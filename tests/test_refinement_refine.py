@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from jax_occupancy import automatic_groups, read_model, read_mtz, refine, write_example
+from jax_occupancy import automatic_groups, read_model, read_reflections, refine, write_example
 from jax_occupancy.groups import Group, Grouping, GroupSet
 from jax_occupancy.refinement import RefinementError, check_same_crystal
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
     files = write_example(tmp_path_factory.mktemp("example"))
-    return read_model(files.model), read_mtz(files.reflections), files.truth
+    return read_model(files.model), read_reflections(files.reflections), files.truth
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_model_and_data_of_different_crystals(example):
 
 @pytest.mark.parametrize("target", ["ml", "ls"])
 def test_4xof_goes_down_from_deposited_and_even_starts(target, data_dir):
-    model, reflections = read_model(data_dir / "4xof.pdb"), read_mtz(data_dir / "4xof.mtz")
+    model, reflections = read_model(data_dir / "4xof.pdb"), read_reflections(data_dir / "4xof.mtz")
     solutions = [refine(model, reflections, start=start, target=target) for start in ("model", "even")]
     for solution in solutions:
         assert solution.result == "converged"

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from jax_occupancy import read_model, read_mtz, refine
+from jax_occupancy import read_model, read_reflections, refine
 from jax_occupancy.groups import UserGroups
 from jax_occupancy.refinement import group_model
 
@@ -52,7 +52,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("special")
     # gemmi adds the images of an atom on the axis too, so its truth has 1/2 inside.
     truth = write_crystal(folder / "truth.pdb", TRUTH["special"] / 2, TRUTH["general"])
-    return read_mtz(write_data(folder / "data.mtz", truth))
+    return read_reflections(write_data(folder / "data.mtz", truth))
 
 
 def test_both_conventions_give_one_answer_and_come_back(data, tmp_path):

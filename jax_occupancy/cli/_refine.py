@@ -15,7 +15,7 @@ from jax_occupancy.cli._report import print_input, print_solution
 from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_mtz, write_groups
+from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_reflections, write_groups
 from jax_occupancy.refinement import Solution
 from jax_occupancy.refinement import refine as refine_occupancies
 
@@ -41,7 +41,7 @@ def run_refine(
     console, watch = make_console(), Stopwatch(begin)
     watch.lap("start")
     model = read_model(model_path, model_number=model_number)
-    reflections = read_mtz(reflections_path, **columns)
+    reflections = read_reflections(reflections_path, **columns)
     print_input(console, model, reflections)
     watch.lap("read")
     grouping = choose_groups_of(model, options)
@@ -65,7 +65,7 @@ def run_example(out: Path | None, *, begin: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         example = write_example(folder)
         watch.lap("simulate")
-        model, reflections = read_model(example.model), read_mtz(example.reflections)
+        model, reflections = read_model(example.model), read_reflections(example.reflections)
         say(console, "A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
         print_input(console, model, reflections)
         watch.lap("read")

@@ -1,6 +1,6 @@
 """Files: the only part of the library that opens them.
 
-`read_model` and `write_model` handle models (PDB, mmCIF), `read_mtz` handles reflections, `read_groups` and
+`read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections, `read_groups` and
 `write_groups` handle occupancy groups (TOML, Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
 """
 
@@ -9,7 +9,7 @@ from jax_occupancy.io._contacts import find_contacts
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
 from jax_occupancy.io._labels import atom_label
 from jax_occupancy.io._model import Model, read_model
-from jax_occupancy.io._mtz import read_mtz
+from jax_occupancy.io._mtz import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._selecting import select_atoms
@@ -26,7 +26,7 @@ __all__ = [
     "format_of_name",
     "read_groups",
     "read_model",
-    "read_mtz",
+    "read_reflections",
     "rounded_units",
     "select_atoms",
     "write_groups",

@@ -13,7 +13,7 @@ from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._source import kind_of_content, read_source
 
 
-def read_mtz(
+def read_reflections(
     path: str | os.PathLike[str],
     *,
     amplitude: str | None = None,
@@ -45,7 +45,7 @@ def read_mtz(
 
     Example:
         ```python
-        data = read_mtz("4xof.mtz")
+        data = read_reflections("4xof.mtz")
         data.n_reflections, data.n_free, data.labels["amplitude"]  # (22230, 1112, 'FP')
         ```
     """

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Model, Reflections, read_model, read_mtz
+from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
@@ -56,7 +56,7 @@ def refine(
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
-        reflections: what `read_mtz` returned, or a path to an MTZ file.
+        reflections: what `read_reflections` returned, or a path to an MTZ file.
         groups: which atoms share an occupancy and which exclude each other; a grouping, the user's own wishes
             or a file of them (see `read_groups`); by default `automatic_groups`.
         start: start from the occupancies of the model, from even shares in every set (a half for a free group), or
@@ -86,7 +86,7 @@ def refine(
     clock = _Clock(progress)
     clock.begin("read")
     model = read_model(model) if isinstance(model, str | os.PathLike) else model
-    reflections = read_mtz(reflections) if isinstance(reflections, str | os.PathLike) else reflections
+    reflections = read_reflections(reflections) if isinstance(reflections, str | os.PathLike) else reflections
     check_same_crystal(model, reflections)
 
     clock.begin("groups")

@@ -6,7 +6,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.io import Reflections, read_mtz
+from jax_occupancy.io import Reflections, read_reflections
 from jax_occupancy.io._free_flags import free_set
 from jax_occupancy.io._mtz_columns import is_calculated
 from jax_occupancy.io._reflections import _check
@@ -41,7 +41,7 @@ def usual(amplitude="FP", sigma="SIGFP", free="FreeR_flag", *, flags=(0, 1, 1, 1
 
 def test_usual_file(tmp_path):
     path = write_mtz(tmp_path, usual())
-    data = read_mtz(path)
+    data = read_reflections(path)
     np.testing.assert_array_equal(data.hkl, HKL)
     assert data.hkl.dtype == np.int32
     np.testing.assert_array_equal(data.amplitude, [10, 20, 30, 40, 50, 60])
@@ -65,7 +65,7 @@ def test_usual_file(tmp_path):
 def test_gzipped(tmp_path):
     path = write_mtz(tmp_path, usual())
     (tmp_path / "data.mtz.gz").write_bytes(gzip.compress(path.read_bytes()))
-    assert read_mtz(tmp_path / "data.mtz.gz").n_reflections == 6
+    assert read_reflections(tmp_path / "data.mtz.gz").n_reflections == 6
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_gzipped(tmp_path):
     ],
 )
 def test_usual_names(tmp_path, amplitude, sigma, free):
-    data = read_mtz(write_mtz(tmp_path, usual(amplitude, sigma, free)))
+    data = read_reflections(write_mtz(tmp_path, usual(amplitude, sigma, free)))
     assert data.labels == {"amplitude": amplitude, "sigma": sigma, "free": free}
 
 
@@ -92,33 +92,33 @@ def test_calculated_columns_are_never_taken(tmp_path):
     assert not any(is_calculated(name) for name in ("FP", "FOBS", "F-obs", "F", "F_meas", "FO", "FNAT", "Fpeak"))
     calculated = {name: ("F", [1, 2, 3, 4, 5, 6]) for name in names}
     # even right in front of a column of type Q
-    data = read_mtz(write_mtz(tmp_path, {**calculated, "SIGX": ("Q", [1] * 6), **usual("FPK", "SIGFPK")}))
+    data = read_reflections(write_mtz(tmp_path, {**calculated, "SIGX": ("Q", [1] * 6), **usual("FPK", "SIGFPK")}))
     assert data.labels["amplitude"] == "FPK"
     with pytest.raises(ValueError, match=r"no measured amplitudes.*H \(H\).*FC \(F\), FC_ALL \(F\)"):
-        read_mtz(write_mtz(tmp_path, calculated))
+        read_reflections(write_mtz(tmp_path, calculated))
 
 
 def test_several_candidates_are_recorded(tmp_path):
     columns = {**usual("FZ", "SIGFZ"), **usual("FOBS", "SIGFOBS", "FREE"), **usual("FP", "SIGFP", "test")}
-    data = read_mtz(write_mtz(tmp_path, columns))
+    data = read_reflections(write_mtz(tmp_path, columns))
     assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
     assert data.notes == (
         "amplitudes FP taken; the file also has FOBS, FZ",
         "free flags FreeR_flag taken; the file also has FREE, test",
     )
-    first = read_mtz(write_mtz(tmp_path, {**usual("Fb", "SIGFb"), **usual("Fa", "SIGFa")}))
+    first = read_reflections(write_mtz(tmp_path, {**usual("Fb", "SIGFb"), **usual("Fa", "SIGFa")}))
     assert first.labels["amplitude"] == "Fb"
 
 
 def test_amplitudes_with_sigma_come_first(tmp_path):
     columns = {"FP": ("F", [1] * 6), "PHI": ("P", [0] * 6), **usual("Fx", "SIGFx")}
-    assert read_mtz(write_mtz(tmp_path, columns)).labels["amplitude"] == "Fx"
+    assert read_reflections(write_mtz(tmp_path, columns)).labels["amplitude"] == "Fx"
 
 
 def test_named_columns(tmp_path):
     columns = {**usual(), "FC": ("F", [1, 2, 3, 4, 5, 6]), "ERR": ("Q", [7] * 6), "set2": ("I", [2, 1, 1, 1, 1, 1])}
     path = write_mtz(tmp_path, columns)
-    data = read_mtz(path, amplitude="FC", sigma="ERR", free="set2", free_value=2)
+    data = read_reflections(path, amplitude="FC", sigma="ERR", free="set2", free_value=2)
     assert data.labels == {"amplitude": "FC", "sigma": "ERR", "free": "set2"}
     assert data.sigma.tolist() == [7] * 6
     assert data.free.tolist() == [True] + [False] * 5
@@ -126,30 +126,30 @@ def test_named_columns(tmp_path):
         with pytest.raises(
             ValueError, match=rf"no column 'Nix' \({option}\)\. Columns: H \(H\).*FP \(F\), SIGFP \(Q\)"
         ):
-            read_mtz(path, **{option: "Nix"})
+            read_reflections(path, **{option: "Nix"})
     with pytest.raises(ValueError, match=r"column ERR \(amplitude\) has type Q, wanted one of F, G"):
-        read_mtz(path, amplitude="ERR")
+        read_reflections(path, amplitude="ERR")
 
 
 def test_missing_kinds_of_data(tmp_path):
     intensities = {"IMEAN": ("J", [1] * 6), "SIGIMEAN": ("Q", [1] * 6)}
     with pytest.raises(ValueError, match=r"no measured amplitudes.*intensities: convert.*IMEAN \(J\)"):
-        read_mtz(write_mtz(tmp_path, intensities))
+        read_reflections(write_mtz(tmp_path, intensities))
     with pytest.raises(ValueError, match="merge them into mean amplitudes"):
-        read_mtz(write_mtz(tmp_path, {"F(+)": ("G", [1] * 6), "SIGF(+)": ("L", [1] * 6)}))
+        read_reflections(write_mtz(tmp_path, {"F(+)": ("G", [1] * 6), "SIGF(+)": ("L", [1] * 6)}))
     with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the amplitudes FP.*sigma=\.\.\."):
-        read_mtz(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
+        read_reflections(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
 
 
 def test_no_free_flags(tmp_path):
     columns = usual()
     del columns["FreeR_flag"]
     path = write_mtz(tmp_path, columns)
-    data = read_mtz(path)
+    data = read_reflections(path)
     assert (data.n_free, data.labels["free"], data.free_value) == (0, None, None)
     assert "there is no R-free" in data.notes[0]
     with pytest.raises(ValueError, match="no free flags that could be 1"):
-        read_mtz(path, free_value=1)
+        read_reflections(path, free_value=1)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_free_flags_that_do_not_tell(flags, free_value, message):
 
 
 def test_one_flag_for_all_is_no_free_set(tmp_path):
-    data = read_mtz(write_mtz(tmp_path, usual(flags=[1] * 6)))
+    data = read_reflections(write_mtz(tmp_path, usual(flags=[1] * 6)))
     assert (data.n_free, data.free_value) == (0, None)
     assert "one value only" in data.notes[0]
 
@@ -202,7 +202,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "SIGFP": ("Q", [1, 1, NAN, 0, -1, 0, 1, 1, 1, 2]),
         "FREE": ("I", [1, 1, 1, 1, 1, 1, 1, 1, 0, 1]),
     }
-    data = read_mtz(write_mtz(tmp_path, columns, hkl=hkl), free_value=0)
+    data = read_reflections(write_mtz(tmp_path, columns, hkl=hkl), free_value=0)
     assert data.left_out == {
         "origin": 1,
         "missing": 2,
@@ -219,7 +219,7 @@ def test_what_is_left_out_is_counted(tmp_path):
 def test_nothing_left_is_an_error(tmp_path):
     columns = {"FP": ("F", [NAN] * 6), "SIGFP": ("Q", [1] * 6)}
     with pytest.raises(ValueError, match=r"no usable reflection in FP; left out: .*'missing': 6"):
-        read_mtz(write_mtz(tmp_path, columns))
+        read_reflections(write_mtz(tmp_path, columns))
 
 
 def test_asymmetric_unit_and_duplicates(tmp_path):
@@ -230,7 +230,7 @@ def test_asymmetric_unit_and_duplicates(tmp_path):
         "SIGFP": ("Q", [3, 1, 2, 2, 2]),
         "FREE": ("I", [1, 1, 0, 1, 1]),
     }
-    data = read_mtz(write_mtz(tmp_path, columns, hkl=hkl))
+    data = read_reflections(write_mtz(tmp_path, columns, hkl=hkl))
     assert data.hkl.tolist() == [[3, 3, 3], [1, 2, 3], [2, 2, 2]]  # the order of the file
     assert data.left_out["duplicate"] == 2
     mean = (10 / 1 + 13 / 4 + 16 / 4) / (1 + 1 / 4 + 1 / 4)
@@ -245,7 +245,7 @@ def test_missing_number_of_old_files(tmp_path):
     content = path.read_bytes()
     assert content.count(b"VALM NAN ") == 1
     path.write_bytes(content.replace(b"VALM NAN ", b"VALM -999"))
-    data = read_mtz(path)
+    data = read_reflections(path)
     assert data.left_out["missing"] == 1
     assert data.n_reflections == 5
 
@@ -266,12 +266,12 @@ def test_bad_files_are_named(tmp_path):
     ):
         (tmp_path / "bad.mtz").write_bytes(content)
         with pytest.raises(ValueError, match=message) as caught:
-            read_mtz(tmp_path / "bad.mtz")
+            read_reflections(tmp_path / "bad.mtz")
         assert "bad.mtz" in str(caught.value)
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        read_mtz(tmp_path / "none.mtz")
+        read_reflections(tmp_path / "none.mtz")
     with pytest.raises(IsADirectoryError, match="folder"):
-        read_mtz(tmp_path)
+        read_reflections(tmp_path)
 
 
 def reflections(**changes):
@@ -338,7 +338,7 @@ def test_shapes_of_reflections():
 
 
 def test_4xof(data_dir):
-    data = read_mtz(data_dir / "4xof.mtz")
+    data = read_reflections(data_dir / "4xof.mtz")
     assert (data.n_reflections, data.n_free, data.free_value) == (22_230, 1_112, 0)
     assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
     assert set(data.left_out.values()) == {0}
@@ -346,7 +346,7 @@ def test_4xof(data_dir):
 
 
 def test_1g8a_without_its_placeholders(data_dir):
-    data = read_mtz(data_dir / "1g8a.mtz")
+    data = read_reflections(data_dir / "1g8a.mtz")
     assert (data.n_reflections, data.n_free, data.free_value) == (42_656, 2_133, 0)
     assert data.labels == {"amplitude": "FOBS", "sigma": "SIGFOBS", "free": "R-free-flags"}
     assert data.left_out["placeholder"] == 346
