@@ -9,6 +9,7 @@ For your own JAX program:
   per atom. It goes through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is.
 * `refinable_only(optimizer)` makes any optax optimiser keep the fixed entries exactly where they are;
   `is_occupancy_tensor` finds the tensors in a pytree and `zero_fixed` is the bare transform.
+* `save_tensor` and `load_tensor` keep a tensor in a file.
 
 From files to refined occupancies:
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jax_occupancy.core import OccupancyTensor, is_occupancy_tensor, refinable_only, zero_fixed
     from jax_occupancy.example import write_example
     from jax_occupancy.groups import Grouping, UserGroups, automatic_groups
-    from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_model
+    from jax_occupancy.io import Model, Reflections, load_tensor, read_model, read_reflections, save_tensor, write_model
     from jax_occupancy.refinement import Solution, group_model, refine
 
 __version__ = "0.1.0"
@@ -44,8 +45,10 @@ _HOME = {
     "automatic_groups": "groups",
     "Model": "io",
     "Reflections": "io",
+    "load_tensor": "io",
     "read_model": "io",
     "read_reflections": "io",
+    "save_tensor": "io",
     "write_model": "io",
     "Solution": "refinement",
     "group_model": "refinement",
@@ -62,10 +65,12 @@ __all__ = [
     "automatic_groups",
     "group_model",
     "is_occupancy_tensor",
+    "load_tensor",
     "read_model",
     "read_reflections",
     "refinable_only",
     "refine",
+    "save_tensor",
     "write_example",
     "write_model",
     "zero_fixed",

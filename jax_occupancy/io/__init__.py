@@ -2,8 +2,10 @@
 
 `read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections, `read_groups` and
 `write_groups` handle occupancy groups (TOML, Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
+`save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` anything made of arrays.
 """
 
+from jax_occupancy.io._archive import read_archive, write_archive
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._contacts import find_contacts
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
@@ -12,6 +14,7 @@ from jax_occupancy.io._model import Model, read_model
 from jax_occupancy.io._mtz import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
+from jax_occupancy.io._saving import load_tensor, save_tensor
 from jax_occupancy.io._selecting import select_atoms
 from jax_occupancy.io._source import format_of_name
 from jax_occupancy.io._write import write_model
@@ -24,11 +27,15 @@ __all__ = [
     "check_groups_name",
     "find_contacts",
     "format_of_name",
+    "load_tensor",
+    "read_archive",
     "read_groups",
     "read_model",
     "read_reflections",
     "rounded_units",
+    "save_tensor",
     "select_atoms",
+    "write_archive",
     "write_groups",
     "write_model",
 ]
