@@ -2,6 +2,7 @@
 
 `read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections, `read_groups` and
 `write_groups` handle occupancy groups (TOML, Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
+`from_gemmi` and `to_gemmi` are for structures that are in memory already.
 `save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` anything made of arrays.
 """
 
@@ -17,6 +18,7 @@ from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, save_tensor
 from jax_occupancy.io._selecting import select_atoms
 from jax_occupancy.io._source import format_of_name
+from jax_occupancy.io._structure import from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "check_groups_name",
     "find_contacts",
     "format_of_name",
+    "from_gemmi",
     "load_tensor",
     "read_archive",
     "read_groups",
@@ -35,6 +38,7 @@ __all__ = [
     "rounded_units",
     "save_tensor",
     "select_atoms",
+    "to_gemmi",
     "write_archive",
     "write_groups",
     "write_model",
