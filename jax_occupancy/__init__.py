@@ -7,6 +7,7 @@ For your own JAX program:
 
 * `OccupancyTensor` holds the occupancies of a structure as one small array of logits; calling it gives one occupancy
   per atom. It goes through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is.
+* `stack` and `unstack` handle many models of one structure, `concatenate` and `split` different structures in one.
 * `refinable_only(optimizer)` makes any optax optimiser keep the fixed entries exactly where they are;
   `is_occupancy_tensor` finds the tensors in a pytree and `zero_fixed` is the bare transform.
 * `save_tensor` and `load_tensor` keep a tensor in a file.
@@ -25,7 +26,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jax_occupancy.core import OccupancyTensor, is_occupancy_tensor, refinable_only, zero_fixed
+    from jax_occupancy.core import (
+        OccupancyTensor,
+        concatenate,
+        is_occupancy_tensor,
+        refinable_only,
+        split,
+        stack,
+        unstack,
+        zero_fixed,
+    )
     from jax_occupancy.example import write_example
     from jax_occupancy.groups import Grouping, UserGroups, automatic_groups
     from jax_occupancy.io import Model, Reflections, load_tensor, read_model, read_reflections, save_tensor, write_model
@@ -36,8 +46,12 @@ __version__ = "0.1.0"
 # Loaded on first use: jax alone takes a second, and a method developer needs neither pandas nor gemmi.
 _HOME = {
     "OccupancyTensor": "core",
+    "concatenate": "core",
     "is_occupancy_tensor": "core",
     "refinable_only": "core",
+    "split": "core",
+    "stack": "core",
+    "unstack": "core",
     "zero_fixed": "core",
     "write_example": "example",
     "Grouping": "groups",
@@ -63,6 +77,7 @@ __all__ = [
     "Solution",
     "UserGroups",
     "automatic_groups",
+    "concatenate",
     "group_model",
     "is_occupancy_tensor",
     "load_tensor",
@@ -71,6 +86,9 @@ __all__ = [
     "refinable_only",
     "refine",
     "save_tensor",
+    "split",
+    "stack",
+    "unstack",
     "write_example",
     "write_model",
     "zero_fixed",

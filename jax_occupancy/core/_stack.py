@@ -1,0 +1,220 @@
+"""Many tensors as one: a stack of models of the same topology, a concatenation of different ones, and back."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jax_occupancy.core._difference import describe_difference
+from jax_occupancy.core._tensor import OccupancyTensor, _assemble
+from jax_occupancy.core._topology import Topology
+
+
+def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
+    """Put models of the same topology side by side, as one tensor with a leading axis of models.
+
+    The stack is evaluated in one go, goes through `eqx.filter_vmap` and optax as it is, and every method takes and
+    gives one value per model. May be called on traced logits.
+
+    Args:
+        tensors: one or more tensors, equal in everything but their logits.
+
+    Returns:
+        A tensor of shape (models, ..., atoms).
+
+    Raises:
+        ValueError: there are none, or their topologies or shapes differ; the message says where.
+        TypeError: their dtypes differ, or something is not an OccupancyTensor.
+
+    Example:
+        >>> models = [OccupancyTensor([q, q, 1.0], [[0, 1]]) for q in (0.2, 0.6)]
+        >>> print(np.asarray(stack(models)()).round(3))
+        [[0.2 0.2 1. ]
+         [0.6 0.6 1. ]]
+    """
+    tensors = _checked(tensors, "stack")
+    first = tensors[0]
+    for i, tensor in enumerate(tensors):
+        if tensor.topology != first.topology:
+            raise ValueError(
+                f"a stack needs one topology, but tensors[0] and tensors[{i}] differ in "
+                f"{describe_difference(first.topology, tensor.topology)}; give them the same, or use concatenate"
+            )
+        if tensor.logits.shape != first.logits.shape:
+            raise ValueError(
+                f"a stack needs one shape, but tensors[0] has {first.shape} and tensors[{i}] has {tensor.shape}; "
+                "unstack the stacks among them first"
+            )
+    return _assemble(jnp.stack([tensor.logits for tensor in tensors]), first.topology)
+
+
+def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
+    """Take the models of a stack apart, the inverse of `stack`.
+
+    Args:
+        tensor: a tensor of shape (models, ..., atoms).
+
+    Returns:
+        One tensor per model, of shape (..., atoms).
+
+    Raises:
+        ValueError: the tensor has no axis of models.
+
+    Example:
+        >>> models = OccupancyTensor([0.5, 1.0]).with_occupancies([[0.2, 0.9], [0.6, 0.8]])
+        >>> [one.shape for one in unstack(models)]
+        [(2,), (2,)]
+    """
+    if tensor.logits.ndim < 2:
+        raise ValueError(f"the tensor is a single model, shape {tensor.shape}: there is no leading axis to unstack")
+    return [_assemble(logits, tensor.topology) for logits in jnp.unstack(tensor.logits)]
+
+
+def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) -> OccupancyTensor:
+    """Join structures of any topologies into one tensor, the atoms of one after those of the other.
+
+    Groups, sets, parents, masks and labels are kept, and so is every occupancy; `split` takes the result apart again.
+    The collapsed space of the whole is in the usual order: the groups of all parts, then their independent atoms, then
+    their entries without atoms. May be called on traced logits.
+
+    Args:
+        tensors: one or more tensors. Stacks are joined model by model.
+        name: name of the whole, for messages.
+
+    Returns:
+        A tensor of shape (..., atoms of all).
+
+    Raises:
+        ValueError: there are none, they differ in `use_sigmoid`, or their leading axes differ.
+        TypeError: their dtypes differ, or something is not an OccupancyTensor.
+
+    Example:
+        >>> protein = OccupancyTensor([1.0, 0.7, 0.3], altloc_groups=[[[1], [2]]])
+        >>> water = OccupancyTensor([0.9, 0.9], [[0, 1]])
+        >>> whole = concatenate([protein, water])
+        >>> print(whole.expansion_mask, np.asarray(whole()).round(3))
+        [3 0 1 2 2] [1.  0.7 0.3 0.9 0.9]
+    """
+    tensors = _checked(tensors, "concatenate")
+    first = tensors[0]
+    for i, tensor in enumerate(tensors):
+        if tensor.topology.use_sigmoid != first.topology.use_sigmoid:
+            raise ValueError(f"use_sigmoid must be the same in all tensors, but tensors[0] and tensors[{i}] differ")
+        if tensor.logits.shape[:-1] != first.logits.shape[:-1]:
+            raise ValueError(
+                f"all tensors must have the same leading axes, but tensors[0] has shape {first.shape} and tensors[{i}] "
+                f"{tensor.shape}; a stack of copies of a single model has the axis of the others"
+            )
+    parts = [tensor.topology for tensor in tensors]
+    entries = _entries(parts)
+    order = np.argsort(np.concatenate(entries))
+    logits = jnp.concatenate([tensor.logits for tensor in tensors], axis=-1)
+    return _assemble(logits[..., order], _joined(parts, entries, name))
+
+
+def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -> list[OccupancyTensor]:
+    """Take a concatenation apart, the inverse of `concatenate`, with the present logits and masks.
+
+    Args:
+        tensor: what `concatenate` returned, or anything made from it: trained, frozen in parts, stacked.
+        like: the tensors that were concatenated, or their topologies, in the same order.
+
+    Returns:
+        One tensor per part.
+
+    Raises:
+        ValueError: the parts do not make up the tensor; the message says where they differ.
+
+    Example:
+        >>> protein, water = OccupancyTensor([1.0, 0.7]), OccupancyTensor([0.9])
+        >>> whole = concatenate([protein, water]).freeze([True, False, True])
+        >>> [part.refinable_mask.tolist() for part in split(whole, [protein, water])]
+        [[False, True], [False]]
+    """
+    parts = [part.topology if isinstance(part, OccupancyTensor) else part for part in like]
+    if not parts:
+        raise ValueError("like must name at least one part")
+    entries = _entries(parts)
+    whole = tensor.topology
+    expected = _joined(parts, entries, whole.name)
+    if expected.n_collapsed == whole.n_collapsed:
+        expected = expected.with_refinable(whole.refinable)
+    if expected != whole:
+        raise ValueError(
+            f"the parts in `like` do not make up the tensor: together they have "
+            f"{describe_difference(expected, whole)}; give what was concatenated, in the same order"
+        )
+    return [
+        _assemble(tensor.logits[..., index], part.with_refinable(whole.refinable[index]))
+        for part, index in zip(parts, entries, strict=True)
+    ]
+
+
+def _checked(tensors: Iterable[Any], verb: str) -> list[OccupancyTensor]:
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError(f"there is nothing to {verb}: give at least one OccupancyTensor")
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, OccupancyTensor):
+            raise TypeError(f"tensors[{i}] must be an OccupancyTensor, not {type(tensor).__name__}")
+        if tensor.dtype != tensors[0].dtype:
+            raise TypeError(
+                f"can't {verb} dtypes {tensors[0].dtype} and {tensor.dtype} (tensors[{i}]); "
+                "construct them with the same dtype="
+            )
+    return tensors
+
+
+def _entries(parts: Sequence[Topology]) -> list[np.ndarray]:
+    """Where each part's entries stand in the collapsed space of the whole: groups, independent atoms, no atoms."""
+    kinds = []
+    for part in parts:
+        without_atoms = int(np.sum(part.atom_counts == 0))
+        kinds.append([part.n_groups, part.n_collapsed - part.n_groups - without_atoms, without_atoms])
+    sizes = np.array(kinds, np.int64)
+    # Kind by kind, and within a kind part by part.
+    start = (np.cumsum(sizes.T.ravel()) - sizes.T.ravel()).reshape(3, len(parts)).T
+    return [
+        np.concatenate([first + np.arange(size) for first, size in zip(starts, counts, strict=True)])
+        for starts, counts in zip(start, sizes, strict=True)
+    ]
+
+
+def _joined(parts: Sequence[Topology], entries: Sequence[np.ndarray], name: str | None) -> Topology:
+    """The topology of the whole."""
+    refinable = np.empty(sum(part.n_collapsed for part in parts), bool)
+    for part, index in zip(parts, entries, strict=True):
+        refinable[index] = part.refinable
+    first_set = np.cumsum([0, *(part.n_sets for part in parts)])
+    pairs = list(zip(parts, entries, strict=True))
+    return Topology(
+        expansion_index=np.concatenate([index[part.expansion_index] for part, index in pairs]).astype(np.int32),
+        refinable=refinable,
+        n_groups=sum(part.n_groups for part in parts),
+        members=np.concatenate([index[part.members] for part, index in pairs]).astype(np.int32),
+        set_of_member=np.concatenate(
+            [part.set_of_member + first for part, first in zip(parts, first_set[:-1], strict=True)]
+        ).astype(np.int32),
+        complete=np.concatenate([part.complete for part in parts]),
+        parent=np.concatenate([_moved(part.parent, index) for part, index in pairs]).astype(np.int32),
+        use_sigmoid=parts[0].use_sigmoid,
+        name=name,
+        labels=_labels(parts),
+    )
+
+
+def _moved(parent: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Parents in the entries of the whole; -1, the whole crystal, stays."""
+    moved = np.full(parent.size, -1, np.int64)
+    moved[parent >= 0] = index[parent[parent >= 0]]
+    return moved
+
+
+def _labels(parts: Sequence[Topology]) -> tuple[str, ...]:
+    """Labels of all groups if any part has some; what has none is numbered, as in messages."""
+    if not any(part.labels for part in parts):
+        return ()
+    owned = itertools.chain.from_iterable(part.labels or [None] * part.n_groups for part in parts)
+    return tuple(f"group {number}" if label is None else label for number, label in enumerate(owned))
