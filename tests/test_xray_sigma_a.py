@@ -5,7 +5,13 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import ive
 
-from jax_occupancy.xray import MaximumLikelihood, SigmaA, estimate_sigma_a, reflection_symmetry
+from jax_occupancy.xray import (
+    MaximumLikelihood,
+    SigmaA,
+    amplitudes_from_intensities,
+    estimate_sigma_a,
+    reflection_symmetry,
+)
 
 CELL, SPACEGROUP = gemmi.UnitCell(45, 52, 61, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
 
@@ -42,6 +48,22 @@ def test_known_sigma_a_comes_back(noise, scale):
     np.testing.assert_allclose(found.shrinkage, wanted / scale, rtol=0.1)
     total = d_model**2 + found.total_variance(data["sigma"])
     assert np.mean(data["amplitude"] ** 2) == pytest.approx(np.mean(total), rel=0.05 + noise**2)
+
+
+def test_weak_intensities_need_their_precision():
+    data, wanted = simulate(lambda s2: 0.97 - 1.2 * s2, free=0.3)
+    epsilon, _ = reflection_symmetry(data["hkl"], SPACEGROUP)
+    power = 1e4 * epsilon * np.exp(-6 * np.array([CELL.calculate_1_d2(h) for h in data["hkl"].tolist()]))
+    sigma = np.full(len(power), power.mean())  # the mean intensity at the high-resolution end is half of it
+    intensity = data["amplitude"] ** 2 + sigma * np.random.default_rng(5).normal(size=len(power))
+    weak = amplitudes_from_intensities(data["hkl"], intensity, sigma, cell=CELL, spacegroup=SPACEGROUP)
+    data |= {"amplitude": weak.effective, "sigma": np.zeros_like(sigma)}
+    found = estimate_sigma_a(**data, precision=weak.precision)
+    assert abs(np.mean(found.sigma_a - wanted)) < 0.015
+    assert np.median(found.variance / (1 - found.sigma_a**2) / power) == pytest.approx(1, abs=0.05)
+    as_amplitudes = estimate_sigma_a(**data | {"amplitude": weak.amplitude, "sigma": weak.sigma})
+    assert np.mean(as_amplitudes.sigma_a - wanted) > 0.02
+    assert np.median(as_amplitudes.variance / (1 - as_amplitudes.sigma_a**2) / power) < 0.8
 
 
 def test_residuals_have_the_predicted_spread():
@@ -161,6 +183,7 @@ def test_total_variance():
     [
         ({"sigma": np.ones(3)}, r"sigma: got shape \(3,\)"),
         ({"model_amplitude": "nan"}, r"model_amplitude: 1 values are not finite, first at reflections \[2\]"),
+        ({"precision": "negative"}, "precision: there are values below 0 or above 1"),
         ({"free": "all"}, "free: all .* reflections are in the free set"),
         ({"model_amplitude": "zero"}, "model_amplitude: all .* are zero"),
     ],
@@ -169,6 +192,7 @@ def test_wrong_arguments(change, message):
     data, wanted = simulate(lambda s2: 0.9 + 0 * s2)
     n = len(wanted)
     fill = {"nan": np.where(np.arange(n) == 2, np.nan, 1.0), "all": np.ones(n, bool), "zero": np.zeros(n)}
+    fill["negative"] = -np.ones(n)
     change = {name: fill[value] if isinstance(value, str) else value for name, value in change.items()}
     with pytest.raises(ValueError, match=message):
         estimate_sigma_a(**data | change)

@@ -4,6 +4,7 @@ from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
 from jax_occupancy.xray._form_factors import FormFactors, Radiation, form_factors
+from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
 from jax_occupancy.xray._least_squares import LeastSquares
 from jax_occupancy.xray._linear_model import LinearModel
 from jax_occupancy.xray._maximum_likelihood import MaximumLikelihood
@@ -17,6 +18,7 @@ from jax_occupancy.xray._structure_factors import group_structure_factors
 __all__ = [
     "Crystal",
     "FormFactors",
+    "FrenchWilson",
     "LeastSquares",
     "LinearModel",
     "MaximumLikelihood",
@@ -25,6 +27,7 @@ __all__ = [
     "Scatterers",
     "SigmaA",
     "Sites",
+    "amplitudes_from_intensities",
     "estimate_sigma_a",
     "fit_scale",
     "fixed_structure_factors",

@@ -23,7 +23,8 @@ class MaximumLikelihood(eqx.Module):
     Acentric reflections follow Rice's distribution, centric ones a folded normal (Read, 1990; Pannu & Read, 1996;
     Murshudov et al., 1997). The measurement has its share in the variance as if its error lay in the plane of the
     structure factor: εΣ_N(1 − σ_A²) + 2σ² (acentric) or + σ² (centric), the usual inflated variance, good as long as
-    σ is smaller than the model's error or the amplitude. Terms that depend on the observation alone are left out.
+    σ is smaller than the model's error or the amplitude; for weak intensities there is `from_intensities`. Terms that
+    depend on the observation alone are left out.
 
     Attributes:
         observed: F_obs, on the scale of the model.
@@ -66,6 +67,55 @@ class MaximumLikelihood(eqx.Module):
             observed,
             shrinkage=sigma_a.shrinkage,
             variance=sigma_a.total_variance(np.asarray(sigma, np.float64)),
+            centric=sigma_a.centric,
+            free=free,
+            dtype=dtype,
+        )
+
+    @classmethod
+    def from_intensities(
+        cls, effective: ArrayLike, precision: ArrayLike, free: ArrayLike, *, sigma_a: SigmaA, dtype=None
+    ) -> "MaximumLikelihood":
+        r"""Take measured intensities, weak and negative ones at their worth.
+
+        The error of an intensity does not lie in the plane of the structure factor. Read & McCoy (2016) describe the
+        measurement by an amplitude F_eff with a precision D_obs and obtain p(I_obs | F_model), up to a factor that
+        does not depend on the model, as the distribution of F_eff about D_obs·D·F_model with the variance
+        εΣ_N(1 − D_obs²σ_A²). For accurate data D_obs is 1 and F_eff is F_obs: `from_data` with σ = 0.
+
+        Args:
+            effective: F_eff of `amplitudes_from_intensities`, on the scale of the model, (reflections,).
+            precision: D_obs, 0 to 1.
+            free: True in the free set.
+            sigma_a: What `estimate_sigma_a` found for the same reflections, from `effective` and `precision`.
+            dtype: float32 or float64; JAX' default float when left out.
+
+        Raises:
+            ValueError: lengths differ, a precision is not between 0 and 1, a variance is not positive, or no reflection
+                is in the working set.
+
+        Example:
+            >>> import numpy as np
+            >>> from jax_occupancy.xray import SigmaA
+            >>> one = np.ones(2)
+            >>> sigma_a = SigmaA(0.8 * one, 0.8 * one, 36 * one, one > 2, one, one[:1], 0.8 * one[:1], "free", 2)
+            >>> target = MaximumLikelihood.from_intensities(9 * one, np.array([1, 0.5]), one > 2, sigma_a=sigma_a)
+            >>> [f"{value:.2f}" for value in (*target.variance, *target.shrinkage)]
+            ['36.00', '84.00', '0.80', '0.40']
+        """
+        d_obs = np.asarray(precision, np.float64)
+        if d_obs.shape != sigma_a.sigma_a.shape or not np.all((d_obs >= 0) & (d_obs <= 1)):
+            raise ValueError(
+                f"precision: got shape {d_obs.shape} and values of {d_obs.min(initial=1)} to {d_obs.max(initial=0)}, "
+                f"wanted {sigma_a.sigma_a.shape} and D_obs between 0 and 1"
+            )
+        sigma_a2 = sigma_a.sigma_a**2
+        # εΣ_N(1 − D_obs²σ_A²) of εΣ_N(1 − σ_A²), which the estimate keeps away from zero
+        growth = 1 + sigma_a2 * (1 - d_obs**2) / (1 - sigma_a2)
+        return cls.from_arrays(
+            effective,
+            shrinkage=d_obs * sigma_a.shrinkage,
+            variance=growth * sigma_a.variance,
             centric=sigma_a.centric,
             free=free,
             dtype=dtype,

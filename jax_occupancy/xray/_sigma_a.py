@@ -68,6 +68,7 @@ def estimate_sigma_a(
     model_amplitude: np.ndarray,
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
+    precision: np.ndarray | None = None,
 ) -> SigmaA:
     """Estimate σ_A by maximum likelihood as a smooth function of resolution.
 
@@ -75,6 +76,9 @@ def estimate_sigma_a(
     σ_A comes from the free set, in shells of at least 50, at most 12. With fewer than 50 free reflections it comes
     from the working set; it is then too high by as much as the model is overfitted, and standard uncertainties come
     out too small by that much.
+
+    For data that are intensities, give F_eff as the amplitudes, zero as their uncertainties, and D_obs. The mean power
+    is then that of D_obs²F_eff² over that of D_obs², and the likelihood that of `MaximumLikelihood.from_intensities`.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
@@ -84,6 +88,7 @@ def estimate_sigma_a(
         model_amplitude: |F_model| on the scale of the observations.
         cell: Unit cell.
         spacegroup: Space group, for centric reflections and ε.
+        precision: D_obs of intensities, 0 to 1; one for amplitudes.
 
     Returns:
         σ_A and the variances of all reflections.
@@ -108,19 +113,25 @@ def estimate_sigma_a(
     """
     hkl = checked_hkl(hkl)
     given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude}
+    given["precision"] = np.ones(len(hkl)) if precision is None else precision
     given = {name: np.asarray(values, np.float64) for name, values in given.items()}
     is_free = np.asarray(free, bool)
     _check(given | {"free": is_free}, len(hkl))
     observed, model, noise = given["amplitude"], given["model_amplitude"], given["sigma"] ** 2
+    weight = given["precision"] ** 2
     epsilon, centric = reflection_symmetry(hkl, spacegroup)
     inverse_d2 = inverse_d_squared(cell, hkl)
-    data_power, model_power = _powers(observed**2 / epsilon, noise / epsilon, model**2 / epsilon, inverse_d2, ~is_free)
+    data_power, model_power = _powers(
+        observed**2 / epsilon, noise / epsilon, model**2 / epsilon, weight, inverse_d2, ~is_free
+    )
 
     source: Literal["free", "working"] = "free" if is_free.sum() >= SMALLEST_SHELL else "working"
     used = is_free if source == "free" else ~is_free
     nodes = shell_nodes(inverse_d2[used], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
-    whole = _Sample(observed, model, np.sqrt(data_power / model_power), epsilon * data_power, noise, centric, between)
+    whole = _Sample(
+        observed, model, np.sqrt(data_power / model_power), epsilon * data_power, noise, weight, centric, between
+    )
     logits = _maximise(whole.take(used))
     sigma_a2 = _logistic(between.interpolate(logits))
     shrinkage, variance = whole.shrinkage_and_variance(sigma_a2)
@@ -164,11 +175,11 @@ def reflection_symmetry(
     return epsilon, centric
 
 
-def _powers(data, noise, model, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
+def _powers(data, noise, model, weight, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
     """Σ_N and Σ_P by resolution, from the working set; arguments are divided by ε."""
     nodes = shell_nodes(inverse_d2[working], smallest=SMALLEST_POWER_SHELL, most=MAX_POWER_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
-    total = smooth_mean(data, between, working)
+    total = smooth_mean(weight * data, between, working) / smooth_mean(weight, between, working)
     # Where noise outweighs the signal, the difference of the two is no estimate.
     signal = np.maximum(total - smooth_mean(noise, between, working), 0.1 * total)
     return signal, smooth_mean(model, between, working)
@@ -176,13 +187,17 @@ def _powers(data, noise, model, inverse_d2, working) -> tuple[np.ndarray, np.nda
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Reflections that σ_A is estimated from: D = σ_A·ratio, V = power·(1 − σ_A²) + noise."""
+    """Reflections that σ_A is estimated from: D = σ_A·ratio, V = power·(1 − σ_A²) + noise.
+
+    With a weight D_obs² below one, D_obs·D is D and V = power·(1 − D_obs²σ_A²) + noise.
+    """
 
     observed: np.ndarray
     model: np.ndarray
     ratio: np.ndarray
     power: np.ndarray
     noise: np.ndarray
+    weight: np.ndarray
     centric: np.ndarray
     between: Interpolation
 
@@ -196,10 +211,9 @@ class _Sample:
     def slope_and_curvature(self, logits: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """−log likelihood, its first and an approximate second derivative by the logits of σ_A² at the nodes."""
         p = _logistic(self.between.interpolate(logits))
-        shrinkage, variance = self.shrinkage_and_variance(p)
         degrees = np.where(self.centric, 1, 2)
-        v = variance + degrees * self.noise
-        m = shrinkage * self.model
+        v = self.power * (1 - self.weight * p) + degrees * self.noise
+        m = np.sqrt(self.weight * p) * self.ratio * self.model
         x = degrees * self.observed * m / v
         square = (self.observed - m) ** 2
         merit = np.where(self.centric, np.tanh(x), i1e(x) / i0e(x))
@@ -208,7 +222,7 @@ class _Sample:
         by_m = degrees / v * (m - self.observed * merit)
         by_v = degrees / 2 * (1 / v - (square + 2 * self.observed * m * (1 - merit)) / v**2)
         # derivatives of m and v by the logit of this reflection
-        dm, dv = m * (1 - p) / 2, -variance * p
+        dm, dv = m * (1 - p) / 2, -self.weight * self.power * (1 - p) * p
         # that of a Gaussian of the radial error, which is what is left where the error is small
         curvature = degrees / v * dm**2 + 0.5 * (dv / v) ** 2
         return float(value.sum()), self.between.collect(by_m * dm + by_v * dv), self.between.gram(curvature)
@@ -250,6 +264,8 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 def _check(columns: dict[str, np.ndarray], n: int) -> None:
     check_columns(columns, n)
+    if np.any((columns["precision"] < 0) | (columns["precision"] > 1)):
+        raise ValueError("precision: there are values below 0 or above 1, wanted the D_obs of intensities")
     working = ~columns["free"]
     if not working.any():
         raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set")

@@ -1,0 +1,151 @@
+"""Amplitudes from intensities: what Wilson's distribution adds to a measurement that may be negative.
+
+The true intensity J of a reflection cannot be negative. French & Wilson (Acta Cryst. A34, 517-525, 1978) combine the
+measured intensity, which can, with Wilson's distribution of J by Bayes' theorem; the amplitude is the mean of √J.
+"""
+
+from dataclasses import dataclass
+
+import gemmi
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._crystal import inverse_d_squared
+from jax_occupancy.xray._effective_amplitudes import effective_amplitudes
+from jax_occupancy.xray._shells import Interpolation, shell_nodes
+from jax_occupancy.xray._sigma_a import MAX_POWER_SHELLS, SMALLEST_POWER_SHELL, reflection_symmetry
+
+# A reflection this much less precise than the median, and weaker than its σ, says nothing of the mean intensity.
+IMPRECISE = 100
+# Where the posterior has fallen by exp(−40), less than float64 resolves, integration stops.
+REACH2 = 80.0
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
+
+
+@dataclass(frozen=True, eq=False)
+class FrenchWilson:
+    """What intensities say about amplitudes.
+
+    Attributes:
+        amplitude: <F>, mean of the posterior distribution of the amplitude.
+        sigma: Its standard deviation.
+        effective: F_eff, the observation of the intensity likelihood.
+        precision: D_obs, how much of the true structure factor the measurement determines: 0 (nothing) to 1 (all).
+        power: εΣ_N, the mean intensity that Wilson's distribution was given.
+    """
+
+    amplitude: Float[np.ndarray, " reflections"]
+    sigma: Float[np.ndarray, " reflections"]
+    effective: Float[np.ndarray, " reflections"]
+    precision: Float[np.ndarray, " reflections"]
+    power: Float[np.ndarray, " reflections"]
+
+
+def amplitudes_from_intensities(
+    hkl: np.ndarray,
+    intensity: np.ndarray,
+    sigma: np.ndarray,
+    *,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+) -> FrenchWilson:
+    """Turn measured intensities, negative ones included, into amplitudes and into data for the intensity likelihood.
+
+    Far above σ the amplitude is √I and its standard deviation σ/2√I. The mean intensity Σ_N of Wilson's distribution
+    is a smooth function of resolution: the mean of all intensities, negative ones included, or its standard error
+    where that is larger.
+
+    Args:
+        hkl: Miller indices, integers (reflections, 3), systematic absences left out.
+        intensity: Measured intensities.
+        sigma: Their standard uncertainties, positive.
+        cell: Unit cell.
+        spacegroup: Space group, for centric reflections and ε.
+
+    Returns:
+        Amplitudes on the scale of the square root of the intensities.
+
+    Raises:
+        ValueError: There is no reflection, lengths differ, a value is not finite or a σ is not positive.
+
+    Example:
+        >>> import gemmi, numpy as np
+        >>> hkl = np.array([[1, 2, 3], [2, 2, 3], [3, 2, 3], [4, 2, 3]])
+        >>> intensity, sigma = np.array([-3.0, 1.0, 100.0, 3000.0]), np.array([2.0, 2.0, 2.0, 3.0])
+        >>> found = amplitudes_from_intensities(
+        ...     hkl, intensity, sigma, cell=gemmi.UnitCell(30, 30, 30, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 21")
+        ... )
+        >>> found.amplitude.round(2).tolist(), found.sigma.round(2).tolist()
+        ([0.84, 1.32, 10.0, 54.77], [0.41, 0.52, 0.1, 0.03])
+    """
+    hkl = checked_hkl(hkl)
+    intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)
+    _check(len(hkl), intensity, sigma)
+    epsilon, centric = reflection_symmetry(hkl, spacegroup)
+    power = epsilon * _mean_intensity(intensity / epsilon, sigma / epsilon, inverse_d_squared(cell, hkl))
+    mean, variance = posterior_moments(intensity, sigma, power, centric)
+    effective, precision = effective_amplitudes(mean / np.sqrt(power), variance / power, centric)
+    return FrenchWilson(mean, np.sqrt(variance), effective * np.sqrt(power), precision, power)
+
+
+def posterior_moments(
+    intensity: Float[np.ndarray, " reflections"],
+    sigma: Float[np.ndarray, " reflections"],
+    power: Float[np.ndarray, " reflections"],
+    centric: Bool[np.ndarray, " reflections"],
+) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+    """Mean and variance of √J, where J is measured as I ± σ and has Wilson's distribution of mean P.
+
+    In x = √(J/σ) the posterior is x·exp(−(x² − t)²/2) with t = I/σ − σ/P for acentric reflections and
+    exp(−(x² − t)²/2) with t = I/σ − σ/2P for centric ones, x > 0. It is integrated by Gauss's rule where it is not
+    negligible. All differences of large numbers are worked out by hand, so any t will do.
+
+    Args:
+        intensity: I.
+        sigma: σ, positive.
+        power: P, positive.
+        centric: which of the two distributions.
+
+    Returns:
+        <F> and <(F − <F>)²>.
+    """
+    t = intensity / sigma - sigma / (power * np.where(centric, 2, 1))
+    below = np.maximum(-t, -np.sqrt(REACH2))  # x² − t at the lower limit
+    # at the upper one x² has grown by this much, and the square of x² − t by more than REACH2
+    grown = np.where(below <= 0, np.sqrt(REACH2) - below, REACH2 / (below + np.hypot(below, np.sqrt(REACH2))))
+    start = np.sqrt(np.maximum(t + below, 0))
+    width = grown / (np.sqrt(start**2 + grown) + start)
+    place = (1 + NODES) / 2
+    x = width[:, None] * place
+    rise = x * (x + 2 * start[:, None])
+    density = WEIGHTS * np.exp(-rise * (rise + 2 * below[:, None]) / 2)
+    density *= np.where(centric[:, None], 1, (x + start[:, None]) / (start + width)[:, None])
+    density /= density.sum(axis=1, keepdims=True)
+    mean = density @ place
+    variance = np.sum(density * (place - mean[:, None]) ** 2, axis=1)
+    return np.sqrt(sigma) * (start + width * mean), sigma * width**2 * variance
+
+
+def _mean_intensity(intensity: np.ndarray, sigma: np.ndarray, inverse_d2: np.ndarray) -> np.ndarray:
+    """Σ_N by resolution, interpolated in its logarithm; arguments are divided by ε."""
+    counted = (sigma <= IMPRECISE * np.median(sigma)) | (intensity > sigma)
+    nodes = shell_nodes(inverse_d2[counted], smallest=SMALLEST_POWER_SHELL, most=MAX_POWER_SHELLS)
+    between = Interpolation.from_nodes(nodes, inverse_d2)
+    inside = between.take(counted)
+    count = inside.collect(np.ones(counted.sum()))
+    mean = inside.collect(intensity[counted]) / count
+    error = np.sqrt(inside.collect(sigma[counted] ** 2)) / count
+    return np.exp(between.interpolate(np.log(np.maximum(mean, error))))
+
+
+def _check(n: int, intensity: np.ndarray, sigma: np.ndarray) -> None:
+    if n == 0:
+        raise ValueError("hkl: there are no reflections, wanted one or more")
+    check_columns({"intensity": intensity, "sigma": sigma}, n)
+    bad = np.flatnonzero(sigma <= 0)
+    if bad.size:
+        raise ValueError(
+            f"sigma: {bad.size} values are not positive, first at reflections {bad[:5].tolist()}; "
+            "leave these reflections out"
+        )
