@@ -8,6 +8,7 @@ from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intens
 from jax_occupancy.xray._least_squares import LeastSquares
 from jax_occupancy.xray._linear_model import LinearModel
 from jax_occupancy.xray._maximum_likelihood import MaximumLikelihood
+from jax_occupancy.xray._outliers import Outliers, find_outliers
 from jax_occupancy.xray._r_factor import r_factor
 from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
@@ -22,6 +23,7 @@ __all__ = [
     "LeastSquares",
     "LinearModel",
     "MaximumLikelihood",
+    "Outliers",
     "Radiation",
     "Scale",
     "Scatterers",
@@ -29,6 +31,7 @@ __all__ = [
     "Sites",
     "amplitudes_from_intensities",
     "estimate_sigma_a",
+    "find_outliers",
     "fit_scale",
     "fixed_structure_factors",
     "form_factors",

@@ -109,13 +109,10 @@ class MaximumLikelihood(eqx.Module):
                 f"precision: got shape {d_obs.shape} and values of {d_obs.min(initial=1)} to {d_obs.max(initial=0)}, "
                 f"wanted {sigma_a.sigma_a.shape} and D_obs between 0 and 1"
             )
-        sigma_a2 = sigma_a.sigma_a**2
-        # εΣ_N(1 − D_obs²σ_A²) of εΣ_N(1 − σ_A²), which the estimate keeps away from zero
-        growth = 1 + sigma_a2 * (1 - d_obs**2) / (1 - sigma_a2)
         return cls.from_arrays(
             effective,
             shrinkage=d_obs * sigma_a.shrinkage,
-            variance=growth * sigma_a.variance,
+            variance=sigma_a.power * (1 - (d_obs * sigma_a.sigma_a) ** 2),
             centric=sigma_a.centric,
             free=free,
             dtype=dtype,

@@ -54,6 +54,11 @@ class SigmaA:
     source: Literal["free", "working"]
     n_used: int
 
+    @property
+    def power(self) -> Float[np.ndarray, " reflections"]:
+        """εΣ_N, the mean intensity."""
+        return self.variance / (1 - self.sigma_a**2)
+
     def total_variance(self, sigma: Float[np.ndarray, " reflections"]) -> Float[np.ndarray, " reflections"]:
         """Add the error of the measurement: 2σ² for acentric reflections, σ² for centric ones."""
         return self.variance + np.where(self.centric, 1, 2) * sigma**2
