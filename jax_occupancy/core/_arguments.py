@@ -3,7 +3,7 @@
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,24 @@ from jax.core import Tracer
 
 # Room for the rounding of a sum of float32 occupancies.
 ROUNDING = 1e-6
+
+
+class Ragged(NamedTuple):
+    """Lists of atom indices of any lengths, in a row: a million arrays of their own would take seconds."""
+
+    indices: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, arrays: list[np.ndarray]) -> "Ragged":
+        """Put arrays in a row."""
+        sizes = np.array([array.size for array in arrays], np.int64)
+        return cls(np.concatenate([np.zeros(0, np.int64), *arrays]), sizes)
+
+    @property
+    def owner(self) -> np.ndarray:
+        """The list each index belongs to."""
+        return np.repeat(np.arange(self.sizes.size), self.sizes)
 
 
 def first_five(items: Iterable[Any], show: Callable[[Any], str] = str) -> str:
@@ -98,10 +116,10 @@ def check_mask(mask: Any, n_atoms: int, argument: str) -> np.ndarray:
     return array
 
 
-def check_groups(groups: Any, n_atoms: int) -> list[np.ndarray]:
-    """Turn sharing groups, given as index lists or as one integer label per atom, into index arrays."""
+def check_groups(groups: Any, n_atoms: int) -> Ragged:
+    """Turn sharing groups, given as index lists or as one integer label per atom, into atom indices."""
     if groups is None:
-        return []
+        return Ragged.of([])
     if isinstance(groups, np.ndarray | jax.Array) and np.ndim(groups) == 1 and groups.dtype != object:
         return _groups_from_labels(host_array(groups, "sharing_groups"), n_atoms)
     if not isinstance(groups, Iterable) or isinstance(groups, str | bytes):
@@ -112,43 +130,46 @@ def check_groups(groups: Any, n_atoms: int) -> list[np.ndarray]:
             f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''} holds numbers, not lists of "
             "atom indices: one group is [[0, 1, 2]]; labels, one per atom, must be an integer array"
         )
-    arrays = _index_arrays(groups, n_atoms, lambda i: f"sharing_groups[{i}]")
-    for i, array in enumerate(arrays):
-        if array.size == 0:
-            raise ValueError(f"sharing_groups[{i}] is empty; leave it out")
-    _check_disjoint(arrays, lambda i: f"sharing_groups[{i}]", "each atom shares one occupancy; merge the groups")
-    return arrays
+    ragged = _index_lists(groups, n_atoms, lambda i: f"sharing_groups[{i}]")
+    if not np.all(ragged.sizes):
+        raise ValueError(f"sharing_groups[{np.argmin(ragged.sizes)}] is empty; leave it out")
+    _check_disjoint(ragged, lambda i: f"sharing_groups[{i}]", "each atom shares one occupancy; merge the groups")
+    return ragged
 
 
-def check_conformers(altloc_groups: Any, n_atoms: int, named_as_parent: set[tuple[int, int]]) -> list[list[np.ndarray]]:
-    """Turn sets of conformers into index arrays, one list per set."""
-    sets: list[list[np.ndarray]] = []
+def check_conformers(
+    altloc_groups: Any, n_atoms: int, named_as_parent: set[tuple[int, int]]
+) -> tuple[Ragged, np.ndarray]:
+    """Turn sets of conformers into the atom indices of all conformers in a row, and the number of each set's."""
+    conformers_of_set = []
     for s, conformers in enumerate(altloc_groups):
         if not isinstance(conformers, Iterable) or not all(isinstance(c, Iterable) for c in conformers):
             raise ValueError(
                 f"altloc_groups[{s}] must be a list of conformers, each a list of atom indices: [[0, 1], [2, 3]]"
             )
-        conformers = list(conformers)
-        if len(conformers) < 2:
+        conformers_of_set.append(list(conformers))
+        if len(conformers_of_set[-1]) < 2:
             raise ValueError(
-                f"altloc_groups[{s}] has {len(conformers)} conformer(s); alternatives need at least two, and a "
-                "group that is free from 0 to 1 belongs into sharing_groups"
+                f"altloc_groups[{s}] has {len(conformers_of_set[-1])} conformer(s); alternatives need at least two, "
+                "and a group that is free from 0 to 1 belongs into sharing_groups"
             )
-        arrays = _index_arrays(conformers, n_atoms, lambda i, s=s: f"altloc_groups[{s}][{i}]")
-        childless = [m for m, array in enumerate(arrays) if array.size == 0 and (s, m) not in named_as_parent]
-        if len(childless) > 1:
-            raise ValueError(
-                f"altloc_groups[{s}] has {len(childless)} conformers without atoms that parent no other set; "
-                "one can stand for the rest of the crystal, more can't be told apart"
-            )
-        sets.append(arrays)
-    flat = [(s, m, array) for s, arrays in enumerate(sets) for m, array in enumerate(arrays)]
-    _check_disjoint(
-        [array for _, _, array in flat],
-        lambda i: f"altloc_groups[{flat[i][0]}][{flat[i][1]}]",
-        "an atom belongs to one conformer of one set",
-    )
-    return sets
+    counts = np.array([len(conformers) for conformers in conformers_of_set], np.int64)
+    sets = np.repeat(np.arange(counts.size), counts)
+    member = np.arange(sets.size) - np.repeat(np.cumsum(counts) - counts, counts)
+
+    def where(i):
+        return f"altloc_groups[{sets[i]}][{member[i]}]"
+
+    ragged = _index_lists(list(itertools.chain.from_iterable(conformers_of_set)), n_atoms, where)
+    empty = np.flatnonzero(ragged.sizes == 0)
+    childless = np.bincount([sets[i] for i in empty if (sets[i], member[i]) not in named_as_parent], minlength=1)
+    if childless.max() > 1:
+        raise ValueError(
+            f"altloc_groups[{childless.argmax()}] has {childless.max()} conformers without atoms that parent no other "
+            "set; one can stand for the rest of the crystal, more can't be told apart"
+        )
+    _check_disjoint(ragged, where, "an atom belongs to one conformer of one set")
+    return ragged, counts
 
 
 def check_list(value: Any, argument: str) -> list:
@@ -198,7 +219,7 @@ def check_parents(parents: Any, n_sets: int) -> list[int | tuple[int, int] | Non
     return checked
 
 
-def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> list[np.ndarray]:
+def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> Ragged:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"sharing_groups given as labels must be integers, one per atom, not {labels.dtype}")
     if labels.shape != (n_atoms,):
@@ -207,38 +228,49 @@ def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> list[np.ndarray]:
         )
     order = np.argsort(labels, kind="stable")
     order = order[labels[order] >= 0]
-    starts = np.flatnonzero(np.diff(labels[order])) + 1
-    return np.split(order, starts) if order.size else []
+    first = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    return Ragged(order, np.diff(first, append=order.size))
 
 
-def _index_arrays(groups: Iterable[Any], n_atoms: int, where: Callable[[int], str]) -> list[np.ndarray]:
-    """Turn lists of atom indices into integer arrays; errors say where the list stands."""
-    arrays = []
-    for i, group in enumerate(groups):
-        array = host_array(group, where(i))
-        if array.ndim != 1:
-            raise ValueError(f"{where(i)} must be a list of atom indices, not {group!r:.60}")
-        if array.size and array.dtype.kind not in "iu":
-            raise TypeError(f"{where(i)} must hold integer atom indices, not {array.dtype} ({first_five(array)})")
-        arrays.append(array.astype(np.int64))
-    if arrays:
-        everything = np.concatenate(arrays)
-        wrong = (everything < 0) | (everything >= n_atoms)
-        if wrong.any():
-            i = int(np.searchsorted(np.cumsum([a.size for a in arrays]), np.flatnonzero(wrong)[0], side="right"))
-            outside = arrays[i][(arrays[i] < 0) | (arrays[i] >= n_atoms)]
-            raise ValueError(f"{where(i)} names atoms outside 0...{n_atoms - 1}: {first_five(outside)}")
-    return arrays
+def _index_lists(groups: list[Any], n_atoms: int, where: Callable[[int], str]) -> Ragged:
+    """Put lists of atom indices in a row; errors say where the list stands."""
+    ragged = _plain_lists(groups) or Ragged.of([_index_array(group, where(i)) for i, group in enumerate(groups)])
+    outside = (ragged.indices < 0) | (ragged.indices >= n_atoms)
+    if outside.any():
+        i = ragged.owner[outside][0]
+        offenders = first_five(ragged.indices[outside & (ragged.owner == i)])
+        raise ValueError(f"{where(i)} names atoms outside 0...{n_atoms - 1}: {offenders}")
+    return ragged
 
 
-def _check_disjoint(arrays: list[np.ndarray], where: Callable[[int], str], advice: str) -> None:
-    everything = np.concatenate(arrays) if arrays else np.zeros(0, int)
-    atoms, counts = np.unique(everything, return_counts=True)
-    if np.all(counts <= 1):
+def _plain_lists(groups: list[Any]) -> Ragged | None:
+    """The fast way for lists of Python integers, however many there are; None if anything else is among them."""
+    if not all(type(group) is list for group in groups):
+        return None
+    indices = list(itertools.chain.from_iterable(groups))
+    if not set(map(type, indices)) <= {int}:
+        return None
+    try:
+        return Ragged(np.array(indices, np.int64), np.array([len(group) for group in groups], np.int64))
+    except OverflowError:
+        return None
+
+
+def _index_array(group: Any, where: str) -> np.ndarray:
+    array = host_array(group, where)
+    if array.ndim != 1:
+        raise ValueError(f"{where} must be a list of atom indices, not {group!r:.60}")
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{where} must hold integer atom indices, not {array.dtype} ({first_five(array)})")
+    return array.astype(np.int64)
+
+
+def _check_disjoint(ragged: Ragged, where: Callable[[int], str], advice: str) -> None:
+    twice = np.flatnonzero(np.bincount(ragged.indices, minlength=1) > 1)
+    if not twice.size:
         return
-    owner = np.repeat(np.arange(len(arrays)), [array.size for array in arrays])
 
     def show(atom):
-        return f"atom {atom} in " + " and ".join(where(i) for i in owner[everything == atom][:2])
+        return f"atom {atom} in " + " and ".join(where(i) for i in ragged.owner[ragged.indices == atom][:2])
 
-    raise ValueError(f"{np.sum(counts > 1)} atom(s) are listed twice ({first_five(atoms[counts > 1], show)}); {advice}")
+    raise ValueError(f"{twice.size} atom(s) are listed twice ({first_five(twice, show)}); {advice}")

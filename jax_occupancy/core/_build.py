@@ -7,6 +7,7 @@ import numpy as np
 
 from jax_occupancy.core._arguments import (
     ROUNDING,
+    Ragged,
     check_complete,
     check_conformers,
     check_groups,
@@ -39,38 +40,37 @@ def build_topology(
     altloc_groups = check_list(altloc_groups, "altloc_groups")
     parent_names = check_parents(parents, len(altloc_groups))
     named = {parent for parent in parent_names if isinstance(parent, tuple)}
-    sets = check_conformers(altloc_groups, n_atoms, named)
-    if sets and not use_sigmoid:
+    conformers, counts = check_conformers(altloc_groups, n_atoms, named)
+    if counts.size and not use_sigmoid:
         raise ValueError("altloc_groups need use_sigmoid=True: without it nothing keeps the sums")
-    group_of_set = _adopt_conformers(groups, sets, n_atoms)
+    groups, members = _adopt_conformers(groups, conformers, counts, n_atoms)
+    n_groups = groups.sizes.size
 
-    group_of_atom = np.full(n_atoms, -1, np.int64)
-    if groups:
-        group_of_atom[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), [g.size for g in groups])
-    alone = group_of_atom < 0
-    n_with_atoms = len(groups) + int(alone.sum())
-    expansion = group_of_atom
-    expansion[alone] = np.arange(len(groups), n_with_atoms)
+    expansion = np.full(n_atoms, -1, np.int64)
+    expansion[groups.indices] = groups.owner
+    alone = expansion < 0
+    n_with_atoms = n_groups + int(alone.sum())
+    expansion[alone] = np.arange(n_groups, n_with_atoms)
 
-    empty = [(s, m) for s, entries in enumerate(group_of_set) for m, entry in enumerate(entries) if entry < 0]
-    for extra, (s, m) in enumerate(empty):
-        group_of_set[s][m] = n_with_atoms + extra
+    empty = members < 0
+    n_collapsed = n_with_atoms + int(empty.sum())
+    members[empty] = np.arange(n_with_atoms, n_collapsed)
 
-    refinable = np.ones(n_with_atoms + len(empty), bool)
+    refinable = np.ones(n_collapsed, bool)
     if refinable_mask is not None:
         mask = check_mask(refinable_mask, n_atoms, "refinable_mask")
         refinable[:n_with_atoms] = np.bincount(expansion, weights=mask, minlength=n_with_atoms) > 0
     return Topology(
         expansion_index=expansion.astype(np.int32),
         refinable=refinable,
-        n_groups=len(groups),
-        members=np.array([entry for entries in group_of_set for entry in entries], np.int32),
-        set_of_member=np.repeat(np.arange(len(sets), dtype=np.int32), [len(entries) for entries in group_of_set]),
-        complete=check_complete(complete, len(sets)),
-        parent=_resolve_parents(parent_names, group_of_set, len(groups)),
+        n_groups=n_groups,
+        members=members.astype(np.int32),
+        set_of_member=np.repeat(np.arange(counts.size, dtype=np.int32), counts),
+        complete=check_complete(complete, counts.size),
+        parent=_resolve_parents(parent_names, members, counts, n_groups),
         use_sigmoid=bool(use_sigmoid),
         name=name,
-        labels=_check_labels(labels, len(groups)),
+        labels=_check_labels(labels, n_groups),
     )
 
 
@@ -120,50 +120,59 @@ def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
     return q
 
 
-def _adopt_conformers(groups: list[np.ndarray], sets: list[list[np.ndarray]], n_atoms: int) -> list[list[int]]:
+def _adopt_conformers(
+    groups: Ragged, conformers: Ragged, counts: np.ndarray, n_atoms: int
+) -> tuple[Ragged, np.ndarray]:
     """Find each conformer among the sharing groups, or append it to them; -1 for one without atoms."""
-    owner = np.full(n_atoms, -1, np.int64)
-    for g, atoms in enumerate(groups):
-        owner[atoms] = g
-    entries: list[list[int]] = []
-    for s, conformers in enumerate(sets):
-        entries.append([])
-        for m, atoms in enumerate(conformers):
-            owners = np.unique(owner[atoms])
-            if atoms.size == 0:
-                entry = -1
-            elif owners.size == 1 and owners[0] < 0:
-                entry = len(groups)
-                groups.append(atoms)
-            elif owners.size == 1 and groups[owners[0]].size == atoms.size:
-                entry = int(owners[0])
-            else:
-                found = first_five(owners[owners >= 0], lambda g: f"sharing_groups[{g}]")
-                raise ValueError(
-                    f"altloc_groups[{s}][{m}] must be one whole sharing group or atoms of none, "
-                    f"but takes part of {found}"
-                )
-            entries[-1].append(entry)
-    return entries
+    group_of_atom = np.full(n_atoms, -1, np.int64)
+    group_of_atom[groups.indices] = groups.owner
+    found = group_of_atom[conformers.indices]
+    filled = conformers.sizes > 0
+    start = (np.cumsum(conformers.sizes) - conformers.sizes)[filled]
+    group = np.full(filled.size, -1, np.int64)
+    group[filled] = found[start]
+    new = filled & (group < 0)
+    # A conformer is one whole group, or all its atoms are in none.
+    whole = np.where(group < 0, 0, np.append(groups.sizes, 0)[group])
+    wrong = (~new & (whole != conformers.sizes)) | (
+        np.bincount(conformers.owner, weights=found != group[conformers.owner], minlength=filled.size) > 0
+    )
+    if wrong.any():
+        i = int(np.flatnonzero(wrong)[0])
+        s = int(np.searchsorted(np.cumsum(counts), i, side="right"))
+        owners = np.unique(found[conformers.owner == i])
+        parts = first_five(owners[owners >= 0], lambda g: f"sharing_groups[{g}]")
+        raise ValueError(
+            f"altloc_groups[{s}][{i - counts[:s].sum()}] must be one whole sharing group or atoms of none, "
+            f"but takes part of {parts}"
+        )
+    group[new] = groups.sizes.size + np.arange(new.sum())
+    appended = conformers.indices[new[conformers.owner]]
+    return Ragged(
+        np.concatenate([groups.indices, appended]), np.concatenate([groups.sizes, conformers.sizes[new]])
+    ), group
 
 
-def _resolve_parents(parents, entries: list[list[int]], n_groups: int) -> np.ndarray:
+def _resolve_parents(parents, members: np.ndarray, counts: np.ndarray, n_groups: int) -> np.ndarray:
     """Turn the names of parents into entries of collapsed space and refuse circles."""
-    resolved = np.full(len(entries), -1, np.int32)
-    for s, parent in enumerate(parents):
-        if parent is None:
-            continue
+    resolved = np.full(counts.size, -1, np.int32)
+    first = np.cumsum(counts) - counts
+    nested = [s for s, parent in enumerate(parents) if parent is not None]
+    for s in nested:
+        parent = parents[s]
         if isinstance(parent, tuple):
             above, member = parent
-            if not (0 <= above < len(entries) and 0 <= member < len(entries[above])):
+            if not (0 <= above < counts.size and 0 <= member < counts[above]):
                 raise ValueError(f"parents[{s}]={parent} names no member of any set in altloc_groups")
-            resolved[s] = entries[above][member]
+            resolved[s] = members[first[above] + member]
         elif 0 <= parent < n_groups:
             resolved[s] = parent
         else:
             raise ValueError(f"parents[{s}]={parent} is no sharing group: there are {n_groups}")
-    set_of = {entry: s for s, members in enumerate(entries) for entry in members}
-    for s in range(len(entries)):
+    set_of = (
+        dict(zip(members.tolist(), np.repeat(np.arange(counts.size), counts).tolist(), strict=True)) if nested else {}
+    )
+    for s in nested:
         path = [s]
         while (above := set_of.get(int(resolved[path[-1]]), -1)) >= 0:
             if above in path:

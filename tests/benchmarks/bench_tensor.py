@@ -1,0 +1,235 @@
+"""How fast the module is, from 1,500 to a million atoms: against a memory copy, a loop over models, and TorchRef.
+
+    python tests/benchmarks/bench_tensor.py --torchref PYTHON --json FILE
+
+PYTHON is the interpreter of an environment with TorchRef 0.7; without it only our own side runs. Calls of all sides
+take turns within one run; the table and the JSON file show their medians (on a busy machine a low quantile says more:
+`--quantile 0.1`). Weights are arguments of every call (closed over, XLA would fold the scatter away). The limit is a
+copy of the bytes that a forward + gradient call takes and gives: logits and weights in, occupancies and gradient out.
+"""
+
+import argparse
+import contextlib
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from time import perf_counter, sleep
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jax_occupancy import OccupancyTensor, refinable_only, stack
+
+SIZES = (1_500, 10_000, 100_000, 1_000_000)
+SCALING_ATOMS = (100_000, 300_000, 1_000_000, 3_000_000)
+SCALING_MODELS = (64, 256, 1_024, 4_096)
+# Both sides' worker threads wait busily for about a millisecond after a call: let them fall asleep.
+PAUSE = 2e-3
+OPTIMIZER = refinable_only(optax.adam(1e-3))
+
+
+def structure(n_atoms, *, sets):
+    """Residues of 4 to 14 atoms that share one occupancy each; in pairs they are conformers, if asked for."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(4, 15, n_atoms // 4)
+    sizes = sizes[: np.searchsorted(np.cumsum(sizes), n_atoms)]
+    sizes = np.append(sizes, n_atoms - sizes.sum())
+    groups = sizes.size
+    return {
+        "values": np.full(n_atoms, 0.5, np.float32),
+        "labels": np.repeat(np.arange(groups), sizes),
+        "sets": np.arange(groups - groups % 2).reshape(-1, 2) if sets else np.zeros((0, 2), int),
+        "weights": rng.normal(size=n_atoms).astype(np.float32),
+    }
+
+
+def construct(case):
+    """Our tensor of a structure."""
+    labels = case["labels"]
+    groups = np.split(np.arange(labels.size), np.flatnonzero(np.diff(labels)) + 1)
+    altlocs = [[groups[member].tolist() for member in members] for members in case["sets"]]
+    start = perf_counter()
+    occ = OccupancyTensor(case["values"], labels, altloc_groups=altlocs or None)
+    return occ, perf_counter() - start
+
+
+def evaluate_and_pull_back(occ, weights):
+    """Occupancies, and the gradient of their weighted sum."""
+    occupancies, pull_back = jax.vjp(lambda occ: occ(), occ)
+    return occupancies, pull_back(weights)[0]
+
+
+def step(occ, weights, state):
+    """One step of Adam."""
+    gradient = evaluate_and_pull_back(occ, weights)[1]
+    updates, state = OPTIMIZER.update(gradient, state, occ)
+    return optax.apply_updates(occ, updates), state
+
+
+def timed(function, *arguments):
+    """A call without arguments that gives its seconds; compiled and warm."""
+    jitted = jax.jit(function)
+    jax.block_until_ready(jitted(*arguments))
+
+    def call():
+        start = perf_counter()
+        jax.block_until_ready(jitted(*arguments))
+        return perf_counter() - start
+
+    return call
+
+
+def in_turns(calls, repeats, quantile):
+    """Median (or another quantile) of the seconds of each call, taking turns."""
+    seconds = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            sleep(PAUSE)
+            seconds[name].append(call())
+    return {name: float(np.quantile(values, quantile)) for name, values in seconds.items()}
+
+
+class TorchRef:
+    """TorchRef in its own process and environment."""
+
+    def __init__(self, python, threads):
+        script = Path(__file__).with_name("bench_tensor_torchref.py")
+        environment = {"TORCHREF_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def ask(self, request):
+        """Seconds of what was asked for."""
+        self.process.stdin.write(f"{request}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def load(self, case):
+        """Hand over a structure."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "case.npz"
+            np.savez(path, **case)
+            return self.ask(f"load {path}")
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(n_atoms, *, sets, repeats, quantile, torchref):
+    """One row of the table."""
+    case = structure(n_atoms, sets=sets)
+    occ, seconds = construct(case)
+    weights = jnp.asarray(case["weights"])
+    moved = jnp.zeros(occ.logits.size + weights.size, jnp.float32)
+    calls = {
+        "forward": timed(lambda occ: occ(), occ),
+        "gradient": timed(evaluate_and_pull_back, occ, weights),
+        "step": timed(step, occ, weights, OPTIMIZER.init(occ)),
+        "copy": timed(jnp.copy, moved),
+    }
+    row = {"atoms": n_atoms, "sets": len(case["sets"]), "repeats": repeats, "construct": seconds}
+    if torchref is not None:
+        row["construct torchref"] = torchref.load(case)
+        for name in ("forward", "gradient", "step"):
+            torchref.ask(name)
+            calls[f"{name} torchref"] = lambda name=name: torchref.ask(name)
+    row |= in_turns(calls, repeats, quantile)
+    row["gradient / copy"] = row["gradient"] / row["copy"]
+    for name in ("construct", "forward", "gradient", "step") if torchref is not None else ():
+        row[f"torchref / ours, {name}"] = row[f"{name} torchref"] / row[name]
+    return row
+
+
+def many_models(n_models, repeats, quantile, *, n_atoms=1_500, loop=True):
+    """A stack against its models one by one and against a copy of its output."""
+    occ, _ = construct(structure(n_atoms, sets=True))
+    models = [jax.tree.map(lambda leaf, i=i: leaf + 0.01 * i, occ) for i in range(n_models)]
+    single = jax.jit(lambda occ: occ())
+
+    def one_by_one():
+        start = perf_counter()
+        jax.block_until_ready([single(model) for model in models])
+        return perf_counter() - start
+
+    calls = {
+        "stack": timed(lambda occ: occ(), stack(models)),
+        "copy of output": timed(jnp.copy, jnp.zeros((n_models, n_atoms), jnp.float32)),
+    }
+    if loop:
+        one_by_one()
+        calls["one by one"] = one_by_one
+    row = {"models": n_models, "atoms": n_atoms, "repeats": repeats, **in_turns(calls, repeats, quantile)}
+    row["stack / copy"] = row["stack"] / row["copy of output"]
+    if loop:
+        row["stack / one by one"] = row["stack"] / row["one by one"]
+    return row
+
+
+def slope(rows, size, seconds):
+    """Exponent of the growth of time with size."""
+    return float(np.polyfit(np.log([row[size] for row in rows]), np.log([row[seconds] for row in rows]), 1)[0])
+
+
+def show(rows):
+    """Print one table: times in ms, ratios as they are."""
+    print()
+    for name in rows[0]:
+        cells = []
+        for row in rows:
+            value = row[name]
+            exact = isinstance(value, int) or "/" in name
+            cells.append(f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if exact else f"{value * 1e3:.3f}")
+        print(f"{name + ('' if exact else ', ms'):28}" + "".join(f"{cell:>12}" for cell in cells))
+
+
+def main():
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--torchref", metavar="PYTHON", help="interpreter of an environment with TorchRef 0.7")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers here")
+    parser.add_argument("--repeats", type=int, default=300, help="calls per median (default 300)")
+    parser.add_argument("--quantile", type=float, default=0.5, help="of the calls (default 0.5, the median)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of atoms")
+    parser.add_argument("--threads", type=int, default=2, help="threads of TorchRef (default 2)")
+    parser.add_argument("--no-scaling", action="store_true", help="leave out the growth with atoms and models")
+    options = parser.parse_args()
+    torchref = TorchRef(options.torchref, options.threads) if options.torchref else None
+    results = {"device": str(jax.devices()[0]), "quantile": options.quantile, "tables": {}, "slopes": {}}
+    with contextlib.closing(torchref) if torchref else contextlib.nullcontext():
+        for sets in (False, True):
+            rows = [
+                compare(n, sets=sets, repeats=options.repeats, quantile=options.quantile, torchref=torchref)
+                for n in options.sizes
+            ]
+            results["tables"][f"{'with' if sets else 'without'} conformer sets"] = rows
+            show(rows)
+    results["tables"]["models"] = [many_models(256, options.repeats, options.quantile)]
+    show(results["tables"]["models"])
+    if not options.no_scaling:
+        repeats = max(options.repeats // 10, 3)
+        atoms = [
+            compare(n, sets=True, repeats=repeats, quantile=options.quantile, torchref=None) for n in SCALING_ATOMS
+        ]
+        models = [many_models(n, repeats, options.quantile, loop=False) for n in SCALING_MODELS]
+        results["tables"] |= {"growth with atoms": atoms, "growth with models": models}
+        results["slopes"] = {
+            **{f"{name}, atoms": slope(atoms, "atoms", name) for name in ("construct", "forward", "gradient", "step")},
+            "stack, models": slope(models, "models", "stack"),
+        }
+        show(atoms)
+        show(models)
+        print("\nTime grows with size to the power of:")
+        for name, value in results["slopes"].items():
+            print(f"{name:28}{value:12.2f}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
