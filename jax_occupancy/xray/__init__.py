@@ -1,12 +1,14 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
 from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
+from jax_occupancy.xray._columns import Columns, ComputedColumns, ShiftedColumns, StoredColumns
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
 from jax_occupancy.xray._form_factors import FormFactors, Radiation, form_factors
 from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
 from jax_occupancy.xray._least_squares import LeastSquares
-from jax_occupancy.xray._linear_model import LinearModel
+from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
+from jax_occupancy.xray._maps import MapCoefficients, map_coefficients
 from jax_occupancy.xray._maximum_likelihood import MaximumLikelihood
 from jax_occupancy.xray._outliers import Outliers, find_outliers
 from jax_occupancy.xray._r_factor import r_factor
@@ -17,18 +19,24 @@ from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders
 from jax_occupancy.xray._structure_factors import group_structure_factors
 
 __all__ = [
+    "Columns",
+    "ComputedColumns",
     "Crystal",
+    "DisplacedSolvent",
     "FormFactors",
     "FrenchWilson",
     "LeastSquares",
     "LinearModel",
+    "MapCoefficients",
     "MaximumLikelihood",
     "Outliers",
     "Radiation",
     "Scale",
     "Scatterers",
+    "ShiftedColumns",
     "SigmaA",
     "Sites",
+    "StoredColumns",
     "amplitudes_from_intensities",
     "estimate_sigma_a",
     "find_outliers",
@@ -37,6 +45,7 @@ __all__ = [
     "form_factors",
     "group_scatterers",
     "group_structure_factors",
+    "map_coefficients",
     "r_factor",
     "read_sites",
     "reflection_symmetry",

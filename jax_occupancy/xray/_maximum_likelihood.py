@@ -164,10 +164,6 @@ class MaximumLikelihood(eqx.Module):
         information = _rice.fisher_information(self.shrinkage * amplitude, self.variance, self.centric)
         return self.weight * self.shrinkage**2 * information
 
-    def figure_of_merit(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Expected cosine of the phase error, of the free reflections too: the weight m of map coefficients."""
-        return _rice.figure_of_merit(self.observed, self.shrinkage * amplitude, self.variance, self.centric)
-
 
 def _check(columns: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
     n = columns["observed"].size
