@@ -7,6 +7,8 @@ from scipy.stats import ncx2
 from jax_occupancy.xray import SigmaA, estimate_sigma_a, find_outliers, reflection_symmetry
 from jax_occupancy.xray._outliers import _lower_tail, _upper_tail
 
+CELL, SPACEGROUP = gemmi.UnitCell(45, 52, 61, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
+
 
 def made_sigma_a(sigma_a, power, centric):
     one = np.ones(len(centric))
@@ -24,8 +26,9 @@ def simulate(n, *, sigma_a=0.9, power=100.0, noise=0.0, seed=0):
     true = abs(sigma_a * model + np.sqrt(1 - sigma_a**2) * wrong) * np.sqrt(power)
     sigma = np.full(n, noise * np.sqrt(power))
     amplitude = abs(true + sigma * rng.normal(size=n))
-    hkl = np.stack([np.arange(n), np.ones(n), np.ones(n)], axis=1).astype(int)
+    hkl = np.stack(np.unravel_index(np.arange(n), (50, 50, 50)), axis=1) + 1
     known = {"sigma_a": made_sigma_a(sigma_a, power, centric), "model_amplitude": abs(model) * np.sqrt(power)}
+    known |= {"cell": CELL, "spacegroup": SPACEGROUP}
     return {"hkl": hkl, "amplitude": amplitude, "sigma": sigma} | known
 
 
@@ -65,7 +68,7 @@ def test_planted_outliers_are_found():
     assert found.mask.sum() == 5
     for reason, where in planted.items():
         rows = np.array([given == reason for given in found.reason])
-        assert found.hkl[rows, 0].tolist() == where.tolist()
+        assert found.hkl[rows].tolist() == data["hkl"][where].tolist()
         assert found.observed[rows].tolist() == data["amplitude"][where].tolist()
         ratio = found.observed[rows] / found.expected[rows]
         assert (ratio < 0.1).all() if reason == "too weak for the model" else (ratio > 2).all()
@@ -75,18 +78,17 @@ def test_planted_outliers_are_found():
 
 
 def test_with_estimated_sigma_a():
-    cell, spacegroup = gemmi.UnitCell(45, 52, 61, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
-    hkl = gemmi.make_miller_array(cell, spacegroup, 2.2)
-    epsilon, centric = reflection_symmetry(hkl, spacegroup)
+    hkl = gemmi.make_miller_array(CELL, SPACEGROUP, 2.2)
+    epsilon, centric = reflection_symmetry(hkl, SPACEGROUP)
     rng = np.random.default_rng(1)
     normal = rng.normal(size=(4, len(hkl)))
     model, wrong = (np.where(centric, a, (a + 1j * b) / np.sqrt(2)) for a, b in (normal[:2], normal[2:]))
-    level = 100 * np.sqrt(epsilon) * np.exp(-3 * np.array([cell.calculate_1_d2(h) for h in hkl.tolist()]))
+    level = 100 * np.sqrt(epsilon) * np.exp(-3 * np.array([CELL.calculate_1_d2(h) for h in hkl.tolist()]))
     data = {"hkl": hkl, "amplitude": abs(0.9 * model + 0.44 * wrong) * level, "sigma": 0.02 * level}
-    data["model_amplitude"] = abs(model) * level
+    data |= {"model_amplitude": abs(model) * level, "cell": CELL, "spacegroup": SPACEGROUP}
     data["amplitude"][7] = 6 * level[7]
     free = rng.random(len(hkl)) < 0.1
-    sigma_a = estimate_sigma_a(**data, free=free, cell=cell, spacegroup=spacegroup)
+    sigma_a = estimate_sigma_a(**data, free=free)
     assert np.flatnonzero(find_outliers(**data, sigma_a=sigma_a).mask).tolist() == [7]
 
 

@@ -11,13 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jax_occupancy.xray._checks import check_columns, checked_hkl
-from jax_occupancy.xray._crystal import inverse_d_squared
 from jax_occupancy.xray._effective_amplitudes import effective_amplitudes
-from jax_occupancy.xray._shells import Interpolation, shell_nodes
-from jax_occupancy.xray._sigma_a import MAX_POWER_SHELLS, SMALLEST_POWER_SHELL, reflection_symmetry
+from jax_occupancy.xray._sigma_a import reflection_symmetry
+from jax_occupancy.xray._wilson import mean_intensity
 
-# A reflection this much less precise than the median, and weaker than its σ, says nothing of the mean intensity.
-IMPRECISE = 100
 # Where the posterior has fallen by exp(−40), less than float64 resolves, integration stops.
 REACH2 = 80.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -52,9 +49,8 @@ def amplitudes_from_intensities(
 ) -> FrenchWilson:
     """Turn measured intensities, negative ones included, into amplitudes and into data for the intensity likelihood.
 
-    Far above σ the amplitude is √I and its standard deviation σ/2√I. The mean intensity Σ_N of Wilson's distribution
-    is a smooth function of resolution: the mean of all intensities, negative ones included, or its standard error
-    where that is larger.
+    Far above σ the amplitude is √I and its standard deviation σ/2√I. The mean intensity of Wilson's distribution is a
+    smooth function of resolution, from all intensities, negative ones included, times an anisotropic tensor.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
@@ -83,7 +79,7 @@ def amplitudes_from_intensities(
     intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)
     _check(len(hkl), intensity, sigma)
     epsilon, centric = reflection_symmetry(hkl, spacegroup)
-    power = epsilon * _mean_intensity(intensity / epsilon, sigma / epsilon, inverse_d_squared(cell, hkl))
+    power = mean_intensity(hkl, intensity, sigma, epsilon=epsilon, centric=centric, cell=cell, spacegroup=spacegroup)
     mean, variance = posterior_moments(intensity, sigma, power, centric)
     effective, precision = effective_amplitudes(mean / np.sqrt(power), variance / power, centric)
     return FrenchWilson(mean, np.sqrt(variance), effective * np.sqrt(power), precision, power)
@@ -125,18 +121,6 @@ def posterior_moments(
     mean = density @ place
     variance = np.sum(density * (place - mean[:, None]) ** 2, axis=1)
     return np.sqrt(sigma) * (start + width * mean), sigma * width**2 * variance
-
-
-def _mean_intensity(intensity: np.ndarray, sigma: np.ndarray, inverse_d2: np.ndarray) -> np.ndarray:
-    """Σ_N by resolution, interpolated in its logarithm; arguments are divided by ε."""
-    counted = (sigma <= IMPRECISE * np.median(sigma)) | (intensity > sigma)
-    nodes = shell_nodes(inverse_d2[counted], smallest=SMALLEST_POWER_SHELL, most=MAX_POWER_SHELLS)
-    between = Interpolation.from_nodes(nodes, inverse_d2)
-    inside = between.take(counted)
-    count = inside.collect(np.ones(counted.sum()))
-    mean = inside.collect(intensity[counted]) / count
-    error = np.sqrt(inside.collect(sigma[counted] ** 2)) / count
-    return np.exp(between.interpolate(np.log(np.maximum(mean, error))))
 
 
 def _check(n: int, intensity: np.ndarray, sigma: np.ndarray) -> None:

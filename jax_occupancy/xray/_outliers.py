@@ -6,12 +6,14 @@ error (a reflection behind the beam stop, a zinger, an ice ring), and a likeliho
 
 from dataclasses import dataclass
 
+import gemmi
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import erfc, i0e
 
 from jax_occupancy.xray._checks import check_columns, checked_hkl
 from jax_occupancy.xray._sigma_a import SigmaA
+from jax_occupancy.xray._wilson import mean_intensity
 
 UNLIKELY = 1e-6
 # Where a tail has fallen by exp(−40), integration stops.
@@ -56,14 +58,16 @@ def find_outliers(
     *,
     sigma_a: SigmaA,
     model_amplitude: np.ndarray,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
     level: float = UNLIKELY,
 ) -> Outliers:
     """Find reflections that are too strong for any structure, or too strong or too weak for this one.
 
-    The first test knows of no model: the probability, by Wilson's distribution, that a reflection of this resolution is
-    as strong. The second is twice the smaller tail of p(F_obs | F_model). Both allow for the errors that σ and σ_A
-    describe, so a poor model makes no outliers. An amplitude below its σ counts as σ when it is weak: zeros in files
-    are often rounded or clipped. On N correct reflections 2·level·N false alarms are expected at most.
+    The first test knows of no model: the probability, by Wilson's distribution, that a reflection of this resolution
+    and direction is as strong. The second is twice the smaller tail of p(F_obs | F_model). Both allow for the errors
+    that σ and σ_A describe, so a poor model makes no outliers. An amplitude below its σ counts as σ when it is weak:
+    zeros in files are often rounded or clipped. On N correct reflections 2·level·N false alarms are expected at most.
 
     Args:
         hkl: Miller indices, integers (reflections, 3).
@@ -71,6 +75,8 @@ def find_outliers(
         sigma: Their standard uncertainties.
         sigma_a: What `estimate_sigma_a` found for the same reflections.
         model_amplitude: |F_model| on the scale of the observations.
+        cell: Unit cell.
+        spacegroup: Space group.
         level: Probability below which a reflection is an outlier.
 
     Returns:
@@ -80,14 +86,18 @@ def find_outliers(
         ValueError: Lengths differ, a value is not finite, or the level is not between 0 and 1.
 
     Example:
-        >>> import numpy as np
-        >>> hkl, one = np.array([[1, 0, 3], [1, 2, 3], [2, 2, 3]]), np.ones(3)
-        >>> sigma_a = SigmaA(0.9 * one, 0.9 * one, 19 * one, one > 2, one, one[:1], 0.9 * one[:1], "free", 3)
+        >>> import gemmi, numpy as np
+        >>> cell, spacegroup = gemmi.UnitCell(20, 20, 20, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
+        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 2.0)
+        >>> one = np.ones(len(hkl))
+        >>> sigma_a = SigmaA(0.9 * one, 0.9 * one, 19 * one, one > 2, one, one[:1], 0.9 * one[:1], "free", len(hkl))
+        >>> amplitude, model_amplitude = 10 * one, 11 * one
+        >>> amplitude[5], amplitude[9], model_amplitude[9] = 60, 1, 25
         >>> found = find_outliers(
-        ...     hkl, np.array([50.0, 1.0, 8.0]), one, sigma_a=sigma_a, model_amplitude=np.array([2.0, 25.0, 9.0])
+        ...     hkl, amplitude, one, sigma_a=sigma_a, model_amplitude=model_amplitude, cell=cell, spacegroup=spacegroup
         ... )
-        >>> found.mask.tolist(), found.reason
-        ([True, True, False], ('too strong for its resolution', 'too weak for the model'))
+        >>> np.flatnonzero(found.mask).tolist(), found.reason
+        ([5, 9], ('too strong for its resolution', 'too weak for the model'))
     """
     hkl = checked_hkl(hkl)
     given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude, "sigma_a": sigma_a.sigma_a}
@@ -97,7 +107,10 @@ def find_outliers(
         raise ValueError(f"level: got {level}, wanted a probability between 0 and 1, such as 1e-6")
     observed, noise = given["amplitude"], sigma_a.total_variance(given["sigma"])
     expected = sigma_a.shrinkage * given["model_amplitude"]
-    power = sigma_a.power + noise - sigma_a.variance
+    power = noise - sigma_a.variance + mean_intensity(
+        hkl, observed**2, (2 * observed + given["sigma"]) * given["sigma"], epsilon=sigma_a.epsilon,
+        centric=sigma_a.centric, cell=cell, spacegroup=spacegroup,
+    )  # fmt: skip
 
     impossible = _too_strong(observed**2 / power, sigma_a.centric)
     radial = np.sqrt(noise / np.where(sigma_a.centric, 1, 2))

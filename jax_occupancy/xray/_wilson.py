@@ -1,0 +1,107 @@
+"""The mean intensity that Wilson's distribution needs: by resolution, and by direction.
+
+A crystal that diffracts better along one axis than along another has strong reflections in that direction that are no
+outliers, and weak ones elsewhere that are no wonder.
+"""
+
+import gemmi
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jax_occupancy.xray._crystal import inverse_d_squared
+from jax_occupancy.xray._invariant_tensors import invariant_tensors
+from jax_occupancy.xray._shells import Interpolation, shell_nodes
+
+SMALLEST_SHELL, MAX_SHELLS = 100, 20
+# Fewer reflections than this do not determine a tensor.
+SMALLEST_ANISOTROPIC = 300
+# A reflection this much less precise than the median, and weaker than its σ, says nothing of the mean intensity.
+IMPRECISE = 100
+# An intensity of more than 15 times the mean (3e-7 of all acentric reflections have one) and σ counts as just that, or
+# an outlier would hide itself.
+LARGEST = 15
+# Shells and directions are fitted in turn, for they hardly depend on each other.
+ROUNDS, MAX_STEPS = 4, 30
+
+
+def mean_intensity(
+    hkl: np.ndarray,
+    intensity: Float[np.ndarray, " reflections"],
+    sigma: Float[np.ndarray, " reflections"],
+    *,
+    epsilon: Float[np.ndarray, " reflections"],
+    centric: Bool[np.ndarray, " reflections"],
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+) -> Float[np.ndarray, " reflections"]:
+    """Mean intensity around each reflection, a smooth function of resolution times one anisotropic tensor.
+
+    The function of resolution is the mean of all intensities of a shell, negative ones included, or its standard
+    error where that is larger, and a straight line in its logarithm between shells. The tensor is that of the largest
+    Wilson likelihood; it is left out with fewer than 300 reflections.
+
+    Args:
+        hkl: Miller indices, (reflections, 3), one or more.
+        intensity: Measured intensities.
+        sigma: Their standard uncertainties, not negative.
+        epsilon: ε of each reflection.
+        centric: True for centric reflections.
+        cell: Unit cell.
+        spacegroup: Space group, for the tensors that it allows.
+
+    Returns:
+        εΣ_N, positive if an intensity or a σ is.
+
+    Example:
+        >>> import gemmi, numpy as np
+        >>> one = np.ones(2)
+        >>> mean_intensity(
+        ...     np.array([[1, 2, 3], [2, 2, 3]]), np.array([5.0, -1.0]), one, epsilon=one, centric=one > 2,
+        ...     cell=gemmi.UnitCell(30, 30, 30, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 21"),
+        ... ).round(6).tolist()
+        [2.0, 2.0]
+    """
+    value, error = intensity / epsilon, sigma / epsilon
+    counted = (error <= IMPRECISE * np.median(error)) | (value > error)
+    inverse_d2 = inverse_d_squared(cell, hkl)
+    nodes = shell_nodes(inverse_d2[counted], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
+    between = Interpolation.from_nodes(nodes, inverse_d2)
+    terms = _tensor_terms(hkl, cell, spacegroup)[:, : None if counted.sum() >= SMALLEST_ANISOTROPIC else 0]
+    direction, elements = np.ones(len(hkl)), np.zeros(terms.shape[1])
+    power = _by_resolution(value, error, direction, between, counted)
+    for _ in range(ROUNDS):
+        capped = np.minimum(value, LARGEST * (power * direction + error))
+        ratios = (values[counted] / power[counted] for values in (capped, error))
+        elements = _fit_direction(elements, *ratios, centric[counted], terms[counted])
+        direction = np.exp(terms @ elements)
+        power = _by_resolution(capped, error, direction, between, counted)
+    return epsilon * power * direction
+
+
+def _by_resolution(value, error, direction, between: Interpolation, counted) -> np.ndarray:
+    inside = between.take(counted)
+    count = inside.collect(direction[counted])
+    mean = inside.collect(value[counted]) / count
+    mean_error = np.sqrt(inside.collect(error[counted] ** 2)) / count
+    smallest = 1e-6 * np.mean(np.abs(value[counted]))
+    return np.exp(between.interpolate(np.log(np.maximum(np.maximum(mean, mean_error), smallest))))
+
+
+def _tensor_terms(hkl: np.ndarray, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup) -> np.ndarray:
+    """−sᵀTs/2 of each traceless tensor, so that its coefficient is a B in Å²."""
+    vectors = hkl @ np.array(cell.frac.mat.tolist())
+    return -0.5 * np.einsum("ni,kij,nj->nk", vectors, invariant_tensors(cell, spacegroup), vectors)
+
+
+def _fit_direction(elements: np.ndarray, ratio, error, centric, terms: np.ndarray) -> np.ndarray:
+    """Scoring with the variance of Wilson's distribution and of the noise; log k is linear in the elements."""
+    for _ in range(MAX_STEPS if elements.size else 0):
+        k = np.exp(terms @ elements)
+        weight = k / (np.where(centric, 2, 1) * k**2 + error**2)
+        slope = terms.T @ (weight * (ratio - k))
+        step = np.linalg.lstsq((terms.T * (weight * k)) @ terms, slope, rcond=None)[0]
+        step /= max(1, np.max(np.abs(terms @ step)))
+        elements = elements + step
+        if np.max(np.abs(terms @ step)) < 1e-6:
+            break
+    return elements
