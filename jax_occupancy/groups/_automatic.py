@@ -136,8 +136,10 @@ def _conformer_draft(table: AtomTable, letters: dict[str, list[int]], links: Lin
         note for residue in np.unique(table.residue[everything]) for note in links.notes.get(int(residue), [])
     )
     reasons = []
+    ordered = sorted(letters)
+    place = {letter: i for i, letter in enumerate(ordered)}
     for letter, atoms in letters.items():
-        others = listing(sorted(other for other in letters if other != letter))
+        others = listing(ordered[: place[letter]] + ordered[place[letter] + 1 :])
         if others:
             reason = f"conformer {letter} of {where}; excludes {others}"
         else:

@@ -152,13 +152,13 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
             scopes.append((".".join(statement), opened))
             statement = []
         elif word in ("}", ";", "\n"):
+            if word == "}" and not scopes:
+                raise ValueError("the parameters have a closing brace too many; every { needs one }.")
             if "=" in statement:
                 at = statement.index("=")
                 path = ".".join([*(name for name, _ in scopes), *statement[:at]])
                 yield path, scopes[-1][1] if scopes else 0, _unquoted(statement[at + 1 :])
                 statement = []
-            elif word == "}" and not scopes:
-                raise ValueError("the parameters have a closing brace too many; every { needs one }.")
             # A name on a line of its own opens the scope of the next line.
             if word == "}":
                 scopes.pop()

@@ -8,6 +8,8 @@ _KEYS = {"chain": "chain", "resseq": "number", "resid": "number", "resi": "numbe
 _KEYS |= {"name": "name", "altloc": "altloc", "altid": "altloc", "element": "element"}
 _PLACE = re.compile(r"(-?\d+)([A-Za-z]?)(?::(-?\d+)([A-Za-z]?))?")
 _WATER = "HOH,DOD,WAT,H2O"
+# "not" of long alternatives multiplies: 3 labels in each of 9 alternatives are 20,000 selections already
+_MOST_TERMS = 10_000
 Term = dict[str, str]
 
 
@@ -29,7 +31,10 @@ def translate_selection(text: str) -> tuple[str, ...]:
         ('//A/45./CA:', '//A/45./CB:')
     """
     tokens = _TOKEN.findall(text)
-    terms, rest = _either(text, tokens)
+    try:
+        terms, rest = _either(text, tokens)
+    except RecursionError as error:
+        raise _too_much(text) from error
     if rest:
         raise _not_understood(text, rest[0])
     return tuple(_to_gemmi(term) for term in terms)
@@ -42,6 +47,11 @@ def _not_understood(text: str, word: str) -> ValueError:
         "altloc, element, water or all, joined by and, or, not (before anything but numbers) and parentheses. Write "
         "the group as TOML instead."
     )
+
+
+def _too_much(text: str) -> ValueError:
+    """The error for a selection that is too deep or too long."""
+    return ValueError(f"the phenix selection {text[:60]!r}... is too complex; write the group as TOML instead.")
 
 
 def _either(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
@@ -58,8 +68,15 @@ def _both(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
     terms, rest = _one(text, tokens)
     while rest and rest[0].lower() not in ("or", ")"):
         more, rest = _one(text, rest[1:] if rest[0].lower() == "and" else rest)
-        terms = [_merge(text, a, b) for a, b in product(terms, more)]
+        terms = _all_of(text, terms, more)
     return terms, rest
+
+
+def _all_of(text: str, terms: list[Term], more: list[Term]) -> list[Term]:
+    """Every term with every other: what both lists match."""
+    if len(terms) * len(more) > _MOST_TERMS:
+        raise _too_much(text)
+    return [_merge(text, a, b) for a, b in product(terms, more)]
 
 
 def _one(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
@@ -96,7 +113,7 @@ def _opposite(text: str, terms: list[Term]) -> list[Term]:
     result: list[Term] = [{}]
     for term in terms:
         others = [{key: value[1:] if value[:1] == "!" else f"!{value}"} for key, value in term.items()]
-        result = [_merge(text, a, b) for a, b in product(result, others)]
+        result = _all_of(text, result, others)
     return result
 
 

@@ -48,6 +48,8 @@ def parse_toml(text: str) -> UserGroups:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"the groups are no valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise ValueError("the groups are no valid TOML: lists or tables are nested too deeply.") from error
     _check_keys(content, {*LISTS, *TABLES, "automatic"}, "the file")
     automatic = content.get("automatic", True)
     if not isinstance(automatic, bool):

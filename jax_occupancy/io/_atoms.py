@@ -152,3 +152,8 @@ def _check_table(table: pd.DataFrame, path: Any) -> None:
         wrong = np.flatnonzero(~np.isfinite(table[column].to_numpy()))
         if len(wrong):
             raise ValueError(f"{path} has atoms whose {column} is missing or not finite: {first_labels(table, wrong)}")
+    tensors = table[_ANISOTROPIC].to_numpy()
+    # six NaN stand for an isotropic atom
+    wrong = np.flatnonzero(~np.isfinite(tensors).all(axis=1) & ~np.isnan(tensors).all(axis=1))
+    if len(wrong):
+        raise ValueError(f"{path} has atoms whose anisotropic U is not finite: {first_labels(table, wrong)}")

@@ -44,7 +44,11 @@ def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Documen
 
 def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.Block:
     """The one block that holds atoms (restraint blocks and reflections may stand beside it)."""
-    blocks = [block for block in document if len(block.find_mmcif_category(_SITE))]
+    try:
+        blocks = [block for block in document if len(block.find_mmcif_category(_SITE))]
+    except RuntimeError as error:
+        # items of another category, most often a misspelt one, in the loop of the atoms
+        raise ValueError(f"{path} has a damaged _atom_site loop: {error}") from error
     if len(blocks) > 1:
         names = ", ".join(block.name for block in blocks[:5])
         raise ValueError(f"{path} has {len(blocks)} blocks with atoms ({names}); give a file with one")

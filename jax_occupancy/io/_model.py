@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gemmi
 import numpy as np
@@ -72,8 +72,8 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     Raises:
         FileNotFoundError: If there is no such file.
         IsADirectoryError: If it is a folder.
-        ValueError: If it is no model, is damaged, holds no atoms or several models, or has an atom of unknown
-            element or a coordinate, occupancy or B factor that is not a finite number.
+        ValueError: If it is no model, is damaged, holds no atoms or several models, has an impossible cell, an atom
+            of unknown element, or a coordinate, occupancy, B or U that is not a finite number.
 
     Example:
         >>> import pathlib, tempfile
@@ -91,6 +91,8 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     structure, atoms, rows = parse(source, path=path, model_number=model_number)
     rows.flags.writeable = False
     has_cell = structure.cell.is_crystal()
+    if has_cell:
+        _check_cell(structure.cell, path)
     return Model(
         path=Path(path),
         format="pdb" if file_format == "pdb" else "mmcif",
@@ -102,3 +104,15 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         source=source,
         rows=rows,
     )
+
+
+def _check_cell(cell: gemmi.UnitCell, path: Any) -> None:
+    """Refuse a cell that can't hold an atom; gemmi takes any numbers, and 0 or NaN for what is none."""
+    edges, angles = cell.parameters[:3], cell.parameters[3:]
+    # the comparisons are false for NaN
+    possible = all(0 < edge < 1e5 for edge in edges) and all(0 < angle < 180 for angle in angles) and cell.volume > 1
+    if not possible:
+        shown = ", ".join(f"{value:g}" for value in cell.parameters)
+        raise ValueError(
+            f"{path} has an impossible unit cell ({shown}); correct CRYST1 or _cell, or remove it: groups need no cell"
+        )

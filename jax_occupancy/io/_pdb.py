@@ -1,7 +1,9 @@
 """The PDB format: numbering the atoms before gemmi regroups them, and putting occupancies back into the text."""
 
+import itertools
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gemmi
@@ -12,6 +14,9 @@ from jax_occupancy.io._atoms import atom_table, keep_model
 
 # 10^5 numbers of five digits and 26*36^4 that begin with a capital; gemmi reads small letters as capitals
 MAX_ATOMS = 99_999 + 26 * 36**4
+# gemmi reads the front of a field that is an integer, and 0 where there is none
+_RESIDUE_NUMBER = re.compile(rb" *-?\d+ *|[A-Za-z][0-9A-Za-z]{3}| *")  # decimal, hybrid 36, blank
+_INTEGER = re.compile(rb" *(-?\d+)? *")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -59,6 +64,11 @@ def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
         elif record == b"ANIS" and line[12:27] != last[12:27]:
             # gemmi gives an ANISOU to the atom above it without looking at its name
             raise ValueError(f"{path}, line {index + 1}: the ANISOU record does not follow its atom")
+        elif record == b"ANIS" and not all(_INTEGER.fullmatch(line[start : start + 7]) for start in range(28, 70, 7)):
+            text = line[28:70].decode("latin-1")
+            raise ValueError(f"{path}, line {index + 1}: the ANISOU record needs six integers, not {text!r}")
+        elif record == b"CRYS":
+            _check_cell_record(line, f"{path}, line {index + 1}")
         elif _is_record(line, b"TER") or record == b"BREA":
             segment += 1
         elif _is_record(line, b"END"):
@@ -107,6 +117,16 @@ def edit_pdb(source: bytes, *, rows: Sequence[int] | np.ndarray, units: np.ndarr
     return b"\n".join(lines)
 
 
+def _check_cell_record(line: bytes, where: str) -> None:
+    """Numbers or nothing in the fields of the cell; whether they make a cell is seen later."""
+    edges = (6, 15, 24, 33, 40, 47, 54)
+    try:
+        for start, stop in itertools.pairwise(edges):
+            _number(line[start:stop].strip() or b"0")
+    except ValueError:
+        raise ValueError(f"{where}: the unit cell needs numbers, not {line[6:54].decode('latin-1')!r}") from None
+
+
 def _is_record(line: bytes, name: bytes) -> bool:
     """Whether a line is a record with a name of three letters: ENDMDL is no END."""
     return line[:3].upper() == name and not line[3:4].strip()
@@ -126,23 +146,38 @@ def _text_columns(lines: list[bytes], rows: np.ndarray, path: Any) -> dict[str, 
     """The fields that are read from the text itself: gemmi turns what is not a number into 0."""
     fields = {"x": (30, 38), "y": (38, 46), "z": (46, 54), "occupancy": (54, 60), "tempfactor": (60, 66)}
     columns: dict[str, list[Any]] = {"record": ["ATOM" if line[:4].upper() == b"ATOM" else "HETATM" for line in lines]}
+    numbers = [line[22:26] for line in lines]
+    if not all(map(_RESIDUE_NUMBER.fullmatch, numbers)):
+        raise _not_a_number(numbers, _residue_number, name="residue number", rows=rows, path=path)
     for name, (start, stop) in fields.items():
         texts = [line[start:stop] for line in lines]
         try:
-            columns[name] = [float(text) if text.strip() else None for text in texts]
+            columns[name] = [_number(text) if text.strip() else None for text in texts]
         except ValueError:
-            raise _not_a_number(texts, name=name, rows=rows, path=path) from None
+            raise _not_a_number(texts, _number, name=name, rows=rows, path=path) from None
     for name in ("x", "y", "z"):
         columns[name] = [np.nan if value is None else value for value in columns[name]]
     return columns
 
 
-def _not_a_number(texts: list[bytes], *, name: str, rows: np.ndarray, path: Any) -> ValueError:
-    """The error that names the first lines whose field is no number."""
+def _number(text: bytes) -> float:
+    # Python reads 1_0 as 10
+    return float(b"_" if b"_" in text else text)
+
+
+def _residue_number(text: bytes) -> None:
+    if not _RESIDUE_NUMBER.fullmatch(text):
+        raise ValueError
+
+
+def _not_a_number(
+    texts: list[bytes], read: Callable[[bytes], Any], *, name: str, rows: np.ndarray, path: Any
+) -> ValueError:
+    """The error that names the first lines whose field can't be read."""
     wrong = []
     for text, row in zip(texts, rows.tolist(), strict=True):
         try:
-            float(text if text.strip() else b"0")
+            read(text if text.strip() else b"0")
         except ValueError:
             wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
