@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jax_occupancy.io import Reflections, read_reflections
+from jax_occupancy.io._column_names import is_calculated
 from jax_occupancy.io._free_flags import free_set
-from jax_occupancy.io._mtz_columns import is_calculated
-from jax_occupancy.io._reflections import _check
+from jax_occupancy.io._reflection_checks import check_arrays
 
 NAN = np.nan
 HKL = [(1, 1, 0), (0, 0, 4), (2, 1, 3), (5, 1, 2), (1, 2, 3), (3, 3, 3)]
@@ -50,7 +50,8 @@ def test_usual_file(tmp_path):
     assert data.free.tolist() == [True] + [False] * 5
     assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
     assert (data.free_value, data.n_reflections, data.n_free) == (0, 6, 1)
-    assert data.notes == ()
+    assert data.notes == ("free set: flag 0, the rarer of two values (CCP4 convention)",)
+    assert (data.kind, data.intensity, data.wavelength) == ("amplitudes", None, None)
     assert set(data.left_out.values()) == {0}
     assert data.spacegroup.hm == "P 21 21 21"
     assert data.cell.parameters == (20, 30, 40, 90, 90, 90)
@@ -94,7 +95,7 @@ def test_calculated_columns_are_never_taken(tmp_path):
     # even right in front of a column of type Q
     data = read_reflections(write_mtz(tmp_path, {**calculated, "SIGX": ("Q", [1] * 6), **usual("FPK", "SIGFPK")}))
     assert data.labels["amplitude"] == "FPK"
-    with pytest.raises(ValueError, match=r"no measured amplitudes.*H \(H\).*FC \(F\), FC_ALL \(F\)"):
+    with pytest.raises(ValueError, match=r"no measured amplitudes.*Columns: FC \(F\), FC_ALL \(F\)"):
         read_reflections(write_mtz(tmp_path, calculated))
 
 
@@ -102,7 +103,7 @@ def test_several_candidates_are_recorded(tmp_path):
     columns = {**usual("FZ", "SIGFZ"), **usual("FOBS", "SIGFOBS", "FREE"), **usual("FP", "SIGFP", "test")}
     data = read_reflections(write_mtz(tmp_path, columns))
     assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
-    assert data.notes == (
+    assert data.notes[:-1] == (
         "amplitudes FP taken; the file also has FOBS, FZ",
         "free flags FreeR_flag taken; the file also has FREE, test",
     )
@@ -123,22 +124,126 @@ def test_named_columns(tmp_path):
     assert data.sigma.tolist() == [7] * 6
     assert data.free.tolist() == [True] + [False] * 5
     for option in ("amplitude", "sigma", "free"):
-        with pytest.raises(
-            ValueError, match=rf"no column 'Nix' \({option}\)\. Columns: H \(H\).*FP \(F\), SIGFP \(Q\)"
-        ):
+        with pytest.raises(ValueError, match=rf"no column 'Nix' \({option}\)\. Columns: FP \(F\), SIGFP \(Q\)"):
             read_reflections(path, **{option: "Nix"})
     with pytest.raises(ValueError, match=r"column ERR \(amplitude\) has type Q, wanted one of F, G"):
         read_reflections(path, amplitude="ERR")
 
 
 def test_missing_kinds_of_data(tmp_path):
-    intensities = {"IMEAN": ("J", [1] * 6), "SIGIMEAN": ("Q", [1] * 6)}
-    with pytest.raises(ValueError, match=r"no measured amplitudes.*intensities: convert.*IMEAN \(J\)"):
-        read_reflections(write_mtz(tmp_path, intensities))
-    with pytest.raises(ValueError, match="merge them into mean amplitudes"):
-        read_reflections(write_mtz(tmp_path, {"F(+)": ("G", [1] * 6), "SIGF(+)": ("L", [1] * 6)}))
+    with pytest.raises(ValueError, match=r"no measured amplitudes or intensities \(types F, J, G, K\).*PHI \(P\)"):
+        read_reflections(write_mtz(tmp_path, {"PHI": ("P", [1] * 6)}))
     with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the amplitudes FP.*sigma=\.\.\."):
         read_reflections(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
+
+
+def test_intensities(tmp_path):
+    flags = {"FREE": ("I", [0, 1, 1, 1, 1, 1])}
+    intensities = {"IMEAN": ("J", [10, -20, 30, 40, 50, 60]), "SIGIMEAN": ("Q", [1, 2, 3, 4, 5, 6])}
+    data = read_reflections(write_mtz(tmp_path, {**intensities, **flags}))
+    assert (data.kind, data.amplitude, data.sigma) == ("intensities", None, None)
+    assert data.intensity.tolist() == [10, -20, 30, 40, 50, 60]  # the negative one is kept
+    assert data.intensity_sigma.tolist() == [1, 2, 3, 4, 5, 6]
+    assert data.labels == {"intensity": "IMEAN", "sigma": "SIGIMEAN", "free": "FREE"}
+    assert "intensities of 6 reflections" in repr(data)
+    path = write_mtz(tmp_path, {**intensities, **usual()})
+    data = read_reflections(path)
+    assert (data.kind, data.labels["amplitude"]) == ("amplitudes", "FP")
+    assert data.notes[0] == "amplitudes FP taken, not the intensities IMEAN: choose those with intensity=IMEAN"
+    assert read_reflections(path, intensity="IMEAN").kind == "intensities"
+    assert read_reflections(path, sigma="SIGIMEAN").labels["intensity"] == "IMEAN"
+    with pytest.raises(ValueError, match="amplitude='FP' and intensity='IMEAN' are both given"):
+        read_reflections(path, amplitude="FP", intensity="IMEAN")
+    # amplitudes of unknown reliability are no better than intensities with their σ
+    without = {"FP": ("F", [1] * 6), **intensities}
+    assert read_reflections(write_mtz(tmp_path, without)).labels["intensity"] == "IMEAN"
+
+
+@pytest.mark.parametrize(
+    ("plus", "minus", "types"),
+    [("F(+)", "F(-)", "GL"), ("F-obs(+)", "F-obs(-)", "GL"), ("FP_plus", "FP_minus", "GL"), ("F(+)", "F(-)", "FQ")],
+)
+def test_friedel_mates_are_merged(tmp_path, plus, minus, types):
+    # (0, 0, 4) is centric in this group, its measurement is written twice
+    columns = {
+        plus: (types[0], [10, 7, NAN, 40, 0, -3]),
+        f"SIG{plus}": (types[1], [1, 1, NAN, 4, 0, 1]),
+        minus: (types[0], [13, 7, 33, NAN, 0, 0]),
+        f"SIG{minus}": (types[1], [2, 1, 3, NAN, 0, 0]),
+    }
+    path = write_mtz(tmp_path, columns)
+    data = read_reflections(path)
+    np.testing.assert_allclose(data.amplitude, [(10 + 13 / 4) / 1.25, 7, 33, 40], rtol=1e-15)
+    np.testing.assert_allclose(data.sigma, [1.25**-0.5, 1, 3, 4], rtol=1e-15)
+    assert (data.left_out["placeholder"], data.left_out["negative amplitude"]) == (1, 1)
+    assert data.labels["amplitude"] == f"{plus} and {minus}"
+    assert data.labels["sigma"] == f"SIG{plus} and SIG{minus}"
+    assert data.notes[0] == f"{plus} and {minus} merged into their mean, weighted with 1/σ²"
+    # either name stands for both, unless the σ of one is named
+    assert read_reflections(path, amplitude=minus).labels == data.labels
+    one = read_reflections(path, amplitude=minus, sigma=f"SIG{minus}")
+    assert (one.labels["amplitude"], one.amplitude.tolist()) == (minus, [13, 7, 33])
+    # where there is a mean it is taken
+    mean = {"FX": ("F", [1, 2, 3, 4, 5, 6]), "SIGFX": ("Q", [1] * 6)}
+    assert read_reflections(write_mtz(tmp_path, {**columns, **mean})).labels["amplitude"] == "FX"
+
+
+def test_mean_intensities_come_before_pairs_of_amplitudes(tmp_path):
+    mates = {"F(+)": ("G", [1] * 6), "SIGF(+)": ("L", [1] * 6), "F(-)": ("G", [1] * 6), "SIGF(-)": ("L", [1] * 6)}
+    columns = {**mates, "IMEAN": ("J", [1] * 6), "SIGIMEAN": ("Q", [1] * 6)}
+    assert read_reflections(write_mtz(tmp_path, columns)).labels["intensity"] == "IMEAN"
+
+
+def test_one_mate_only(tmp_path):
+    columns = {"I(-)": ("K", [1, 2, 3, 4, 5, 6]), "SIGI(-)": ("M", [1] * 6)}
+    data = read_reflections(write_mtz(tmp_path, columns))
+    assert (data.labels["intensity"], data.intensity.tolist()) == ("I(-)", [1, 2, 3, 4, 5, 6])
+    del columns["SIGI(-)"]
+    with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the intensities I\(-\)"):
+        read_reflections(write_mtz(tmp_path, columns))
+
+
+def test_resolution_limits(tmp_path):
+    path = write_mtz(tmp_path, usual())
+    d = read_reflections(path).d_spacing()
+    data = read_reflections(path, d_min=float(d[2]), d_max=10.0)  # limits are included
+    assert data.hkl.tolist() == [list(HKL[i]) for i in range(6) if d[2] <= d[i] <= 10]
+    assert data.left_out["outside resolution limits"] == 6 - data.n_reflections > 0
+    for wrong in ({"d_min": 5.0, "d_max": 3.0}, {"d_min": 0.0}, {"d_min": -1.0}, {"d_max": NAN}):
+        with pytest.raises(ValueError, match="wanted 0 < d_min < d_max in Å"):
+            read_reflections(path, **wrong)
+    with pytest.raises(ValueError, match=r"no usable reflection in FP; left out: \{'outside resolution limits': 6\}"):
+        read_reflections(path, d_min=20.0)
+
+
+def test_absurd_resolution(tmp_path):
+    path = write_mtz(tmp_path, usual(), hkl=[(1, 1, 0), (0, 0, 4), (2, 1, 3), (5, 1, 2), (1, 2, 3), (900, 0, 0)])
+    with pytest.raises(ValueError, match=r"reflections to 0\.0222 Å with the cell \(20\.0, .*the cell or the indices"):
+        read_reflections(path)
+    assert read_reflections(path, d_min=1.0).n_reflections == 5
+
+
+def test_a_column_of_an_unknown_dataset(tmp_path):
+    path = write_mtz(tmp_path, usual())
+    content = path.read_bytes()
+    # the second data set, the one the columns belong to, gets another number
+    for record in (b"PROJECT ", b"CRYSTAL ", b"DATASET ", b"DCELL   ", b"DWAVEL  "):
+        content = content.replace(record + b"      1", record + b"      7")
+    assert content != path.read_bytes()
+    path.write_bytes(content)
+    assert read_reflections(path).n_reflections == 6
+
+
+def test_what_the_file_lacks_is_taken_from_the_caller(tmp_path):
+    good = write_mtz(tmp_path, usual()).read_bytes()
+    path = tmp_path / "no_group.mtz"
+    header = good.index(b"SYMINF")
+    path.write_bytes(
+        b"".join((good[:header], good[header:].replace(b"'P 21 21 21'", b"'Q 99 99 99'").replace(b"  19 ", b"   0 ")))
+    )
+    with pytest.raises(ValueError, match=r"names no known space group.*spacegroup=\.\.\."):
+        read_reflections(path)
+    assert read_reflections(path, spacegroup=gemmi.SpaceGroup("P 21 21 21")).spacegroup.hm == "P 21 21 21"
 
 
 def test_no_free_flags(tmp_path):
@@ -166,7 +271,7 @@ def test_free_value(flags, value, free):
     mask, taken, notes = free_set(np.array(flags, float))
     assert taken == value
     assert np.flatnonzero(mask).tolist() == free
-    assert bool(notes) == bool(np.isnan(flags).any())
+    assert len(notes) == 1 + bool(np.isnan(flags).any())
 
 
 def test_stated_free_value_wins():
@@ -210,6 +315,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "sigma not positive": 1,
         "negative amplitude": 1,
         "systematic absence": 1,
+        "outside resolution limits": 0,
         "duplicate": 0,
     }
     assert data.hkl.tolist() == [[1, 1, 6], [1, 1, 7]]  # an amplitude of zero with a good σ is a measurement
@@ -254,14 +360,15 @@ def test_bad_files_are_named(tmp_path):
     good = write_mtz(tmp_path, usual()).read_bytes()
     for content, message in (
         (b"", "is empty"),
-        (b"ATOM      1  CA  ALA A   1\n", "looks like pdb, not MTZ"),
-        (b"data_x\n_cell.length_a 1\n", "looks like mmcif, not MTZ"),
-        (b"hello", "is not an MTZ file"),
-        (bytes(range(256)), "is not an MTZ file"),
+        (b"ATOM      1  CA  ALA A   1\n", r"looks like a model \(PDB\); reflections are wanted"),
+        (b"data_x\n_cell.length_a 1\n", "holds no reflections; reflections are wanted here"),
+        (b"hello", "looks like neither MTZ nor mmCIF"),
+        (bytes(range(256)), "looks like an unknown binary file"),
         (good[:60], "truncated MTZ file"),
         (good[:-700], "truncated MTZ file"),
         (good[:100] + good[140:], "names no known space group"),
         (good[:20] + good[-2000:], "damaged MTZ file|names no known space group"),
+        (good.replace(b"COLUMN FP ", b"COLUMN F\xc1 "), "is damaged .*can't decode"),
         (gzip.compress(good)[:-20], "damaged or truncated gzip"),
     ):
         (tmp_path / "bad.mtz").write_bytes(content)
@@ -302,6 +409,25 @@ def test_select_keeps_rows_together():
         data.select(np.zeros(6, bool))
 
 
+def test_intensities_with_amplitudes_derived_from_them():
+    intensity = np.array([1.0, -2, 3, 4, 5, 6])
+    data = reflections(amplitude=None, sigma=None, intensity=intensity, intensity_sigma=np.ones(6))
+    derived = data.with_amplitudes(np.sqrt(np.abs(intensity)), np.full(6, 0.5))
+    assert (data.amplitude, data.kind, derived.kind) == (None, "intensities", "intensities")
+    assert derived.intensity.tolist() == intensity.tolist()
+    assert derived.sigma.tolist() == [0.5] * 6
+    chosen = derived.select(intensity > 0)
+    assert (chosen.intensity.tolist(), chosen.amplitude.tolist()) == (
+        [1, 3, 4, 5, 6],
+        np.sqrt([1, 3, 4, 5, 6]).tolist(),
+    )
+    assert data.select(intensity > 0).amplitude is None
+    with pytest.raises(ValueError, match="read-only"):
+        data.intensity[0] = 2.0
+    with pytest.raises(ValueError, match="amplitude must be finite and not negative"):
+        data.with_amplitudes(intensity, np.ones(6))
+
+
 def test_arrays_are_copied_and_read_only():
     amplitude = np.arange(1.0, 7.0)
     data = reflections(amplitude=amplitude)
@@ -314,13 +440,19 @@ def test_arrays_are_copied_and_read_only():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"amplitude": None, "sigma": None}, "no data: give amplitude and sigma, or intensity and intensity_sigma"),
+        ({"sigma": None}, "amplitude and sigma belong together; got only one"),
+        ({"intensity": np.ones(6)}, "intensity and intensity_sigma belong together"),
+        ({"amplitude": -np.ones(6)}, "amplitude must be finite and not negative; wrong for 6"),
+        ({"intensity": np.ones(6), "intensity_sigma": np.zeros(6)}, "intensity_sigma must be finite and positive"),
+        ({"wavelength": 0.0}, "wavelength is 0.0; wanted a positive number"),
         (
             {"sigma": np.array([1.0, 0, 1, 1, 1, 1])},
             r"sigma must be finite and positive; wrong for 1 hkl, first \(0, 0, 4\)",
         ),
         (
             {"amplitude": np.array([1.0, NAN, 1, 1, 1, 1])},
-            r"amplitude must be finite; wrong for 1 hkl, first \(0, 0, 4\)",
+            r"amplitude must be finite and not negative; wrong for 1 hkl, first \(0, 0, 4\)",
         ),
     ],
 )
@@ -332,9 +464,9 @@ def test_inconsistent_reflections(changes, message):
 def test_shapes_of_reflections():
     """Asked directly: where annotations are checked at run time they find it first."""
     with pytest.raises(ValueError, match=r"each of the 6 hkl; got .*'sigma': \(5,\)"):
-        _check(np.array(HKL), np.ones(6), np.ones(5), np.ones(6, bool))
+        check_arrays({"hkl": np.array(HKL), "amplitude": np.ones(6), "sigma": np.ones(5)})
     with pytest.raises(ValueError, match=r"hkl has shape \(6, 2\)"):
-        _check(np.ones((6, 2), int), np.ones(6), np.ones(6), np.ones(6, bool))
+        check_arrays({"hkl": np.ones((6, 2), int), "amplitude": np.ones(6), "sigma": np.ones(6)})
 
 
 def test_4xof(data_dir):
@@ -351,4 +483,11 @@ def test_1g8a_without_its_placeholders(data_dir):
     assert data.labels == {"amplitude": "FOBS", "sigma": "SIGFOBS", "free": "R-free-flags"}
     assert data.left_out["placeholder"] == 346
     assert sum(data.left_out.values()) == 346
-    assert data.amplitude.min() > 0
+    assert data.wavelength == pytest.approx(0.95)
+    intensities = read_reflections(data_dir / "1g8a.mtz", intensity="IOBS")
+    # the file has no amplitudes for the negative ones; its other amplitudes are plain roots, of few digits
+    assert (intensities.kind, intensities.n_reflections) == ("intensities", 43_001)
+    assert (intensities.intensity <= 0).sum() == 345
+    positive = intensities.select(intensities.intensity > 0)
+    assert np.array_equal(positive.hkl, data.hkl)
+    np.testing.assert_allclose(data.amplitude, np.sqrt(positive.intensity), rtol=0.02)

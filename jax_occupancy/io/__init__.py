@@ -1,7 +1,8 @@
 """Files: the only part of the library that opens them.
 
-`read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections, `read_groups` and
-`write_groups` handle occupancy groups (TOML, Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
+`read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections (MTZ, mmCIF),
+`write_mtz` writes columns such as map coefficients, `read_groups` and `write_groups` handle occupancy groups (TOML,
+Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
 `from_gemmi` and `to_gemmi` are for structures that are in memory already.
 `save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` anything made of arrays.
 """
@@ -12,7 +13,7 @@ from jax_occupancy.io._contacts import find_contacts
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
 from jax_occupancy.io._labels import atom_label
 from jax_occupancy.io._model import Model, read_model
-from jax_occupancy.io._mtz import read_reflections
+from jax_occupancy.io._read_reflections import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, save_tensor
@@ -20,6 +21,7 @@ from jax_occupancy.io._selecting import select_atoms
 from jax_occupancy.io._source import format_of_name
 from jax_occupancy.io._structure import from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model
+from jax_occupancy.io._write_mtz import write_mtz
 
 __all__ = [
     "Model",
@@ -42,4 +44,5 @@ __all__ = [
     "write_archive",
     "write_groups",
     "write_model",
+    "write_mtz",
 ]

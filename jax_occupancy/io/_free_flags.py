@@ -38,6 +38,8 @@ def free_set(
     if not known.all():
         notes.append(f"{(~known).sum()} reflections without a flag in {label} are used for refinement")
     value = free_value if free_value is not None else _decide(values, counts, label)
+    if free_value is None and value is not None and value in values:
+        notes.append(_convention(value, len(values)))
     if value is not None and value not in values:
         shown = ", ".join(f"{v:g}" for v in values[:5])
         raise ValueError(f"{label} has no value {value}; it has {shown}: choose one with free_value=...")
@@ -47,6 +49,14 @@ def free_set(
     if free.all():
         raise ValueError(f"{label} is {value} for every reflection, so none is left to refine against")
     return free, value, tuple(notes)
+
+
+def _convention(value: int, n_values: int) -> str:
+    """How the value was decided on."""
+    if n_values > 2:
+        return f"free set: flag {value}, one of {n_values} values (CCP4 convention)"
+    program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")
+    return f"free set: flag {value}, the rarer of two values ({program})"
 
 
 def _decide(values: np.ndarray, counts: np.ndarray, label: str) -> int | None:

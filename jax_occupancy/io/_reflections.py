@@ -1,35 +1,46 @@
-"""Measured amplitudes of unique reflections."""
+"""Measured amplitudes or intensities of unique reflections."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import gemmi
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jax_occupancy.io._reflection_checks import PAIRS, check_arrays
 
-@dataclass(frozen=True, eq=False)
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reflections:
-    """Amplitudes, their standard uncertainties and the free set, one row for each unique reflection.
+    """Amplitudes or intensities, their standard uncertainties and the free set, one row for each unique reflection.
 
-    Arrays are copied and read-only.
+    Amplitudes and intensities each come with their σ; what was not measured is None. Arrays are copied and
+    read-only.
 
     Attributes:
         hkl: Miller indices, shape (reflections, 3), int32, in the asymmetric unit of the space group.
-        amplitude: |F|, on the scale of the file.
-        sigma: Standard uncertainty of the amplitude, positive.
         free: True for reflections of the free (test) set.
         cell: The unit cell.
         spacegroup: The space group.
-        labels: The columns they were read from: "amplitude", "sigma" and "free" (None: no such column).
+        amplitude: |F|, on the scale of the file, not negative.
+        sigma: Standard uncertainty of the amplitude, positive.
+        intensity: Intensity, on the scale of the file; weak ones may be negative.
+        intensity_sigma: Standard uncertainty of the intensity, positive.
+        wavelength: In Å; None if it is not known.
+        labels: The columns they were read from: "amplitude" or "intensity", "sigma" and "free" (None: no such column).
         free_value: The flag that means "free"; None without a free column.
         left_out: How many reflections of the file were left out or merged, by reason.
         notes: Choices made on the way that the reader should know of.
         path: The file; None if made in memory.
 
     Raises:
-        ValueError: If lengths differ, there is nothing in it, or a value is not finite or a σ not positive.
+        ValueError: If lengths differ, there is nothing in it, a value is not finite, an amplitude negative, a σ not
+            positive or a value without its σ.
 
     Example:
         >>> import gemmi
@@ -42,29 +53,41 @@ class Reflections:
         ...     cell=gemmi.UnitCell(10, 20, 30, 90, 90, 90),
         ...     spacegroup=gemmi.SpaceGroup("P 2 2 2"),
         ... )
-        >>> data.n_reflections, data.n_free, data.resolution
-        (2, 1, (15.0, 10.0))
+        >>> data.kind, data.n_reflections, data.n_free, data.resolution
+        ('amplitudes', 2, 1, (15.0, 10.0))
     """
 
     hkl: Int[np.ndarray, "reflections 3"]
-    amplitude: Float[np.ndarray, " reflections"]
-    sigma: Float[np.ndarray, " reflections"]
     free: Bool[np.ndarray, " reflections"]
     cell: gemmi.UnitCell
     spacegroup: gemmi.SpaceGroup
+    amplitude: Float[np.ndarray, " reflections"] | None = None
+    sigma: Float[np.ndarray, " reflections"] | None = None
+    intensity: Float[np.ndarray, " reflections"] | None = None
+    intensity_sigma: Float[np.ndarray, " reflections"] | None = None
+    wavelength: float | None = None
     labels: Mapping[str, str | None] = field(default_factory=dict)
-    free_value: int | None = None
+    free_value: int | str | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        dtypes = {"hkl": np.int32, "amplitude": np.float64, "sigma": np.float64, "free": np.bool_}
+        dtypes = {"hkl": np.int32, "free": np.bool_} | dict.fromkeys((*PAIRS, *PAIRS.values()), np.float64)
+        arrays = {}
         for name, dtype in dtypes.items():
-            values = np.array(getattr(self, name), dtype=dtype)
-            values.flags.writeable = False
-            object.__setattr__(self, name, values)
-        _check(self.hkl, self.amplitude, self.sigma, self.free)
+            if getattr(self, name) is not None:
+                arrays[name] = np.array(getattr(self, name), dtype=dtype)
+                arrays[name].flags.writeable = False
+                object.__setattr__(self, name, arrays[name])
+        check_arrays(arrays)
+        if self.wavelength is not None and not 0 < self.wavelength < np.inf:
+            raise ValueError(f"wavelength is {self.wavelength}; wanted a positive number of Å, or None if unknown")
+
+    @property
+    def kind(self) -> Literal["amplitudes", "intensities"]:
+        """What was measured: "intensities" if there are any, also when amplitudes were derived from them."""
+        return "amplitudes" if self.intensity is None else "intensities"
 
     @property
     def n_reflections(self) -> int:
@@ -103,30 +126,113 @@ class Reflections:
             raise ValueError(
                 f"mask is {mask.dtype}{mask.shape}; wanted bool({self.n_reflections},), one for each reflection"
             )
-        arrays = {name: getattr(self, name)[mask] for name in ("hkl", "amplitude", "sigma", "free")}
-        return replace(self, **arrays)
+        arrays = {name: getattr(self, name) for name in ("hkl", "free", *PAIRS, *PAIRS.values())}
+        return replace(self, **{name: values[mask] for name, values in arrays.items() if values is not None})
+
+    def with_amplitudes(
+        self, amplitude: Float[np.ndarray, " reflections"], sigma: Float[np.ndarray, " reflections"]
+    ) -> "Reflections":
+        """The same reflections with amplitudes, for example those that French & Wilson derive from the intensities.
+
+        Args:
+            amplitude: |F| of each reflection, not negative.
+            sigma: Their standard uncertainties, positive.
+
+        Returns:
+            A new object; intensities are kept, so `kind` stays.
+
+        Raises:
+            ValueError: As on construction.
+
+        Example:
+            ```python
+            data.with_amplitudes(np.sqrt(np.maximum(data.intensity, 0)), np.ones(data.n_reflections))
+            ```
+        """
+        return replace(self, amplitude=amplitude, sigma=sigma)
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """A pandas table with the index H, K, L.
+
+        Returns:
+            Columns F and SIGF, I and SIGI (those that are there) and FreeR_flag (0 for the free set, 1 for the working
+            set; left out if no reflection is free). `reciprocalspaceship.DataSet(data.to_dataframe(), cell=data.cell,
+            spacegroup=data.spacegroup).infer_mtz_dtypes()` makes a DataSet of it.
+
+        Example:
+            ```python
+            data.to_dataframe().loc[(1, 0, 0)]
+            ```
+        """
+        from jax_occupancy.io._reflection_frames import to_dataframe
+
+        return to_dataframe(self)
+
+    @staticmethod
+    def from_dataframe(
+        frame: "pd.DataFrame",
+        *,
+        cell: gemmi.UnitCell | None = None,
+        spacegroup: gemmi.SpaceGroup | None = None,
+        wavelength: float | None = None,
+        amplitude: str | None = None,
+        intensity: str | None = None,
+        sigma: str | None = None,
+        free: str | None = None,
+        free_value: int | None = None,
+        d_min: float | None = None,
+        d_max: float | None = None,
+    ) -> "Reflections":
+        """Reflections from a pandas table or a reciprocalspaceship DataSet, cleaned as a file's are.
+
+        The type of a column is what its dtype says (those of reciprocalspaceship do), else what its name says.
+
+        Args:
+            frame: H, K, L as index levels or columns, and columns named as in an MTZ file.
+            cell: The unit cell; `frame.cell` if left out.
+            spacegroup: The space group; `frame.spacegroup` if left out.
+            wavelength: In Å, if it is known.
+            amplitude: As in `read_reflections`, like all that follow.
+            intensity: Label of the intensities.
+            sigma: Label of their σ.
+            free: Label of the free flags.
+            free_value: The flag that means free.
+            d_min: Highest resolution to keep, in Å.
+            d_max: Lowest resolution to keep, in Å.
+
+        Returns:
+            The reflections.
+
+        Raises:
+            ValueError: If H, K, L, the cell, the space group or usable data are missing, or the data are unmerged.
+
+        Example:
+            >>> import gemmi
+            >>> import pandas as pd
+            >>> index = pd.MultiIndex.from_tuples([(1, 0, 0), (0, 0, 2)], names=["H", "K", "L"])
+            >>> frame = pd.DataFrame({"I": [-3.0, 20.0], "SIGI": [2.0, 1.0]}, index=index)
+            >>> cell, spacegroup = gemmi.UnitCell(10, 20, 30, 90, 90, 90), gemmi.SpaceGroup("P 2 2 2")
+            >>> data = Reflections.from_dataframe(frame, cell=cell, spacegroup=spacegroup)
+            >>> data.kind, data.intensity.tolist()
+            ('intensities', [-3.0, 20.0])
+        """
+        from jax_occupancy.io._reflection_frames import frame_table
+        from jax_occupancy.io._reflections_of_table import reflections_of_table
+
+        return reflections_of_table(
+            frame_table(frame, cell=cell, spacegroup=spacegroup, wavelength=wavelength),
+            amplitude=amplitude,
+            intensity=intensity,
+            sigma=sigma,
+            free=free,
+            free_value=free_value,
+            d_min=d_min,
+            d_max=d_max,
+        )
 
     def __repr__(self) -> str:
         low, high = self.resolution
         return (
-            f"Reflections({self.n_reflections} reflections, {self.n_free} free, {low:.2f} to {high:.2f} Å, "
-            f"{self.spacegroup.hm})"
+            f"Reflections({self.kind} of {self.n_reflections} reflections, {self.n_free} free, "
+            f"{low:.2f} to {high:.2f} Å, {self.spacegroup.hm})"
         )
-
-
-def _check(hkl: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray, free: np.ndarray) -> None:
-    """Shapes and values that every later step relies on."""
-    if hkl.ndim != 2 or hkl.shape[1] != 3:
-        raise ValueError(f"hkl has shape {hkl.shape}; wanted (reflections, 3)")
-    shapes = {"amplitude": amplitude.shape, "sigma": sigma.shape, "free": free.shape}
-    if any(shape != (len(hkl),) for shape in shapes.values()):
-        raise ValueError(f"amplitude, sigma and free must have one row for each of the {len(hkl)} hkl; got {shapes}")
-    if not len(hkl):
-        raise ValueError("no reflections: give at least one")
-    for name, wanted, good in (
-        ("amplitude", "finite", np.isfinite(amplitude)),
-        ("sigma", "finite and positive", np.isfinite(sigma) & (sigma > 0)),
-    ):
-        if not good.all():
-            rows = ", ".join(str(tuple(row.tolist())) for row in hkl[~good][:5])
-            raise ValueError(f"{name} must be {wanted}; wrong for {(~good).sum()} hkl, first {rows}")

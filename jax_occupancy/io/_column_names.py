@@ -1,0 +1,100 @@
+"""What the name of a column of reflections says about it: measured or calculated, its σ, its Friedel mate."""
+
+import re
+
+# In order of preference, without case and punctuation: F-obs is FOBS.
+AMPLITUDES = ("FP", "FOBS", "FOBSFILTERED", "F", "FO", "FMEAS", "FMEASAU", "FNAT", "FMEAN")
+INTENSITIES = ("IMEAN", "IOBS", "IOBSFILTERED", "I", "INTENSITYMEAS", "FSQUAREDMEAS", "IMEAS")
+FREE = (
+    "FREERFLAG",
+    "FREERFLAGS",
+    "RFREEFLAGS",
+    "RFREEFLAG",
+    "FREE",
+    "RFREE",
+    "FREER",
+    "FREEFLAG",
+    "FREEFLAGS",
+    "TEST",
+    "TESTSET",
+    "STATUS",
+)
+_CALCULATED = re.compile(
+    r"(PDBX)?("
+    r"FC|[23]?M?FOD?FC|FWT|FDELWT|F?DEL|FMODEL|FPART|FMASK|FBULK|FSOLV|FDM|FAN|FCOMB|FOM|"
+    r"FSQUAREDCALC|INTENSITYCALC|IC(ALC)?$|IMODEL)"
+)
+
+
+def plain(label: str) -> str:
+    """A label without case and punctuation; the sign of a Friedel mate becomes a word.
+
+    >>> plain("F-obs"), plain("SIGF(+)"), plain("pdbx_I_minus")
+    ('FOBS', 'SIGFPLUS', 'PDBXIMINUS')
+    """
+    words = re.sub(r"\(\+\)|\+$", "PLUS", re.sub(r"\(-\)|-$", "MINUS", label))
+    return re.sub(r"[^A-Z0-9]", "", words.upper())
+
+
+def is_calculated(label: str) -> bool:
+    """Whether amplitudes or intensities of this name come from a model, not from the experiment.
+
+    >>> [is_calculated(name) for name in ("FC_ALL", "2FOFCWT", "F-model", "F_calc_au", "pdbx_DELFWT")]
+    [True, True, True, True, True]
+    >>> [is_calculated(name) for name in ("FP", "F-obs-filtered", "I", "F_meas_au")]
+    [False, False, False, False]
+    """
+    return _CALCULATED.match(plain(label)) is not None
+
+
+def sigma_names(label: str) -> set[str]:
+    """The plain names that the σ of a column may have.
+
+    >>> sorted(sigma_names("F_meas_au") & {plain("F_meas_sigma_au")})
+    ['FMEASSIGMAAU']
+    """
+    name = plain(label)
+    names = {f"SIG{name}", f"SIGMA{name}", f"{name}SIG", f"{name}SIGMA", f"SD{name}"}
+    if name.endswith("AU"):
+        names.add(f"{name[:-2]}SIGMAAU")
+    if name.endswith("MEAS"):
+        # intensity_meas has intensity_sigma
+        names.add(f"{name[:-4]}SIGMA")
+    return names
+
+
+def friedel_mate(label: str) -> tuple[str, str] | None:
+    """What a column shares with its mate, and which of the two it is: "+" or "-"; None if the name has no sign.
+
+    >>> friedel_mate("F-obs(+)"), friedel_mate("pdbx_I_minus"), friedel_mate("FP")
+    (('FOBS', '+'), ('PDBXI', '-'), None)
+    """
+    name = plain(label)
+    for word, sign in (("PLUS", "+"), ("MINUS", "-")):
+        if word in name:
+            return name.replace(word, "", 1), sign
+    return None
+
+
+def guessed_kind(label: str) -> str:
+    """The type that a column of this name has in an MTZ file, R if its name is not telling.
+
+    >>> [guessed_kind(name) for name in ("FP", "SIGFP", "I(+)", "SIGI(+)", "FreeR_flag", "PHIC", "FC")]
+    ['F', 'Q', 'K', 'M', 'I', 'P', 'F']
+    """
+    name = plain(label)
+    mate = friedel_mate(label)
+    if "FREE" in name or name in FREE:
+        return "I"
+    if name.startswith("SIG") or name.endswith(("SIGMA", "SIGMAAU")):
+        if mate is None:
+            return "Q"
+        of = mate[0].removeprefix("SIGMA").removeprefix("SIG").removesuffix("SIGMA").removeprefix("PDBX")
+        return "M" if of.startswith("I") else "L"
+    if name.startswith(("PH", "PDBXPH")) or name == "PHASECALC":
+        return "P"
+    if name in INTENSITIES or (mate is not None and mate[0] in (*INTENSITIES, "PDBXI")):
+        return "J" if mate is None else "K"
+    if name.startswith(("F", "PDBXF", "PDBXDELF", "DELF")) and not name.startswith("FOM"):
+        return "F" if mate is None else "G"
+    return "R"

@@ -1,0 +1,103 @@
+"""Reading measured reflections from a file of any format."""
+
+import os
+
+import gemmi
+
+from jax_occupancy.io._mtz import mtz_table
+from jax_occupancy.io._reflection_table import ReflectionTable
+from jax_occupancy.io._reflections import Reflections
+from jax_occupancy.io._reflections_of_table import reflections_of_table
+from jax_occupancy.io._refln import refln_table
+from jax_occupancy.io._source import kind_of_content, read_source
+
+
+def read_reflections(
+    path: str | os.PathLike[str],
+    *,
+    amplitude: str | None = None,
+    intensity: str | None = None,
+    sigma: str | None = None,
+    free: str | None = None,
+    free_value: int | None = None,
+    d_min: float | None = None,
+    d_max: float | None = None,
+    block: str | None = None,
+    cell: gemmi.UnitCell | None = None,
+    spacegroup: gemmi.SpaceGroup | None = None,
+) -> Reflections:
+    """Read amplitudes or intensities, their σ and the free set from an MTZ or mmCIF file.
+
+    Columns that are not named are found by their type and usual names: mean amplitudes, else mean intensities, else
+    Friedel mates merged into their mean. Calculated ones (FC, FWT, F-model, F_calc, ...) are never taken.
+    Reflections without a measurement are left out, the rest is moved into the asymmetric unit, systematic absences
+    are dropped and repeated reflections merged; `left_out` counts all of this and `notes` tells every choice.
+
+    Args:
+        path: The file (MTZ or mmCIF with a `_refln` loop, also gzipped); its content decides the format.
+        amplitude: Label of the amplitudes, for example "FP" or "F_meas_au". One Friedel mate stands for both,
+            unless `sigma` names the σ of the one.
+        intensity: Label of the intensities, for example "IMEAN" or "intensity_meas"; or give `amplitude`.
+        sigma: Label of their σ, for example "SIGFP".
+        free: Label of the free flags, for example "FreeR_flag" or "status".
+        free_value: The flag that means free. Without it the rarer of two values, 0 of more than two.
+        d_min: Highest resolution to keep, in Å.
+        d_max: Lowest resolution to keep, in Å.
+        block: Name of the data block of an mmCIF file; without it the first one with measured data.
+        cell: The unit cell, for a file that states none.
+        spacegroup: The space group, for a file that states none.
+
+    Returns:
+        The reflections; without free flags `free` is False everywhere and `labels["free"]` is None.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If it is a folder.
+        ValueError: If it is neither format, is damaged or unmerged, lacks a column, a block, a cell, a space group or
+            any usable reflection, or options contradict each other.
+
+    Example:
+        ```python
+        data = read_reflections("4xof.mtz")
+        data.n_reflections, data.n_free, data.labels["amplitude"]  # (22230, 1112, 'FP')
+        ```
+    """
+    source = read_source(path)
+    try:
+        table = _table(path, source, block, (amplitude, intensity, sigma, free), cell, spacegroup)
+        return reflections_of_table(
+            table,
+            amplitude=amplitude,
+            intensity=intensity,
+            sigma=sigma,
+            free=free,
+            free_value=free_value,
+            d_min=d_min,
+            d_max=d_max,
+        )
+    except (RuntimeError, UnicodeDecodeError) as error:
+        # what gemmi finds wrong only when it is asked for it
+        raise ValueError(f"{path} is damaged ({error}); copy it again") from error
+
+
+def _table(
+    path: str | os.PathLike[str],
+    source: bytes,
+    block: str | None,
+    names: tuple[str | None, ...],
+    cell: gemmi.UnitCell | None,
+    spacegroup: gemmi.SpaceGroup | None,
+) -> ReflectionTable:
+    """The columns of the file, by the format that its content has."""
+    kind = kind_of_content(source)
+    if kind == "mmcif":
+        return refln_table(path, source, block=block, names=names, cell=cell, spacegroup=spacegroup)
+    if kind == "mtz" and block is None:
+        return mtz_table(path, source, cell=cell, spacegroup=spacegroup)
+    if kind == "mtz":
+        raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
+    looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")
+    raise ValueError(
+        f"{path} looks like {looks}; reflections are wanted here, MTZ (starts with 'MTZ ') or mmCIF (a data_ block "
+        "with a _refln loop). Convert other formats to MTZ"
+    )

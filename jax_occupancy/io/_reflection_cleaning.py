@@ -1,0 +1,118 @@
+"""From measured values to one row for each unique reflection: mates joined, bad rows left out, repeats merged."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import gemmi
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+class Measured(NamedTuple):
+    """Rows that belong together: indices, value and σ (of amplitude or intensity), free flag."""
+
+    hkl: Int[np.ndarray, "rows 3"]
+    value: Float[np.ndarray, " rows"]
+    sigma: Float[np.ndarray, " rows"]
+    flag: Float[np.ndarray, " rows"]
+
+    def take(self, rows: np.ndarray) -> "Measured":
+        """The rows of an index or a mask."""
+        return Measured(*(column[rows] for column in self))
+
+
+def join_mates(
+    values: tuple[np.ndarray, np.ndarray], sigmas: tuple[np.ndarray, np.ndarray], centric: Bool[np.ndarray, " rows"]
+) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+    """The mean of two Friedel mates weighted with 1/σ², and its σ; where one is missing, the other.
+
+    In a centric reflection the mates are the same reflection, and some programs write its one measurement twice:
+    equal pairs count once there.
+
+    >>> f, sigma = join_mates((np.array([10.0, 5.0]), np.array([16.0, np.nan])),
+    ...                       (np.array([1.0, 1.0]), np.array([1.0, np.nan])), np.array([False, False]))
+    >>> f.tolist(), (sigma**2).round(12).tolist()
+    ([13.0, 5.0], [0.5, 1.0])
+    """
+    value, sigma = np.stack(values), np.stack(sigmas)
+    good = np.isfinite(value) & np.isfinite(sigma) & (sigma > 0)
+    good[1] &= ~(centric & (value[0] == value[1]) & (sigma[0] == sigma[1]))
+    weight = np.where(good, 1 / np.where(good, sigma, 1.0) ** 2, 0.0)
+    total = weight.sum(axis=0)
+    any_good = total > 0
+    # with no good mate keep one as it is, so that the reason it is left out for can be told
+    mate = np.where(np.isnan(value[0]), 1, 0)[None]
+    mean = (weight * np.where(good, value, 0.0)).sum(axis=0) / np.where(any_good, total, 1.0)
+    return (
+        np.where(any_good, mean, np.take_along_axis(value, mate, axis=0)[0]),
+        np.where(any_good, np.where(any_good, total, 1.0) ** -0.5, np.take_along_axis(sigma, mate, axis=0)[0]),
+    )
+
+
+def leave_out(
+    data: Measured,
+    *,
+    quantity: str,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+    limits: tuple[float, float],
+    excluded: Mapping[str, Bool[np.ndarray, " rows"]],
+) -> tuple[Measured, dict[str, int]]:
+    """Drop what is no measurement and count it by the first reason that holds.
+
+    Args:
+        data: All rows.
+        quantity: "amplitude" or "intensity"; only intensities may be negative.
+        cell: For the resolution.
+        spacegroup: For systematic absences.
+        limits: Lowest and highest d that are kept, in Å.
+        excluded: What the file itself excludes.
+
+    Returns:
+        The rows that are left, and how many were left out for each reason.
+    """
+    hkl, value, sigma = data.hkl, data.value, data.sigma
+    d = cell.calculate_d_array(np.array(hkl))
+    with np.errstate(invalid="ignore"):
+        reasons = {
+            "origin": ~hkl.any(axis=1),
+            **excluded,
+            "missing": ~(np.isfinite(value) & np.isfinite(sigma)),
+            "placeholder": (value <= 0) & (sigma <= 0),
+            "sigma not positive": sigma <= 0,
+            "negative amplitude": (value < 0) & (quantity == "amplitude"),
+            "systematic absence": spacegroup.operations().systematic_absences(hkl),
+            # a limit that was read off a table of d to nine digits still includes its reflection
+            "outside resolution limits": (d < limits[0] * (1 - 1e-9)) | (d > limits[1] * (1 + 1e-9)),
+        }
+    gone = np.zeros(len(hkl), bool)
+    counts = {}
+    for reason, where in reasons.items():
+        counts[reason] = int((where & ~gone).sum())
+        gone |= where
+    return data.take(~gone), counts
+
+
+def merge_repeats(data: Measured, free: Bool[np.ndarray, " rows"]) -> tuple[Measured, Bool[np.ndarray, " unique"], int]:
+    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
+
+    A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
+    measurement: it counts once.
+
+    Returns:
+        Unique reflections in the order of the file, the free ones, and how many rows were merged away.
+    """
+    unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    if len(unique) == len(data.hkl):
+        return data, free, 0
+    _, originals = np.unique(np.column_stack([group, data.value, data.sigma]), axis=0, return_index=True)
+    weight = np.zeros(len(group))
+    weight[originals] = data.sigma[originals] ** -2.0
+    total = np.bincount(group, weight)
+    merged = Measured(
+        data.hkl[first], np.bincount(group, weight * data.value) / total, total**-0.5, np.full(len(first), np.nan)
+    )
+    # np.unique sorts; the file's order is kept
+    order = np.argsort(first)
+    return merged.take(order), (np.bincount(group, free) > 0)[order], len(group) - len(first)

@@ -1,0 +1,115 @@
+"""From a table of columns to unique measured reflections with their free set."""
+
+from typing import Any
+
+import numpy as np
+
+from jax_occupancy.io._choose_columns import Measurement, choose_columns
+from jax_occupancy.io._free_flags import free_set
+from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
+from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
+from jax_occupancy.io._reflections import Reflections
+
+# In Å; the best data of any kind end near 0.3.
+_HIGHEST = 0.2
+
+
+def reflections_of_table(
+    table: ReflectionTable,
+    *,
+    amplitude: str | None = None,
+    intensity: str | None = None,
+    sigma: str | None = None,
+    free: str | None = None,
+    free_value: int | None = None,
+    d_min: float | None = None,
+    d_max: float | None = None,
+) -> Reflections:
+    """Choose from the columns of a table and clean what was chosen; arguments and errors as `read_reflections`."""
+    limits = _limits(d_min, d_max)
+    measured, flags, notes = choose_columns(table, amplitude=amplitude, intensity=intensity, sigma=sigma, free=free)
+    crystal = table.crystals[measured.values[0].dataset]
+    rows, left_out = leave_out(
+        _rows(table, measured, flags),
+        quantity=measured.quantity,
+        cell=crystal.cell,
+        spacegroup=table.spacegroup,
+        limits=limits,
+        excluded=table.excluded,
+    )
+    if not len(rows.hkl):
+        counts = {reason: count for reason, count in left_out.items() if count}
+        raise ValueError(f"{table.where} has no usable reflection in {measured.label}; left out: {counts}")
+    d_highest = float(crystal.cell.calculate_d_array(np.array(rows.hkl)).min())
+    if d_highest < _HIGHEST:
+        raise ValueError(
+            f"{table.where} has reflections to {d_highest:.3g} Å with the cell {crystal.cell.parameters}, beyond what "
+            "X-rays, electrons or neutrons resolve: the cell or the indices are wrong; cut with d_min=... or mend them"
+        )
+    is_free, value, more = _free(table, rows.flag, flags, free_value)
+    unique, is_free, left_out["duplicate"] = merge_repeats(rows, is_free)
+    return Reflections(
+        hkl=unique.hkl,
+        **_named_values(measured.quantity, unique),
+        free=is_free,
+        cell=crystal.cell,
+        spacegroup=table.spacegroup,
+        wavelength=crystal.wavelength,
+        labels={
+            measured.quantity: measured.label,
+            "sigma": measured.sigma_label,
+            "free": None if flags is None else flags.label,
+        },
+        free_value=value,
+        left_out=left_out,
+        notes=(*table.notes, *notes, *more),
+        path=table.path,
+    )
+
+
+def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
+    """The resolution limits as two numbers."""
+    low, high = 0.0 if d_min is None else d_min, np.inf if d_max is None else d_max
+    if not 0 <= low < high or (d_min is not None and d_min == 0):
+        raise ValueError(
+            f"resolution limits d_min={d_min}, d_max={d_max}; wanted 0 < d_min < d_max in Å (d_min is the small number)"
+        )
+    return float(low), float(high)
+
+
+def _rows(table: ReflectionTable, measured: Measurement, flags: Column | None) -> Measured:
+    """The chosen columns as values, in the asymmetric unit, Friedel mates joined."""
+    hkl = to_asu(table.hkl, table.crystals[measured.values[0].dataset].cell, table.spacegroup)
+    values = [column.read() for column in measured.values]
+    sigmas = [column.read() for column in measured.sigmas if column is not None]
+    value, sigma = values[0], sigmas[0]
+    if len(values) == 2:
+        centric = table.spacegroup.operations().centric_flag_array(hkl).astype(bool)
+        value, sigma = join_mates((values[0], values[1]), (sigmas[0], sigmas[1]), centric)
+    flag = np.full(len(hkl), np.nan) if flags is None else flags.read()
+    return Measured(hkl, value, sigma, flag)
+
+
+def _free(
+    table: ReflectionTable, flag: np.ndarray, column: Column | None, free_value: int | None
+) -> tuple[np.ndarray, int | str | None, tuple[str, ...]]:
+    """The free set, the value that means free, and notes."""
+    if column is None:
+        if free_value is not None:
+            raise ValueError(
+                f"{table.where} has no free flags that could be {free_value}; name their column with free=..."
+            )
+        return np.zeros(len(flag), bool), None, ()
+    label = f"{table.where}: column {column.label}"
+    if column.kind != STATUS:
+        return free_set(flag, free_value=free_value, label=label)
+    if free_value is not None:
+        raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
+    is_free, _, notes = free_set(flag, free_value=0, label=label)
+    return is_free, "f", (*notes, f"free set: status f in {column.label} (mmCIF convention)")
+
+
+def _named_values(quantity: str, unique: Measured) -> dict[str, Any]:
+    """Value and σ under the names of the fields of `Reflections`."""
+    names = ("amplitude", "sigma") if quantity == "amplitude" else ("intensity", "intensity_sigma")
+    return dict(zip(names, (unique.value, unique.sigma), strict=True))
