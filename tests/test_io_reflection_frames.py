@@ -115,5 +115,8 @@ def test_what_does_not_fit_is_named():
     flat.loc[2, "H"] = 1.5
     with pytest.raises(ValueError, match=r"H must hold integers; wrong in rows \[2\]"):
         Reflections.from_dataframe(flat, **options)
+    twice = pd.concat([amplitudes(), amplitudes()[["FP"]]], axis=1)
+    with pytest.raises(ValueError, match="several columns of the name FP; rename them"):
+        Reflections.from_dataframe(twice, **options)
     with pytest.raises(ValueError, match=r"no measured amplitudes or intensities.*FC \(F\)"):
         Reflections.from_dataframe(frame(FC=[1.0] * 4), **options)

@@ -44,6 +44,9 @@ def frame_table(
     if getattr(frame, "merged", None) is False:
         raise ValueError(f"{_WHERE} holds unmerged data; scale and merge them first (careless, aimless, xia2)")
     flat = frame.reset_index() if set("HKL") & {*frame.index.names} else frame
+    if flat.columns.has_duplicates:
+        repeated = ", ".join(map(str, flat.columns[flat.columns.duplicated()].unique()))
+        raise ValueError(f"{_WHERE} has several columns of the name {repeated}; rename them")
     missing = [name for name in "HKL" if name not in flat.columns]
     if missing:
         found = ", ".join(map(str, flat.columns))

@@ -145,9 +145,12 @@ class Reflections:
             ValueError: As on construction.
 
         Example:
-            ```python
-            data.with_amplitudes(np.sqrt(np.maximum(data.intensity, 0)), np.ones(data.n_reflections))
-            ```
+            >>> hkl, free = np.array([[1, 0, 0], [0, 0, 2]]), np.array([False, True])
+            >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
+            >>> measured = {"intensity": np.array([-1.0, 9.0]), "intensity_sigma": np.array([2.0, 2.0])}
+            >>> data = Reflections(hkl=hkl, free=free, **measured, **crystal)
+            >>> data.with_amplitudes(np.array([0.7, 2.9]), np.array([0.5, 0.3])).amplitude.tolist()
+            [0.7, 2.9]
         """
         return replace(self, amplitude=amplitude, sigma=sigma)
 
@@ -161,7 +164,7 @@ class Reflections:
 
         Example:
             ```python
-            data.to_dataframe().loc[(1, 0, 0)]
+            read_reflections("4xof.mtz").to_dataframe().loc[(1, 0, 2)]
             ```
         """
         from jax_occupancy.io._reflection_frames import to_dataframe
