@@ -15,6 +15,7 @@ from jax_occupancy.xray._r_factor import r_factor
 from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, reflection_symmetry
+from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
 
@@ -36,6 +37,7 @@ __all__ = [
     "ShiftedColumns",
     "SigmaA",
     "Sites",
+    "SolventDifference",
     "StoredColumns",
     "amplitudes_from_intensities",
     "estimate_sigma_a",
@@ -44,6 +46,7 @@ __all__ = [
     "fixed_structure_factors",
     "form_factors",
     "group_scatterers",
+    "group_solvent_structure_factors",
     "group_structure_factors",
     "map_coefficients",
     "r_factor",
