@@ -1,0 +1,121 @@
+"""The benchmarks' simulated crystals are what they say, and a tiny cell of the calibration runs."""
+
+import json
+import sys
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+
+import bench_calibration
+import simulated
+from simulated_crystal import BRICKS, build_crystal
+
+from jax_occupancy import group_model, read_model, read_reflections
+from jax_occupancy.groups import parse_toml
+
+
+@pytest.fixture(scope="module")
+def crystal():
+    return build_crystal((2, 1, 1), resolution=2.5)
+
+
+@pytest.mark.parametrize("spacegroup", BRICKS)
+def test_images_of_the_brick_fill_the_cell_once(spacegroup):
+    points = np.random.default_rng(0).random((500, 3))
+    inside = np.zeros(500, int)
+    for operation in gemmi.SpaceGroup(spacegroup).operations():
+        images = points @ (np.array(operation.rot).T / gemmi.Op.DEN) + np.array(operation.tran) / gemmi.Op.DEN
+        inside += np.all(images % 1 < BRICKS[spacegroup], axis=1)
+    assert set(inside) == {1}
+
+
+@pytest.mark.parametrize("spacegroup", ["P 21 21 21", "P 43 21 2"])
+def test_residues_do_not_clash(spacegroup):
+    structure = build_crystal((2, 1, 1), spacegroup=spacegroup).structure
+    search = gemmi.NeighborSearch(structure[0], structure.cell, 3).populate()
+    contacts = gemmi.ContactSearch(2.2)
+    contacts.ignore = gemmi.ContactSearch.Ignore.AdjacentResidues
+    assert [str(contact.partner1) for contact in contacts.find_contacts(search)] == []
+
+
+def test_the_package_finds_the_same_sets(crystal):
+    grouping = group_model(simulated.as_model(crystal), crystal.user)
+    found = {frozenset(frozenset(g.atoms.tolist()) for g in s.groups) for s in grouping.sets}
+    assert found == {frozenset(frozenset(m.tolist()) for m in one.members) for one in crystal.sets}
+    nested = [one for one in crystal.sets if one.whole is not None]
+    assert len(nested) == sum(s.parent is not None for s in grouping.sets) == 1
+
+
+def test_true_occupancies_fill_the_sets(crystal):
+    for seed in range(20):
+        q = simulated.draw_occupancies(crystal, np.random.default_rng(seed))
+        for one in crystal.sets:
+            values = [q[atoms[0]] for atoms in one.members]
+            assert all(np.all(q[atoms] == value) for atoms, value in zip(one.members, values, strict=True))
+            whole = 1.0 if one.whole is None else q[crystal.sets[one.whole[0]].members[one.whole[1]][0]]
+            assert min(values) >= 0.05
+            assert sum(values) == pytest.approx(whole) if one.complete else sum(values) <= whole - 0.05 + 1e-12
+
+
+def test_a_model_error_is_as_large_as_asked(crystal):
+    truth = simulated.draw_truth(crystal, np.random.default_rng(0), coordinates=0.08, b_factors=0.1)
+    pairs = list(zip(crystal.structure[0].all(), truth.structure[0].all(), strict=True))
+    # 360 atoms: the root mean square is known to 3 % (three coordinates each) and 4 %
+    shifts = [ours.atom.pos.dist(theirs.atom.pos) for ours, theirs in pairs]
+    assert np.sqrt(np.mean(np.square(shifts))) == pytest.approx(0.08, rel=0.12)
+    ratios = [theirs.atom.b_iso / ours.atom.b_iso - 1 for ours, theirs in pairs]
+    assert np.sqrt(np.mean(np.square(ratios))) == pytest.approx(0.10, rel=0.15)
+
+
+def test_structure_factors_are_those_of_direct_summation(crystal, monkeypatch):
+    monkeypatch.setattr(simulated, "K_SOL", 0.0)
+    truth = simulated.draw_truth(crystal, np.random.default_rng(1), coordinates=0.05)
+    hkl = simulated.miller_array(crystal, 2.5)[::60]
+    calculator = gemmi.StructureFactorCalculatorX(crystal.structure.cell)
+    direct = np.array([calculator.calculate_sf_from_model(truth.structure[0], index) for index in hkl.tolist()])
+    found = simulated.true_structure_factors(truth, hkl) / simulated.SCALE
+    assert np.linalg.norm(found - direct) < 1e-4 * np.linalg.norm(direct)
+
+
+@pytest.mark.parametrize("centric", [False, True])
+@pytest.mark.parametrize("intensity", [-0.8, 0.3, 9.0])
+def test_french_wilson_is_the_posterior_mean(intensity, centric):
+    def density(f):
+        prior = np.exp(-(f**2) / 4) if centric else f * np.exp(-(f**2) / 2)
+        return prior * np.exp(-((f**2 - intensity) ** 2) / 2)
+
+    norm, first, second = (quad(lambda f, k=k: f**k * density(f), 0, 6)[0] for k in range(3))
+    mean, spread = simulated.french_wilson(np.array([intensity]), np.array([1.0]), np.array([2.0]), np.array([centric]))
+    assert mean[0] == pytest.approx(first / norm, rel=1e-3)
+    assert spread[0] == pytest.approx(np.sqrt(second / norm - (first / norm) ** 2), rel=2e-3)
+
+
+def test_files_hold_what_was_simulated(crystal, tmp_path):
+    random = np.random.default_rng(0)
+    truth = simulated.draw_truth(crystal, random)
+    data = simulated.measure(crystal, truth, simulated.miller_array(crystal, 3.5), random)
+    simulated.write_files(crystal, truth, data, tmp_path)
+    model, reflections = read_model(tmp_path / "model.cif"), read_reflections(tmp_path / "data.mtz")
+    assert model.n_atoms == len(json.loads((tmp_path / "truth.json").read_text())) == crystal.n_atoms
+    assert reflections.n_free == data.n_free
+    np.testing.assert_allclose(reflections.amplitude, data.amplitude, rtol=1e-6)
+    assert parse_toml((tmp_path / "groups.toml").read_text()) == crystal.user
+
+
+def test_a_tiny_cell_of_the_calibration(tmp_path, capsys):
+    file = tmp_path / "numbers.json"
+    options = {"--resolutions": ["3.0"], "--boxes": ["2", "1", "1"], "--estimates": ["40"], "--truths": ["noise"]}
+    arguments = [word for option, values in options.items() for word in (option, *values)]
+    bench_calibration.main([*arguments, "--json", str(file)])
+    (row,) = json.loads(file.read_text())
+    cell = row["cells"]["noise"]
+    assert row["noise_free"] < 1e-3
+    assert cell["n"] == 40
+    # The pooled z of some 35 estimates, half of them independent, is known to 17 %.
+    assert 0.5 < cell["z"] < 1.7
+    assert "3.0 Å" in capsys.readouterr().out
