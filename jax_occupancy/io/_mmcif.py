@@ -39,7 +39,7 @@ def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Documen
     try:
         return cif.read_string(source)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is not valid CIF: {error}") from error
+        raise ValueError(f"{path} is not valid CIF: {' '.join(str(error).split())}") from error
 
 
 def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.Block:

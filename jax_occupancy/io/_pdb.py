@@ -36,7 +36,8 @@ def parse_pdb(
     try:
         structure = gemmi.read_pdb_string(_renumbered(scanned))
     except (RuntimeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path} cannot be read as PDB: {error}") from error
+        # gemmi quotes the line below its sentence
+        raise ValueError(f"{path} cannot be read as PDB: {' '.join(str(error).split())}") from error
     places = keep_model(structure, n_written=len(scanned.atoms), model_number=model_number, path=path)
     rows = scanned.atoms[places]
     segments = scanned.segments[places]
