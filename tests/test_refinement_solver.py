@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jax_occupancy.refinement import gauss_newton, solve
-from jax_occupancy.refinement._solver import quadratic_model
+from jax_occupancy.refinement._problem import BShifts, Problem, information
 from jax_occupancy.xray import LeastSquares, LinearModel
 
 
@@ -63,19 +63,58 @@ def test_never_ends_above_its_start_and_ends_at_a_stationary_point(seed, x64):
         assert np.all(pull[row] >= level - 1e-7)
 
 
-def test_the_quadratic_model_is_gradient_and_gauss_newton_matrix(x64):
+def test_gradient_and_gauss_newton_matrix_of_a_problem(x64):
     linear = random_model()
     target = LeastSquares.from_data(np.full(400, 12.0), np.arange(400) % 10 == 0)
-    x = jnp.asarray(EVEN[:7])
-    gradient, hessian = quadratic_model(target, linear.amplitude(x), linear.jacobian(x))
+    problem = Problem(linear, target, jnp.asarray(MATRIX))
+    x = jnp.asarray(EVEN)
     step = 1e-6
-    by_hand = [
-        (jnp.sum(target(linear.amplitude(x + step * e))) - jnp.sum(target(linear.amplitude(x - step * e)))) / (2 * step)
-        for e in np.eye(7)
-    ]
-    np.testing.assert_allclose(gradient, by_hand, atol=1e-9)
-    jacobian = np.asarray(jax.jacfwd(linear.amplitude)(x))
-    np.testing.assert_allclose(hessian, 2 * jacobian.T @ (np.asarray(target.weight)[:, None] * jacobian), rtol=1e-10)
+    by_hand = [(problem.value(x + step * e) - problem.value(x - step * e)) / (2 * step) for e in np.eye(9)]
+    np.testing.assert_allclose(problem.gradient(x), by_hand, atol=1e-9)
+    jacobian = np.asarray(jax.jacfwd(problem.amplitude)(x))
+    wanted = 2 * jacobian.T @ (np.asarray(target.weight)[:, None] * jacobian)
+    np.testing.assert_allclose(problem.curvature(x), wanted, rtol=1e-10, atol=1e-15)
+
+
+def shifting_problem(b_true, seed=0):
+    """Noise-free data of groups whose B factors differ from those of the model."""
+    random = np.random.default_rng(seed)
+    linear = eqx.tree_at(lambda m: m.s_squared, random_model(seed), jnp.asarray(random.uniform(0, 0.15, 400)))
+    observed = np.asarray(linear.amplitude(jnp.asarray(TRUTH[:7]), jnp.asarray(b_true)))
+    shifts = BShifts(jnp.full(7, -8.0), jnp.full(7, 10.0), jnp.array(1e-9))
+    return Problem(
+        linear,
+        LeastSquares.from_data(observed, np.zeros(400, bool)),
+        jnp.asarray(np.pad(MATRIX, ((0, 0), (0, 7)))),
+        shifts,
+    )
+
+
+def test_b_shifts_are_found_beside_the_occupancies(x64):
+    b_true = np.array([3.0, -5.0, 10.0, 0.0, -2.0, 0.0, 1.0])
+    problem = shifting_problem(b_true)
+    start = jnp.concatenate([jnp.asarray(EVEN), jnp.full(7, 0.8)])
+    by_hand = [(problem.value(start + h) - problem.value(start - h)) / 2e-6 for h in 1e-6 * np.eye(16)]
+    np.testing.assert_allclose(problem.gradient(start), by_hand, atol=1e-7)
+    result = problem.solve(start, tolerance=1e-9)
+    assert result.converged
+    q, delta_b = problem.split(result.x)
+    np.testing.assert_allclose(q, TRUTH[:7], atol=1e-5)
+    there = TRUTH[:7] > 0
+    np.testing.assert_allclose(np.asarray(delta_b)[there], b_true[there], atol=2e-3)
+
+
+def test_a_b_shift_stops_where_b_would_not_be_positive_and_stays_at_zero_for_what_is_absent(x64):
+    problem = shifting_problem(np.array([-30.0, 0, 0, 0, 0, 0, 0]))
+    start = jnp.concatenate([jnp.asarray(EVEN), jnp.full(7, 0.8)])
+    _, delta_b = problem.split(problem.solve(start, tolerance=1e-9).x)
+    assert delta_b[0] == -8
+    assert abs(delta_b[3]) < 50
+
+
+def test_information_is_never_negative(x64):
+    f = jnp.array([0.5, 2.0])
+    np.testing.assert_allclose(information(lambda f: f**4 - 6 * f**2, f), [0, 36])
 
 
 def test_vmaps_over_starts_and_does_not_recompile(x64):
@@ -123,13 +162,14 @@ def test_the_linear_problem_of_4xof_in_cctbx_numbers(data_dir, x64):
         return (f - observed) ** 2 / jnp.sum(observed**2)
 
     def run(x):
-        return gauss_newton(
-            lambda x: jnp.sum(losses(amplitude(x))),
-            lambda x: quadratic_model(losses, amplitude(x), jax.jacfwd(amplitude)(x)),
-            jnp.asarray(matrix),
-            x,
-            tolerance=1e-7,
-        )
+        def value(x):
+            return jnp.sum(losses(amplitude(x)))
+
+        def curvature(x):
+            jacobian = jax.jacfwd(amplitude)(x)
+            return jacobian.T @ (information(losses, amplitude(x))[:, None] * jacobian)
+
+        return gauss_newton(value, jax.grad(value), curvature, jnp.asarray(matrix), x, tolerance=1e-7)
 
     run = jax.jit(run)
     deposited = jnp.concatenate([jnp.asarray(q), 1 - q[edges[alone]]])

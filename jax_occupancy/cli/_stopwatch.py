@@ -11,6 +11,8 @@ STAGES = {
     "structure_factors": "computing structure factors",
     "scale": "scaling",
     "solve": "solving for the occupancies",
+    "starts": "trying other starts",
+    "assess": "standard uncertainties",
     "finish": "finishing",
     "write": "writing",
 }

@@ -5,6 +5,7 @@ complete sets are all the same: members ≥ 0 that sum to what their parent has,
 under a refinable parent is a fixed fraction of it, one more equation.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,18 +21,36 @@ class Constraints(NamedTuple):
         entries: the collapsed entry that each of the first variables is; the vacancies follow.
         matrix: one row per equation, one column per variable.
         total: what each row sums to.
+        sets: for each equation of a set the variables that share out its whole, vacancy included.
+        ties: variables that are held equal, each list one more set of equations.
     """
 
     entries: Int[np.ndarray, " moving"]
     matrix: Float[np.ndarray, "equations variables"]
     total: Float[np.ndarray, " equations"]
+    sets: tuple[Int[np.ndarray, " members"], ...] = ()
+    ties: tuple[tuple[int, ...], ...] = ()
 
     def variables(self, q: Float[np.ndarray, " collapsed"]) -> Float[np.ndarray, " variables"]:
-        """Pick the occupancies that can move and append the vacancies they leave."""
+        """Pick the occupancies that can move, tied ones at their mean, and append the vacancies they leave."""
         n = self.entries.size
-        x = np.asarray(q, np.float64)[self.entries]
+        x = np.array(q, np.float64)[self.entries]
+        for tie in self.ties:
+            x[list(tie)] = x[list(tie)].mean()
         left = self.total - self.matrix[:, :n] @ x
         return np.concatenate([x, np.maximum(left @ self.matrix[:, n:], 0.0)])
+
+    def with_ties(self, ties: Sequence[Sequence[int]]) -> "Constraints":
+        """Hold the occupancies of each list equal."""
+        pairs = [(tie[0], other) for tie in ties for other in tie[1:]]
+        rows = np.zeros((len(pairs), self.matrix.shape[1]))
+        for row, (one, other) in zip(rows, pairs, strict=True):
+            row[one], row[other] = 1.0, -1.0
+        return self._replace(
+            matrix=np.concatenate([self.matrix, rows]),
+            total=np.concatenate([self.total, np.zeros(len(pairs))]),
+            ties=tuple(tuple(tie) for tie in ties),
+        )
 
 
 def constraints_of(topology: Topology, q: Float[np.ndarray, " collapsed"]) -> Constraints:
@@ -78,7 +97,9 @@ def constraints_of(topology: Topology, q: Float[np.ndarray, " collapsed"]) -> Co
         add({int(entry): 1.0}, 1.0, True)
     slack = np.eye(len(rows))[:, np.flatnonzero(may_be_empty)]
     matrix = np.concatenate([np.reshape(rows, (len(rows), entries.size)), slack], axis=1)
-    return Constraints(entries, matrix, np.array(totals, np.float64))
+    # A parent has the coefficient −1, or −fraction.
+    sets = tuple(np.flatnonzero(row > 0) for row in matrix)
+    return Constraints(entries, matrix, np.array(totals, np.float64), sets)
 
 
 def _moving(topology: Topology) -> np.ndarray:

@@ -1,16 +1,25 @@
 """From files in memory to the linear problem: what of the crystal depends on which occupancy."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Complex, Int
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.xray import (
+    ComputedColumns,
     Crystal,
+    DisplacedSolvent,
     LinearModel,
+    Radiation,
+    ShiftedColumns,
     fixed_structure_factors,
     group_scatterers,
-    group_structure_factors,
+    group_solvent_structure_factors,
     site_orders,
     solvent_structure_factors,
 )
@@ -18,6 +27,9 @@ from jax_occupancy.xray import (
 # Cells of model and data may differ by this much (relative for lengths, degrees for angles) before it is an error.
 CELL_TOLERANCE = 0.005
 ANGLE_TOLERANCE = 0.5
+
+# Gigabytes that the structure factors of the groups may take before they are computed anew in every pass.
+MEMORY = 4.0
 
 
 def check_same_crystal(model: Model, reflections: Reflections) -> None:
@@ -44,7 +56,15 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
 
 
 def linear_model(
-    model: Model, reflections: Reflections, tensor: OccupancyTensor, entries: np.ndarray, *, dtype=None
+    model: Model,
+    reflections: Reflections,
+    tensor: OccupancyTensor,
+    entries: np.ndarray,
+    *,
+    radiation: Radiation = "xray",
+    wavelength: float | None = None,
+    memory: float | int = MEMORY,
+    dtype=None,
 ) -> LinearModel:
     """Compute what each occupancy that can move adds to the structure factors, and what all else adds.
 
@@ -54,6 +74,9 @@ def linear_model(
         tensor: which atoms share an occupancy; its occupancies are chemical (see `Sites`), so that an atom on a
             special position of order n counts 1/n of its own.
         entries: entries of collapsed space that can move, one column of the result each.
+        radiation: "xray", "electron" or "neutron".
+        wavelength: of the X-rays in Å, for f′; None leaves it out.
+        memory: gigabytes that the columns may take. If they would take more they are computed anew in every pass.
         dtype: float32 or float64; JAX' default float when left out.
 
     Returns:
@@ -66,16 +89,84 @@ def linear_model(
         raise ValueError(f"{model.path}: no unit cell; add a CRYST1 record (PDB) or _cell items (mmCIF)")
     groups = [np.flatnonzero(tensor.expansion_mask == entry) for entry in entries]
     moving = np.concatenate([np.zeros(0, int), *groups])
-    weights = 1.0 / site_orders(model.structure)
     hkl = reflections.hkl
     occupancies = np.asarray(tensor(), np.float64)
-    fixed = fixed_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies, weights=weights)
+    weights = 1.0 / site_orders(model.structure)
+    beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
+    fixed = fixed_structure_factors(
+        model.structure, hkl, refinable=moving, occupancies=occupancies, weights=weights, **beam
+    )
     mask = solvent_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies)
-    scatterers = group_scatterers(model.atoms, groups, model.cell, weights=weights, dtype=dtype)
+    real = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
+    sets = _innermost_sets(tensor, entries)
+    opened = group_solvent_structure_factors(model.structure, hkl, groups, sets=sets, occupancies=occupancies)
+    columns = _columns(ComputedColumns, model, hkl, groups, weights, beam, dtype)
+    gigabytes = 2 * len(groups) * len(hkl) * real.itemsize / 1e9
+    pair = jnp.result_type(real, jnp.complex64)
+    n = len(hkl)
+    return LinearModel(
+        fixed=jnp.asarray(fixed, pair),
+        mask=jnp.asarray(mask + opened.empty, pair),
+        columns=_stored(columns) if gigabytes <= memory else columns,
+        overall=jnp.ones(n, real),
+        solvent=jnp.zeros(n, real),
+        s_squared=jnp.asarray(model.cell.calculate_1_d2_array(np.array(hkl)) / 4, real),
+        displaced=_displaced(opened.groups, real),
+    )
+
+
+def shifted_columns(
+    model: Model,
+    reflections: Reflections,
+    groups: Sequence[Int[np.ndarray, " _"]],
+    *,
+    radiation: Radiation = "xray",
+    wavelength: float | None = None,
+    dtype=None,
+) -> ShiftedColumns:
+    """Structure factors of groups of atoms with their derivatives by position, to be summed over in passes.
+
+    Args:
+        model: the atoms.
+        reflections: Miller indices to compute for.
+        groups: positions of the atoms of each group.
+        radiation: "xray", "electron" or "neutron".
+        wavelength: of the X-rays in Å, for f′; None leaves it out.
+        dtype: float32 or float64; JAX' default float when left out.
+
+    Returns:
+        The columns; nothing is computed yet.
+    """
+    weights = 1.0 / site_orders(model.structure)
+    beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
+    axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype)  # pyright: ignore
+    return _columns(ShiftedColumns, model, reflections.hkl, groups, weights, beam, dtype, axes=axes)
+
+
+def _columns(kind, model: Any, hkl, groups, weights, beam, dtype, **more):
+    scatterers = group_scatterers(model.atoms, groups, model.cell, weights=weights, dtype=dtype, **beam)
     crystal = Crystal.from_gemmi(model.cell, model.spacegroup, dtype=dtype)
-    columns = group_structure_factors(jnp.asarray(hkl), scatterers, crystal, n_groups=len(groups))
-    n = reflections.n_reflections
-    return LinearModel.from_structure_factors(fixed, mask, columns, np.ones(n), np.zeros(n))
+    return kind(hkl=jnp.asarray(hkl), scatterers=scatterers, crystal=crystal, count=len(groups), **more)
+
+
+_stored = jax.jit(ComputedColumns.stored)
+
+
+def _innermost_sets(tensor: OccupancyTensor, entries: np.ndarray) -> np.ndarray:
+    """The number of the set of each entry; an entry on its own is one."""
+    own = tensor.topology.set_of_entry[entries]
+    return np.where(own < 0, tensor.topology.n_sets + np.arange(len(entries)), own)
+
+
+def _displaced(groups: Complex[np.ndarray, "groups reflections"], real) -> DisplacedSolvent | None:
+    """Keep the reflections to which the solvent matters, and zeros for all others."""
+    low = np.flatnonzero(np.any(groups != 0, axis=0))
+    if not low.size:
+        return None
+    place = np.full(groups.shape[1], low.size)
+    place[low] = np.arange(low.size)
+    pairs = np.stack([np.real(groups[:, low]), np.imag(groups[:, low])], axis=1)
+    return DisplacedSolvent(jnp.asarray(np.pad(pairs, ((0, 0), (0, 0), (0, 1))), real), jnp.asarray(place))
 
 
 def _cell(parameters: np.ndarray) -> str:

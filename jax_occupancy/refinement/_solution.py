@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,14 @@ from jaxtyping import Float
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping, whole_sets
-from jax_occupancy.io import Model, write_model
-from jax_occupancy.xray import Scale, Sites
+from jax_occupancy.io import Model, Reflections, write_model
+from jax_occupancy.refinement._assess import Assessment
+from jax_occupancy.refinement._clock import Clock
+from jax_occupancy.refinement._search import Found
+from jax_occupancy.refinement._setup import Setup
+from jax_occupancy.refinement._starts import Minimum
+from jax_occupancy.refinement._table import entries_of_groups, residue_table, solution_table
+from jax_occupancy.xray import Scale, SigmaA, Sites, r_factor
 
 SUM_TOLERANCE = 1e-3
 
@@ -25,61 +32,196 @@ class StartEnd:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Refined occupancies and how they were reached.
+    """Refined occupancies, how well they are known, and how they were reached.
 
     Attributes:
         tensor: the refined module; `tensor()` gives the occupancy of each atom, on a special position that of its site.
         occupancies: the same on the host, shape (atoms,).
-        table: one row per group: name, set, kind, atoms, residues, altloc, start, occupancy, reason.
+        esds: standard uncertainty of each atom's occupancy, NaN where it is fixed or on a bound.
+        b_shifts: what was added to the B factor of each atom, in Å²; None where B factors were held.
+        table: one row per group, see `solution_table`.
+        residues: one row per residue of each linked set and group: the occupancy it would have alone, and the
+            log-likelihood that would gain.
+        covariance: of the occupancies of the refined groups, B factors and positions marginalised; a frame with the
+            names of the groups.
         grouping: the groups.
         sites: special positions and how the file counts them; `sites.to_file(occupancies)` is what is written.
+        data: the reflections that were used.
+        f_model: structure factors of the refined model on the scale of the data, complex, (reflections,).
+        outliers: reflections that were left out, a frame with their indices and why.
         target_name: "ml" or "ls".
         target: the value of the target: −log-likelihood (ml), or the sum of squares over that of F_obs (ls).
-        sigma_a_source: "free" or "working", the set that σ_A was estimated from; None for least squares.
+        sigma_a: σ_A at the end; None for least squares.
         r_work: R of the working set.
         r_free: R of the free set, NaN without one.
         scale: overall and solvent scales at the end.
-        n_reflections: how many reflections were used, the free set included.
-        n_free: how many of them are in the free set.
-        resolution: low and high limit in Å.
-        cycles: rounds of scaling and solving.
-        steps: steps of the solver in all of them.
-        result: "converged" or "max_cycles".
+        starts: number of random starts.
+        minima: the distinct minima that the start, the random starts and the restarts ended in, the lowest first.
+        history: one row per cycle of scaling and solving.
+        result: "converged", "max_cycles" or "nothing_to_refine".
         message: the result in a sentence.
         seconds: wall-clock time of each stage.
     """
 
     tensor: OccupancyTensor
     occupancies: Float[np.ndarray, " atoms"]
+    esds: Float[np.ndarray, " atoms"]
+    b_shifts: Float[np.ndarray, " atoms"] | None
     table: pd.DataFrame
+    residues: pd.DataFrame
+    covariance: pd.DataFrame
     grouping: Grouping
     sites: Sites
+    data: Reflections
+    f_model: np.ndarray
+    outliers: pd.DataFrame
     target_name: str
     target: StartEnd
-    sigma_a_source: str | None
+    sigma_a: SigmaA | None
     r_work: StartEnd
     r_free: StartEnd
     scale: Scale
-    n_reflections: int
-    n_free: int
-    resolution: tuple[float, float]
-    cycles: int
-    steps: int
+    starts: int
+    minima: tuple[Minimum, ...]
+    history: pd.DataFrame
     result: str
     message: str
     seconds: Mapping[str, float]
+
+    @property
+    def sigma_a_source(self) -> str | None:
+        """The set that σ_A was estimated from, "free" or "working"; None for least squares."""
+        return None if self.sigma_a is None else self.sigma_a.source
+
+    @property
+    def correlation(self) -> pd.DataFrame:
+        """Correlation matrix of the occupancies; NaN in the rows of those on a bound."""
+        spread = np.sqrt(np.diag(self.covariance))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.covariance / np.outer(spread, spread)
 
     def write(self, model: Model, path) -> None:
         """Write the model with the refined occupancies, PDB or mmCIF by the extension of `path`.
 
         The sums of complete sets are kept when the values are rounded, nested ones included. On special positions
-        occupancies are written as they were read, with or without 1/n inside.
+        occupancies are written as they were read, with or without 1/n inside. mmCIF files get the standard
+        uncertainties in `_atom_site.occupancy_esd`. Where B factors were refined they are written too.
 
         Raises:
             ValueError: `path` is the file the model was read from, or has no known extension.
         """
         occupancies = self.sites.to_file(self.occupancies)
-        write_model(model, path, occupancies, sets=_sets_to_round(self.grouping, self.sites, occupancies))
+        write_model(
+            model,
+            path,
+            occupancies,
+            esds=self.sites.to_file(self.esds),
+            **({} if self.b_shifts is None else {"b_shifts": self.b_shifts}),
+            sets=_sets_to_round(self.grouping, self.sites, occupancies),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` writes: the result, R factors, minima and a row per group, as plain numbers.
+
+        NaN becomes None.
+        """
+        low, high = self.data.resolution
+        return _plain(
+            {
+                "result": self.result,
+                "message": self.message,
+                "target": {"name": self.target_name, **vars(self.target)},
+                "r_work": vars(self.r_work),
+                "r_free": vars(self.r_free),
+                "n_reflections": self.data.n_reflections,
+                "n_free": self.data.n_free,
+                "resolution": [low, high],
+                "seconds": dict(self.seconds),
+                "starts": self.starts,
+                "minima": [minimum._asdict() for minimum in self.minima],
+                "groups": self.table.drop(columns="n_atoms").to_dict("records"),
+                "residues": self.residues.to_dict("records"),
+                "outliers": self.outliers.to_dict("records"),
+                "history": self.history.to_dict("records"),
+            }
+        )
+
+
+def make_solution(
+    setup: Setup, found: Found, assessment: Assessment, *, target_name: str, starts: int, clock: Clock
+) -> Solution:
+    """Gather what the steps of a refinement have found."""
+    fit, data = found.fit, setup.data
+    q, delta_b = fit.problem.split(fit.x)
+    refined = _put_back(setup, np.asarray(q, np.float64))
+    f_model = np.asarray(fit.linear(q, delta_b))
+    at_start = np.asarray(fit.problem.amplitude(found.begin), np.float64)
+    r_work, r_free = zip(
+        *(r_factor(setup.observations.amplitude, f, data.free) for f in (at_start, np.abs(f_model).astype(np.float64))),
+        strict=True,
+    )
+    values = [float(fit.problem.value(x)) for x in (found.begin, fit.x)]
+    table = solution_table(setup, assessment, refined)
+    per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "b")}
+    per_entry["esd"][setup.constraints.entries] = assessment.esd
+    per_entry["b"][setup.constraints.entries] = assessment.delta_b
+    names = _names(setup)
+    outliers = {} if setup.outliers is None else setup.outliers.columns()
+    clock.end()
+    return Solution(
+        tensor=refined,
+        occupancies=np.asarray(refined(), np.float64),
+        esds=per_entry["esd"][refined.expansion_mask],
+        b_shifts=None if delta_b is None else np.nan_to_num(per_entry["b"][refined.expansion_mask]),
+        table=table,
+        residues=residue_table(assessment.residues, names),
+        covariance=pd.DataFrame(assessment.covariance, index=names, columns=names),  # pyright: ignore
+        grouping=setup.grouping,
+        sites=setup.sites,
+        data=data,
+        f_model=f_model,
+        outliers=pd.DataFrame(outliers),
+        target_name=target_name,
+        target=StartEnd(*values),
+        sigma_a=fit.sigma_a,
+        r_work=StartEnd(*r_work),
+        r_free=StartEnd(*r_free),
+        scale=fit.scale,
+        starts=starts,
+        minima=found.minima,
+        history=pd.DataFrame(list(found.history)),
+        result=_result(setup, found),
+        message=_message(setup, found),
+        seconds=clock.seconds,
+    )
+
+
+def _result(setup: Setup, found: Found) -> str:
+    if setup.n_groups == 0:
+        return "nothing_to_refine"
+    return "converged" if found.fit.converged else "max_cycles"
+
+
+def _message(setup: Setup, found: Found) -> str:
+    cycles, moved = len(found.history), found.fit.moved
+    if setup.n_groups == 0:
+        return "No occupancy is refinable."
+    if found.fit.converged:
+        return f"The occupancies moved by less than {max(moved, 1e-9):.0e} in the last of {cycles} cycles."
+    return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
+
+
+def _names(setup: Setup) -> list[str]:
+    """Names of the groups that can move, in the order of the variables."""
+    by_entry = dict(zip(entries_of_groups(setup.grouping, setup.tensor), setup.grouping.groups, strict=True))
+    return [by_entry[int(entry)].name for entry in setup.constraints.entries]
+
+
+def _put_back(setup: Setup, q: np.ndarray) -> OccupancyTensor:
+    """Give the module the solver's occupancies, on a bound where the solver ended on one."""
+    collapsed = np.array(setup.tensor.group_occupancies, np.float64)
+    collapsed[setup.constraints.entries] = q
+    return setup.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), margin=0)
 
 
 def _sets_to_round(grouping: Grouping, sites: Sites, occupancies: np.ndarray) -> list[list[np.ndarray]]:
@@ -93,13 +235,14 @@ def _sets_to_round(grouping: Grouping, sites: Sites, occupancies: np.ndarray) ->
     return found
 
 
-def solution_table(grouping: Grouping, tensor: OccupancyTensor) -> pd.DataFrame:
-    """Put the refined occupancy of each group beside its start value."""
-    table = grouping.to_frame()
-    q = np.asarray(tensor.group_occupancies, np.float64)
-    without_atoms = iter(np.flatnonzero(tensor.topology.atom_counts == 0))
-    entries = [
-        tensor.expansion_mask[group.atoms[0]] if group.atoms.size else next(without_atoms) for group in grouping.groups
-    ]
-    table.insert(list(table.columns).index("start") + 1, "occupancy", q[entries])
-    return table
+def _plain(value: Any) -> Any:
+    """Plain Python values for JSON, None for NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

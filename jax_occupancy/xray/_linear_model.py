@@ -3,20 +3,38 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from jax_occupancy.xray._columns import Columns, StoredColumns
+
+
+class DisplacedSolvent(eqx.Module):
+    """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
+
+    Attributes:
+        columns: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution and, last, zeros.
+        place: where in these each reflection is; the last place where the solvent does not count any more.
+    """
+
+    columns: Float[Array, "groups 2 low"]
+    place: Int[Array, " reflections"]
 
 
 class LinearModel(eqx.Module):
-    """F(h) = k(h)·[F_fixed(h) + Σ_g q_g G_g(h) + k_mask(h)·F_mask(h)].
+    """F(h) = k(h)·[F_fixed(h) + Σ_g q_g G_g(h)·exp(−ΔB_g s²) + k_mask(h)·(F_mask(h) + Σ_g q_g M_g(h))].
 
-    The columns are kept as pairs of real numbers: a complex product with real occupancies would do twice the work.
+    It is linear in the occupancies q. A shift ΔB of the B factors of a group, 0 unless given, needs no new structure
+    factors either (s = sin θ/λ).
 
     Attributes:
         fixed: F_fixed, atoms that are not refined, at their own occupancies.
-        mask: F_mask, the flat bulk solvent at density 1.
-        columns: Real and imaginary part of G for each group at occupancy 1.
+        mask: F_mask, the flat bulk solvent at density 1, where no group keeps it out that `displaced` knows of.
+        columns: G, each group at occupancy 1.
         overall: k, the overall scale of each reflection.
         solvent: k_mask, the solvent's density on its own scale.
+        s_squared: sin²θ/λ², in 1/Å².
+        displaced: M, the solvent that a group keeps out; None where no group touches it.
 
     Example:
         >>> ones = jnp.ones(3)
@@ -27,12 +45,14 @@ class LinearModel(eqx.Module):
 
     fixed: Complex[Array, " reflections"]
     mask: Complex[Array, " reflections"]
-    columns: Float[Array, "groups 2 reflections"]
+    columns: Columns
     overall: Float[Array, " reflections"]
     solvent: Float[Array, " reflections"]
+    s_squared: Float[Array, " reflections"]
+    displaced: DisplacedSolvent | None = None
 
     @classmethod
-    def from_structure_factors(cls, fixed, mask, groups, overall, solvent) -> "LinearModel":
+    def from_structure_factors(cls, fixed, mask, groups, overall, solvent, *, s_squared=None) -> "LinearModel":
         """Build the model from complex structure factors and real scales, in the float type of `groups`.
 
         Args:
@@ -41,6 +61,7 @@ class LinearModel(eqx.Module):
             groups: G, (groups, reflections).
             overall: k, (reflections,).
             solvent: k_mask, (reflections,).
+            s_squared: sin²θ/λ² in 1/Å², (reflections,); only B shifts need it, zero when left out.
 
         Returns:
             The model.
@@ -50,7 +71,8 @@ class LinearModel(eqx.Module):
         """
         groups = jnp.asarray(groups)
         real = groups.real.dtype
-        parts = {"fixed": fixed, "mask": mask, "overall": overall, "solvent": solvent}
+        s_squared = jnp.zeros(groups.shape[1:]) if s_squared is None else s_squared
+        parts = {"fixed": fixed, "mask": mask, "overall": overall, "solvent": solvent, "s_squared": s_squared}
         wrong = {name: jnp.shape(part) for name, part in parts.items() if jnp.shape(part) != groups.shape[1:]}
         if groups.ndim != 2 or wrong:
             raise ValueError(
@@ -60,10 +82,16 @@ class LinearModel(eqx.Module):
         return cls(
             fixed=jnp.asarray(fixed, groups.dtype),
             mask=jnp.asarray(mask, groups.dtype),
-            columns=jnp.stack([groups.real, groups.imag], axis=1),
+            columns=StoredColumns.from_complex(groups),
             overall=jnp.asarray(overall, real),
             solvent=jnp.asarray(solvent, real),
+            s_squared=jnp.asarray(s_squared, real),
         )
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.columns.n_groups
 
     def with_scale(self, overall, solvent) -> "LinearModel":
         """Copy with other scales.
@@ -78,34 +106,181 @@ class LinearModel(eqx.Module):
         new = (jnp.asarray(overall, self.overall.dtype), jnp.asarray(solvent, self.solvent.dtype))
         return eqx.tree_at(lambda model: (model.overall, model.solvent), self, new)
 
-    def calculated(self, occupancies: Float[Array, " groups"]) -> Complex[Array, " reflections"]:
+    def select(self, chosen: np.ndarray) -> "LinearModel":
+        """Copy with some of the reflections.
+
+        Args:
+            chosen: True for those to keep, (reflections,).
+
+        Returns:
+            The new model.
+        """
+        rows = ("fixed", "mask", "overall", "solvent", "s_squared")
+        kept = {name: getattr(self, name)[chosen] for name in rows}
+        displaced = self.displaced
+        if displaced is not None:
+            displaced = DisplacedSolvent(displaced.columns, displaced.place[chosen])
+        return LinearModel(**kept, columns=self.columns.select(chosen), displaced=displaced)
+
+    def calculated(
+        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
+    ) -> Complex[Array, " reflections"]:
         """F_fixed + Σ q G: the atoms alone, which a scale is fitted to."""
-        pair = self._sum_groups(occupancies)
+        pair = self._sum_groups(occupancies, delta_b)
         return self.fixed + jax.lax.complex(pair[0], pair[1])
 
-    def __call__(self, occupancies: Float[Array, " groups"]) -> Complex[Array, " reflections"]:
+    def solvent_mask(self, occupancies: Float[Array, " groups"]) -> Complex[Array, " reflections"]:
+        """F_mask + Σ q M: the solvent at density 1."""
+        pair = self._sum_displaced(occupancies)
+        return self.mask + jax.lax.complex(pair[0], pair[1])
+
+    def __call__(
+        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
+    ) -> Complex[Array, " reflections"]:
         """Structure factors on the scale of the observations."""
-        pair = self._pair(occupancies)
+        pair = self._pair(occupancies, delta_b)
         return jax.lax.complex(pair[0], pair[1])
 
-    def amplitude(self, occupancies: Float[Array, " groups"]) -> Float[Array, " reflections"]:
+    def amplitude(
+        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
+    ) -> Float[Array, " reflections"]:
         """|F| on the scale of the observations; its derivative is zero, not NaN, where F is zero."""
-        square = jnp.sum(self._pair(occupancies) ** 2, axis=0)
-        positive = square > 0
-        # the inner where keeps 1/sqrt(0) out of the derivative
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+        return _size(self._pair(occupancies, delta_b))
+
+    def amplitude_and_direction(
+        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
+    ) -> tuple[Float[Array, " reflections"], Float[Array, "2 reflections"]]:
+        """|F|, and k·F/|F|: what changes F by δ (off scale) changes |F| by its product with this; zero where F is."""
+        pair = self._pair(occupancies, delta_b)
+        square = jnp.sum(pair**2, axis=0)
+        inverse = jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+        return _size(pair), pair * (self.overall * inverse)
+
+    def gradient(
+        self,
+        direction: Float[Array, "2 reflections"],
+        slope: Float[Array, " reflections"],
+        occupancies: Float[Array, " groups"],
+        delta_b: Float[Array, " groups"] | None = None,
+    ) -> Float[Array, " parameters"]:
+        """Jᵀ·slope, J the derivative of the amplitudes: the gradient of a target.
+
+        Args:
+            direction: from `amplitude_and_direction`.
+            slope: derivative of the target by each amplitude.
+            occupancies: q.
+            delta_b: ΔB in Å². Where given, the parameters are the occupancies, then the ΔB.
+
+        Returns:
+            One number per parameter.
+        """
+        pull = direction * slope
+
+        def step(carry, block, row_pull, row_s2):
+            along = jnp.einsum("cb,gcb->gb", row_pull, self._shifted(block, delta_b, row_s2), precision="highest")
+            pulls = jnp.sum(along, axis=1)
+            if delta_b is not None:
+                pulls = jnp.concatenate([pulls, -occupancies * jnp.dot(along, row_s2, precision="highest")])
+            return carry + pulls, None
+
+        n = self.n_groups if delta_b is None else 2 * self.n_groups
+        total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
+        if self.displaced is None:
+            return total
+        columns, place = self.displaced.columns, self.displaced.place
+        low = jnp.zeros(columns.shape[1:], pull.dtype).at[:, place].add(pull * self.solvent)
+        return total.at[: self.n_groups].add(jnp.einsum("cl,gcl->g", low, columns, precision="highest"))
+
+    def curvature(
+        self,
+        direction: Float[Array, "2 reflections"],
+        weight: Float[Array, " reflections"],
+        occupancies: Float[Array, " groups"],
+        delta_b: Float[Array, " groups"] | None = None,
+    ) -> Float[Array, "parameters parameters"]:
+        """Jᵀ·diag(weight)·J, J as in `gradient`.
+
+        Args:
+            direction: from `amplitude_and_direction`.
+            weight: second derivative of the target by each amplitude, or what stands for it.
+            occupancies: q.
+            delta_b: ΔB in Å².
+
+        Returns:
+            One row and column per parameter.
+        """
+
+        def step(matrix, block, place, row_direction, row_solvent, row_s2, row_weight):
+            along = jnp.einsum("cb,gcb->gb", row_direction, self._shifted(block, delta_b, row_s2), precision="highest")
+            jacobian = along + self.displaced_along(row_direction * row_solvent, place)
+            if delta_b is not None:
+                jacobian = jnp.concatenate([jacobian, -occupancies[:, None] * along * row_s2])
+            return matrix + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"), None
+
+        n = self.n_groups if delta_b is None else 2 * self.n_groups
+        rows = (self.places, direction, self.solvent, self.s_squared, weight)
+        return self.columns.fold(step, jnp.zeros((n, n), self.overall.dtype), *rows)[0]
+
+    @property
+    def places(self) -> Int[Array, " reflections"] | None:
+        """Where each reflection is among those that the solvent matters to; None if no group touches the solvent."""
+        return None if self.displaced is None else self.displaced.place
+
+    def displaced_along(
+        self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"] | None
+    ) -> Float[Array, "groups batch"]:
+        """What the solvent at density 1 adds to the Jacobian of some reflections, given by their places."""
+        if self.displaced is None:
+            return jnp.zeros((self.n_groups, direction.shape[1]), direction.dtype)
+        return jnp.einsum("cb,gcb->gb", direction, self.displaced.columns[:, :, place], precision="highest")
+
+    def displaced_sum(
+        self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"] | None
+    ) -> Float[Array, "sets 2 #batch"]:
+        """Σ q M of some reflections for several sets of occupancies."""
+        if self.displaced is None:
+            return jnp.zeros((occupancies.shape[0], 2, 1), occupancies.dtype)
+        return jnp.einsum("hg,gcb->hcb", occupancies, self.displaced.columns[:, :, place], precision="highest")
 
     def jacobian(self, occupancies: Float[Array, " groups"]) -> Float[Array, "reflections groups"]:
         """Derivative of the amplitude with respect to each occupancy, k Re(F* G)/|F|; zero where F is zero."""
-        pair = self._pair(occupancies)
-        square = jnp.sum(pair**2, axis=0)
-        unit = pair * jnp.where(square > 0, self.overall * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
-        return jnp.einsum("cn,gcn->ng", unit, self.columns, precision="highest")
 
-    def _sum_groups(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
-        # highest: the default on a GPU is TF32, wrong in the fourth digit
-        return jnp.tensordot(occupancies.astype(self.columns.dtype), self.columns, axes=1, precision="highest")
+        def step(carry, block, place, row_direction, row_solvent):
+            along = jnp.einsum("cb,gcb->gb", row_direction, block, precision="highest")
+            return carry, along + self.displaced_along(row_direction * row_solvent, place)
 
-    def _pair(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
-        held = self.fixed + self.solvent * self.mask
-        return self.overall * (jnp.stack([held.real, held.imag]) + self._sum_groups(occupancies))
+        direction = self.amplitude_and_direction(occupancies)[1]
+        return self.columns.fold(step, None, self.places, direction, self.solvent)[1].T
+
+    def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
+        atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])
+        mask = self._sum_displaced(occupancies) + jnp.stack([self.mask.real, self.mask.imag])
+        return self.overall * (atoms + self.solvent * mask)
+
+    def _sum_groups(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
+        if delta_b is None:
+            return self.columns.sum(occupancies)
+
+        def step(carry, block, row_s2):
+            shifted = self._shifted(block, delta_b, row_s2)
+            return carry, jnp.tensordot(occupancies.astype(block.dtype), shifted, axes=1, precision="highest")
+
+        return self.columns.fold(jax.checkpoint(step), None, self.s_squared)[1]
+
+    def _sum_displaced(self, occupancies: Array) -> Float[Array, "2 reflections"]:
+        if self.displaced is None:
+            return jnp.zeros((2, self.fixed.shape[0]), self.overall.dtype)
+        low = jnp.einsum("g,gcl->cl", occupancies, self.displaced.columns, precision="highest")
+        return low[:, self.displaced.place]
+
+    @staticmethod
+    def _shifted(block: Array, delta_b: Array | None, s_squared: Float[Array, " batch"]) -> Array:
+        """The columns of one chunk at other B factors."""
+        return block if delta_b is None else block * jnp.exp(-delta_b[:, None] * s_squared)[:, None]
+
+
+def _size(pair: Float[Array, "2 reflections"]) -> Float[Array, " reflections"]:
+    square = jnp.sum(pair**2, axis=0)
+    positive = square > 0
+    # the inner where keeps 1/sqrt(0) out of the derivative
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

@@ -54,18 +54,33 @@ def group_structure_factors(
         >>> G.real.round().tolist()
         [[12.0, 0.0], [6.0, -6.0]]
     """
-    n = hkl.shape[0]
-    batch = _batch(batch, n, scatterers.xyz.shape[0])
-    n_chunks = -(-n // batch)
-    padded = jnp.pad(hkl, ((0, n_chunks * batch - n), (0, 0))).reshape(n_chunks, batch, 3)
-    # without checkpoint the reverse pass would keep atoms × reflections × operations numbers
-    chunk = jax.checkpoint(partial(_chunk, scatterers=scatterers, crystal=crystal, n_groups=n_groups))
-    pairs = jax.lax.map(chunk, padded.astype(scatterers.xyz.dtype))
-    pairs = jnp.moveaxis(pairs, 0, 2).reshape(n_groups, 2, n_chunks * batch)[..., :n]
+    pairs = structure_factor_pairs(hkl, scatterers, crystal, n_groups=n_groups, batch=batch)
     return jax.lax.complex(pairs[:, 0], pairs[:, 1])
 
 
-def _batch(batch: int | None, n_reflections: int, n_atoms: int) -> int:
+def structure_factor_pairs(
+    hkl: Int[Array, "reflections 3"],
+    scatterers: Scatterers,
+    crystal: Crystal,
+    *,
+    n_groups: int,
+    batch: int | None = None,
+) -> Float[Array, "{n_groups} 2 reflections"]:
+    """Compute the same as `group_structure_factors`, as real and imaginary parts."""
+    n = hkl.shape[0]
+    batch = chunk_size(batch, n, scatterers.xyz.shape[0])
+    n_chunks = -(-n // batch)
+    padded = jnp.pad(hkl, ((0, n_chunks * batch - n), (0, 0))).reshape(n_chunks, batch, 3)
+    # without checkpoint the reverse pass would keep atoms × reflections × operations numbers
+    chunk = jax.checkpoint(
+        partial(chunk_of_structure_factors, scatterers=scatterers, crystal=crystal, n_groups=n_groups)
+    )
+    pairs = jax.lax.map(chunk, padded.astype(scatterers.xyz.dtype))
+    return jnp.moveaxis(pairs, 0, 2).reshape(n_groups, 2, n_chunks * batch)[..., :n]
+
+
+def chunk_size(batch: int | None, n_reflections: int, n_atoms: int) -> int:
+    """Reflections in one chunk, those asked for or as many as keep the arrays in the cache."""
     if batch is None:
         batch = max(64, CHUNK_ELEMENTS // max(1, n_atoms))
     if batch < 1:
@@ -73,7 +88,7 @@ def _batch(batch: int | None, n_reflections: int, n_atoms: int) -> int:
     return max(1, min(batch, n_reflections))
 
 
-def _chunk(
+def chunk_of_structure_factors(
     indices: Float[Array, "batch 3"], *, scatterers: Scatterers, crystal: Crystal, n_groups: int
 ) -> Float[Array, "{n_groups} 2 batch"]:
     """Real and imaginary parts for one chunk of reflections."""

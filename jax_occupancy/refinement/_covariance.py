@@ -1,0 +1,96 @@
+"""Standard uncertainties under constraints, and limits where an occupancy sits on a bound.
+
+With A the equations that hold and the bounds that are met, the covariance is the upper left block of the inverse of
+
+    [ H  Aᵀ ]
+    [ A  0  ]
+
+(Golub & Van Loan, Matrix Computations, 6.2; Aitchison & Silvey, Ann. Math. Stat. 29, 813-828, 1958). All functions are
+numpy's and take leading axes for many models at once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import log_ndtr, ndtri_exp
+
+# Standard deviation of a prior on each occupancy, so weak that it matters only where the data say nothing.
+PRIOR_OCCUPANCY = 1.0
+ONE_SIDED = 0.05
+
+
+class Uncertainty(NamedTuple):
+    """What is known of the variables at a minimum.
+
+    Attributes:
+        covariance: of the variables; zero for one on its bound.
+        limit: for a variable on its bound at zero, the value that it stays below with 95 % probability; NaN elsewhere.
+    """
+
+    covariance: Float[np.ndarray, "*models variables variables"]
+    limit: Float[np.ndarray, "*models variables"]
+
+
+def uncertainty(
+    curvature: Float[np.ndarray, "*models variables variables"],
+    gradient: Float[np.ndarray, "*models variables"],
+    matrix: Float[np.ndarray, "equations variables"],
+    at_bound: Bool[np.ndarray, "*models variables"],
+    *,
+    scores: Float[np.ndarray, "*models variables variables"] | None = None,
+) -> Uncertainty:
+    """Find the covariance of variables that obey equations and are not negative.
+
+    Args:
+        curvature: information on the variables, in units of the log-likelihood.
+        gradient: of minus the log-likelihood.
+        matrix: the equations.
+        at_bound: variables that are held at zero.
+        scores: Σ of the products of first derivatives over the observations. With them the covariance is the
+            sandwich C·scores·C (Huber, 1967; White, 1982), which holds where the target is not a likelihood.
+
+    Returns:
+        Covariance, and limits of the variables at zero: the likelihood beyond the bound is cut off and what is left
+        normalised, so that the limit is a Bayesian one with an even prior.
+    """
+    n, m = curvature.shape[-1], matrix.shape[0]
+    free = ~at_bound
+    both = free[..., :, None] & free[..., None, :]
+    # Occupancies, B factors and shifts differ by orders of magnitude: the system is solved for scaled variables.
+    scale = 1 / np.sqrt(np.maximum(np.diagonal(curvature, axis1=-2, axis2=-1), 1e-30))
+    scaled = np.where(both, curvature * scale[..., :, None] * scale[..., None, :], 0)
+    system = np.zeros((*curvature.shape[:-2], n + m, n + m))
+    system[..., :n, :n] = scaled
+    diagonal = np.arange(n)
+    system[..., diagonal, diagonal] += np.where(free, 1e-12, 1.0)
+    sides = np.where(free[..., None, :], matrix * scale[..., None, :], 0)
+    # Without a free variable an equation says nothing; the same size keeps the system regular.
+    empty = ~np.any(sides != 0, axis=-1)
+    system[..., n:, :n], system[..., :n, n:] = sides, np.swapaxes(sides, -1, -2)
+    system[..., n + np.arange(m), n + np.arange(m)] = np.where(empty, 1.0, -1e-14)
+    inverse = np.linalg.inv(system)
+    block = np.where(both, inverse[..., :n, :n], 0) * scale[..., :, None] * scale[..., None, :]
+    limit = _limits(
+        curvature * scale[..., :, None] * scale[..., None, :], gradient * scale, matrix, at_bound, inverse, scale
+    )
+    return Uncertainty(block if scores is None else block @ scores @ block, limit)
+
+
+def _limits(curvature, gradient, matrix, at_bound, inverse, scale) -> Float[np.ndarray, "*models variables"]:
+    """95 % limits, from the curvature and the slope that each bound variable has when all free ones follow it."""
+    n = curvature.shape[-1]
+    free = ~at_bound
+    beside = np.concatenate(
+        [np.where(free[..., :, None], curvature, 0), matrix * scale[..., None, :]], axis=-2
+    )  # one column per variable
+    pull_of_free = np.concatenate([np.where(free, gradient, 0), np.zeros((*gradient.shape[:-1], matrix.shape[0]))], -1)
+    followed = inverse @ beside
+    stiffness = np.diagonal(curvature, axis1=-2, axis2=-1) - np.sum(beside * followed, axis=-2)
+    pull = gradient - np.einsum("...kn,...k->...n", followed, pull_of_free)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = 1 / np.sqrt(np.where(stiffness > 0, stiffness, np.nan))
+        middle = np.minimum(-pull * spread**2, 0)
+        # the quantile of a normal distribution that is cut off below zero, in logarithms: the bound may be far
+        limit = middle - spread * ndtri_exp(np.log(ONE_SIDED) + log_ndtr(middle / spread))
+    return np.where(at_bound, limit * scale, np.nan)[..., :n]

@@ -1,0 +1,131 @@
+"""What the data say about occupancies, B factors and positions of the groups together.
+
+Shifts of the B factor and of the position of a group are not refined, but they are as uncertain as its occupancy and
+correlated with it. Their derivatives are linearised at the refined model, so that they cost one pass over the data.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jax_occupancy.refinement._problem import information
+from jax_occupancy.xray import ComputedColumns, LinearModel, ShiftedColumns
+
+
+class Information(NamedTuple):
+    """Derivatives of the target by everything that a group may do.
+
+    The parameters are the occupancies of the parts (the residues of groups), then for all groups ΔB in Å² and shifts
+    along x, for all along y, and for all along z, in Å.
+
+    Attributes:
+        gradient: first derivatives by the occupancies of the parts.
+        curvature: Fisher information, or the generalised Gauss-Newton matrix.
+        scores: Σ over reflections of the products of first derivatives, for the sandwich formula.
+    """
+
+    gradient: Float[Array | np.ndarray, " parts"]
+    curvature: Float[Array | np.ndarray, "parameters parameters"]
+    scores: Float[Array | np.ndarray, "parameters parameters"]
+
+
+@eqx.filter_jit
+def extended_information(
+    linear: LinearModel,
+    target: Callable[[Array], Array],
+    parts: ShiftedColumns,
+    group_of_part: Int[Array, " parts"],
+    q: Float[Array, " groups"],
+    delta_b: Float[Array, " groups"],
+) -> Information:
+    """Sum the information over all reflections.
+
+    Args:
+        linear: the model at the final scales.
+        target: an elementwise function of its amplitudes.
+        parts: structure factors of the parts.
+        group_of_part: the group of each part.
+        q: occupancies of the groups.
+        delta_b: shifts of their B factors from those of `parts`, in Å².
+
+    Returns:
+        Gradient and matrices.
+    """
+    f, direction = linear.amplitude_and_direction(q, delta_b)
+    slope = jax.grad(lambda f: jnp.sum(target(f)))(f)
+    n_parts, n_groups = parts.n_groups, q.size
+    count = jnp.zeros(n_groups, q.dtype).at[group_of_part].add(1.0)
+
+    def step(carry, block, place, row_direction, row_solvent, row_s2, row_slope, row_weight):
+        columns, shifts = block
+        fall_off = jnp.exp(-delta_b[:, None] * row_s2)
+        along = jnp.einsum("cb,pcb->pb", row_direction, columns, precision="highest") * fall_off[group_of_part]
+        moved = jnp.einsum("cb,xpcb->xpb", row_direction, shifts, precision="highest") * fall_off[group_of_part]
+        # The solvent that a group displaces is shared out evenly among its residues.
+        displaced = linear.displaced_along(row_direction * row_solvent, place) / count[:, None]
+        to_groups = jnp.zeros((4, n_groups, along.shape[1]), along.dtype)
+        to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(along * row_s2)[None], moved]))
+        by_q = along + jnp.broadcast_to(displaced, (n_groups, along.shape[1]))[group_of_part]
+        jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, -1)])
+        gradient, curvature, scores = carry
+        return (
+            gradient + jnp.dot(by_q, row_slope, precision="highest"),
+            curvature + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"),
+            scores + jnp.dot(jacobian * row_slope**2, jacobian.T, precision="highest"),
+        ), None
+
+    n = n_parts + 4 * n_groups
+    square = jnp.zeros((n, n), q.dtype)
+    rows = (linear.places, direction, linear.solvent, linear.s_squared, slope, information(target, f))
+    return Information(*parts.fold(step, (jnp.zeros(n_parts, q.dtype), square, square), *rows)[0])
+
+
+@eqx.filter_jit
+def values_of_changes(
+    linear: LinearModel,
+    target: Callable[[Array], Array],
+    parts: ComputedColumns,
+    group_of_part: Int[Array, " parts"],
+    q: Float[Array, " groups"],
+    delta_b: Float[Array, " groups"],
+    changes: Float[Array, "changes parts"],
+) -> Float[Array, " changes"]:
+    """Evaluate the target for many changes of the occupancies of parts, each on its own.
+
+    Args:
+        linear: the model at the final scales.
+        target: an elementwise function of its amplitudes whose arrays have the reflections on their last axis.
+        parts: structure factors of the parts.
+        group_of_part: the group of each part.
+        q: occupancies of the groups.
+        delta_b: shifts of their B factors, in Å².
+        changes: what each change adds to the occupancies of the parts.
+
+    Returns:
+        The target after each change.
+    """
+    whole = linear(q, delta_b)
+    n = whole.shape[0]
+    count = jnp.zeros(q.size, q.dtype).at[group_of_part].add(1.0)
+    of_groups = jnp.zeros((changes.shape[0], q.size), q.dtype).at[:, group_of_part].add(changes / count[group_of_part])
+    by_reflection, rest = eqx.partition(target, lambda leaf: eqx.is_array(leaf) and leaf.shape[-1:] == (n,))
+    leaves, structure = jax.tree.flatten(by_reflection)
+
+    def step(total, columns, place, row_f, row_overall, row_solvent, row_s2, valid, *row_leaves):
+        fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part]
+        added = jnp.einsum("hp,pb,pcb->hcb", changes, fall_off, columns, precision="highest")
+        added = added + row_solvent * linear.displaced_sum(of_groups, place)
+        f = jnp.sqrt(jnp.sum((row_f + row_overall * added) ** 2, axis=1))
+        here = eqx.combine(jax.tree.unflatten(structure, row_leaves), rest)
+        # Rows are filled up with zeros, for which a target need not be finite.
+        return total + jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1), None
+
+    pair = jnp.stack([whole.real, whole.imag])
+    valid = jnp.ones(n, q.dtype)
+    rows = (linear.places, pair, linear.overall, linear.solvent, linear.s_squared, valid, *leaves)
+    return parts.fold(step, jnp.zeros(changes.shape[0], q.dtype), *rows)[0]

@@ -1,0 +1,163 @@
+"""From a start to the answer: cycles, coincident conformers, other starts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jax_occupancy.refinement._coincident import coincident_members
+from jax_occupancy.refinement._cycles import Fit, run_cycles, tolerance_of
+from jax_occupancy.refinement._problem import minimise
+from jax_occupancy.refinement._setup import Setup
+from jax_occupancy.refinement._starts import (
+    RELATIVE_GAIN,
+    Minimum,
+    distinct_minima,
+    random_starts,
+    search_set_by_set,
+    set_by_set_starts,
+)
+from jax_occupancy.refinement._targets import target_maker
+
+# A lower minimum changes the scales, which may make another one the lowest; this many times is enough.
+MAX_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The answer, and how sure it is.
+
+    Attributes:
+        fit: the end.
+        begin: the start.
+        minima: where the start, the random starts and the restarts of single sets ended.
+        log_likelihood_unit: what one unit of the target is in log-likelihood.
+        history: cycles of all rounds.
+    """
+
+    fit: Fit
+    begin: Float[Array, " variables"]
+    minima: tuple[Minimum, ...]
+    log_likelihood_unit: float
+    history: tuple[dict[str, float], ...]
+
+
+def search(
+    setup: Setup,
+    begin: Float[Array, " variables"],
+    *,
+    target: str,
+    refine_b: bool,
+    starts: int,
+    seed: int,
+    stage: Callable[[str], Any],
+) -> tuple[Setup, Found]:
+    """Refine from one start and make sure of the answer.
+
+    Args:
+        setup: the problem.
+        begin: the start.
+        target: "ml" or "ls".
+        refine_b: whether B shifts of the groups are refined.
+        starts: number of random starts.
+        seed: of the random starts.
+        stage: called with the name of each stage as it begins.
+
+    Returns:
+        The problem as it was in the end, with coincident conformers tied; and the answer.
+    """
+    history: list[dict[str, float]] = []
+    weight = 1.0
+
+    def cycles(setup: Setup, x: Array) -> Fit:
+        shifts = setup.b_shifts(weight) if refine_b else None
+        maker = target_maker(target, setup.observations, dtype=x.dtype)
+        fit = run_cycles(setup.linear, setup.observations, setup.constraints, x, maker, b_shifts=shifts, stage=stage)
+        history.extend(fit.history)
+        return fit
+
+    if refine_b and target == "ls":
+        # The prior of the B factors is in log-likelihoods, which the sum of squares must be brought to first.
+        refine_b = False
+        weight = 1 / _unit(target, cycles(setup, begin), setup)
+        refine_b = True
+    x = _with_b(setup, begin, weight) if refine_b else begin
+    fit = cycles(setup, x)
+    ties = _coincident(setup, fit, _unit(target, fit, setup))
+    if ties:
+        setup = setup.with_ties(ties)
+        fit = cycles(setup, _even(fit.x, ties))
+        x = _even(x, ties)
+    minima: tuple[Minimum, ...] = ()
+    for _ in range(MAX_ROUNDS):
+        stage("starts")
+        better, minima = _other_starts(setup, fit, target, starts=starts, seed=seed)
+        if better is None:
+            break
+        fit = cycles(setup, better)
+    return setup, Found(fit, x, minima, _unit(target, fit, setup), tuple(history))
+
+
+def _other_starts(
+    setup: Setup, fit: Fit, target: str, *, starts: int, seed: int
+) -> tuple[Array | None, tuple[Minimum, ...]]:
+    """A lower minimum if there is one, and the minima that were seen."""
+    tolerance = tolerance_of(fit.x.dtype)
+    n, n_x = setup.n_groups, setup.constraints.matrix.shape[1]
+    drawn = random_starts(setup.tensor, setup.constraints, count=starts, seed=seed)
+    results = [fit.result]
+    for start in drawn:
+        whole = jnp.concatenate([jnp.asarray(start, fit.x.dtype), fit.x[n_x:]])
+        results.append(minimise(fit.problem, whole, fit.result.curvature, tolerance=tolerance))
+    information = np.asarray(fit.result.curvature) * _unit(target, fit, setup)
+    minima = distinct_minima(results, information, n_groups=n)
+    if target == "ls" or len(minima) > 1:
+        changes = set_by_set_starts(setup.constraints, np.asarray(fit.x[:n_x], np.float64))
+        changes = np.pad(changes, ((0, 0), (0, fit.x.size - n_x)), constant_values=np.nan)
+        lowest = min(results, key=lambda result: result.target)
+        results.append(search_set_by_set(fit.problem, lowest, changes, tolerance=tolerance))
+        minima = distinct_minima(results, information, n_groups=n)
+    lowest = min(results, key=lambda result: result.target)
+    gain = float(fit.result.target - lowest.target)
+    if len(minima) > 1 and gain > RELATIVE_GAIN * abs(float(lowest.target)):
+        return lowest.x, minima
+    return None, minima
+
+
+def _unit(target: str, fit: Fit, setup: Setup) -> float:
+    """What one unit of the target is in log-likelihood.
+
+    Least squares is a likelihood whose variance is what is left over: N/2 over the sum of squares.
+    """
+    if target == "ml":
+        return 1.0
+    amplitude = fit.problem.amplitude(fit.x)
+    misfit = float(jnp.sum(fit.problem.target(amplitude)))
+    working = setup.data.n_reflections - setup.data.n_free
+    return working / (2 * max(misfit, np.finfo(float).tiny))
+
+
+def _coincident(setup: Setup, fit: Fit, unit: float) -> list[list[int]]:
+    n = setup.n_groups
+    information = np.asarray(fit.problem.curvature(fit.x), np.float64)[:n, :n] * unit
+    # A group whose occupancy others share out is no conformer.
+    parents = np.flatnonzero(np.any(setup.constraints.matrix < 0, axis=0))
+    sets = [members[(members < n) & ~np.isin(members, parents)].tolist() for members in setup.constraints.sets]
+    return coincident_members(information, sets)
+
+
+def _with_b(setup: Setup, x: Array, weight: float) -> Array:
+    """Append the variables of B shifts, all at no shift."""
+    shifts = setup.b_shifts(weight)
+    return jnp.concatenate([x, -shifts.lowest / shifts.spread])
+
+
+def _even(x: Array, ties: list[list[int]]) -> Array:
+    """Split the occupancies of tied conformers evenly."""
+    for tie in ties:
+        index = jnp.asarray(tie)
+        x = x.at[index].set(x[index].mean())
+    return x

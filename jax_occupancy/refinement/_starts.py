@@ -1,0 +1,146 @@
+"""Other starts: do they end in the same minimum, and is there a lower one?"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.refinement._constraints import Constraints
+from jax_occupancy.refinement._problem import Problem, minimise
+from jax_occupancy.refinement._solver import SolverResult
+
+# Two ends are the same if no occupancy differs by more, or if the data can't tell them apart: by less than this
+# in the log-likelihood.
+SAME_OCCUPANCY = 1e-3
+SAME_LOG_LIKELIHOOD = 1e-3
+# A lower target by less than this is the same minimum once more.
+RELATIVE_GAIN = 1e-9
+
+
+class Minimum(NamedTuple):
+    """A minimum of the target.
+
+    Attributes:
+        target: its value.
+        count: how many starts ended there.
+        max_shift: largest difference of an occupancy from the lowest minimum.
+    """
+
+    target: float
+    count: int
+    max_shift: float
+
+
+def random_starts(
+    tensor: OccupancyTensor, constraints: Constraints, *, count: int, seed: int
+) -> Float[np.ndarray, "starts variables"]:
+    """Draw feasible starts, uniform on the simplex of each set.
+
+    Args:
+        tensor: the module; its fixed entries stay.
+        constraints: the variables.
+        count: how many starts.
+        seed: of the random numbers.
+
+    Returns:
+        One start per row.
+    """
+    topology, random = tensor.topology, np.random.default_rng(seed)
+    n_entries, n_sets = topology.n_collapsed, topology.n_sets
+    # Shares of exponential variates are uniform on a simplex; the vacancy, whose logit is zero, is one of them.
+    logits = np.log(random.exponential(size=(count, n_entries)))
+    vacancy = np.log(random.exponential(size=(count, n_entries + n_sets)))
+    alone = topology.set_of_entry < 0
+    logits[:, alone] -= vacancy[:, :n_entries][:, alone]
+    incomplete = np.flatnonzero(~topology.complete)
+    members = np.isin(topology.set_of_entry, incomplete)
+    logits[:, members] -= vacancy[:, n_entries + topology.set_of_entry[members]]
+    drawn = tensor.with_refinable_params(logits[:, topology.refinable])
+    return np.stack([constraints.variables(q) for q in np.asarray(drawn.group_occupancies, np.float64)])
+
+
+def set_by_set_starts(constraints: Constraints, x: Float[np.ndarray, " variables"]) -> Float[np.ndarray, "starts n"]:
+    """Changes of one set at a time: each of its members in turn gets three quarters of the whole.
+
+    Args:
+        constraints: the variables and their sets.
+        x: where the whole of nested sets is taken from.
+
+    Returns:
+        One row per change: the new values of the set's variables, NaN for all others.
+    """
+    changes = []
+    tied = {variable for tie in constraints.ties for variable in tie}
+    for members in constraints.sets:
+        if members.size < 2 or tied & set(members.tolist()):
+            continue
+        whole = x[members].sum()
+        for favoured in members if members.size > 2 else members[:2]:
+            change = np.full(x.size, np.nan)
+            change[members] = 0.25 * whole / (members.size - 1)
+            change[favoured] = 0.75 * whole
+            changes.append(change)
+    return np.reshape(changes, (-1, x.size))
+
+
+def search_set_by_set(
+    problem: Problem,
+    best: SolverResult,
+    changes: Float[np.ndarray, "starts variables"],
+    *,
+    tolerance: float,
+) -> SolverResult:
+    """Restart with one set changed at a time and keep what is lower.
+
+    Args:
+        problem: what is minimised.
+        best: a minimum.
+        changes: from `set_by_set_starts`.
+        tolerance: as in `solve`.
+
+    Returns:
+        The lowest minimum on the way.
+    """
+    matrix = np.asarray(problem.matrix)
+    for change in changes:
+        x = np.asarray(best.x)
+        wanted = np.where(np.isnan(change), x, change)
+        if np.max(np.abs(matrix @ (wanted - x)), initial=0) > 1e-6:
+            continue  # the parent of this set has changed since
+        result = minimise(problem, jnp.asarray(wanted, best.x.dtype), best.curvature, tolerance=tolerance)
+        if result.target < best.target - RELATIVE_GAIN * abs(best.target):
+            best = result
+    return best
+
+
+def distinct_minima(
+    results: Sequence[SolverResult], information: Float[np.ndarray, "variables variables"], *, n_groups: int
+) -> tuple[Minimum, ...]:
+    """Sort the ends of all starts into minima, the lowest first.
+
+    Args:
+        results: where each start ended.
+        information: of the variables, in units of the log-likelihood: what the data can't tell apart is the same.
+        n_groups: how many of the first variables are occupancies.
+
+    Returns:
+        The distinct minima.
+    """
+    found: list[tuple[np.ndarray, float, int]] = []
+    for result in sorted(results, key=lambda result: float(result.target)):
+        end = np.asarray(result.x, np.float64)
+        for i, (x, value, count) in enumerate(found):
+            apart = end - x
+            told = 0.5 * apart @ information @ apart
+            if np.max(np.abs(apart[:n_groups]), initial=0) <= SAME_OCCUPANCY or told <= SAME_LOG_LIKELIHOOD:
+                found[i] = (x, value, count + 1)
+                break
+        else:
+            found.append((end, float(result.target), 1))
+    lowest = found[0][0][:n_groups] if found else np.zeros(n_groups)
+    return tuple(
+        Minimum(value, count, float(np.max(np.abs(x[:n_groups] - lowest), initial=0))) for x, value, count in found
+    )

@@ -1,0 +1,108 @@
+"""The result group by group, with what should be said of each."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.groups import Grouping
+from jax_occupancy.refinement._assess import Assessment
+
+if TYPE_CHECKING:
+    from jax_occupancy.refinement._setup import Setup
+
+# Log-likelihoods: e^3 = 20 is where a group counts as supported; a link is doubtful if its removal gains as much for
+# every occupancy that becomes free.
+SUPPORTED = 3.0
+# A standard uncertainty as large as this leaves nothing of the range from 0 to 1.
+UNKNOWN = 0.2
+
+
+def solution_table(setup: "Setup", assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
+    """Put together what is known of each group.
+
+    Columns: name, set, kind, n_atoms, atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
+    all groups marginalised), esd_fixed (with them held); at_bound and the one-sided 95 % limit there; delta_b,
+    delta_b_esd (Å²) and b_correlation; llg_absent, llg_full and llg_unlinked (log-likelihood gained over an occupancy
+    of zero, over one of one, and over residues that go their own way); note; reason. NaN where something does not
+    apply.
+
+    Args:
+        setup: the problem.
+        assessment: in the order of the solver's variables.
+        refined: the refined module.
+
+    Returns:
+        One row per group.
+    """
+    table = setup.grouping.to_frame()
+    groups = setup.grouping.groups
+    entries = entries_of_groups(setup.grouping, refined)
+    variable = {int(entry): i for i, entry in enumerate(setup.constraints.entries)}
+    order = [variable.get(entry, -1) for entry in entries]
+    q = np.asarray(refined.group_occupancies, np.float64)[entries]
+    column = list(table.columns).index("start") + 1
+    names = {i: group.name for i, group in zip(order, groups, strict=True) if i >= 0}
+    for name, values in {"occupancy": q, **_numbers(assessment, order)}.items():
+        table.insert(column, name, values)
+        column += 1
+    notes = [_note(setup, assessment, i, names) if i >= 0 else "" for i in order]
+    table.insert(column, "note", notes)
+    return table
+
+
+def entries_of_groups(grouping: Grouping, tensor: OccupancyTensor) -> list[int]:
+    """The entry of collapsed space that each group is."""
+    without_atoms = iter(np.flatnonzero(tensor.topology.atom_counts == 0).tolist())
+    return [
+        int(tensor.expansion_mask[group.atoms[0]]) if group.atoms.size else next(without_atoms)
+        for group in grouping.groups
+    ]
+
+
+def residue_table(residues: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Name the groups of the residues of linked sets."""
+    return residues.assign(group=[names[i] for i in residues["group"]]).drop(columns="set")
+
+
+def _numbers(assessment: Assessment, order: list[int]) -> dict[str, np.ndarray]:
+    columns = ["esd", "esd_fixed", "at_bound", "limit", "delta_b", "delta_b_esd", "b_correlation"]
+    columns += ["llg_absent", "llg_full", "llg_unlinked"]
+    missing = np.array(order) < 0
+    found = {}
+    for name in columns:
+        values = getattr(assessment, name)[order]
+        found[name] = values & ~missing if values.dtype == bool else np.where(missing, np.nan, values)
+    return found
+
+
+def _note(setup: "Setup", assessment: Assessment, i: int, names: dict[int, str]) -> str:
+    """What a crystallographer should know of a group before believing its occupancy."""
+    notes = []
+    for tie in setup.constraints.ties:
+        if i in tie:
+            others = ", ".join(names[j] for j in tie if j != i)
+            total = np.sqrt(max(assessment.covariance[np.ix_(tie, tie)].sum(), 0))
+            notes.append(
+                f"the data can't tell it from {others}: only their sum is determined (esd {total:.2f}), split evenly"
+            )
+    if np.isfinite(assessment.limit[i]):
+        notes.append("on a bound")
+    elif assessment.esd_fixed[i] > UNKNOWN:
+        notes.append("too small or too disordered: the data hardly see it")
+    if assessment.llg_absent[i] < SUPPORTED:
+        notes.append(f"not supported: without it the log-likelihood is only {assessment.llg_absent[i]:.1f} lower")
+    elif assessment.llg_full[i] < SUPPORTED and not assessment.at_bound[i]:
+        notes.append("the data do not tell it from fully occupied")
+    if -assessment.llg_unlinked[i] > SUPPORTED * _freed(assessment, setup, i):
+        notes.append("its residues differ, see the table of residues")
+    return "; ".join(notes)
+
+
+def _freed(assessment: Assessment, setup: "Setup", i: int) -> int:
+    """How many occupancies unlinking the set of a group sets free."""
+    members = next((m for m in setup.constraints.sets if i in m), np.zeros(0, int))
+    residues = assessment.residues
+    own = residues.loc[residues["group"].isin(members.tolist()), "residue"]
+    return max(1, (len(set(own)) - 1) * max(1, members.size - 1))

@@ -1,0 +1,236 @@
+"""Structure factors of groups, one column per group, handed out in chunks of reflections.
+
+They are stored where memory allows and computed anew in every pass where it does not; who asks for them sees no
+difference but in time. Real and imaginary parts are kept as pairs: a complex product with real occupancies would do
+twice the work.
+"""
+
+import abc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from jax_occupancy.xray._crystal import Crystal
+from jax_occupancy.xray._scatterers import Scatterers
+from jax_occupancy.xray._structure_factors import (
+    chunk_of_structure_factors,
+    chunk_size,
+    structure_factor_pairs,
+)
+
+# Reflections in one chunk of stored columns: products of this length run at full speed, and a chunk of a thousand
+# groups is 80 MB.
+STORED_CHUNK = 4096
+
+
+class Columns(eqx.Module):
+    """Structure factors of groups at occupancy 1."""
+
+    @property
+    @abc.abstractmethod
+    def n_groups(self) -> int:
+        """Number of groups."""
+
+    @property
+    @abc.abstractmethod
+    def n_reflections(self) -> int:
+        """Number of reflections."""
+
+    @property
+    @abc.abstractmethod
+    def batch(self) -> int:
+        """Reflections in a chunk; the last chunk is filled up with anything."""
+
+    @abc.abstractmethod
+    def select(self, chosen: np.ndarray) -> "Columns":
+        """The columns of some of the reflections, given by a mask."""
+
+    @abc.abstractmethod
+    def _sources(self) -> Any:
+        """What the columns of each chunk are made from, chunks on the first axis."""
+
+    @abc.abstractmethod
+    def _block(self, source: Any) -> Any:
+        """The columns of one chunk, (groups, 2, batch)."""
+
+    def fold(
+        self, step: Callable[..., tuple[Any, Any]], carry: Any, *rows: Float[Array, "... reflections"] | None
+    ) -> tuple[Any, Any]:
+        """Go through the reflections chunk by chunk.
+
+        Args:
+            step: called with the carry, the columns of the chunk, (groups, 2, batch), and the chunk of each row;
+                returns the new carry and something with the chunk's reflections on the last axis, or None.
+            carry: what the first step gets.
+            rows: arrays with the reflections on their last axis, or None; filled up with zeros.
+
+        Returns:
+            The last carry, and what the steps returned side by side, (..., reflections).
+        """
+        n_chunks = -(-self.n_reflections // self.batch)
+        chunked = [None if row is None else self._cut(row, n_chunks) for row in rows]
+
+        def body(carry, one):
+            source, *rest = one
+            return step(carry, self._block(source), *rest)
+
+        carry, parts = jax.lax.scan(body, carry, (self._sources(), *chunked), length=n_chunks)
+        return carry, jax.tree.map(self._join, parts)
+
+    def sum(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
+        """Σ q G, real and imaginary part."""
+
+        def step(carry, block):
+            # highest: the default on a GPU is TF32, wrong in the fourth digit
+            return carry, jnp.tensordot(occupancies.astype(block.dtype), block, axes=1, precision="highest")
+
+        return self.fold(jax.checkpoint(step), None)[1]
+
+    def _cut(self, row: Array, n_chunks: int) -> Array:
+        widths = [(0, 0)] * (row.ndim - 1) + [(0, n_chunks * self.batch - self.n_reflections)]
+        return jnp.moveaxis(jnp.pad(row, widths).reshape(*row.shape[:-1], n_chunks, self.batch), -2, 0)
+
+    def _join(self, parts: Array) -> Array:
+        whole = jnp.moveaxis(parts, 0, -2)
+        return whole.reshape(*whole.shape[:-2], -1)[..., : self.n_reflections]
+
+
+class StoredColumns(Columns):
+    """Columns in memory.
+
+    Attributes:
+        values: real and imaginary parts.
+        length: number of reflections.
+    """
+
+    values: Float[Array, "chunks groups 2 batch"]
+    length: int = eqx.field(static=True)
+
+    @classmethod
+    def from_complex(cls, groups: Complex[Array, "groups reflections"]) -> "StoredColumns":
+        """Store structure factors that are there already."""
+        n = groups.shape[1]
+        n_chunks, batch = _stored_chunks(n)
+        pairs = jnp.stack([groups.real, groups.imag], axis=1)
+        pairs = jnp.pad(pairs, ((0, 0), (0, 0), (0, n_chunks * batch - n)))
+        return cls(jnp.moveaxis(pairs.reshape(*pairs.shape[:2], n_chunks, batch), 2, 0), n)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.values.shape[1]
+
+    @property
+    def n_reflections(self) -> int:
+        """Number of reflections."""
+        return self.length
+
+    @property
+    def batch(self) -> int:
+        """Reflections in a chunk."""
+        return self.values.shape[3]
+
+    def sum(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
+        """Σ q G, real and imaginary part."""
+        return self._join(
+            jnp.einsum("g,kgcb->kcb", occupancies.astype(self.values.dtype), self.values, precision="highest")
+        )
+
+    def to_complex(self) -> Complex[Array, "groups reflections"]:
+        """All of them as complex numbers."""
+        pairs = self._join(self.values)
+        return jax.lax.complex(pairs[:, 0], pairs[:, 1])
+
+    def select(self, chosen: np.ndarray) -> "StoredColumns":
+        """The columns of some of the reflections, given by a mask."""
+        return StoredColumns.from_complex(self.to_complex()[:, chosen])
+
+    def _sources(self) -> Array:
+        return self.values
+
+    def _block(self, source: Array) -> Array:
+        return source
+
+
+class ComputedColumns(Columns):
+    """Columns that are summed over their atoms anew in every pass, for problems that memory can't hold.
+
+    Attributes:
+        hkl: Miller indices.
+        scatterers: the atoms of the groups.
+        crystal: symmetry and metric.
+        count: number of groups.
+    """
+
+    hkl: Int[Array, "reflections 3"]
+    scatterers: Scatterers
+    crystal: Crystal
+    count: int = eqx.field(static=True)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return self.count
+
+    @property
+    def n_reflections(self) -> int:
+        """Number of reflections."""
+        return self.hkl.shape[0]
+
+    @property
+    def batch(self) -> int:
+        """Reflections in a chunk."""
+        return chunk_size(None, self.n_reflections, self.scatterers.xyz.shape[0])
+
+    def select(self, chosen: np.ndarray) -> "ComputedColumns":
+        """The columns of some of the reflections, given by a mask."""
+        return eqx.tree_at(lambda columns: columns.hkl, self, self.hkl[chosen])
+
+    def stored(self) -> StoredColumns:
+        """Compute them once and keep them."""
+        n_chunks, batch = _stored_chunks(self.n_reflections)
+        padded = jnp.pad(self.hkl, ((0, n_chunks * batch - self.n_reflections), (0, 0)))
+        compute = partial(structure_factor_pairs, scatterers=self.scatterers, crystal=self.crystal, n_groups=self.count)
+        return StoredColumns(jax.lax.map(compute, padded.reshape(n_chunks, batch, 3)), self.n_reflections)
+
+    def _sources(self) -> Array:
+        n_chunks = -(-self.n_reflections // self.batch)
+        return jnp.moveaxis(self._cut(self.hkl.T.astype(self.scatterers.xyz.dtype), n_chunks), 1, 2)
+
+    def _block(self, source: Array) -> Array:
+        return chunk_of_structure_factors(source, scatterers=self.scatterers, crystal=self.crystal, n_groups=self.count)
+
+
+class ShiftedColumns(ComputedColumns):
+    """Columns with their derivatives by a shift of the whole group; a block is the pair of both.
+
+    Attributes:
+        axes: fractional shift of 1 Å along each Cartesian axis.
+    """
+
+    axes: Float[Array, "3 3"]
+
+    def without_shifts(self) -> ComputedColumns:
+        """The columns alone."""
+        return ComputedColumns(self.hkl, self.scatterers, self.crystal, self.count)
+
+    def _block(self, source: Array) -> tuple[Float[Array, "groups 2 batch"], Float[Array, "3 groups 2 batch"]]:
+        def at(xyz):
+            moved = eqx.tree_at(lambda scatterers: scatterers.xyz, self.scatterers, xyz)
+            return chunk_of_structure_factors(source, scatterers=moved, crystal=self.crystal, n_groups=self.count)
+
+        xyz = self.scatterers.xyz
+        block, derivative = jax.linearize(at, xyz)
+        return block, jax.vmap(lambda axis: derivative(jnp.broadcast_to(axis, xyz.shape)))(self.axes)
+
+
+def _stored_chunks(n_reflections: int) -> tuple[int, int]:
+    """Number of chunks and reflections in each."""
+    n_chunks = max(1, -(-n_reflections // STORED_CHUNK))
+    return n_chunks, max(1, -(-n_reflections // n_chunks))
