@@ -169,3 +169,86 @@ def test_unknown_element():
     structure[0][0][0][0].element = gemmi.Element("X")
     with pytest.raises(ValueError, match="no xray form factor"):
         fixed_structure_factors(structure, make_hkl(structure.cell, 5.0), refinable=[])
+
+
+def group_sum(structure, table, hkl, **beam):
+    """All atoms of the table, at occupancy 1, by direct summation in double precision."""
+    with jax.enable_x64(True):
+        scatterers = group_scatterers(table, [range(len(table))], structure.cell, **beam)
+        crystal = Crystal.from_gemmi(structure.cell, structure.find_spacegroup())
+        return np.asarray(group_structure_factors(jnp.asarray(hkl), scatterers, crystal, n_groups=1))[0]
+
+
+def with_elements(structure, symbols):
+    for site in structure[0].all():
+        site.atom.element = gemmi.Element(symbols[site.atom.serial % len(symbols)])
+    return structure
+
+
+def test_dispersion_of_fixed_atoms_and_of_groups():
+    structure = with_elements(make_structure(), ["C", "Zn", "Se", "N"])
+    hkl, table = make_hkl(structure.cell), make_table(structure)
+    beam = {"wavelength": 1.2836}  # just at the edge of zinc, f′ is −7
+    fft = fixed_structure_factors(structure, hkl, refinable=[], occupancies=np.ones(40), **beam)
+    assert relative_error(fft, group_sum(structure, table, hkl, **beam)) < 5e-4
+    assert relative_error(fft, group_sum(structure, table, hkl)) > 0.05
+    calculator = gemmi.StructureFactorCalculatorX(structure.cell)
+    for element in ("C", "Zn", "Se", "N"):
+        calculator.addends.set(
+            gemmi.Element(element), gemmi.cromer_liberman(gemmi.Element(element).atomic_number, gemmi.hc / 1.2836)[0]
+        )
+    for site in structure[0].all():
+        site.atom.occ = 1.0
+    direct_sum = np.array([calculator.calculate_sf_from_model(structure[0], h) for h in hkl[::9].tolist()])
+    assert relative_error(group_sum(structure, table, hkl[::9], **beam), direct_sum) < 1e-5
+
+
+def test_hydrogen_and_deuterium_scatter_neutrons_with_opposite_signs():
+    structure = with_elements(make_structure(), ["C", "H", "D", "O"])
+    hkl, table = make_hkl(structure.cell, 2.0), make_table(structure)
+    fft = fixed_structure_factors(structure, hkl, refinable=[], occupancies=np.ones(40), radiation="neutron")
+    assert relative_error(fft, group_sum(structure, table, hkl, radiation="neutron")) < 1e-3
+    table["element"] = table["element"].replace("D", "H")
+    assert relative_error(fft, group_sum(structure, table, hkl, radiation="neutron")) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda atom: setattr(atom, "b_iso", -3.0), r"1 atoms have a negative B .* at positions \[3\] with \[-3.0\]"),
+        (lambda atom: setattr(atom, "b_iso", np.nan), r"1 atoms have a negative B .* at positions \[3\] with \[nan\]"),
+        (
+            lambda atom: setattr(atom, "aniso", gemmi.SMat33f(0.2, 0.2, -0.02, 0, 0, 0)),
+            r"1 atoms have a negative B .* at positions \[3\] with \[-1.58\]",
+        ),
+        (
+            lambda atom: setattr(atom, "pos", gemmi.Position(1, np.nan, 2)),
+            "1 atoms have a coordinate that is not finite",
+        ),
+    ],
+)
+def test_impossible_atoms_are_refused_in_fixed_and_groups(change, message):
+    structure = make_structure(8)
+    for site in structure[0].all():
+        if site.atom.serial == 4:
+            site.atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
+            change(site.atom)
+    hkl = make_hkl(structure.cell, 5.0)
+    with pytest.raises(ValueError, match=message):
+        fixed_structure_factors(structure, hkl, refinable=[0, 1])
+    # left out, it does no harm
+    assert np.isfinite(fixed_structure_factors(structure, hkl, refinable=[3])).all()
+    with pytest.raises(ValueError, match=r"not finite, first at .*\[3\]"):
+        group_scatterers(make_table(structure), [[0, 1], [5, 3]], structure.cell)
+
+
+def test_a_tensor_a_little_off_positive_definite_and_a_b_of_zero_are_computed():
+    structure = make_structure(8)
+    for site in structure[0].all():
+        if site.atom.serial == 4:
+            site.atom.aniso = gemmi.SMat33f(0.2, 0.2, -0.01, 0, 0, 0)
+        elif not site.atom.aniso.nonzero():
+            site.atom.b_iso = 0.0
+    hkl = make_hkl(structure.cell, 2.5)
+    found = fixed_structure_factors(structure, hkl, refinable=[], occupancies=np.ones(8))
+    assert relative_error(found, group_sum(structure, make_table(structure), hkl)) < 2e-3

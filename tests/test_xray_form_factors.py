@@ -49,3 +49,28 @@ def test_no_atoms():
     found = form_factors([])
     assert found.amplitudes.shape == (0, 5)
     assert found.type_index.shape == (0,)
+
+
+def test_dispersion_moves_the_constant():
+    plain = form_factors(["SE", "C", "Se"])
+    found = form_factors(["SE", "C", "Se"], wavelength=0.9795)
+    added = found.amplitudes - plain.amplitudes
+    wanted = [gemmi.cromer_liberman(z, gemmi.hc / 0.9795)[0] for z in (34, 6)]
+    assert wanted[0] < -5
+    # symbols in different case are one element
+    np.testing.assert_allclose(added[:, 4], wanted, rtol=1e-12)
+    assert not added[:, :4].any()
+    np.testing.assert_array_equal(found.exponents, plain.exponents)
+    assert found.type_index.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("wavelength", [0.05, 5.5, -1.0, np.nan, 12658.0])
+def test_wavelength_out_of_range(wavelength):
+    with pytest.raises(ValueError, match=r"wavelength: got .* wanted 0.1 to 5.0 Å"):
+        form_factors(["C"], wavelength=wavelength)
+
+
+@pytest.mark.parametrize("radiation", ["electron", "neutron"])
+def test_no_dispersion_but_for_x_rays(radiation):
+    with pytest.raises(ValueError, match=f"for {radiation} radiation, wanted None"):
+        form_factors(["C"], radiation=radiation, wavelength=1.0)

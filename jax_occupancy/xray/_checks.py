@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# A tensor U may be a little off positive definite, as refinement programs leave it: this far, as B along its shortest
+# axis in Å². The structure factor of such an atom at 1 Å is too large by a quarter.
+LOWEST_ANISOTROPIC_B = -1.0
+
 
 def checked_occupancies(occupancies: np.ndarray, n_atoms: int, name: str) -> np.ndarray:
     """One finite number per atom."""
@@ -46,3 +50,31 @@ def check_columns(columns: dict[str, np.ndarray], n: int) -> None:
             raise ValueError(
                 f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"
             )
+
+
+def check_displacements(b_iso: np.ndarray, u_cart: np.ndarray, position: np.ndarray) -> None:
+    """Isotropic B, of the first atoms, not negative, and U of the others not far from positive definite."""
+    tensors = np.asarray(u_cart, dtype=np.float64).reshape(-1, 6)
+    finite = np.isfinite(tensors).all(axis=1)
+    tensors = np.where(np.expand_dims(finite, 1), tensors, 0.0)
+    full = tensors[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+    shortest = np.where(finite, 8 * np.pi**2 * np.linalg.eigvalsh(full)[:, 0], np.nan)
+    values = np.concatenate([b_iso, shortest])
+    lowest = np.repeat([0, LOWEST_ANISOTROPIC_B], [len(b_iso), len(tensors)])
+    bad = np.flatnonzero(~(values >= lowest) | np.isinf(values))
+    if bad.size:
+        raise ValueError(
+            f"atoms: {bad.size} atoms have a negative B or one that is not finite, first at positions "
+            f"{position[bad[:5]].tolist()} with {values[bad[:5]].round(2).tolist()} Å² (along the shortest axis if "
+            "anisotropic): scattering would grow with resolution; correct them in the model"
+        )
+
+
+def check_places(places: np.ndarray, position: np.ndarray) -> None:
+    """Coordinates that are numbers, (atoms, 3), of atoms at given positions in the file."""
+    bad = position[~np.isfinite(places).all(axis=1)]
+    if bad.size:
+        raise ValueError(
+            f"structure: {bad.size} atoms have a coordinate that is not finite, first at positions {bad[:5].tolist()}; "
+            "correct the model"
+        )

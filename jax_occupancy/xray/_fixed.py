@@ -7,9 +7,15 @@ import numpy as np
 from jaxtyping import Complex
 
 from jax_occupancy.xray._bare_model import bare_model, occupancies_by_position, positions
-from jax_occupancy.xray._checks import checked_hkl, checked_occupancies, checked_positions
+from jax_occupancy.xray._checks import (
+    check_displacements,
+    check_places,
+    checked_hkl,
+    checked_occupancies,
+    checked_positions,
+)
 from jax_occupancy.xray._crystal import inverse_d_squared
-from jax_occupancy.xray._form_factors import Radiation, form_factors
+from jax_occupancy.xray._form_factors import Radiation, dispersion, form_factors
 from jax_occupancy.xray._special_positions import site_weights
 
 CALCULATORS = {
@@ -27,6 +33,7 @@ def fixed_structure_factors(
     occupancies: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     radiation: Radiation = "xray",
+    wavelength: float | None = None,
     rate: float = 1.5,
 ) -> Complex[np.ndarray, " reflections"]:
     r"""Sum the atoms that stay as they are, each at its own occupancy times its site weight.
@@ -42,13 +49,15 @@ def fixed_structure_factors(
         occupancies: Occupancy of each atom, by position; those of the structure when left out.
         weights: Site weight of each atom, by position; from `site_weights` when left out.
         radiation: Which form factors to use.
+        wavelength: Of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         rate: Grid points per d_min / 2; 1.5 is gemmi's default, 2 makes the error three times smaller.
 
     Returns:
         F_fixed, in complex128 with the accuracy of single precision.
 
     Raises:
-        ValueError: An argument does not match the structure, or an element is unknown.
+        ValueError: An argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
+            from positive definite, an element unknown or the wavelength out of range.
 
     Example:
         >>> import gemmi, numpy as np
@@ -68,9 +77,22 @@ def fixed_structure_factors(
     model = bare_model(structure, held)
     if not np.any(held) or len(hkl) == 0:
         return np.zeros(len(hkl), dtype=np.complex128)
-    form_factors([site.atom.element.name for site in model.all()], radiation=radiation)  # unknown elements
+    elements = [site.atom.element.name for site in model.all()]
+    form_factors(elements, radiation=radiation)  # unknown elements
+    _check_numbers(model)
+    real_parts = dispersion(elements, wavelength=wavelength, radiation=radiation)
     d_min = float(1 / np.sqrt(inverse_d_squared(structure.cell, hkl).max()))
-    return _transform(structure, model, hkl, d_min=d_min, radiation=radiation, rate=rate)
+    return _transform(structure, model, hkl, d_min=d_min, radiation=radiation, real_parts=real_parts, rate=rate)
+
+
+def _check_numbers(model: gemmi.Model) -> None:
+    atoms = [site.atom for site in model.all()]
+    position = np.array([atom.serial - 1 for atom in atoms])
+    check_places(np.array([atom.pos.tolist() for atom in atoms]), position)
+    anisotropic = np.array([atom.aniso.nonzero() for atom in atoms])
+    b_iso = np.array([atom.b_iso for atom in atoms])[~anisotropic]
+    u_cart = np.array([atom.aniso.elements_pdb() for atom in atoms])[anisotropic]
+    check_displacements(b_iso, u_cart, np.concatenate([position[~anisotropic], position[anisotropic]]))
 
 
 def _transform(
@@ -80,12 +102,15 @@ def _transform(
     *,
     d_min: float,
     radiation: Radiation,
+    real_parts: dict[str, float],
     rate: float,
 ) -> np.ndarray:
     density = CALCULATORS[radiation]()
     # a little further than the data: the corner reflections must lie inside the transform
     density.d_min = d_min * (1 - 1e-6)
     density.rate = rate
+    for element, value in real_parts.items():
+        density.addends.set(gemmi.Element(element), value)
     density.set_refmac_compatible_blur(model)
     density.set_grid_cell_and_spacegroup(structure)
     density.put_model_density_on_grid(model)

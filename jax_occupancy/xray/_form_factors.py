@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Radiation = Literal["xray", "electron", "neutron"]
+# Wavelengths that crystals are measured at, in Å; the tables of Cromer and Liberman cover them.
+SHORTEST, LONGEST = 0.1, 5.0
 
 
 class FormFactors(NamedTuple):
@@ -22,7 +24,11 @@ class FormFactors(NamedTuple):
 
 
 def form_factors(
-    elements: Sequence[str], charges: Sequence[int] | None = None, *, radiation: Radiation = "xray"
+    elements: Sequence[str],
+    charges: Sequence[int] | None = None,
+    *,
+    radiation: Radiation = "xray",
+    wavelength: float | None = None,
 ) -> FormFactors:
     """Look up the form factors of a list of atoms.
 
@@ -35,12 +41,15 @@ def form_factors(
         elements: Element symbols, one per atom, in any case.
         charges: Formal charges, one per atom; all neutral when left out.
         radiation: Which table to use.
+        wavelength: Of the X-rays, in Å, to add the real part f′ of the dispersion (see `dispersion`) to the constant.
+            No dispersion when left out.
 
     Returns:
         One row of coefficients per distinct scatterer and the row of every atom.
 
     Raises:
-        ValueError: An element is unknown or not in the table, or the two lists differ in length.
+        ValueError: An element is unknown or not in the table, the two lists differ in length, or the wavelength is
+            out of range or given for other radiation than X-rays.
 
     Example:
         >>> table = form_factors(["C", "O", "C"])
@@ -56,9 +65,49 @@ def form_factors(
     _check_known(kinds, rows, radiation)
     width = {"xray": 5, "electron": 5, "neutron": 1}[radiation]
     table = np.array([rows[kind] for kind in unique], dtype=np.float64).reshape(len(unique), 2, width)
+    real_parts = dispersion([symbol for symbol, _ in unique], wavelength=wavelength, radiation=radiation)
+    table[:, 0, -1] += [real_parts[gemmi.Element(symbol).name] for symbol, _ in unique]
     order = {kind: i for i, kind in enumerate(unique)}
     type_index = np.array([order[kind] for kind in kinds], dtype=np.int32)
     return FormFactors(table[:, 0], table[:, 1], type_index)
+
+
+def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: Radiation = "xray") -> dict[str, float]:
+    """Real part f′ of the anomalous dispersion of each element, by gemmi from the tables of Cromer and Liberman.
+
+    D. T. Cromer & D. A. Liberman, Acta Cryst. A37, 267-268 (1981). For free atoms: near an absorption edge the
+    chemistry of the site shifts f′ by electrons. The imaginary part f″ has no place here, because it cancels to first
+    order when the two reflections of a Friedel pair are merged.
+
+    Args:
+        elements: Element symbols, in any case.
+        wavelength: In Å; f′ is 0 when None.
+        radiation: Only X-rays have dispersion.
+
+    Returns:
+        f′ in electrons, by gemmi's name of the element; 0 for elements beyond uranium, which the tables lack.
+
+    Raises:
+        ValueError: The wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.
+
+    Example:
+        >>> {element: round(value, 1) for element, value in dispersion(["C", "Zn"], wavelength=1.28).items()}
+        {'C': 0.0, 'Zn': -5.4}
+    """
+    found = {gemmi.Element(symbol).name: 0.0 for symbol in elements}
+    if wavelength is None:
+        return found
+    if radiation != "xray":
+        raise ValueError(
+            f"wavelength: got {wavelength} Å for {radiation} radiation, wanted None: only X-rays have dispersion"
+        )
+    if not SHORTEST <= wavelength <= LONGEST:
+        raise ValueError(
+            f"wavelength: got {wavelength} Å, wanted {SHORTEST} to {LONGEST} Å; from an energy in eV it is "
+            f"{gemmi.hc:.2f}/energy"
+        )
+    energy = gemmi.hc / wavelength
+    return {name: gemmi.cromer_liberman(gemmi.Element(name).atomic_number, energy)[0] for name in found}
 
 
 def _coefficients(symbol: str, charge: int, radiation: Radiation) -> list[list[float]] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from jax_occupancy.xray._checks import check_displacements
 from jax_occupancy.xray._form_factors import Radiation, form_factors
 
 U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
@@ -51,6 +52,7 @@ def group_scatterers(
     *,
     weights: np.ndarray | None = None,
     radiation: Radiation = "xray",
+    wavelength: float | None = None,
     dtype: DTypeLike | None = None,
 ) -> Scatterers:
     """Gather the atoms of every group from the atom table.
@@ -63,14 +65,15 @@ def group_scatterers(
         cell: Unit cell.
         weights: One factor per row of the table (see `site_weights`); 1 when left out.
         radiation: Which form factors to use.
+        wavelength: Of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         dtype: float32 or float64; JAX's default float when left out.
 
     Returns:
         The scatterers, ordered by kind of displacement and then by group.
 
     Raises:
-        ValueError: A position lies outside the table, weights have the wrong length, a number is not finite, or an
-            element is unknown.
+        ValueError: A position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
+            a B is negative, a U far from positive definite, an element unknown or the wavelength out of range.
 
     Example:
         >>> import gemmi, pandas as pd
@@ -90,9 +93,10 @@ def group_scatterers(
     n_isotropic = int((~anisotropic).sum())
     rows = atoms.iloc[position]
     _check_finite(rows[["x", "y", "z", "tempfactor"]], position)
+    check_displacements(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic], u_cart[n_isotropic:], position)
     fractional = np.array(cell.frac.mat.tolist())
     charges = rows["charge"].tolist() if "charge" in rows else None
-    table = form_factors(rows["element"].tolist(), charges, radiation=radiation)
+    table = form_factors(rows["element"].tolist(), charges, radiation=radiation, wavelength=wavelength)
 
     def cast(values) -> Array:
         return jnp.asarray(np.asarray(values, dtype=np.float64), dtype=dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex, Int
 
 from jax_occupancy.xray._bare_model import occupancies_by_position, positions
-from jax_occupancy.xray._checks import checked_hkl, checked_occupancies, checked_positions
+from jax_occupancy.xray._checks import check_places, checked_hkl, checked_occupancies, checked_positions
 from jax_occupancy.xray._crystal import inverse_d_squared
 from jax_occupancy.xray._grid_waves import GridWaves
 from jax_occupancy.xray._mask_grid import MaskGrid, mask_radius
@@ -79,7 +79,7 @@ def group_solvent_structure_factors(
         The two parts, at density 1 electron per Å³, in single precision (complex64).
 
     Raises:
-        ValueError: An argument does not match the structure, or the structure has no cell.
+        ValueError: An argument does not match the structure, which has no cell or a coordinate that is not finite.
 
     Example:
         >>> import gemmi, numpy as np
@@ -136,6 +136,7 @@ class _MaskAtoms(NamedTuple):
             at = site.atom.serial - 1
             place[at] = site.atom.pos.tolist()
             radius[at] = mask_radius(site.atom.element.name) if inside[at] else 0.0
+        check_places(place, np.arange(n_atoms))
         fractional = np.array(structure.cell.frac.mat.tolist())
         return cls(place @ fractional.T + structure.cell.frac.vec.tolist(), radius, members)
 
