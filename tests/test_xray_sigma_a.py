@@ -75,6 +75,24 @@ def test_residuals_have_the_predicted_spread():
     assert np.std(z) == pytest.approx(1, abs=0.06)
 
 
+def test_errors_fall_off_with_the_data_in_each_direction():
+    data, wanted = simulate(lambda s2: 0.9 + 0 * s2, noise=0.02, free=0.2)
+    before = estimate_sigma_a(**data)
+    vectors = data["hkl"] @ np.array(CELL.frac.mat.tolist())
+    falling = np.exp(-0.25 * vectors**2 @ [20.0, -15.0, -5.0])  # exp(−sᵀBs/4), B in Å²
+    assert falling.max() / falling.min() > 5
+    data |= {name: data[name] * falling for name in ("amplitude", "sigma", "model_amplitude")}
+    found = estimate_sigma_a(**data)
+    np.testing.assert_allclose(found.sigma_a, wanted, atol=0.04)
+    np.testing.assert_allclose(found.shrinkage, before.shrinkage, rtol=0.1)
+    ratio = np.log(found.variance / before.variance / falling**2)
+    assert np.std(ratio) < 0.1
+    # it is a different matter with too few reflections for a tensor
+    every = slice(None, None, 40)
+    few = {name: values[every] if isinstance(values, np.ndarray) else values for name, values in data.items()}
+    assert np.std(np.log(estimate_sigma_a(**few).variance / before.variance[every] / falling[every] ** 2)) > 0.3
+
+
 def test_equals_a_direct_search_with_one_shell():
     data, _ = simulate(lambda s2: 0.8 + 0 * s2, d_min=5.0, noise=0.1, free=0.1)
     found = estimate_sigma_a(**data)
@@ -168,7 +186,8 @@ def test_epsilon_counts():
     assert 10 < axial.sum() < 100
     s2 = np.array([CELL.calculate_1_d2(h) for h in data["hkl"].tolist()])
     smooth = np.interp(s2[axial], np.sort(s2[~axial]), found.variance[~axial][np.argsort(s2[~axial])])
-    np.testing.assert_allclose(found.variance[axial] / smooth, 2, rtol=0.05)
+    # a neighbour in resolution lies in another direction, and the tensor is known to a few percent
+    np.testing.assert_allclose(found.variance[axial] / smooth, 2, rtol=0.1)
 
 
 def test_total_variance():

@@ -15,6 +15,7 @@ from scipy.special import i0e, i1e
 from jax_occupancy.xray._checks import check_columns, checked_hkl
 from jax_occupancy.xray._crystal import inverse_d_squared
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
+from jax_occupancy.xray._wilson import resolution_and_direction
 
 # A shell of 50 gives 1 − σ_A² to 20 %; fewer free reflections in all are not enough for one.
 SMALLEST_SHELL = 50
@@ -77,7 +78,8 @@ def estimate_sigma_a(
 ) -> SigmaA:
     """Estimate σ_A by maximum likelihood as a smooth function of resolution.
 
-    The mean power of data and model, Σ_N (less the variance of the measurement) and Σ_P, comes from the working set.
+    The mean power of data and model, Σ_N (less the variance of the measurement) and Σ_P, comes from the working set,
+    by resolution and times one anisotropic tensor: where a crystal diffracts weakly, the errors are small too.
     σ_A comes from the free set, in shells of at least 50, at most 12. With fewer than 50 free reflections it comes
     from the working set; it is then too high by as much as the model is overfitted, and standard uncertainties come
     out too small by that much.
@@ -126,8 +128,13 @@ def estimate_sigma_a(
     weight = given["precision"] ** 2
     epsilon, centric = reflection_symmetry(hkl, spacegroup)
     inverse_d2 = inverse_d_squared(cell, hkl)
+    # uncertainties of F²; the second part gives intensities their weight D_obs²
+    spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
+    spread += (2 * observed + given["sigma"]) * given["sigma"]
+    symmetry = {"epsilon": epsilon, "centric": centric, "cell": cell, "spacegroup": spacegroup}
+    _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **symmetry)
     data_power, model_power = _powers(
-        observed**2 / epsilon, noise / epsilon, model**2 / epsilon, weight, inverse_d2, ~is_free
+        observed**2 / epsilon, noise / epsilon, model**2 / epsilon, weight, direction, inverse_d2, ~is_free
     )
 
     source: Literal["free", "working"] = "free" if is_free.sum() >= SMALLEST_SHELL else "working"
@@ -180,14 +187,15 @@ def reflection_symmetry(
     return epsilon, centric
 
 
-def _powers(data, noise, model, weight, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
-    """Σ_N and Σ_P by resolution, from the working set; arguments are divided by ε."""
+def _powers(data, noise, model, weight, direction, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_N and Σ_P by resolution and direction, from the working set; arguments are divided by ε."""
     nodes = shell_nodes(inverse_d2[working], smallest=SMALLEST_POWER_SHELL, most=MAX_POWER_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
     total = smooth_mean(weight * data, between, working) / smooth_mean(weight, between, working)
     # Where noise outweighs the signal, the difference of the two is no estimate.
     signal = np.maximum(total - smooth_mean(noise, between, working), 0.1 * total)
-    return signal, smooth_mean(model, between, working)
+    factor = direction / smooth_mean(direction, between, working)
+    return factor * signal, factor * smooth_mean(model, between, working)
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,8 +61,18 @@ def mean_intensity(
         ... ).round(6).tolist()
         [2.0, 2.0]
     """
+    everything = np.ones(len(hkl), bool)
+    symmetry = {"epsilon": epsilon, "centric": centric, "cell": cell, "spacegroup": spacegroup}
+    power, direction = resolution_and_direction(hkl, intensity, sigma, everything, **symmetry)
+    return epsilon * power * direction
+
+
+def resolution_and_direction(
+    hkl, intensity, sigma, chosen, *, epsilon, centric, cell, spacegroup
+) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+    """The two factors of `mean_intensity` around all reflections, from the chosen ones."""
     value, error = intensity / epsilon, sigma / epsilon
-    counted = (error <= IMPRECISE * np.median(error)) | (value > error)
+    counted = chosen & ((error <= IMPRECISE * np.median(error[chosen])) | (value > error))
     inverse_d2 = inverse_d_squared(cell, hkl)
     nodes = shell_nodes(inverse_d2[counted], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
@@ -75,7 +85,7 @@ def mean_intensity(
         elements = _fit_direction(elements, *ratios, centric[counted], terms[counted])
         direction = np.exp(terms @ elements)
         power = _by_resolution(capped, error, direction, between, counted)
-    return epsilon * power * direction
+    return power, direction
 
 
 def _by_resolution(value, error, direction, between: Interpolation, counted) -> np.ndarray:
