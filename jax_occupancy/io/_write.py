@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import walk
+from jax_occupancy.io._b_shifts import shift_mmcif, shift_pdb
 from jax_occupancy.io._labels import first_labels
 from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
@@ -18,6 +19,8 @@ from jax_occupancy.io._rounding import ConformerSets, rounded_units
 from jax_occupancy.io._source import format_of_name
 
 _DECIMALS = {"pdb": 2, "mmcif": 4}
+# what six columns with two decimals hold
+_PDB_B_RANGE = (-99.99, 999.99)
 # a sum of float32 occupancies may exceed one by a few units in the last place
 _ROUNDING_SLACK = 1e-6
 
@@ -28,14 +31,15 @@ def write_model(
     occupancies: ArrayLike,
     *,
     esds: ArrayLike | None = None,
+    b_shifts: ArrayLike | None = None,
     sets: ConformerSets = (),
 ) -> None:
     """Write a model with new occupancies, as PDB or mmCIF.
 
-    In the format that was read nothing but the occupancies changes: a PDB file keeps every other byte, an mmCIF
-    file every other item and block, a file of several models the other models. An occupancy that stays what it
-    was keeps its spelling. The other format is made by gemmi. PDB files get two decimals, mmCIF files four. The
-    file appears under its name only when it is complete.
+    In the format that was read nothing but the occupancies (and B factors, if they are shifted) changes: a PDB file
+    keeps every other byte, an mmCIF file every other item and block, a file of several models the other models. A
+    value that stays what it was keeps its spelling. The other format is made by gemmi. PDB files get two decimals,
+    mmCIF files four (two for B). The file appears under its name only when it is complete.
 
     Args:
         model: What `read_model` returned.
@@ -43,13 +47,15 @@ def write_model(
         occupancies: One for each atom, 0 to 1, in the order of `model.atoms`.
         esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd`.
             mmCIF only. Without them an esd in the file is voided for atoms whose occupancy changes.
+        b_shifts: What is added to the B factor of each atom, in Å²; to the diagonal of an anisotropic U goes as much,
+            divided by 8π².
         sets: One entry for each set of conformers that sum to one: the atoms of each of its conformers. Their
             occupancies are rounded by largest remainder, so that their sum in the file is exactly one.
 
     Raises:
-        ValueError: If the name has no known extension, `path` is the file that was read, occupancies or esds have
-            the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format cannot hold
-            the model.
+        ValueError: If the name has no known extension, `path` is the file that was read, occupancies, esds or
+            B shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format
+            cannot hold the model or a shifted B.
         FileNotFoundError: If the folder of `path` does not exist.
         IsADirectoryError: If `path` is a folder.
 
@@ -72,39 +78,51 @@ def write_model(
         raise ValueError(f"{path} is the file the model was read from; give another name, so that it stays as it was")
     values = _checked_occupancies(model, occupancies)
     checked_esds = None if esds is None else _checked_esds(model, esds, file_format)
+    shifts = np.zeros(model.n_atoms) if b_shifts is None else _checked_b_shifts(model, b_shifts, file_format)
     units = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
     make = _same_format if file_format == model.format else _other_format
-    data = make(model, units, _untouched(model, values, sets), checked_esds)
+    data = make(model, units, _untouched(model, values, sets), checked_esds, shifts)
     with atomic_writer(path) as handle:
         # no name and no time in the gzip header: the same model gives the same bytes
         handle.write(gzip.compress(data, mtime=0) if Path(path).suffix.lower() == ".gz" else data)
 
 
-def _same_format(model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None) -> bytes:
-    """The source with its occupancies replaced."""
+def _same_format(
+    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, shifts: np.ndarray
+) -> bytes:
+    """The source with its occupancies and B factors replaced."""
+    b_factors = _b_factors(model, shifts)
     if model.format == "pdb":
         old = np.asarray(model.atoms["occupancy"], np.float64)
         keep = untouched | (np.round(old * 100, 6) == units)
-        return edit_pdb(model.source, rows=model.rows, units=units, keep=keep)
+        text = edit_pdb(model.source, rows=model.rows, units=units, keep=keep)
+        return shift_pdb(text, rows=model.rows, b_factors=b_factors, shifts=shifts)
     document = read_document(model.source, path=model.path)
     edit_mmcif(document, path=model.path, rows=model.rows, units=units, keep=untouched, esds=esds)
+    shift_mmcif(document, path=model.path, rows=model.rows, b_factors=b_factors, shifts=shifts)
     return to_bytes(document)
 
 
-def _other_format(model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None) -> bytes:
+def _other_format(
+    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, shifts: np.ndarray
+) -> bytes:
     """The model through gemmi; the rows come in gemmi's order, which puts split residues together."""
     structure = model.structure.clone()
     order = np.array([atom.serial - 1 for _, _, atom in walk(structure)], np.int64)
     changed = np.zeros(len(order), bool)
+    b_factors, shifts = _b_factors(model, shifts)[order], shifts[order]
     structure.setup_entities()
     if model.format == "pdb":
         document = structure.make_mmcif_document()
         esds = None if esds is None else esds[order]
         rows = np.arange(len(order))
         edit_mmcif(document, path=model.path, rows=rows, units=units[order], keep=changed, esds=esds)
+        shift_mmcif(document, path=model.path, rows=rows, b_factors=b_factors, shifts=shifts)
         return to_bytes(document)
     text = _pdb_text(model, structure)
-    return edit_pdb(text, rows=scan_lines(text, path=model.path).atoms, units=units[order], keep=changed)
+    rows = scan_lines(text, path=model.path).atoms
+    text = edit_pdb(text, rows=rows, units=units[order], keep=changed)
+    return shift_pdb(text, rows=rows, b_factors=b_factors, shifts=shifts)
 
 
 def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
@@ -148,6 +166,30 @@ def _checked_esds(model: Model, esds: ArrayLike, file_format: str) -> np.ndarray
             f"esds must be finite, not negative, NaN for none: {first_labels(table, wrong, values='given')}"
         )
     return values
+
+
+def _checked_b_shifts(model: Model, b_shifts: ArrayLike, file_format: str) -> np.ndarray:
+    """Shifts of B in float64, finite, and small enough for the columns of a PDB file."""
+    shifts = np.asarray(b_shifts, np.float64)
+    _check_length(model, shifts, "b_shifts")
+    wrong = np.flatnonzero(~np.isfinite(shifts))
+    if len(wrong):
+        table = model.atoms.assign(given=shifts)
+        raise ValueError(f"b_shifts must be finite, in Å²: {first_labels(table, wrong, values='given')}")
+    b_factors = np.round(_b_factors(model, shifts), 2)
+    low, high = _PDB_B_RANGE
+    wrong = np.flatnonzero((shifts != 0) & ((b_factors < low) | (b_factors > high)))
+    if file_format == "pdb" and len(wrong):
+        table = model.atoms.assign(B=b_factors)
+        raise ValueError(
+            f"a PDB file has room for B factors from {low} to {high} Å²: {first_labels(table, wrong, values='B')}; "
+            "write .cif instead"
+        )
+    return shifts
+
+
+def _b_factors(model: Model, shifts: np.ndarray) -> np.ndarray:
+    return np.asarray(model.atoms["tempfactor"], np.float64) + shifts
 
 
 def _check_length(model: Model, values: np.ndarray, name: str) -> None:

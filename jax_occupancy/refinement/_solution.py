@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping, whole_sets
-from jax_occupancy.io import Model, Reflections, write_model
+from jax_occupancy.io import Model, Reflections, format_of_name, write_model
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._search import Found
@@ -115,8 +115,9 @@ class Solution:
             model,
             path,
             occupancies,
-            esds=self.sites.to_file(self.esds),
-            **({} if self.b_shifts is None else {"b_shifts": self.b_shifts}),
+            # A PDB file has no place for standard uncertainties.
+            esds=self.sites.to_file(self.esds) if format_of_name(path) == "mmcif" else None,
+            b_shifts=self.b_shifts,
             sets=_sets_to_round(self.grouping, self.sites, occupancies),
         )
 
