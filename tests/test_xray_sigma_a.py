@@ -57,7 +57,7 @@ def test_weak_intensities_need_their_precision():
     sigma = np.full(len(power), power.mean())  # the mean intensity at the high-resolution end is half of it
     intensity = data["amplitude"] ** 2 + sigma * np.random.default_rng(5).normal(size=len(power))
     weak = amplitudes_from_intensities(data["hkl"], intensity, sigma, cell=CELL, spacegroup=SPACEGROUP)
-    data |= {"amplitude": weak.effective, "sigma": np.zeros_like(sigma)}
+    data |= {"amplitude": weak.effective, "sigma": weak.sigma}
     found = estimate_sigma_a(**data, precision=weak.precision)
     assert abs(np.mean(found.sigma_a - wanted)) < 0.015
     assert np.median(found.power / power) == pytest.approx(1, abs=0.05)

@@ -84,13 +84,14 @@ def estimate_sigma_a(
     from the working set; it is then too high by as much as the model is overfitted, and standard uncertainties come
     out too small by that much.
 
-    For data that are intensities, give F_eff as the amplitudes, zero as their uncertainties, and D_obs. The mean power
-    is then that of D_obs²F_eff² over that of D_obs², and the likelihood that of `MaximumLikelihood.from_intensities`.
+    For data that are intensities, give F_eff as the amplitudes, and D_obs, which stands for the uncertainties. The mean
+    power is then that of D_obs²F_eff² over that of D_obs², and the likelihood that of
+    `MaximumLikelihood.from_intensities`.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
         amplitude: Observed amplitudes.
-        sigma: Their standard uncertainties.
+        sigma: Their standard uncertainties; not used where there is a precision.
         free: True in the free set.
         model_amplitude: |F_model| on the scale of the observations.
         cell: Unit cell.
@@ -119,7 +120,8 @@ def estimate_sigma_a(
         ('free', True)
     """
     hkl = checked_hkl(hkl)
-    given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude}
+    given = {"amplitude": amplitude, "model_amplitude": model_amplitude}
+    given["sigma"] = sigma if precision is None else np.zeros(len(hkl))
     given["precision"] = np.ones(len(hkl)) if precision is None else precision
     given = {name: np.asarray(values, np.float64) for name, values in given.items()}
     is_free = np.asarray(free, bool)
