@@ -2,9 +2,11 @@
 
 from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
 from jax_occupancy.xray._columns import Columns, ComputedColumns, ShiftedColumns, StoredColumns
+from jax_occupancy.xray._completeness import completeness_by_shell
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
-from jax_occupancy.xray._form_factors import FormFactors, Radiation, form_factors
+from jax_occupancy.xray._form_factors import FormFactors, Radiation, dispersion, form_factors
+from jax_occupancy.xray._hydrogen_note import hydrogen_note
 from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
 from jax_occupancy.xray._least_squares import LeastSquares
 from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
@@ -18,6 +20,8 @@ from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, reflection_sym
 from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
+from jax_occupancy.xray._translational_ncs import NativePatterson, native_patterson
+from jax_occupancy.xray._twinning import TwinTest, twin_test
 
 __all__ = [
     "Columns",
@@ -30,6 +34,7 @@ __all__ = [
     "LinearModel",
     "MapCoefficients",
     "MaximumLikelihood",
+    "NativePatterson",
     "Outliers",
     "Radiation",
     "Scale",
@@ -39,7 +44,10 @@ __all__ = [
     "Sites",
     "SolventDifference",
     "StoredColumns",
+    "TwinTest",
     "amplitudes_from_intensities",
+    "completeness_by_shell",
+    "dispersion",
     "estimate_sigma_a",
     "find_outliers",
     "fit_scale",
@@ -48,11 +56,14 @@ __all__ = [
     "group_scatterers",
     "group_solvent_structure_factors",
     "group_structure_factors",
+    "hydrogen_note",
     "map_coefficients",
+    "native_patterson",
     "r_factor",
     "read_sites",
     "reflection_symmetry",
     "site_orders",
     "site_weights",
     "solvent_structure_factors",
+    "twin_test",
 ]
