@@ -2,7 +2,11 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.xray import solvent_structure_factors
+from jax_occupancy.xray import (
+    fixed_structure_factors,
+    group_solvent_structure_factors,
+    solvent_structure_factors,
+)
 
 
 def make_structure():
@@ -62,3 +66,16 @@ def test_no_reflections():
 def test_positions_outside_the_file():
     with pytest.raises(ValueError, match=r"without: 1 positions lie outside the file, first \[8\]"):
         solvent_structure_factors(STRUCTURE, HKL, refinable=[], without=[8])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e300])
+def test_coordinates_that_no_atom_has(value):
+    structure = make_structure()
+    structure[0][0][0][2].pos = gemmi.Position(1, value, 2)
+    for call in (solvent_structure_factors, fixed_structure_factors):
+        with pytest.raises(
+            ValueError, match=r"1 atoms have a coordinate that is not finite or beyond .* positions \[2\]"
+        ):
+            call(structure, HKL, refinable=[0])
+    with pytest.raises(ValueError, match=r"1 atoms have a coordinate that is not finite or beyond .* positions \[2\]"):
+        group_solvent_structure_factors(structure, HKL, [[0]])

@@ -4,6 +4,8 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
+from jax_occupancy.xray._checks import check_places
+
 
 def occupancies_by_position(structure: gemmi.Structure) -> Float[np.ndarray, " atoms"]:
     """Occupancies as in the structure, by position (serial − 1) and not in gemmi's regrouped order."""
@@ -39,12 +41,20 @@ def file_positions(structure: gemmi.Structure) -> np.ndarray:
 
 
 def bare_model(structure: gemmi.Structure, occupancies: np.ndarray) -> gemmi.Model:
-    """The atoms whose occupancy is not zero in a model of one residue; the caller's structure is not touched."""
+    """The atoms whose occupancy is not zero in a model of one residue; the caller's structure is not touched.
+
+    Raises:
+        ValueError: One of them has a coordinate that is not finite.
+    """
     model, chain, residue = gemmi.Model(1), gemmi.Chain("A"), gemmi.Residue()
+    places, position = [], []
     for site in structure[0].all():
         occupancy = float(occupancies[site.atom.serial - 1])
         if occupancy != 0.0:
             residue.add_atom(site.atom).occ = occupancy
+            places.append(site.atom.pos.tolist())
+            position.append(site.atom.serial - 1)
+    check_places(np.reshape(places, (-1, 3)), np.array(position))
     chain.add_residue(residue)
     model.add_chain(chain)
     return model

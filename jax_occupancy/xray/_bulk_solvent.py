@@ -39,7 +39,7 @@ def solvent_structure_factors(
         F_mask at density 1 electron per Å³, in complex128 with the accuracy of single precision.
 
     Raises:
-        ValueError: An argument does not match the structure.
+        ValueError: An argument does not match the structure, or an atom has a coordinate that is not finite.
 
     Example:
         >>> import gemmi, numpy as np

@@ -7,6 +7,8 @@ import numpy as np
 # A tensor U may be a little off positive definite, as refinement programs leave it: this far, as B along its shortest
 # axis in Å². The structure factor of such an atom at 1 Å is too large by a quarter.
 LOWEST_ANISOTROPIC_B = -1.0
+# No crystal has its origin this far away, in Å; single precision would leave a coordinate no decimals.
+FARTHEST = 1e5
 
 
 def checked_occupancies(occupancies: np.ndarray, n_atoms: int, name: str) -> np.ndarray:
@@ -71,10 +73,10 @@ def check_displacements(b_iso: np.ndarray, u_cart: np.ndarray, position: np.ndar
 
 
 def check_places(places: np.ndarray, position: np.ndarray) -> None:
-    """Coordinates that are numbers, (atoms, 3), of atoms at given positions in the file."""
-    bad = position[~np.isfinite(places).all(axis=1)]
+    """Coordinates that are numbers and can be those of an atom, (atoms, 3), of atoms at given positions in the file."""
+    bad = position[~(np.abs(places) < FARTHEST).all(axis=1)]  # a NaN is not smaller
     if bad.size:
         raise ValueError(
-            f"structure: {bad.size} atoms have a coordinate that is not finite, first at positions {bad[:5].tolist()}; "
-            "correct the model"
+            f"structure: {bad.size} atoms have a coordinate that is not finite or beyond {FARTHEST:.0f} Å, first at "
+            f"positions {bad[:5].tolist()}; correct the model"
         )

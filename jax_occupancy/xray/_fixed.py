@@ -9,7 +9,6 @@ from jaxtyping import Complex
 from jax_occupancy.xray._bare_model import bare_model, occupancies_by_position, positions
 from jax_occupancy.xray._checks import (
     check_displacements,
-    check_places,
     checked_hkl,
     checked_occupancies,
     checked_positions,
@@ -79,16 +78,15 @@ def fixed_structure_factors(
         return np.zeros(len(hkl), dtype=np.complex128)
     elements = [site.atom.element.name for site in model.all()]
     form_factors(elements, radiation=radiation)  # unknown elements
-    _check_numbers(model)
+    _check_displacements(model)
     real_parts = dispersion(elements, wavelength=wavelength, radiation=radiation)
     d_min = float(1 / np.sqrt(inverse_d_squared(structure.cell, hkl).max()))
     return _transform(structure, model, hkl, d_min=d_min, radiation=radiation, real_parts=real_parts, rate=rate)
 
 
-def _check_numbers(model: gemmi.Model) -> None:
+def _check_displacements(model: gemmi.Model) -> None:
     atoms = [site.atom for site in model.all()]
     position = np.array([atom.serial - 1 for atom in atoms])
-    check_places(np.array([atom.pos.tolist() for atom in atoms]), position)
     anisotropic = np.array([atom.aniso.nonzero() for atom in atoms])
     b_iso = np.array([atom.b_iso for atom in atoms])[~anisotropic]
     u_cart = np.array([atom.aniso.elements_pdb() for atom in atoms])[anisotropic]
