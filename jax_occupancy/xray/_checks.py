@@ -7,7 +7,7 @@ import numpy as np
 # A tensor U may be a little off positive definite, as refinement programs leave it: this far, as B along its shortest
 # axis in Å². The structure factor of such an atom at 1 Å is too large by a quarter.
 LOWEST_ANISOTROPIC_B = -1.0
-# No crystal has its origin this far away, in Å; single precision would leave a coordinate no decimals.
+# No crystal has its origin this far away, in Å; single precision has two decimals there.
 FARTHEST = 1e5
 
 
