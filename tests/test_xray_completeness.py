@@ -31,7 +31,7 @@ def test_against_a_count(name):
 def test_mates_count_once_and_absences_do_not():
     spacegroup = gemmi.SpaceGroup("P 61 2 2")
     possible = gemmi.make_miller_array(CELL, spacegroup, 3.0)
-    every = [np.array(op.apply_to_hkl(h)) for op in spacegroup.operations() for h in possible.tolist()]
+    every = [-np.array(op.apply_to_hkl(h)) for op in spacegroup.operations() for h in possible.tolist()]
     absent = [[0, 0, i] for i in range(1, 6)]
     table = completeness_by_shell(np.array([*every, *absent]), cell=CELL, spacegroup=spacegroup, n_shells=3)
     assert table["n_observed"].tolist() == table["n_possible"].tolist()
