@@ -12,18 +12,24 @@ from jax_occupancy.refinement._coincident import coincident_members
 from jax_occupancy.refinement._cycles import Fit, run_cycles, tolerance_of
 from jax_occupancy.refinement._problem import minimise
 from jax_occupancy.refinement._setup import Setup
+from jax_occupancy.refinement._solver import SolverResult
 from jax_occupancy.refinement._starts import (
     RELATIVE_GAIN,
+    SAME_OCCUPANCY,
     Minimum,
     distinct_minima,
     random_starts,
-    search_set_by_set,
+    restart_set_by_set,
     set_by_set_starts,
 )
 from jax_occupancy.refinement._targets import target_maker
 
 # A lower minimum changes the scales, which may make another one the lowest; this many times is enough.
 MAX_ROUNDS = 4
+# Minima that are brought to rest on their own scales.
+MAX_OTHERS = 3
+# Above this many groups the second derivatives at the first minimum serve all other starts.
+MANY_GROUPS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,37 +100,45 @@ def search(
     minima: tuple[Minimum, ...] = ()
     for _ in range(MAX_ROUNDS):
         stage("starts")
-        better, minima = _other_starts(setup, fit, target, starts=starts, seed=seed)
-        if better is None:
+        minima = _minima(setup, fit, target, starts=starts, seed=seed)
+        # Each minimum has scales of its own, at which the targets are to be compared.
+        others = [cycles(setup, jnp.asarray(other.x, fit.x.dtype)) for other in _others(minima, fit)]
+        lower = [other for other in others if _is_lower(other.result, fit.result)]
+        if not lower:
             break
-        fit = cycles(setup, better)
+        fit = min(lower, key=lambda other: float(other.result.target))
     return setup, Found(fit, x, minima, _unit(target, fit, setup), tuple(history))
 
 
-def _other_starts(
-    setup: Setup, fit: Fit, target: str, *, starts: int, seed: int
-) -> tuple[Array | None, tuple[Minimum, ...]]:
-    """A lower minimum if there is one, and the minima that were seen."""
+def _minima(setup: Setup, fit: Fit, target: str, *, starts: int, seed: int) -> tuple[Minimum, ...]:
+    """The distinct minima that random starts and, where these differ, restarts of single sets end in."""
     tolerance = tolerance_of(fit.x.dtype)
     n, n_x = setup.n_groups, setup.constraints.matrix.shape[1]
-    drawn = random_starts(setup.tensor, setup.constraints, count=starts, seed=seed)
+    known = fit.result.curvature if n > MANY_GROUPS else jnp.zeros_like(fit.result.curvature)
     results = [fit.result]
-    for start in drawn:
+    for start in random_starts(setup.tensor, setup.constraints, count=starts, seed=seed):
         whole = jnp.concatenate([jnp.asarray(start, fit.x.dtype), fit.x[n_x:]])
-        results.append(minimise(fit.problem, whole, fit.result.curvature, tolerance=tolerance))
-    information = np.asarray(fit.result.curvature) * _unit(target, fit, setup)
+        results.append(minimise(fit.problem, whole, known, tolerance=tolerance))
+    information = np.asarray(fit.result.curvature, np.float64) * _unit(target, fit, setup)
     minima = distinct_minima(results, information, n_groups=n)
     if target == "ls" or len(minima) > 1:
         changes = set_by_set_starts(setup.constraints, np.asarray(fit.x[:n_x], np.float64))
         changes = np.pad(changes, ((0, 0), (0, fit.x.size - n_x)), constant_values=np.nan)
-        lowest = min(results, key=lambda result: result.target)
-        results.append(search_set_by_set(fit.problem, lowest, changes, tolerance=tolerance))
+        lowest = min(results, key=lambda result: float(result.target))
+        results += restart_set_by_set(fit.problem, lowest, changes, known, tolerance=tolerance)
         minima = distinct_minima(results, information, n_groups=n)
-    lowest = min(results, key=lambda result: result.target)
-    gain = float(fit.result.target - lowest.target)
-    if len(minima) > 1 and gain > RELATIVE_GAIN * abs(float(lowest.target)):
-        return lowest.x, minima
-    return None, minima
+    return minima
+
+
+def _others(minima: tuple[Minimum, ...], fit: Fit) -> tuple[Minimum, ...]:
+    """The lowest minima other than the present one."""
+    here = np.asarray(fit.x)
+    others = [minimum for minimum in minima if np.max(np.abs(minimum.x - here), initial=0) > SAME_OCCUPANCY]
+    return tuple(others[:MAX_OTHERS])
+
+
+def _is_lower(one: SolverResult, other: SolverResult) -> bool:
+    return bool(one.target < other.target - RELATIVE_GAIN * jnp.abs(other.target))
 
 
 def _unit(target: str, fit: Fit, setup: Setup) -> float:

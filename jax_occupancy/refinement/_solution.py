@@ -127,6 +127,7 @@ class Solution:
         NaN becomes None.
         """
         low, high = self.data.resolution
+        rows = self.table.drop(columns="n_atoms").to_dict("records")
         return _plain(
             {
                 "result": self.result,
@@ -139,8 +140,8 @@ class Solution:
                 "resolution": [low, high],
                 "seconds": dict(self.seconds),
                 "starts": self.starts,
-                "minima": [minimum._asdict() for minimum in self.minima],
-                "groups": self.table.drop(columns="n_atoms").to_dict("records"),
+                "minima": [minimum.to_dict() for minimum in self.minima],
+                "groups": [row | {"atoms": group.atoms} for row, group in zip(rows, self.grouping.groups, strict=True)],
                 "residues": self.residues.to_dict("records"),
                 "outliers": self.outliers.to_dict("records"),
                 "history": self.history.to_dict("records"),

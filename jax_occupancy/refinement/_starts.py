@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.refinement._constraints import Constraints
@@ -24,14 +24,20 @@ class Minimum(NamedTuple):
     """A minimum of the target.
 
     Attributes:
+        x: the variables there.
         target: its value.
         count: how many starts ended there.
         max_shift: largest difference of an occupancy from the lowest minimum.
     """
 
+    x: Float[np.ndarray, " variables"]
     target: float
     count: int
     max_shift: float
+
+    def to_dict(self) -> dict[str, float]:
+        """All but the variables."""
+        return {"target": self.target, "count": self.count, "max_shift": self.max_shift}
 
 
 def random_starts(
@@ -86,34 +92,38 @@ def set_by_set_starts(constraints: Constraints, x: Float[np.ndarray, " variables
     return np.reshape(changes, (-1, x.size))
 
 
-def search_set_by_set(
+def restart_set_by_set(
     problem: Problem,
     best: SolverResult,
     changes: Float[np.ndarray, "starts variables"],
+    known_curvature: Float[Array, "variables variables"],
     *,
     tolerance: float,
-) -> SolverResult:
-    """Restart with one set changed at a time and keep what is lower.
+) -> list[SolverResult]:
+    """Restart with one set changed at a time, always from the lowest minimum so far.
 
     Args:
         problem: what is minimised.
         best: a minimum.
         changes: from `set_by_set_starts`.
+        known_curvature: as for `gauss_newton`.
         tolerance: as in `solve`.
 
     Returns:
-        The lowest minimum on the way.
+        Where each restart ended.
     """
     matrix = np.asarray(problem.matrix)
+    results = []
     for change in changes:
         x = np.asarray(best.x)
         wanted = np.where(np.isnan(change), x, change)
         if np.max(np.abs(matrix @ (wanted - x)), initial=0) > 1e-6:
             continue  # the parent of this set has changed since
-        result = minimise(problem, jnp.asarray(wanted, best.x.dtype), best.curvature, tolerance=tolerance)
+        result = minimise(problem, jnp.asarray(wanted, best.x.dtype), known_curvature, tolerance=tolerance)
+        results.append(result)
         if result.target < best.target - RELATIVE_GAIN * abs(best.target):
             best = result
-    return best
+    return results
 
 
 def distinct_minima(
@@ -142,5 +152,5 @@ def distinct_minima(
             found.append((end, float(result.target), 1))
     lowest = found[0][0][:n_groups] if found else np.zeros(n_groups)
     return tuple(
-        Minimum(value, count, float(np.max(np.abs(x[:n_groups] - lowest), initial=0))) for x, value, count in found
+        Minimum(x, value, count, float(np.max(np.abs(x[:n_groups] - lowest), initial=0))) for x, value, count in found
     )

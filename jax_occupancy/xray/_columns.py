@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float, Int, Shaped
 
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._scatterers import Scatterers
@@ -60,7 +60,7 @@ class Columns(eqx.Module):
         """The columns of one chunk, (groups, 2, batch)."""
 
     def fold(
-        self, step: Callable[..., tuple[Any, Any]], carry: Any, *rows: Float[Array, "... reflections"] | None
+        self, step: Callable[..., tuple[Any, Any]], carry: Any, *rows: Shaped[Array, "... reflections"] | None
     ) -> tuple[Any, Any]:
         """Go through the reflections chunk by chunk.
 
