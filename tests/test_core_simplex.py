@@ -108,6 +108,24 @@ def test_matches_the_formula_and_keeps_sums_and_bounds(case):
     assert np.all(total <= whole + 1e-12)
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_sets_of_many_members(complete, x64):
+    """Seven members, one of them fixed, next to a set of two, for a stack of models."""
+    sets = [[[m] for m in range(7)], [[7], [8]]]
+    mask = np.arange(9) != 3
+    values = np.array([0.1] * 6 + [0.4, 0.1, 0.1])
+    occ = OccupancyTensor(values, altloc_groups=sets, complete=[complete, False], refinable_mask=mask)
+    shifts = jnp.linspace(-40, 40, 16).reshape(2, 8)
+    several = occ.with_refinable_params(occ.refinable_params + shifts)
+    expected = np.stack([slow_occupancies(logits, occ.topology) for logits in several.logits])
+    np.testing.assert_allclose(several.group_occupancies, expected, rtol=1e-12, atol=1e-300)
+    gradient = jax.jit(jax.grad(lambda t: jnp.sum(t() * jnp.arange(9.0))))
+    stacked = gradient(several).logits
+    for logits, row in zip(several.logits, stacked, strict=True):
+        theta = logits[np.flatnonzero(mask)]
+        np.testing.assert_allclose(gradient(occ.with_refinable_params(theta)).logits, row, atol=1e-12)
+
+
 @given(cases(), st.lists(st.sampled_from([-1e4, 0.0, 1e4]), min_size=20, max_size=20))
 @settings(max_examples=6, deadline=None)
 def test_extreme_logits_give_no_nan_in_value_or_gradient(case, extremes):

@@ -20,10 +20,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jax_occupancy.core._gather import Index, gather
+from jax_occupancy.core._layout import SetLayout
 from jax_occupancy.core._topology import Topology
 
 # Finite, yet its sigmoid is exactly 0 or 1 in float32 and in float64, so that fixed zeros and ones come back exact.
 SATURATED = 1e3
+# Sets with more refinable members than this are rare, and worth a loop.
+FEW_MEMBERS = 4
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
@@ -31,70 +35,71 @@ def group_occupancies(logits: Float[Array, "*models collapsed"], topology: Topol
     """Map the leaf of a tensor to the occupancy of every entry of collapsed space."""
     if not topology.use_sigmoid:
         return logits
-    q = jax.nn.sigmoid(logits)
     if not topology.n_sets:
-        return q
-    free = topology.refinable[topology.members]
-    members, sets = topology.members[free], topology.set_of_member[free]
-    q = q.at[..., members].set(_shares(logits, topology, members, sets), unique_indices=True)
-    for level in topology.set_levels:
-        nested = np.isin(topology.set_of_member, level[topology.parent[level] >= 0])
-        if nested.any():
-            members, parents = topology.members[nested], topology.parent[topology.set_of_member[nested]]
-            q = q.at[..., members].multiply(q[..., parents], unique_indices=True)
-    return q
+        return jax.nn.sigmoid(logits)
+    layout = SetLayout.of(topology)
+    return gather(_laid_out(logits, topology, layout), Index(layout.position, topology.n_collapsed))
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
 def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
     """Map the leaf of a tensor to the occupancy of every atom."""
-    if topology.use_sigmoid and not topology.n_sets:
-        return _sigmoid_take(logits, topology)
-    return expand(group_occupancies(logits, topology), topology)
+    # In reverse, the cotangents of a group are summed first and the rest happens in collapsed space.
+    return gather(group_occupancies(logits, topology), Index(topology.expansion_index, topology.n_collapsed))
 
 
-def expand(values: Float[Array, "*models collapsed"], topology: Topology) -> Array:
-    """Hand each atom the value of its entry."""
-    # mode="clip" is exact here, the topology has checked the range, and spares the default's NaN filling.
-    return jnp.take(
-        values,
-        topology.expansion_index,
-        axis=-1,
-        mode="clip",
-        indices_are_sorted=topology.expansion_is_sorted,
-    )
+def _laid_out(logits, topology, layout):
+    """Occupancies of all entries, in the order of the layout."""
+    theta = gather(logits, Index(layout.entries, topology.n_collapsed))
+    start = layout.n_single
+    parts = [jax.nn.sigmoid(theta[..., :start])]
+    for sets, size in layout.blocks:
+        stop = start + size * sets.size
+        block = theta[..., start:stop].reshape(*theta.shape[:-1], size, sets.size)
+        left = _left(parts[0], topology, layout, sets)
+        parts.append(_shares(block, left, ~topology.complete[sets]).reshape(*theta.shape[:-1], stop - start))
+        start = stop
+    q = jnp.concatenate(parts, axis=-1)
+    for level in topology.set_levels:
+        nested = np.isin(topology.set_of_member, level[topology.parent[level] >= 0])
+        if nested.any():
+            members, parents = topology.members[nested], topology.parent[topology.set_of_member[nested]]
+            above = q[..., layout.position[parents]]
+            q = q.at[..., layout.position[members]].multiply(above, unique_indices=True)
+    return q
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _sigmoid_take(logits, topology):
-    return jax.nn.sigmoid(expand(logits, topology))
+def _left(singles, topology, layout, sets):
+    """What the fixed members of some sets leave to the refinable ones, as a share of the parent."""
+    fixed = ~topology.refinable[topology.members] & np.isin(topology.set_of_member, sets)
+    if not fixed.any():
+        return 1
+    # The fixed members are among the singles, which lead the layout.
+    held = singles[..., layout.position[topology.members[fixed]]]
+    where = np.searchsorted(sets, topology.set_of_member[fixed])
+    left = jnp.ones((*singles.shape[:-1], sets.size), singles.dtype)
+    return jnp.maximum(left.at[..., where].add(-held), 0)[..., None, :]
 
 
-@_sigmoid_take.defjvp
-def _sigmoid_take_jvp(topology, primals, tangents):
-    # Multiplying by q(1-q) before the expansion makes its transpose sum the cotangents of a group first.
-    (logits,), (tangent,) = primals, tangents
-    q = jax.nn.sigmoid(logits)
-    return _sigmoid_take(logits, topology), expand(q * (1 - q) * tangent, topology)
-
-
-def _shares(logits, topology, members, sets):
-    """Share of its parent that each refinable member of a set has."""
-    theta = logits[..., members]
-    fixed = ~topology.refinable[topology.members]
-    left = jnp.ones((*logits.shape[:-1], topology.n_sets), logits.dtype)
-    if fixed.any():
-        held = jax.nn.sigmoid(logits[..., topology.members[fixed]])
-        left = jnp.maximum(left.at[..., topology.set_of_member[fixed]].add(-held), 0)
+def _shares(theta, left, vacant):
+    """Shares of the refinable members of sets of one size, shape (..., members, sets)."""
+    # Few members are worked on one by one, which XLA fuses and vectorises.
+    size = theta.shape[-2]
+    members = [theta[..., k : k + 1, :] for k in range(size)] if size <= FEW_MEMBERS else [theta]
     # The vacancy of an incomplete set is a member with logit 0; without it the maximum may be anything.
-    vacant = ~topology.complete
-    floor = jnp.where(vacant, 0.0, -jnp.inf).astype(logits.dtype)
-    top = jnp.broadcast_to(floor, left.shape).at[..., sets].max(lax.stop_gradient(theta))
-    weight = jnp.exp(theta - top[..., sets])
-    # exp(-top) only where it is wanted: elsewhere -top can overflow.
-    vacancy = jnp.where(vacant, jnp.exp(-jnp.where(vacant, top, 0)), 0)
-    total = vacancy.at[..., sets].add(weight, indices_are_sorted=True)
-    return (left / jnp.where(total > 0, total, 1))[..., sets] * weight
+    floor = jnp.where(vacant, 0.0, -jnp.inf).astype(theta.dtype)
+    top = lax.stop_gradient(jnp.maximum(_over_members(jnp.maximum, members), floor))
+    weights = [jnp.exp(member - top) for member in members]
+    total = _over_members(jnp.add, weights)
+    if vacant.any():
+        # exp(-top) only where it is wanted: elsewhere -top can overflow.
+        total = total + jnp.where(vacant, jnp.exp(-jnp.where(vacant, top, 0)), 0)
+    scale = left / total
+    return jnp.concatenate([scale * weight for weight in weights], axis=-2)
+
+
+def _over_members(combine, members):
+    return functools.reduce(combine, members) if len(members) > 1 else combine.reduce(members[0], -2, keepdims=True)
 
 
 def collapse(values: Any, topology: Topology) -> Any:

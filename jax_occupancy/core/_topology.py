@@ -115,11 +115,6 @@ class Topology:
         return _read_only(np.bincount(self.expansion_index, minlength=self.n_collapsed))
 
     @functools.cached_property
-    def expansion_is_sorted(self) -> bool:
-        """Whether the expansion index ascends, which makes its scatter cheaper."""
-        return bool(np.all(np.diff(self.expansion_index) >= 0))
-
-    @functools.cached_property
     def set_of_entry(self) -> Int[np.ndarray, " collapsed"]:
         """The set each entry belongs to, -1 for an entry on its own."""
         sets = np.full(self.n_collapsed, -1, np.int32)
