@@ -26,7 +26,7 @@ from jax_occupancy import OccupancyTensor, refinable_only, stack
 SIZES = (1_500, 10_000, 100_000, 1_000_000)
 SCALING_ATOMS = (100_000, 300_000, 1_000_000, 3_000_000)
 SCALING_MODELS = (64, 256, 1_024, 4_096)
-# Both sides' worker threads wait busily for about a millisecond after a call: let them fall asleep.
+# TorchRef's worker threads wait busily for about a millisecond after a call: let them fall asleep.
 PAUSE = 2e-3
 OPTIMIZER = refinable_only(optax.adam(1e-3))
 
@@ -82,12 +82,12 @@ def timed(function, *arguments):
     return call
 
 
-def in_turns(calls, repeats, quantile):
+def in_turns(calls, repeats, quantile, *, pause=0.0):
     """Median (or another quantile) of the seconds of each call, taking turns."""
     seconds = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            sleep(PAUSE)
+            sleep(pause)
             seconds[name].append(call())
     return {name: float(np.quantile(values, quantile)) for name, values in seconds.items()}
 
@@ -139,7 +139,7 @@ def compare(n_atoms, *, sets, repeats, quantile, torchref):
         for name in ("forward", "gradient", "step"):
             torchref.ask(name)
             calls[f"{name} torchref"] = lambda name=name: torchref.ask(name)
-    row |= in_turns(calls, repeats, quantile)
+    row |= in_turns(calls, repeats, quantile, pause=PAUSE if torchref is not None else 0.0)
     row["gradient / copy"] = row["gradient"] / row["copy"]
     for name in ("construct", "forward", "gradient", "step") if torchref is not None else ():
         row[f"torchref / ours, {name}"] = row[f"{name} torchref"] / row[name]
