@@ -97,8 +97,8 @@ def _row_length(counts: np.ndarray) -> int | None:
         return 1
     lengths = np.arange(2, ROW + 1)
     rows = np.array([np.sum(-(-counts // length)) for length in lengths])
-    # A further round costs about as much as it has rows.
-    work = rows * lengths + np.where(counts.max() > lengths, rows, 0)
+    # A further round writes its rows and reads them again.
+    work = rows * lengths + np.where(counts.max() > lengths, 4 * rows, 0)
     best = int(np.argmin(work))
     return int(lengths[best]) if work[best] <= WORTH * counts.sum() else None
 
