@@ -199,7 +199,7 @@ def test_refine_takes_the_options_and_writes_groups_that_can_be_read_again(tmp_p
     (tmp_path / "own.toml").write_text('remove = "//A"\n')
     command = [sys.executable, "-m", "jax_occupancy", "refine", str(example.model), str(example.reflections)]
     run = lambda *more: subprocess.run([*command, *more], capture_output=True, text=True, cwd=tmp_path)  # noqa: E731
-    result = run("--groups", "own.toml", "--waters", "omit", "-o", "out.cif.gz")
+    result = run("--groups", "own.toml", "--waters", "omit", "-o", "out.cif.gz", "--starts", "0")
     assert (result.returncode, result.stderr) == (0, "")
     assert "out_groups.toml" in result.stdout
     assert list(read_groups(tmp_path / "out_groups.toml").groups) == ["B/201/IPH:A", "B/201/IPH:B"]

@@ -2,23 +2,51 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.errors import MarkupError
 
 from jax_occupancy.cli._options import (
+    Amplitude,
+    BFactors,
+    BFactorsChoice,
+    Block,
     ContactDistance,
+    Csv,
+    DMax,
+    DMin,
     ForceLinks,
+    Free,
+    FreeValue,
     GroupsFile,
     Hydrogens,
     HydrogensChoice,
+    Intensity,
+    Json,
     Link,
+    Maps,
+    Memory,
+    ModelNumber,
+    Omit,
+    Out,
+    Outliers,
+    Quiet,
+    Radiation,
+    RadiationChoice,
+    Seed,
+    Sigma,
+    Starts,
     States,
     Target,
+    TargetChoice,
     Waters,
     WatersChoice,
+    Wavelength,
 )
+
+# When the command began: the times that it reports include its imports.
+BEGIN = time.perf_counter()
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,10 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Refine the occupancies of a crystal structure: groups, exact conformer sums, diffraction data.",
 )
-
-ModelNumber = Annotated[
-    int | None, typer.Option("--model-number", metavar="N", help="Which model of a file that holds several.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,33 +69,46 @@ def common(
 
 
 @app.command(
-    epilog="**Examples:** `jax-occupancy refine model.pdb data.mtz -o refined.cif` · `jax-occupancy refine --example`"
+    epilog="**Examples:** `jax-occupancy refine model.pdb data.mtz -o refined.cif --maps maps.mtz` · "
+    "`jax-occupancy refine --example`\n\n"
+    "**Exit codes:** 0 converged · 1 bad input, a sentence says what · 2 wrong use · "
+    "3 did not converge (what was found is written nevertheless)"
 )
 def refine(
-    context: typer.Context,
-    model: Annotated[Path | None, typer.Argument(help="Model, PDB or mmCIF (also .gz).", show_default=False)] = None,
-    reflections: Annotated[
-        Path | None, typer.Argument(help="Amplitudes, their sigmas and free flags: MTZ.", show_default=False)
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)
     ] = None,
-    out: Annotated[
+    reflections: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read."),
+        typer.Argument(
+            help="Amplitudes or intensities, their sigmas and free flags: MTZ or mmCIF.", show_default=False
+        ),
     ] = None,
     example: Annotated[
         bool, typer.Option("--example", help="Run on a simulated crystal and show the true values beside the refined.")
     ] = False,
-    amplitude: Annotated[
-        str | None, typer.Option("--amplitude", metavar="LABEL", help="MTZ column of the amplitudes.")
-    ] = None,
-    sigma: Annotated[str | None, typer.Option("--sigma", metavar="LABEL", help="MTZ column of their sigmas.")] = None,
-    free: Annotated[str | None, typer.Option("--free", metavar="LABEL", help="MTZ column of the free flags.")] = None,
-    free_value: Annotated[
-        int | None,
-        typer.Option("--free-value", metavar="N", help="Flag of the free set. Default: found from the data."),
-    ] = None,
-    target: Annotated[
-        Target, typer.Option("--target", help="Maximum likelihood, or least squares for comparison.")
-    ] = Target.ML,
+    out: Out = None,
+    json: Json = None,
+    csv: Csv = None,
+    maps: Maps = None,
+    omit: Omit = None,
+    quiet: Quiet = False,
+    amplitude: Amplitude = None,
+    intensity: Intensity = None,
+    sigma: Sigma = None,
+    free: Free = None,
+    free_value: FreeValue = None,
+    block: Block = None,
+    d_min: DMin = None,
+    d_max: DMax = None,
+    radiation: RadiationChoice = Radiation.XRAY,
+    wavelength: Wavelength = None,
+    outliers: Outliers = True,
+    target: TargetChoice = Target.ML,
+    b_factors: BFactorsChoice = BFactors.HELD,
+    starts: Starts = 8,
+    seed: Seed = 0,
+    memory: Memory = 4.0,
     model_number: ModelNumber = None,
     groups: GroupsFile = None,
     state: States = None,
@@ -84,32 +121,50 @@ def refine(
     """Refine occupancies against diffraction data.
 
     Conformers with alternate-location letters, and residues or single atoms that are partly there, get one occupancy
-    each; conformers of a residue sum to one exactly. Coordinates and B factors stay as they are. Writes the model with
-    nothing but the occupancies changed, and beside it the groups (_groups.toml).
+    each; conformers of a residue sum to one exactly. Coordinates stay as they are, and so do B factors unless
+    --b-factors group shifts them. Writes the model with nothing else changed, and beside it the groups (_groups.toml).
     """
-    begin = time.perf_counter() if context.obj is None else context.obj
-    from jax_occupancy.cli._refine import run_example, run_refine
-
-    columns = {"amplitude": amplitude, "sigma": sigma, "free": free, "free_value": free_value}
-    if example:
-        if model is not None or reflections is not None:
-            raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")
-        run_example(out, begin=begin)
-    elif model is None or reflections is None:
+    if omit and maps is None:
+        raise typer.BadParameter("--omit adds a map; name the file of the maps, such as --maps maps.mtz")
+    if example and (model is not None or reflections is not None):
+        raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")
+    if not example and (model is None or reflections is None):
         raise typer.BadParameter("give MODEL and REFLECTIONS, or --example to see it work on a simulated crystal")
+    from jax_occupancy.cli._outputs import Outputs, default_output, groups_output
+    from jax_occupancy.cli._refine import Request, run_example, run_refine
+
+    out = default_output(model) if out is None and model is not None else out
+    beside = None if example or out is None else groups_output(out)
+    request = Request(
+        outputs=Outputs(model=out, groups=beside, json=json, csv=csv, maps=maps, omit=tuple(omit or ())),
+        columns={
+            "amplitude": amplitude,
+            "intensity": intensity,
+            "sigma": sigma,
+            "free": free,
+            "free_value": free_value,
+            "block": block,
+            "d_min": d_min,
+            "d_max": d_max,
+        },
+        grouping=_grouping_options(groups, state, link, force_links, waters, hydrogens, contact_distance),
+        refinement={
+            "target": target.value,
+            "b_factors": b_factors.value,
+            "starts": starts,
+            "seed": seed,
+            "outliers": outliers,
+            "radiation": radiation.value,
+            "wavelength": wavelength,
+            "memory": memory,
+        },
+        model_number=model_number,
+        quiet=quiet,
+    )
+    if model is None or reflections is None:
+        run_example(request, begin=BEGIN)
     else:
-        options = {"link": link, "force_links": force_links, "waters": waters, "hydrogens": hydrogens}
-        options |= {"groups": groups, "states": state, "contact_distance": contact_distance}
-        run_refine(
-            model,
-            reflections,
-            out,
-            columns=columns,
-            model_number=model_number,
-            options=options,
-            target=target.value,
-            begin=begin,
-        )
+        run_refine(model, reflections, request, begin=BEGIN)
 
 
 @app.command(
@@ -118,7 +173,7 @@ def refine(
     "`jax-occupancy groups model.pdb --state ground=A --state bound=B --write groups.toml`",
 )
 def show_groups(
-    model: Annotated[Path, typer.Argument(help="Model, PDB or mmCIF (also .gz).", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)],
     json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     write: Annotated[
         Path | None,
@@ -138,20 +193,32 @@ def show_groups(
     """Show which atoms would share an occupancy, what sums to one, and why."""
     from jax_occupancy.cli._groups import run_groups
 
-    options = {"link": link, "force_links": force_links, "waters": waters, "hydrogens": hydrogens}
-    options |= {"groups": groups, "states": state, "contact_distance": contact_distance}
+    options = _grouping_options(groups, state, link, force_links, waters, hydrogens, contact_distance)
     run_groups(model, as_json=json, write=write, model_number=model_number, options=options)
+
+
+def _grouping_options(groups, states, link, force_links, waters, hydrogens, contact_distance) -> dict[str, Any]:
+    """The options about groups under the names that `group_model` has for them."""
+    return {
+        "groups": groups,
+        "states": states,
+        "link": link,
+        "force_links": force_links,
+        "waters": waters,
+        "hydrogens": hydrogens,
+        "contact_distance": contact_distance,
+    }
 
 
 def main() -> None:
     """Run the command line; an error of the user's files is a sentence and exit code 1, not a traceback."""
-    begin = time.perf_counter()
     try:
-        # The commands find it as the object of their context, so that the times they report include the imports.
-        app(obj=begin)
+        app()
     except KeyboardInterrupt:
-        typer.echo("interrupted; nothing was written", err=True)
+        typer.echo("interrupted; no file is half written", err=True)
         raise SystemExit(130) from None
     except (ValueError, TypeError, OSError, MarkupError) as error:
-        typer.echo(f"error: {error}", err=True)
+        from jax_occupancy.cli._console import as_options
+
+        typer.echo(f"error: {as_options(str(error))}", err=True)
         raise SystemExit(1) from None

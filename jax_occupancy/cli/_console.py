@@ -1,29 +1,64 @@
 """What is printed is text as it is: names of files, columns and groups may look like rich's markup."""
 
+import os
+import re
 import sys
+import textwrap
 
 from rich.console import Console
 from rich.text import Text
 
-# Wide enough for reasons on one line where no terminal sets the width.
+# Wide enough for reasons on one line where neither a terminal nor the user sets the width.
 PIPE_WIDTH = 200
+# Arguments of the library that are options of the command under the same names.
+ARGUMENTS = ("amplitude", "intensity", "sigma", "free", "free_value", "block", "d_min", "d_max", "model_number")
 
 
-def make_console() -> Console:
+def make_console(*, quiet: bool = False) -> Console:
     """The console of standard output."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if known else PIPE_WIDTH, quiet=quiet)
 
 
-def say(console: Console, text: str) -> None:
-    """Print a line, whatever brackets and colons it has."""
-    console.print(Text(text), soft_wrap=True)
+def say(console: Console, text: str, *, indent: int = 0) -> None:
+    """Print a line, whatever brackets and colons it has.
+
+    A terminal gets it wrapped between words, with `indent` blanks before all but the first line; in a pipe or file it
+    stays one line, which other programs can find.
+    """
+    console.print(Text(_wrapped(console, text, indent)), soft_wrap=True)
 
 
 def say_note(console: Console, text: str) -> None:
     """Print a line that begins with a coloured "Note"."""
-    console.print(Text.assemble(("Note", "yellow"), " ", text), soft_wrap=True)
+    wrapped = _wrapped(console, f"Note {text}", 5)
+    console.print(Text.assemble(("Note", "yellow"), wrapped.removeprefix("Note")), soft_wrap=True)
+
+
+def as_options(text: str) -> str:
+    """Name options in place of the arguments of the library's functions.
+
+    Example:
+        >>> as_options("choose one with free_value=...")
+        'choose one with --free-value ...'
+    """
+    return re.sub(r"\b(" + "|".join(ARGUMENTS) + ")=", lambda m: f"--{m[1].replace('_', '-')} ", text)
 
 
 def plain_row(*cells: str) -> list[Text]:
     """Cells of a table."""
     return [Text(cell) for cell in cells]
+
+
+def _wrapped(console: Console, text: str, indent: int) -> str:
+    if not console.is_terminal:
+        return text
+    return textwrap.fill(
+        text,
+        max(console.width, 2 * indent + 20),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from jax_occupancy.cli._console import make_console, plain_row, say_note
+from jax_occupancy.cli._outputs import refuse_inputs
 from jax_occupancy.groups import Grouping, GroupSet, parse_state
 from jax_occupancy.io import Model, check_groups_name, read_model, write_groups
 from jax_occupancy.refinement import group_model
@@ -20,7 +21,7 @@ def run_groups(
     """Print the groups of a model as a table or as JSON, and write them if asked."""
     if write is not None:
         check_groups_name(write)
-        _refuse_inputs(write, [model_path, options["groups"]])
+        refuse_inputs(write, [model_path, options["groups"]])
     model = read_model(model_path, model_number=model_number)
     grouping = choose_groups_of(model, options)
     if as_json:
@@ -42,11 +43,6 @@ def choose_groups_of(model: Model, options: Mapping[str, Any]) -> Grouping:
         states[name] = letters
     rest = {key: value for key, value in options.items() if key not in ("groups", "states")}
     return group_model(model, options["groups"], states=states, **rest)
-
-
-def _refuse_inputs(out: Path, inputs: list[Path | None]) -> None:
-    if any(path is not None and out.resolve() == path.resolve() for path in inputs):
-        raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
 
 
 def _print_table(grouping: Grouping) -> None:

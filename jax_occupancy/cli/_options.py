@@ -1,4 +1,4 @@
-"""The choices of options, and the options about groups, which every command that needs groups takes."""
+"""The options of the commands, by what they are about, and what can be chosen."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 _PANEL = "Groups"
+_DATA = "Data"
+_REFINEMENT = "Refinement"
+_OUTPUT = "Output"
 
 
 class Target(StrEnum):
@@ -14,6 +17,21 @@ class Target(StrEnum):
 
     ML = "ml"
     LS = "ls"
+
+
+class BFactors(StrEnum):
+    """What to do with B factors."""
+
+    HELD = "held"
+    GROUP = "group"
+
+
+class Radiation(StrEnum):
+    """What the crystal was measured with."""
+
+    XRAY = "xray"
+    ELECTRON = "electron"
+    NEUTRON = "neutron"
 
 
 class Waters(StrEnum):
@@ -78,4 +96,138 @@ ContactDistance = Annotated[
         help="Join conformers of one letter that come this close, over chains and symmetry: ligand, side chain, water.",
         rich_help_panel=_PANEL,
     ),
+]
+
+ModelNumber = Annotated[
+    int | None, typer.Option("--model-number", metavar="N", help="Which model of a file that holds several.")
+]
+
+Amplitude = Annotated[
+    str | None,
+    typer.Option("--amplitude", metavar="LABEL", help="Column of the amplitudes.", rich_help_panel=_DATA),
+]
+Intensity = Annotated[
+    str | None,
+    typer.Option(
+        "--intensity", metavar="LABEL", help="Column of the intensities, in place of amplitudes.", rich_help_panel=_DATA
+    ),
+]
+Sigma = Annotated[
+    str | None,
+    typer.Option("--sigma", metavar="LABEL", help="Column of their sigmas.", rich_help_panel=_DATA),
+]
+Free = Annotated[
+    str | None,
+    typer.Option("--free", metavar="LABEL", help="Column of the free flags.", rich_help_panel=_DATA),
+]
+FreeValue = Annotated[
+    int | None,
+    typer.Option(
+        "--free-value", metavar="N", help="Flag of the free set. Default: found from the data.", rich_help_panel=_DATA
+    ),
+]
+Block = Annotated[
+    str | None,
+    typer.Option("--block", metavar="NAME", help="Data block of an mmCIF file of reflections.", rich_help_panel=_DATA),
+]
+DMin = Annotated[
+    float | None,
+    typer.Option("--d-min", metavar="Å", help="Leave out reflections of higher resolution.", rich_help_panel=_DATA),
+]
+DMax = Annotated[
+    float | None,
+    typer.Option("--d-max", metavar="Å", help="Leave out reflections of lower resolution.", rich_help_panel=_DATA),
+]
+RadiationChoice = Annotated[
+    Radiation,
+    typer.Option("--radiation", help="What the crystal was measured with.", rich_help_panel=_DATA),
+]
+Wavelength = Annotated[
+    float | None,
+    typer.Option(
+        "--wavelength",
+        metavar="Å",
+        help="Of the X-rays, to add f' of every element. Default: without f'.",
+        rich_help_panel=_DATA,
+    ),
+]
+Outliers = Annotated[
+    bool,
+    typer.Option(
+        "--outliers/--no-outliers",
+        help="Leave out reflections that are too unlikely for the model, or keep them.",
+        rich_help_panel=_DATA,
+    ),
+]
+TargetChoice = Annotated[
+    Target,
+    typer.Option("--target", help="Maximum likelihood, or least squares for comparison.", rich_help_panel=_REFINEMENT),
+]
+BFactorsChoice = Annotated[
+    BFactors,
+    typer.Option(
+        "--b-factors", help="Hold the B factors, or refine one shift for each group.", rich_help_panel=_REFINEMENT
+    ),
+]
+Starts = Annotated[
+    int,
+    typer.Option(
+        "--starts", metavar="N", min=0, help="Random starts that check the answer.", rich_help_panel=_REFINEMENT
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", metavar="N", min=0, help="Seed of the random starts.", rich_help_panel=_REFINEMENT),
+]
+Memory = Annotated[
+    float,
+    typer.Option(
+        "--memory",
+        metavar="GB",
+        min=0,
+        help="Limit for the structure factors of the groups; beyond it they are computed in passes.",
+        rich_help_panel=_REFINEMENT,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write all results as JSON.", rich_help_panel=_OUTPUT),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Write the table of occupancies.", rich_help_panel=_OUTPUT),
+]
+Maps = Annotated[
+    Path | None,
+    typer.Option(
+        "--maps",
+        metavar="FILE.mtz",
+        help="Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Omit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--omit",
+        metavar="NAME",
+        show_default=False,
+        help="Also a map without this group (A/54/ARG:A) or all its conformers (A/54/ARG), FILE_omit_NAME.mtz; "
+        "may be repeated.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="Print nothing unless something is wrong.", rich_help_panel=_OUTPUT),
 ]

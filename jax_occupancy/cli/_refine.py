@@ -1,66 +1,87 @@
-"""`jax-occupancy refine`: run it and say what happened."""
+"""`jax-occupancy refine`: run it, say what happened and write the files."""
 
+import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
+import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from jax_occupancy.cli._cache import use_compilation_cache
 from jax_occupancy.cli._console import make_console, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of
+from jax_occupancy.cli._maps import chosen_groups, write_maps
+from jax_occupancy.cli._outputs import Outputs
 from jax_occupancy.cli._report import print_input, print_solution
 from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, format_of_name, read_model, read_reflections, write_groups
+from jax_occupancy.io import Model, Reflections, atomic_writer, read_model, read_reflections, write_groups
 from jax_occupancy.refinement import Solution
 from jax_occupancy.refinement import refine as refine_occupancies
 
+NOT_CONVERGED = 3
 
-def run_refine(
-    model_path: Path,
-    reflections_path: Path,
-    out: Path | None,
-    *,
-    columns: Mapping[str, Any],
-    model_number: int | None,
-    options: Mapping[str, Any],
-    target: str,
-    begin: float,
-) -> None:
-    """Refine a model against its data, print the result and write the model and its groups."""
-    _use_float64()
-    out = default_output(model_path) if out is None else out
-    check_output(out, inputs=[model_path, reflections_path])
-    groups_out = groups_output(out)
-    if options["groups"] is not None and groups_out.resolve() == options["groups"].resolve():
-        raise ValueError(f"{groups_out}, beside the refined model, is an input; give that another name (-o)")
-    console, watch = make_console(), Stopwatch(begin)
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        outputs: the files to write.
+        columns: keyword arguments of `read_reflections`.
+        grouping: options about groups.
+        refinement: keyword arguments of `refine`.
+        model_number: which model of the file.
+        quiet: print nothing unless something is wrong.
+    """
+
+    outputs: Outputs
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    grouping: Mapping[str, Any] = field(default_factory=dict)
+    refinement: Mapping[str, Any] = field(default_factory=dict)
+    model_number: int | None = None
+    quiet: bool = False
+
+
+def run_refine(model_path: Path, reflections_path: Path, request: Request, *, begin: float) -> None:
+    """Refine a model against its data, print the result and write the files.
+
+    Raises:
+        typer.Exit: with code 3 if the refinement did not converge; what it found is written nevertheless.
+    """
+    own_groups = request.grouping["groups"]
+    inputs = [model_path, reflections_path, *([] if own_groups is None else [own_groups])]
+    request.outputs.check(inputs)
+    _set_up_jax()
+    console, watch = make_console(quiet=request.quiet), Stopwatch(begin)
     watch.lap("start")
-    model = read_model(model_path, model_number=model_number)
-    reflections = read_reflections(reflections_path, **columns)
+    model = read_model(model_path, model_number=request.model_number)
+    reflections = read_reflections(reflections_path, **request.columns)
     print_input(console, model, reflections)
     watch.lap("read")
-    grouping = choose_groups_of(model, options)
+    with _warnings_as_notes(console):
+        grouping = choose_groups_of(model, request.grouping)
+    _check_groups(model, grouping, request.outputs.omit)
     watch.lap("groups")
-    solution = _refine(console, watch, model, reflections, grouping, target)
+    solution = _refine(console, watch, model, reflections, grouping, request)
     print_solution(console, solution)
-    solution.write(model, out)
-    say(console, f"Wrote {out}; R values in its header, if any, are from before.")
-    _write_groups(console, groups_out, solution, model)
-    watch.lap("write")
-    say(console, watch.report())
+    _write(console, watch, solution, model, request)
+    _end(console, watch, solution)
 
 
-def run_example(out: Path | None, *, begin: float) -> None:
+def run_example(request: Request, *, begin: float) -> None:
     """Refine the simulated crystal and show what is true."""
-    _use_float64()
-    if out is not None:
-        check_output(out, inputs=[])
-    console, watch = make_console(), Stopwatch(begin)
+    request.outputs.check([])
+    _set_up_jax()
+    console, watch = make_console(quiet=request.quiet), Stopwatch(begin)
     watch.lap("start")
     with tempfile.TemporaryDirectory() as folder:
         example = write_example(folder)
@@ -69,47 +90,29 @@ def run_example(out: Path | None, *, begin: float) -> None:
         say(console, "A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
         print_input(console, model, reflections)
         watch.lap("read")
-        solution = _refine(console, watch, model, reflections)
+        solution = _refine(console, watch, model, reflections, None, request)
         print_solution(console, solution, truth=example.truth)
-        if out is not None:
-            solution.write(model, out)
-            say(console, f"Wrote {out}")
-    watch.lap("write")
-    say(console, watch.report())
+        _write(console, watch, solution, model, request)
+    _end(console, watch, solution)
 
 
-def default_output(model_path: Path) -> Path:
-    """Name the refined model after the one that was read, in the folder where the command runs."""
-    stem, suffixes = model_path.name, ""
-    while (suffix := Path(stem).suffix) in {".gz", ".pdb", ".ent", ".cif", ".mmcif"}:
-        stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
-    return Path(f"{stem}_refined{suffixes or '.pdb'}")
-
-
-def groups_output(out: Path) -> Path:
-    """Name the file of groups after the refined model beside it."""
-    stem = out.name
-    while Path(stem).suffix.lower() in {".gz", ".pdb", ".ent", ".cif", ".mmcif"}:
-        stem = Path(stem).stem
-    return out.with_name(f"{stem}_groups.toml")
-
-
-def check_output(out: Path, *, inputs: list[Path]) -> None:
-    """Refuse, before any work is done, a name that could not be written in the end."""
-    if format_of_name(out) is None:
-        raise ValueError(
-            f"{out}: the name of the refined model must end in .pdb, .ent, .cif or .mmcif (or these + .gz)"
-        )
-    if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(f"the folder of {out} does not exist; make it first")
-    if any(out.resolve() == path.resolve() for path in inputs):
-        raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
-
-
-def _use_float64() -> None:
+def _set_up_jax() -> None:
     # The last digits of the occupancies need it, and arrays made before would stay in float32. The library itself
     # keeps the session's precision.
     jax.config.update("jax_enable_x64", True)
+    use_compilation_cache()
+
+
+def _check_groups(model: Model, grouping: Grouping, omit: tuple[str, ...]) -> None:
+    """Say at once what would be found out at the end of the work."""
+    if not any(s.refinable for s in grouping.sets):
+        found = "all of them are fixed" if grouping.groups else "there are none"
+        raise ValueError(
+            f"{model.path}: no occupancy to refine. Atoms with an alternate-location letter, atoms with an occupancy "
+            f"between 0 and 1, and groups of your own (--groups) are refined; {found}"
+        )
+    for name in omit:
+        chosen_groups(grouping, name)
 
 
 def _refine(
@@ -117,19 +120,62 @@ def _refine(
     watch: Stopwatch,
     model: Model,
     reflections: Reflections,
-    grouping: Grouping | None = None,
-    target: str = "ml",
+    grouping: Grouping | None,
+    request: Request,
 ) -> Solution:
-    with warnings.catch_warnings(record=True) as caught, console.status("") as status:
-        # The user gets the sentence, not the line of code that it comes from.
-        warnings.simplefilter("always", UserWarning)
+    with _warnings_as_notes(console), _progress(console) as show:
         solution = refine_occupancies(
-            model, reflections, groups=grouping, target=target, progress=lambda stage: status.update(STAGES[stage])
+            model, reflections, groups=grouping, **request.refinement, throw=False, progress=show
         )
     watch.lap("finish", parts=solution.seconds)
-    for warning in caught:
-        say_note(console, str(warning.message))
+    if solution.result == "nothing_to_refine":
+        raise ValueError(f"{model.path}: no occupancy can move: those that are fixed leave nothing to share out")
     return solution
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Any]:
+    """Show the stage and how long it has taken so far; only on a terminal, and gone afterwards."""
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("")
+        yield lambda stage: progress.update(task, description=STAGES[stage])
+
+
+@contextmanager
+def _warnings_as_notes(console: Console) -> Iterator[None]:
+    """The user gets the sentence of a warning, not the line of code that it comes from."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        # A cache folder that is full or damaged costs time and nothing else.
+        warnings.filterwarnings("ignore", message=".*persistent compilation cache")
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        say_note(console, message)
+
+
+def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model, request: Request) -> None:
+    """Write every file that was asked for, the account of it all last."""
+    outputs = request.outputs
+    if outputs.model is not None:
+        solution.write(model, outputs.model)
+        header = "R values in its header, if any, are those of the model before"
+        say(console, f"Wrote {outputs.model}; {header}.")
+    if outputs.groups is not None:
+        _write_groups(console, outputs.groups, solution, model)
+    if outputs.csv is not None:
+        _write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
+        say(console, f"Wrote {outputs.csv}: the table.")
+    if outputs.maps is not None:
+        beam = {key: request.refinement[key] for key in ("radiation", "wavelength")}
+        write_maps(solution, model, outputs, beam=beam)
+        files = ", ".join(str(path) for path in (outputs.maps, *map(outputs.omit_map, outputs.omit)))
+        say(console, f"Wrote {files}: maps, for Coot (File, Auto open MTZ).")
+    watch.lap("write")
+    if outputs.json is not None:
+        seconds = watch.seconds | {"total": watch.total}
+        _write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
+        say(console, f"Wrote {outputs.json}.")
 
 
 def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
@@ -140,3 +186,15 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
         say_note(console, f"the groups were not written: {error}")
     else:
         say(console, f"Wrote {path}: the groups, for --groups.")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_writer(path) as handle:
+        handle.write(text.encode())
+
+
+def _end(console: Console, watch: Stopwatch, solution: Solution) -> None:
+    say(console, watch.report(), indent=9)
+    if solution.result != "converged":
+        typer.echo(f"not converged: {solution.message}", err=True)
+        raise typer.Exit(NOT_CONVERGED)

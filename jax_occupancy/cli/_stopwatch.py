@@ -43,7 +43,12 @@ class Stopwatch:
             self.seconds[name] += seconds
         self.since = now
 
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning to the last lap."""
+        return self.since - self.begin
+
     def report(self) -> str:
         """Say how long each stage took."""
         stages = ", ".join(f"{STAGES[stage]} {seconds:.1f}" for stage, seconds in self.seconds.items() if seconds)
-        return f"Seconds: {stages}; in all {self.since - self.begin:.1f}"
+        return f"Seconds: {stages}; in all {self.total:.1f}"

@@ -65,7 +65,8 @@ def random_starts(
     members = np.isin(topology.set_of_entry, incomplete)
     logits[:, members] -= vacancy[:, n_entries + topology.set_of_entry[members]]
     drawn = tensor.with_refinable_params(logits[:, topology.refinable])
-    return np.stack([constraints.variables(q) for q in np.asarray(drawn.group_occupancies, np.float64)])
+    variables = [constraints.variables(q) for q in np.asarray(drawn.group_occupancies, np.float64)]
+    return np.reshape(variables, (count, constraints.matrix.shape[1]))
 
 
 def set_by_set_starts(constraints: Constraints, x: Float[np.ndarray, " variables"]) -> Float[np.ndarray, "starts n"]:

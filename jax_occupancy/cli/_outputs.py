@@ -1,0 +1,94 @@
+"""The files that a refinement writes: their names, and what is refused before any work is done."""
+
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jax_occupancy.io import format_of_name
+
+MODEL_SUFFIXES = {".gz", ".pdb", ".ent", ".cif", ".mmcif"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go; None for what is not wanted.
+
+    Attributes:
+        model: the refined model.
+        groups: the groups, beside it.
+        json: everything as JSON.
+        csv: the table of groups.
+        maps: coefficients of the maps, MTZ.
+        omit: groups that each get a map without them, in a file next to `maps`.
+    """
+
+    model: Path | None = None
+    groups: Path | None = None
+    json: Path | None = None
+    csv: Path | None = None
+    maps: Path | None = None
+    omit: tuple[str, ...] = ()
+
+    def omit_map(self, name: str) -> Path:
+        """The file of the map without a group: `maps.mtz` becomes `maps_omit_A-54-ARG-A.mtz`."""
+        assert self.maps is not None
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+        return self.maps.with_name(f"{self.maps.stem}_omit_{plain}{self.maps.suffix}")
+
+    def check(self, inputs: list[Path]) -> None:
+        """Refuse names that could not be written in the end, or that would replace an input or each other.
+
+        Raises:
+            ValueError: a name has the wrong extension, is an input, or comes twice.
+            OSError: a folder does not exist, or the name is that of a folder.
+        """
+        if self.model is not None and format_of_name(self.model) is None:
+            raise ValueError(
+                f"{self.model}: the name of the refined model must end in .pdb, .ent, .cif or .mmcif (or these + .gz)"
+            )
+        if self.maps is not None and self.maps.suffix.lower() != ".mtz":
+            raise ValueError(f"{self.maps}: the name of the maps must end in .mtz")
+        named = [self.model, self.groups, self.json, self.csv, self.maps, *map(self.omit_map, self.omit)]
+        paths = [path for path in named if path is not None]
+        for path in paths:
+            if not path.resolve().parent.is_dir():
+                raise FileNotFoundError(f"the folder of {path} does not exist; make it first")
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
+            if any(_same(path, one) for one in inputs):
+                beside = ", beside the refined model," if path == self.groups else ""
+                what = "that another name (-o)" if beside else "another name, so that it stays as it was"
+                raise ValueError(f"{path}{beside} is an input; give {what}")
+        for path, other in itertools.combinations(paths, 2):
+            if _same(path, other):
+                raise ValueError(f"{other} would be written twice, each time with something else; give another name")
+
+
+def refuse_inputs(out: Path, inputs: list[Path | None]) -> None:
+    """Refuse to replace what was read."""
+    if any(path is not None and _same(out, path) for path in inputs):
+        raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
+
+
+def default_output(model_path: Path) -> Path:
+    """Name the refined model after the one that was read, in the folder where the command runs."""
+    stem, suffixes = model_path.name, ""
+    while (suffix := Path(stem).suffix) in MODEL_SUFFIXES:
+        stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
+    return Path(f"{stem}_refined{suffixes or '.pdb'}")
+
+
+def groups_output(out: Path) -> Path:
+    """Name the file of groups after the refined model beside it."""
+    stem = out.name
+    while Path(stem).suffix.lower() in MODEL_SUFFIXES:
+        stem = Path(stem).stem
+    return out.with_name(f"{stem}_groups.toml")
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two names are one file, through links of either kind too."""
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
