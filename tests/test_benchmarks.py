@@ -75,10 +75,11 @@ def test_a_model_error_is_as_large_as_asked(crystal):
 def test_structure_factors_are_those_of_direct_summation(crystal, monkeypatch):
     monkeypatch.setattr(simulated, "K_SOL", 0.0)
     truth = simulated.draw_truth(crystal, np.random.default_rng(1), coordinates=0.05)
-    hkl = simulated.miller_array(crystal, 2.5)[::60]
+    whole = simulated.Experiment.to(crystal, 2.5)
+    hkl = whole.hkl[::60]
     calculator = gemmi.StructureFactorCalculatorX(crystal.structure.cell)
     direct = np.array([calculator.calculate_sf_from_model(truth.structure[0], index) for index in hkl.tolist()])
-    found = simulated.true_structure_factors(truth, hkl) / simulated.SCALE
+    found = whole.structure_factors(truth)[::60] / simulated.SCALE
     assert np.linalg.norm(found - direct) < 1e-4 * np.linalg.norm(direct)
 
 
@@ -98,7 +99,7 @@ def test_french_wilson_is_the_posterior_mean(intensity, centric):
 def test_files_hold_what_was_simulated(crystal, tmp_path):
     random = np.random.default_rng(0)
     truth = simulated.draw_truth(crystal, random)
-    data = simulated.measure(crystal, truth, simulated.miller_array(crystal, 3.5), random)
+    data = simulated.Experiment.to(crystal, 3.5).measure(truth, random)
     simulated.write_files(crystal, truth, data, tmp_path)
     model, reflections = read_model(tmp_path / "model.cif"), read_reflections(tmp_path / "data.mtz")
     assert model.n_atoms == len(json.loads((tmp_path / "truth.json").read_text())) == crystal.n_atoms
@@ -116,6 +117,8 @@ def test_a_tiny_cell_of_the_calibration(tmp_path, capsys):
     cell = row["cells"]["noise"]
     assert row["noise_free"] < 1e-3
     assert cell["n"] == 40
-    # The pooled z of some 35 estimates, half of them independent, is known to 17 %.
-    assert 0.5 < cell["z"] < 1.7
+    # B and positions are those of the truth here. The pooled z of some 35 estimates, half of them independent, is
+    # known to 17 %.
+    assert 0.5 < cell["z_held"] < 1.7
+    assert cell["z"] <= cell["z_held"]
     assert "3.0 Å" in capsys.readouterr().out

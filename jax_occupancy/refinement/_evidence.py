@@ -119,7 +119,7 @@ def unlinked(
     *,
     information: Float[np.ndarray, "parts parts"],
     gradient: Float[np.ndarray, " parts"],
-    sets: Sequence[Int[np.ndarray, " members"]],
+    sets: Sequence[Int[np.ndarray, " _"]],
     complete: Sequence[bool],
     x: Float[np.ndarray, " variables"],
     group_of_part: Int[np.ndarray, " parts"],

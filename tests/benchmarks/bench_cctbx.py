@@ -15,9 +15,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from steps import Ending, Prepared, converge, prepare
+from steps import Ending, StageTimer, converge, in_atoms, of_groups
 
-from jax_occupancy import Grouping, Model, Reflections, group_model, read_model, read_reflections
+from jax_occupancy import Grouping, Model, Reflections, read_model, read_reflections
+from jax_occupancy.refinement import Setup, make_setup
 
 PAIRS = (("4xof.pdb", "4xof.mtz"), ("1g8a_multiconformer.pdb", "1g8a.mtz"))
 HEADER = "                            our -ln L  cctbx -ln L  R-work  R-free  seconds  solver"
@@ -26,32 +27,33 @@ HEADER = "                            our -ln L  cctbx -ln L  R-work  R-free  se
 def compare(model_path: Path, data_path: Path, *, python: str, n_random: int) -> dict:
     """Refine one model with both programs, print and return the numbers."""
     model, reflections = read_model(model_path), read_reflections(data_path)
-    grouping = group_model(model)
-    prepared = prepare(model, grouping, reflections)
-    starts = _starts(prepared, n_random)
-    converge(prepared, reflections)  # compiles
-    endings = {name: converge(prepared, reflections, start) for name, start in starts.items()}
+    timer = StageTimer()
+    setup = make_setup(model, reflections, stage=timer)
+    timer("")
+    starts = _starts(setup, n_random)
+    converge(setup)  # compiles
+    endings = {name: converge(setup, start) for name, start in starts.items()}
     first = endings["deposited"]
-    answer = prepared.in_atoms(first.q)
-    cctbx = run_cctbx(python, model, grouping, reflections, list(starts.values()), [answer])
+    answer = in_atoms(setup, first.q)
+    cctbx = run_cctbx(python, model, setup.grouping, reflections, list(starts.values()), [answer])
     ours = {name: _our_row(ending, first) for name, ending in endings.items()}
     ours["deposited"]["cctbx_target"] = cctbx["evaluated"][0]
     theirs = {
-        name: _their_row(row, first.value_at(prepared.of_groups(row["occupancies"])))
+        name: _their_row(row, first.value_at(of_groups(setup, row["occupancies"])))
         for name, row in zip(starts, cctbx["starts"], strict=True)
     }
     found = {"jax_occupancy": [ending.q for ending in endings.values()]}
-    found["cctbx"] = [prepared.of_groups(row["occupancies"]) for row in cctbx["starts"]]
+    found["cctbx"] = [of_groups(setup, row["occupancies"]) for row in cctbx["starts"]]
     numbers = {
         "model": model_path.name,
         "n_reflections": reflections.n_reflections,
-        "n_groups": prepared.n_groups,
-        "structure_factor_seconds": prepared.seconds,
+        "n_groups": setup.n_groups,
+        "structure_factor_seconds": timer.seconds["structure_factors"],
         "jax_occupancy": ours,
         "cctbx": theirs,
         "largest_difference": {name: _apart(values) for name, values in found.items()}
         | {"between": max(float(np.abs(q - first.q).max()) for q in found["cctbx"])},
-        "times_faster": _ratios(ours, theirs, prepared.seconds / len(starts)),
+        "times_faster": _ratios(ours, theirs, timer.seconds["structure_factors"]),
     }
     _print(numbers)
     return numbers
@@ -85,9 +87,9 @@ def run_cctbx(
         return json.loads(Path(folder, "out.json").read_text())
 
 
-def _starts(prepared: Prepared, n_random: int) -> dict[str, np.ndarray]:
+def _starts(setup: Setup, n_random: int) -> dict[str, np.ndarray]:
     """Occupancies of each atom to start from."""
-    tensor, random = prepared.tensor, np.random.default_rng(0)
+    tensor, random = setup.tensor, np.random.default_rng(0)
     n = tensor.get_refinable_count()
     starts = {"deposited": tensor, "even": tensor.with_refinable_params(jax.numpy.zeros(n))}
     for i in range(n_random):
@@ -103,7 +105,8 @@ def _our_row(ending: Ending, first: Ending) -> dict:
         "r_free": ending.r_free,
         "seconds": sum(ending.seconds.values()),
         "seconds_solver": solver,
-        "cycles": ending.cycles,
+        "cycles": len(ending.fit.history),
+        "steps": sum(int(row["steps"]) for row in ending.fit.history),
     }
 
 
@@ -117,8 +120,8 @@ def _apart(values: list[np.ndarray]) -> float:
     return float(np.ptp(np.array(values), axis=0).max())
 
 
-def _ratios(ours: dict, theirs: dict, share: float) -> dict[str, float]:
-    """Mean time a start of cctbx over ours: of the solvers, with scaling, and with the share of structure factors."""
+def _ratios(ours: dict, theirs: dict, structure_factors: float) -> dict[str, float]:
+    """Mean time a start of cctbx over ours: of the solvers, with scaling, and with structure factors for each start."""
 
     def mean(rows: dict, key: str) -> float:
         return float(np.mean([row[key] for row in rows.values()]))
@@ -126,7 +129,7 @@ def _ratios(ours: dict, theirs: dict, share: float) -> dict[str, float]:
     return {
         "solver": mean(theirs, "seconds_solver") / mean(ours, "seconds_solver"),
         "with_scaling": mean(theirs, "seconds") / mean(ours, "seconds"),
-        "with_structure_factors": mean(theirs, "seconds") / (mean(ours, "seconds") + share),
+        "with_structure_factors": mean(theirs, "seconds") / (mean(ours, "seconds") + structure_factors),
     }
 
 
@@ -145,8 +148,8 @@ def _print(numbers: dict) -> None:
         f"largest difference of an occupancy between starts: jax_occupancy {apart['jax_occupancy']:.1e}, cctbx "
         f"{apart['cctbx']:.3f}; of cctbx's answers from ours: {apart['between']:.3f}\n"
         f"times faster per start: {faster['solver']:.0f} (solver alone), {faster['with_scaling']:.0f} (with scaling), "
-        f"{faster['with_structure_factors']:.0f} (with a share of {numbers['structure_factor_seconds']:.1f} s for "
-        "structure factors)"
+        f"{faster['with_structure_factors']:.0f} (with the {numbers['structure_factor_seconds']:.1f} s of all "
+        "structure factors too)"
     )
 
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from simulated import draw_truth, measure, miller_array, write_files
+from simulated import Experiment, draw_truth, write_files
 from simulated_crystal import build_crystal
 
 from jax_occupancy import read_model
@@ -28,11 +28,12 @@ LARGE = {"boxes": (5, 7, 1), "resolution": 2.075, "alternating": 6, "conformers"
 
 def run_command(model: Path, data: Path, out: Path, options: list[str]) -> dict:
     """Refine in a process of its own; seconds, peak memory in MB, and the stages it reports."""
-    command = [sys.executable, "-m", "jax_occupancy", "refine", str(model), str(data), "-o", str(out), *options]
+    files = str(model.resolve()), str(data.resolve())
+    command = [sys.executable, "-m", "jax_occupancy", "refine", *files, "-o", str(out), *options]
     since = time.perf_counter()
     with tempfile.TemporaryFile("w+") as printed:
         process = subprocess.Popen(
-            command, stdout=printed, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "500"}
+            command, stdout=printed, stderr=subprocess.STDOUT, cwd=out.parent, env=os.environ | {"COLUMNS": "500"}
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - since
@@ -56,14 +57,14 @@ def simulate_large(folder: Path, boxes: tuple[int, int, int] | None) -> dict:
     crystal = build_crystal(**shape)
     random = np.random.default_rng(0)
     truth = draw_truth(crystal, random, coordinates=0.05, b_factors=0.05)
-    reflections = measure(crystal, truth, miller_array(crystal, shape["resolution"]), random)
+    reflections = Experiment.to(crystal, shape["resolution"]).measure(truth, random)
     write_files(crystal, truth, reflections, folder)
     return {
         "n_atoms": crystal.n_atoms,
         "n_sets": len(crystal.sets),
-        "n_conformers": sum(len(one.members) for one in crystal.sets),
+        "n_conformers": len(crystal.groups),
         "n_reflections": reflections.n_reflections,
-        "moving": np.concatenate([atoms[:1] for one in crystal.sets for atoms in one.members]).tolist(),
+        "moving": [int(atoms[0]) for atoms in crystal.groups],
     }
 
 

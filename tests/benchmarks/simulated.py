@@ -2,8 +2,9 @@
 
 The truth is drawn for each data set: occupancies from 0.05 to 0.95 in every set and, if asked for, coordinates and B
 factors that differ from the model's, so that the model is as wrong as real models are. Structure factors come from
-gemmi's FFT on a fine grid; measurement goes as it does for real: Gaussian noise on intensities, then the amplitudes
-that French & Wilson (Acta Cryst. A34, 517-525, 1978) expect, so that none is negative.
+gemmi's FFT on a fine grid and a flat solvent that fills what a cell leaves empty. Measurement goes as it does for real:
+Gaussian noise on intensities, then the amplitudes that French & Wilson (Acta Cryst. A34, 517-525, 1978) expect, so that
+none is negative.
 """
 
 import argparse
@@ -18,7 +19,13 @@ from simulated_crystal import BRICKS, SimulatedCrystal, build_crystal
 
 from jax_occupancy.groups import format_toml
 from jax_occupancy.io import Model, Reflections, read_model
-from jax_occupancy.xray import fixed_structure_factors, reflection_symmetry, solvent_structure_factors
+from jax_occupancy.xray import (
+    SolventDifference,
+    fixed_structure_factors,
+    group_solvent_structure_factors,
+    reflection_symmetry,
+    solvent_structure_factors,
+)
 
 K_SOL, B_SOL = 0.35, 46.0
 SCALE = 3.7
@@ -80,42 +87,60 @@ def draw_occupancies(crystal: SimulatedCrystal, random: np.random.Generator) -> 
     return occupancies
 
 
-def true_structure_factors(truth: Truth, hkl: np.ndarray) -> np.ndarray:
-    """Atoms and bulk solvent on the scale of the data; no solvent gets in where a conformer is absent."""
-    everything = np.arange(truth.occupancies.size)
-    atoms = fixed_structure_factors(truth.structure, hkl, refinable=[], occupancies=truth.occupancies, rate=RATE)
-    mask = solvent_structure_factors(truth.structure, hkl, refinable=everything)
-    stol2 = truth.structure.cell.calculate_1_d2_array(hkl) / 4
-    return SCALE * (atoms + K_SOL * np.exp(-B_SOL * stol2) * mask)
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """Measures true crystals to some resolution.
 
+    Attributes:
+        crystal: the model.
+        hkl: Miller indices of all unique reflections.
+        opened: the solvent that flows in where groups are absent.
+    """
 
-def miller_array(crystal: SimulatedCrystal, d_min: float) -> np.ndarray:
-    """All unique reflections to d_min, in Å."""
-    structure = crystal.structure
-    return gemmi.make_miller_array(structure.cell, structure.find_spacegroup(), d_min, 1e4, unique=True)
+    crystal: SimulatedCrystal
+    hkl: np.ndarray
+    opened: SolventDifference
 
+    @classmethod
+    def to(cls, crystal: SimulatedCrystal, d_min: float) -> "Experiment":
+        """Measure to d_min, in Å."""
+        structure = crystal.structure
+        hkl = gemmi.make_miller_array(structure.cell, structure.find_spacegroup(), d_min, 1e4, unique=True)
+        sets = np.repeat(np.arange(len(crystal.sets)), [len(one.members) for one in crystal.sets])
+        return cls(crystal, hkl, group_solvent_structure_factors(structure, hkl, crystal.groups, sets=sets))
 
-def measure(
-    crystal: SimulatedCrystal, truth: Truth, hkl: np.ndarray, random: np.random.Generator, *, noise: bool = True
-) -> Reflections:
-    """Measure the reflections of a true crystal; without noise the amplitudes are exact and their σ says so."""
-    spacegroup = crystal.structure.find_spacegroup()
-    amplitude = np.abs(true_structure_factors(truth, hkl))
-    epsilon, centric = reflection_symmetry(hkl, spacegroup)
-    shell = _shells(crystal.structure.cell.calculate_1_d2_array(hkl))
-    intensity = amplitude**2
-    mean = (np.bincount(shell, intensity / epsilon) / np.bincount(shell))[shell]
-    sigma = np.hypot(RELATIVE_NOISE * intensity, mean[shell == shell.max()][0] / LAST_SHELL)
-    observed = intensity + noise * sigma * random.normal(size=len(hkl))
-    expected, spread = french_wilson(observed, sigma, epsilon * mean, centric)
-    return Reflections(
-        hkl=hkl,
-        amplitude=expected if noise else amplitude,
-        sigma=spread if noise else EXACT * spread,
-        free=random.random(len(hkl)) < FREE_FRACTION,
-        cell=crystal.structure.cell,
-        spacegroup=spacegroup,
-    )
+    def structure_factors(self, truth: Truth) -> np.ndarray:
+        """Atoms and bulk solvent on the scale of the data."""
+        hkl, structure = self.hkl, truth.structure
+        everything = np.arange(truth.occupancies.size)
+        atoms = fixed_structure_factors(structure, hkl, refinable=[], occupancies=truth.occupancies, rate=RATE)
+        q = truth.occupancies[[group[0] for group in self.crystal.groups]]
+        mask = solvent_structure_factors(structure, hkl, refinable=everything) + self.opened.empty
+        mask += q @ self.opened.groups
+        stol2 = structure.cell.calculate_1_d2_array(hkl) / 4
+        return SCALE * (atoms + K_SOL * np.exp(-B_SOL * stol2) * mask)
+
+    def measure(
+        self, truth: Truth, random: np.random.Generator, *, noise: bool = True, intensities: bool = False
+    ) -> Reflections:
+        """Measure intensities or the amplitudes that follow from them; without noise they are exact, with a tiny σ."""
+        hkl, cell = self.hkl, self.crystal.structure.cell
+        spacegroup = self.crystal.structure.find_spacegroup()
+        amplitude = np.abs(self.structure_factors(truth))
+        epsilon, centric = reflection_symmetry(hkl, spacegroup)
+        shell = _shells(cell.calculate_1_d2_array(hkl))
+        intensity = amplitude**2
+        mean = (np.bincount(shell, intensity / epsilon) / np.bincount(shell))[shell]
+        sigma = np.hypot(RELATIVE_NOISE * intensity, mean[shell == shell.max()][0] / LAST_SHELL)
+        sigma = sigma if noise else EXACT * sigma
+        observed = intensity + noise * sigma * random.normal(size=len(hkl))
+        if intensities:
+            data = {"intensity": observed, "intensity_sigma": sigma}
+        else:
+            expected, spread = french_wilson(observed, sigma, epsilon * mean, centric)
+            data = {"amplitude": expected if noise else amplitude, "sigma": spread}
+        free = random.random(len(hkl)) < FREE_FRACTION
+        return Reflections(hkl=hkl, free=free, cell=cell, spacegroup=spacegroup, **data)
 
 
 def french_wilson(
@@ -182,7 +207,7 @@ def main() -> None:
     random = np.random.default_rng(given.seed)
     crystal = build_crystal(tuple(given.boxes), resolution=given.d_min, spacegroup=given.spacegroup, seed=given.seed)
     truth = draw_truth(crystal, random, coordinates=given.coordinates, b_factors=given.b_factors)
-    reflections = measure(crystal, truth, miller_array(crystal, given.d_min), random)
+    reflections = Experiment.to(crystal, given.d_min).measure(truth, random)
     given.folder.mkdir(parents=True, exist_ok=True)
     write_files(crystal, truth, reflections, given.folder)
     print(f"{crystal.n_atoms} atoms, {len(crystal.sets)} sets, {reflections!r}")

@@ -45,6 +45,11 @@ class SimulatedCrystal:
         """Number of atoms."""
         return self.structure[0].count_atom_sites()
 
+    @property
+    def groups(self) -> list[np.ndarray]:
+        """Atoms of the members of all sets, set by set."""
+        return [atoms for one in self.sets for atoms in one.members]
+
 
 def build_crystal(
     boxes: tuple[int, int, int] = (2, 1, 1),
