@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jax_occupancy.example._crystal import build_crystal
 from jax_occupancy.io import atomic_writer
-from jax_occupancy.xray import solvent_structure_factors
+from jax_occupancy.xray import group_solvent_structure_factors, solvent_structure_factors
 
 D_MIN = 1.3
 K_SOL, B_SOL = 0.35, 46.0
@@ -70,8 +70,7 @@ def _simulate(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.
     hkl = gemmi.make_miller_array(structure.cell, spacegroup, D_MIN, 100.0, unique=True)
     calculator = gemmi.StructureFactorCalculatorX(structure.cell)
     calculated = np.array([calculator.calculate_sf_from_model(structure[0], index) for index in hkl.tolist()])
-    everything = np.arange(len(list(structure[0].all())))
-    mask = solvent_structure_factors(structure, hkl, refinable=everything)
+    mask = _solvent(structure, hkl)
     stol2 = structure.cell.calculate_1_d2_array(hkl) / 4
     amplitude = np.abs(calculated + K_SOL * np.exp(-B_SOL * stol2) * mask)
     sigma = NOISE * (amplitude + amplitude.mean()) / 2
@@ -85,6 +84,21 @@ def _simulate(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.
         mtz.add_column(label, kind)
     mtz.set_data(np.column_stack([hkl, measured, sigma, free]).astype(np.float32))
     return mtz
+
+
+def _solvent(structure: gemmi.Structure, hkl: np.ndarray) -> np.ndarray:
+    """F_mask on average: a cell without a conformer has solvent where nothing else is."""
+    occupancies, groups = np.array([site.atom.occ for site in structure[0].all()]), {}
+    for site in structure[0].all():
+        if site.atom.occ < 1:
+            residue = (site.chain.name, str(site.residue.seqid))
+            groups.setdefault((residue, site.atom.altloc), []).append(site.atom.serial - 1)
+    residues = [residue for residue, _ in groups]
+    sets = [residues.index(residue) for residue in residues]
+    members = list(groups.values())
+    mask = solvent_structure_factors(structure, hkl, refinable=np.concatenate(members))
+    opened = group_solvent_structure_factors(structure, hkl, members, sets=sets)
+    return mask + opened.empty + occupancies[[atoms[0] for atoms in members]] @ opened.groups
 
 
 def _forget_occupancies(structure: gemmi.Structure) -> None:

@@ -1,9 +1,10 @@
 """Refinement of occupancies against diffraction data.
 
-`refine` does it all. Its steps can be used alone: `make_setup` brings model, data and groups together, `run_cycles`
-fits scales and occupancies in turn, `search` makes sure of the answer, `assess` finds uncertainties and evidence. Below
-them `Problem` is the target as a function of everything refined, `solve` minimises it at fixed scales, and
-`gauss_newton` and `solve_on_simplexes` know nothing of crystals; these go through jit, grad and vmap.
+`refine` does it all, `refine_series` for many data sets of one model. Its steps can be used alone: `make_setup` brings
+model, data and groups together, `run_cycles` fits scales and occupancies in turn, `search` makes sure of the answer,
+`assess` finds uncertainties and evidence. Below them `Problem` is the target as a function of everything refined,
+`solve` minimises it at fixed scales, and `gauss_newton` and `solve_on_simplexes` know nothing of crystals; these go
+through jit, grad and vmap.
 """
 
 from jax_occupancy.refinement._assess import Assessment, assess
@@ -16,6 +17,8 @@ from jax_occupancy.refinement._problem import BShifts, Problem, solve
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
 from jax_occupancy.refinement._search import Found, search
+from jax_occupancy.refinement._series import refine_series
+from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._setup import Setup, make_setup, start_values, without_outliers
 from jax_occupancy.refinement._solution import Solution, StartEnd
 from jax_occupancy.refinement._solver import SolverResult, gauss_newton
@@ -32,6 +35,7 @@ __all__ = [
     "Observations",
     "Problem",
     "RefinementError",
+    "SeriesSolution",
     "Setup",
     "Solution",
     "SolverResult",
@@ -46,6 +50,7 @@ __all__ = [
     "make_setup",
     "model_sites",
     "refine",
+    "refine_series",
     "run_cycles",
     "search",
     "shifted_columns",

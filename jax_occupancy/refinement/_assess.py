@@ -14,7 +14,7 @@ from jax_occupancy.refinement._cycles import Fit
 from jax_occupancy.refinement._evidence import Hypotheses, absent_and_full, unlinked
 from jax_occupancy.refinement._information import Information, extended_information, values_of_changes
 from jax_occupancy.refinement._parts import Parts
-from jax_occupancy.xray import ShiftedColumns
+from jax_occupancy.xray import ShiftedColumns, StoredShiftedColumns
 
 # Standard deviations of weak priors, which matter only for groups that are hardly there: of a shift of the B factor
 # relative to B, and of a shift along each axis in Å.
@@ -59,7 +59,7 @@ def assess(
     fit: Fit,
     constraints: Constraints,
     parts: Parts,
-    columns: ShiftedColumns,
+    columns: ShiftedColumns | StoredShiftedColumns,
     mean_b: Float[np.ndarray, " groups"],
     *,
     log_likelihood_unit: float,
@@ -192,7 +192,7 @@ def _evidence(
     fit: Fit,
     constraints: Constraints,
     parts: Parts,
-    columns: ShiftedColumns,
+    columns: ShiftedColumns | StoredShiftedColumns,
     delta_b,
     system: _System,
     scaled: Information,

@@ -7,10 +7,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._problem import BShifts, Problem, minimise
+from jax_occupancy.refinement._problem import BShifts, Problem, minimise, split_variables
 from jax_occupancy.refinement._solver import SolverResult
 from jax_occupancy.refinement._targets import Observations, TargetMaker
 from jax_occupancy.xray import LinearModel, Scale, SigmaA, fit_scale
@@ -74,7 +74,7 @@ def run_cycles(
 
     Args:
         linear: the structure factors; their scales are replaced.
-        observations: the data.
+        observations: the data, of all its reflections or some.
         constraints: equations of the occupancies.
         x: start.
         make_target: makes the target for amplitudes of the present model.
@@ -87,19 +87,21 @@ def run_cycles(
     """
     dtype = linear.overall.dtype
     tolerance = tolerance_of(dtype)
-    matrix = np.pad(constraints.matrix, ((0, 0), (0, x.size - constraints.matrix.shape[1])))
-    problem = Problem(linear, lambda f: f, jnp.asarray(matrix, dtype), b_shifts)
+    matrix = jnp.asarray(np.pad(constraints.matrix, ((0, 0), (0, x.size - constraints.matrix.shape[1]))), dtype)
     history: list[dict[str, float]] = []
     unknown = jnp.zeros((x.size, x.size), dtype)
+    n = linear.fixed.size
     while True:
         stage("scale")
-        scale = _fit_scale(problem, x, observations)
-        linear = linear.with_scale(scale.overall, scale.solvent)
-        problem = Problem(linear, problem.target, problem.matrix, b_shifts)
-        made = make_target(np.asarray(_amplitude(problem, x), np.float64))
-        problem = Problem(linear, made.target, problem.matrix, b_shifts)
+        q, delta_b = split_variables(x, linear.n_groups, b_shifts)
+        scale = _fit_scale(linear, q, delta_b, observations)
+        linear = linear.with_scale(
+            observations.spread(scale.overall, n, fill=1.0), observations.spread(scale.solvent, n, fill=0.0)
+        )
+        made = make_target(np.asarray(_amplitude(linear, q, delta_b), np.float64))
+        problem = Problem(linear, made.target, matrix, b_shifts)
         stage("solve")
-        before = float(_value(problem, x))
+        before = float(value_at(problem, x))
         result = minimise(problem, x, unknown, tolerance=tolerance)
         moved = float(jnp.max(jnp.abs(result.x - x), initial=0))
         x = result.x
@@ -114,22 +116,22 @@ def scaled_amplitudes(
     linear: LinearModel, x: Float[Array, " variables"], observations: Observations
 ) -> Float[np.ndarray, " reflections"]:
     """Amplitudes of the model on the scale of the data, without any refinement."""
-    problem = Problem(linear, lambda f: f, jnp.zeros((0, x.size), x.dtype))
-    scale = _fit_scale(problem, x, observations)
-    calculated, mask = (np.asarray(part) for part in _parts_of_model(problem, x))
+    q = x[: linear.n_groups]
+    scale = _fit_scale(linear, q, None, observations)
+    calculated, mask = (observations.gather(np.asarray(part)) for part in _parts_of_model(linear, q, None))
     return np.abs(scale.apply(calculated, mask)).astype(np.float64)
 
 
-def _fit_scale(problem: Problem, x: Array, observations: Observations) -> Scale:
+def _fit_scale(linear: LinearModel, q: Array, delta_b: Array | None, observations: Observations) -> Scale:
     data = observations.reflections
-    calculated, mask = _parts_of_model(problem, x)
+    calculated, mask = (observations.gather(np.asarray(part)) for part in _parts_of_model(linear, q, delta_b))
     return fit_scale(
         data.hkl,
         observations.amplitude,
         observations.sigma,
         data.free,
-        calculated=np.asarray(calculated),
-        mask=np.asarray(mask),
+        calculated=calculated,
+        mask=mask,
         cell=data.cell,
         spacegroup=data.spacegroup,
     )
@@ -137,10 +139,16 @@ def _fit_scale(problem: Problem, x: Array, observations: Observations) -> Scale:
 
 # Compiled as a whole: operation by operation the first call costs a second.
 @eqx.filter_jit
-def _parts_of_model(problem: Problem, x: Array) -> tuple[Array, Array]:
-    q, delta_b = problem.split(x)
-    return problem.linear.calculated(q, delta_b), problem.linear.solvent_mask(q)
+def _parts_of_model(linear: LinearModel, q: Array, delta_b: Array | None) -> tuple[Array, Array]:
+    return linear.calculated(q, delta_b), linear.solvent_mask(q)
 
 
-_amplitude = eqx.filter_jit(Problem.amplitude)
-_value = eqx.filter_jit(Problem.value)
+_amplitude = eqx.filter_jit(LinearModel.amplitude)
+amplitude_at = eqx.filter_jit(Problem.amplitude)
+value_at = eqx.filter_jit(Problem.value)
+
+
+@eqx.filter_jit
+def structure_factors_at(problem: Problem, x: Float[Array, " variables"]) -> Complex[Array, " reflections"]:
+    """Structure factors of the model on the scale of the data."""
+    return problem.linear(*problem.split(x))

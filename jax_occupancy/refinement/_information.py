@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._problem import information
-from jax_occupancy.xray import ComputedColumns, LinearModel, ShiftedColumns
+from jax_occupancy.xray import Columns, LinearModel, ShiftedColumns, StoredShiftedColumns, along
 
 
 class Information(NamedTuple):
@@ -38,7 +38,7 @@ class Information(NamedTuple):
 def extended_information(
     linear: LinearModel,
     target: Callable[[Array], Array],
-    parts: ShiftedColumns,
+    parts: ShiftedColumns | StoredShiftedColumns,
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
@@ -64,13 +64,13 @@ def extended_information(
     def step(carry, block, place, row_direction, row_solvent, row_s2, row_slope, row_weight):
         columns, shifts = block
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)
-        along = jnp.einsum("cb,pcb->pb", row_direction, columns, precision="highest") * fall_off[group_of_part]
-        moved = jnp.einsum("cb,xpcb->xpb", row_direction, shifts, precision="highest") * fall_off[group_of_part]
+        atoms = along(row_direction, columns) * fall_off[group_of_part]
+        moved = along(row_direction, shifts) * fall_off[group_of_part]
         # The solvent that a group displaces is shared out evenly among its residues.
         displaced = linear.displaced_along(row_direction * row_solvent, place) / count[:, None]
-        to_groups = jnp.zeros((4, n_groups, along.shape[1]), along.dtype)
-        to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(along * row_s2)[None], moved]))
-        by_q = along + jnp.broadcast_to(displaced, (n_groups, along.shape[1]))[group_of_part]
+        to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
+        to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], moved]))
+        by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]
         jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, -1)])
         gradient, curvature, scores = carry
         return (
@@ -89,7 +89,7 @@ def extended_information(
 def values_of_changes(
     linear: LinearModel,
     target: Callable[[Array], Array],
-    parts: ComputedColumns,
+    parts: Columns,
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Complex, Int
+from jaxtyping import Int
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Model, Reflections
@@ -111,7 +111,7 @@ def linear_model(
         overall=jnp.ones(n, real),
         solvent=jnp.zeros(n, real),
         s_squared=jnp.asarray(model.cell.calculate_1_d2_array(np.array(hkl)) / 4, real),
-        displaced=_displaced(opened.groups, real),
+        displaced=DisplacedSolvent.from_structure_factors(opened.groups, dtype=real) if opened.groups.any() else None,
     )
 
 
@@ -156,17 +156,6 @@ def _innermost_sets(tensor: OccupancyTensor, entries: np.ndarray) -> np.ndarray:
     """The number of the set of each entry; an entry on its own is one."""
     own = tensor.topology.set_of_entry[entries]
     return np.where(own < 0, tensor.topology.n_sets + np.arange(len(entries)), own)
-
-
-def _displaced(groups: Complex[np.ndarray, "groups reflections"], real) -> DisplacedSolvent | None:
-    """Keep the reflections to which the solvent matters, and zeros for all others."""
-    low = np.flatnonzero(np.any(groups != 0, axis=0))
-    if not low.size:
-        return None
-    place = np.full(groups.shape[1], low.size)
-    place[low] = np.arange(low.size)
-    pairs = np.stack([np.real(groups[:, low]), np.imag(groups[:, low])], axis=1)
-    return DisplacedSolvent(jnp.asarray(np.pad(pairs, ((0, 0), (0, 0), (0, 1))), real), jnp.asarray(place))
 
 
 def _cell(parameters: np.ndarray) -> str:

@@ -47,10 +47,7 @@ class Problem(eqx.Module):
 
     def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
         """Occupancies and B shifts (None where they are held)."""
-        n = self.linear.n_groups
-        if self.b_shifts is None:
-            return x[:n], None
-        return x[:n], self.b_shifts.lowest + self.b_shifts.spread * x[x.size - n :]
+        return split_variables(x, self.linear.n_groups, self.b_shifts)
 
     def amplitude(self, x: Float[Array, " variables"]) -> Float[Array, " reflections"]:
         """Amplitudes of the model."""
@@ -101,6 +98,15 @@ class Problem(eqx.Module):
         # The target does not depend on vacancies.
         vacancies = jnp.zeros((n_variables - parameters.shape[0], *parameters.shape[1:]), parameters.dtype)
         return jnp.concatenate([parameters[:n], vacancies, parameters[n:]])
+
+
+def split_variables(
+    x: Float[Array, " variables"], n_groups: int, b_shifts: BShifts | None
+) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
+    """Occupancies and B shifts (None where they are held) from the variables of a `Problem`."""
+    if b_shifts is None:
+        return x[:n_groups], None
+    return x[:n_groups], b_shifts.lowest + b_shifts.spread * x[x.size - n_groups :]
 
 
 @eqx.filter_jit

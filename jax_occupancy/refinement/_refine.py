@@ -13,10 +13,10 @@ from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._linear_model import MEMORY, shifted_columns
 from jax_occupancy.refinement._search import search
-from jax_occupancy.refinement._setup import make_setup, start_values, without_outliers
+from jax_occupancy.refinement._setup import Setup, make_setup, start_values, without_outliers
 from jax_occupancy.refinement._solution import Solution, make_solution
-from jax_occupancy.refinement._targets import target_maker
-from jax_occupancy.xray import Radiation
+from jax_occupancy.refinement._targets import TARGETS
+from jax_occupancy.xray import Radiation, ShiftedColumns, StoredShiftedColumns
 
 
 class RefinementError(ValueError):
@@ -84,8 +84,7 @@ def refine(
         >>> solution.result
         'converged'
     """
-    if b_factors not in ("held", "group"):
-        raise ValueError(f"b_factors must be 'held' or 'group', not {b_factors!r}")
+    check_options(target, b_factors)
     clock = Clock(progress)
     clock.begin("read")
     model = read_model(model) if isinstance(model, str | os.PathLike) else model
@@ -99,7 +98,68 @@ def refine(
             f"{model.path}: no occupancy to refine: no atom has an alternate-location letter or an occupancy between "
             "0 and 1, or all of them are fixed"
         )
-    target_maker(target, setup.observations, dtype=dtype)  # a wrong name is told before the work begins
+    solution = refine_setup(
+        setup,
+        lambda setup: shifted_columns(
+            model, setup.data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype
+        ),
+        start=start,
+        target=target,
+        b_factors=b_factors,
+        starts=starts,
+        seed=seed,
+        outliers=outliers,
+        clock=clock,
+    )
+    if throw and solution.result != "converged":
+        raise RefinementError(f"{model.path}: {solution.message} Use throw=False to see where it ended.")
+    return solution
+
+
+def check_options(target: str, b_factors: str) -> None:
+    """Refuse what is unknown before the work begins.
+
+    Raises:
+        ValueError: there is no such target, or no such treatment of B factors.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
+    if b_factors not in ("held", "group"):
+        raise ValueError(f"b_factors must be 'held' or 'group', not {b_factors!r}")
+
+
+def refine_setup(
+    setup: Setup,
+    columns: Callable[[Setup], ShiftedColumns | StoredShiftedColumns],
+    *,
+    start: str | np.ndarray,
+    target: str,
+    b_factors: str,
+    starts: int,
+    seed: int,
+    outliers: bool,
+    clock: Clock,
+) -> Solution:
+    """Refine when model, data, groups and structure factors have been brought together.
+
+    Args:
+        setup: the problem.
+        columns: gives the structure factors of the parts of groups, with their derivatives by position, for the
+            reflections of the linear model after outliers were left out.
+        start: as in `refine`, like all that follow.
+        target: "ml" or "ls".
+        b_factors: "held" or "group".
+        starts: number of random starts.
+        seed: of the random starts.
+        outliers: whether to leave out unlikely reflections.
+        clock: times the stages.
+
+    Returns:
+        The solution, converged or not.
+
+    Raises:
+        ValueError: the start is wrong, or the data do not determine a scale.
+    """
     if outliers:
         clock.begin("scale")
         setup = without_outliers(setup)
@@ -117,13 +177,10 @@ def refine(
         found.fit,
         setup.constraints,
         setup.parts,
-        shifted_columns(model, setup.data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype),
+        columns(setup),
         setup.mean_b,
         log_likelihood_unit=found.log_likelihood_unit,
         sandwich=target == "ls",
     )
     clock.begin("finish")
-    solution = make_solution(setup, found, assessment, target_name=target, starts=starts, clock=clock)
-    if throw and solution.result != "converged":
-        raise RefinementError(f"{model.path}: {solution.message} Use throw=False to see where it ended.")
-    return solution
+    return make_solution(setup, found, assessment, target_name=target, starts=starts, clock=clock)

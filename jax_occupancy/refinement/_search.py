@@ -28,8 +28,6 @@ from jax_occupancy.refinement._targets import target_maker
 MAX_ROUNDS = 4
 # Minima that are brought to rest on their own scales.
 MAX_OTHERS = 3
-# Above this many groups the second derivatives at the first minimum serve all other starts.
-MANY_GROUPS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +112,8 @@ def _minima(setup: Setup, fit: Fit, target: str, *, starts: int, seed: int) -> t
     """The distinct minima that random starts and, where these differ, restarts of single sets end in."""
     tolerance = tolerance_of(fit.x.dtype)
     n, n_x = setup.n_groups, setup.constraints.matrix.shape[1]
-    known = fit.result.curvature if n > MANY_GROUPS else jnp.zeros_like(fit.result.curvature)
+    # Least squares has several minima, with second derivatives of their own.
+    known = fit.result.curvature if target == "ml" else jnp.zeros_like(fit.result.curvature)
     results = [fit.result]
     for start in random_starts(setup.tensor, setup.constraints, count=starts, seed=seed):
         whole = jnp.concatenate([jnp.asarray(start, fit.x.dtype), fit.x[n_x:]])
@@ -156,7 +155,7 @@ def _unit(target: str, fit: Fit, setup: Setup) -> float:
 
 def _coincident(setup: Setup, fit: Fit, unit: float) -> list[list[int]]:
     n = setup.n_groups
-    information = np.asarray(fit.problem.curvature(fit.x), np.float64)[:n, :n] * unit
+    information = np.asarray(fit.result.curvature, np.float64)[:n, :n] * unit
     # A group whose occupancy others share out is no conformer.
     parents = np.flatnonzero(np.any(setup.constraints.matrix < 0, axis=0))
     sets = [members[(members < n) & ~np.isin(members, parents)].tolist() for members in setup.constraints.sets]

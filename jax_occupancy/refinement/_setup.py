@@ -80,9 +80,13 @@ class Setup:
     def without(self, outliers: Outliers) -> "Setup":
         """Leave reflections out."""
         used = ~outliers.mask
-        return replace(
-            self, observations=self.observations.select(used), linear=self.linear.select(used), outliers=outliers
-        )
+        shared = self.observations.rows is not None
+        linear = self.linear if shared else self.linear.select(used)
+        return replace(self, observations=self.observations.select(used), linear=linear, outliers=outliers)
+
+    def observing(self, observations: Observations) -> "Setup":
+        """The same model with other data; their `rows` say which reflections of `linear` they are."""
+        return replace(self, observations=observations, outliers=None)
 
     def b_shifts(self, weight: float | Array) -> BShifts:
         """Bounds and prior for the shifts of B factors."""

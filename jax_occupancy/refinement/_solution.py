@@ -13,6 +13,7 @@ from jax_occupancy.groups import Grouping, whole_sets
 from jax_occupancy.io import Model, Reflections, format_of_name, write_model
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
+from jax_occupancy.refinement._cycles import amplitude_at, structure_factors_at, value_at
 from jax_occupancy.refinement._search import Found
 from jax_occupancy.refinement._setup import Setup
 from jax_occupancy.refinement._starts import Minimum
@@ -89,6 +90,21 @@ class Solution:
     seconds: Mapping[str, float]
 
     @property
+    def n_reflections(self) -> int:
+        """How many reflections were used, the free set included."""
+        return self.data.n_reflections
+
+    @property
+    def n_free(self) -> int:
+        """How many of them are in the free set."""
+        return self.data.n_free
+
+    @property
+    def resolution(self) -> tuple[float, float]:
+        """Low and high limit in Å."""
+        return self.data.resolution
+
+    @property
     def sigma_a_source(self) -> str | None:
         """The set that σ_A was estimated from, "free" or "working"; None for least squares."""
         return None if self.sigma_a is None else self.sigma_a.source
@@ -156,13 +172,14 @@ def make_solution(
     fit, data = found.fit, setup.data
     q, delta_b = fit.problem.split(fit.x)
     refined = _put_back(setup, np.asarray(q, np.float64))
-    f_model = np.asarray(fit.linear(q, delta_b))
-    at_start = np.asarray(fit.problem.amplitude(found.begin), np.float64)
+    gather = setup.observations.gather
+    f_model = gather(np.asarray(structure_factors_at(fit.problem, fit.x)))
+    at_start = gather(np.asarray(amplitude_at(fit.problem, found.begin), np.float64))
     r_work, r_free = zip(
         *(r_factor(setup.observations.amplitude, f, data.free) for f in (at_start, np.abs(f_model).astype(np.float64))),
         strict=True,
     )
-    values = [float(fit.problem.value(x)) for x in (found.begin, fit.x)]
+    values = [float(value_at(fit.problem, x)) for x in (found.begin, fit.x)]
     table = solution_table(setup, assessment, refined)
     per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "b")}
     per_entry["esd"][setup.constraints.entries] = assessment.esd

@@ -1,7 +1,14 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
 from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
-from jax_occupancy.xray._columns import Columns, ComputedColumns, ShiftedColumns, StoredColumns
+from jax_occupancy.xray._columns import (
+    Columns,
+    ComputedColumns,
+    ShiftedColumns,
+    StoredColumns,
+    StoredShiftedColumns,
+    along,
+)
 from jax_occupancy.xray._completeness import completeness_by_shell
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
@@ -44,7 +51,9 @@ __all__ = [
     "Sites",
     "SolventDifference",
     "StoredColumns",
+    "StoredShiftedColumns",
     "TwinTest",
+    "along",
     "amplitudes_from_intensities",
     "completeness_by_shell",
     "dispersion",

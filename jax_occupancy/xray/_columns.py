@@ -87,8 +87,7 @@ class Columns(eqx.Module):
         """Σ q G, real and imaginary part."""
 
         def step(carry, block):
-            # highest: the default on a GPU is TF32, wrong in the fourth digit
-            return carry, jnp.tensordot(occupancies.astype(block.dtype), block, axes=1, precision="highest")
+            return carry, weighted_sum(occupancies.astype(block.dtype), block)
 
         return self.fold(jax.checkpoint(step), None)[1]
 
@@ -135,12 +134,6 @@ class StoredColumns(Columns):
     def batch(self) -> int:
         """Reflections in a chunk."""
         return self.values.shape[3]
-
-    def sum(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
-        """Σ q G, real and imaginary part."""
-        return self._join(
-            jnp.einsum("g,kgcb->kcb", occupancies.astype(self.values.dtype), self.values, precision="highest")
-        )
 
     def to_complex(self) -> Complex[Array, "groups reflections"]:
         """All of them as complex numbers."""
@@ -220,6 +213,11 @@ class ShiftedColumns(ComputedColumns):
         """The columns alone."""
         return ComputedColumns(self.hkl, self.scatterers, self.crystal, self.count)
 
+    def stored(self) -> "StoredShiftedColumns":
+        """Compute them once and keep them."""
+        values, shifts = jax.tree.map(self._join, jax.lax.map(self._block, self._sources()))
+        return StoredShiftedColumns(_in_chunks(values), self.n_reflections, _in_chunks(shifts))
+
     def _block(self, source: Array) -> tuple[Float[Array, "groups 2 batch"], Float[Array, "3 groups 2 batch"]]:
         def at(xyz):
             moved = eqx.tree_at(lambda scatterers: scatterers.xyz, self.scatterers, xyz)
@@ -228,6 +226,54 @@ class ShiftedColumns(ComputedColumns):
         xyz = self.scatterers.xyz
         block, derivative = jax.linearize(at, xyz)
         return block, jax.vmap(lambda axis: derivative(jnp.broadcast_to(axis, xyz.shape)))(self.axes)
+
+
+class StoredShiftedColumns(StoredColumns):
+    """Columns in memory with their derivatives by a shift of the whole group; a block is the pair of both.
+
+    Attributes:
+        shifts: derivatives by a shift of 1 Å along each Cartesian axis.
+    """
+
+    shifts: Float[Array, "chunks 3 groups 2 batch"]
+
+    def without_shifts(self) -> StoredColumns:
+        """The columns alone."""
+        return StoredColumns(self.values, self.length)
+
+    def select(self, chosen: np.ndarray) -> "StoredShiftedColumns":
+        """The columns of some of the reflections, given by a mask."""
+        values, shifts = (_in_chunks(self._join(part)[..., chosen]) for part in (self.values, self.shifts))
+        return StoredShiftedColumns(values, int(np.count_nonzero(chosen)), shifts)
+
+    def _sources(self) -> tuple[Array, Array]:
+        return self.values, self.shifts
+
+    def _block(self, source: tuple[Array, Array]) -> tuple[Array, Array]:
+        return source
+
+
+def weighted_sum(weights: Float[Array, " groups"], block: Float[Array, "groups 2 batch"]) -> Float[Array, "2 batch"]:
+    """Σ w G of one chunk; as a matrix product it is eight times faster on a CPU than as a contraction of the whole."""
+    # highest: the default on a GPU is TF32, wrong in the fourth digit
+    return jnp.dot(weights, flat(block), precision="highest").reshape(block.shape[1:])
+
+
+def flat(block: Float[Array, "groups 2 batch"]) -> Float[Array, "groups twice_batch"]:
+    """Real and imaginary parts of one chunk side by side."""
+    return block.reshape(block.shape[0], block.shape[1] * block.shape[2])
+
+
+def along(direction: Float[Array, "2 batch"], block: Float[Array, "*groups 2 batch"]) -> Float[Array, "*groups batch"]:
+    """Component of every structure factor along a direction of its reflection; two products fuse, a contraction not."""
+    return direction[0] * block[..., 0, :] + direction[1] * block[..., 1, :]
+
+
+def _in_chunks(whole: Float[Array, "*rows reflections"]) -> Float[Array, "chunks *rows batch"]:
+    """Cut into chunks for storage, the last one filled up with zeros."""
+    n_chunks, batch = _stored_chunks(whole.shape[-1])
+    widths = [(0, 0)] * (whole.ndim - 1) + [(0, n_chunks * batch - whole.shape[-1])]
+    return jnp.moveaxis(jnp.pad(whole, widths).reshape(*whole.shape[:-1], n_chunks, batch), -2, 0)
 
 
 def _stored_chunks(n_reflections: int) -> tuple[int, int]:

@@ -4,21 +4,52 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
-from jax_occupancy.xray._columns import Columns, StoredColumns
+from jax_occupancy.xray._columns import Columns, StoredColumns, along, flat, weighted_sum
 
 
 class DisplacedSolvent(eqx.Module):
     """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
 
     Attributes:
-        columns: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution and, last, zeros.
-        place: where in these each reflection is; the last place where the solvent does not count any more.
+        rows: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution and, last, zeros.
+            One row per reflection: rows are gathered faster than columns.
+        low: the reflection of each row but the last.
+        place: the row of each reflection; the last one where the solvent does not count any more.
     """
 
-    columns: Float[Array, "groups 2 low"]
+    rows: Float[Array, "rows 2 groups"]
+    low: Int[Array, " low"]
     place: Int[Array, " reflections"]
+
+    @classmethod
+    def from_structure_factors(cls, groups: Complex[np.ndarray, "groups reflections"], *, dtype) -> "DisplacedSolvent":
+        """Keep the reflections to which the solvent matters.
+
+        Args:
+            groups: −ΔF_mask of each group, zero where the solvent does not count.
+            dtype: float32 or float64.
+
+        Returns:
+            The rows.
+        """
+        low = np.flatnonzero(np.any(groups != 0, axis=0))
+        place = np.full(groups.shape[1], low.size)
+        place[low] = np.arange(low.size)
+        pairs = np.stack([np.real(groups[:, low]), np.imag(groups[:, low])], axis=0)
+        rows = np.pad(pairs.transpose(2, 0, 1), ((0, 1), (0, 0), (0, 0)))
+        return cls(jnp.asarray(rows, dtype), jnp.asarray(low), jnp.asarray(place))
+
+    def select(self, chosen: Bool[np.ndarray, " reflections"]) -> "DisplacedSolvent":
+        """Some of the reflections; with the rows that they need."""
+        numbers = np.cumsum(chosen) - 1
+        low = np.asarray(self.low)
+        kept = chosen[low]
+        rows = self.rows[np.append(np.flatnonzero(kept), low.size)]
+        place = np.full(int(chosen.sum()), int(kept.sum()))
+        place[numbers[low[kept]]] = np.arange(int(kept.sum()))
+        return DisplacedSolvent(rows, jnp.asarray(numbers[low[kept]]), jnp.asarray(place))
 
 
 class LinearModel(eqx.Module):
@@ -118,8 +149,7 @@ class LinearModel(eqx.Module):
         rows = ("fixed", "mask", "overall", "solvent", "s_squared")
         kept = {name: getattr(self, name)[chosen] for name in rows}
         displaced = self.displaced
-        if displaced is not None:
-            displaced = DisplacedSolvent(displaced.columns, displaced.place[chosen])
+        displaced = None if displaced is None else displaced.select(chosen)
         return LinearModel(**kept, columns=self.columns.select(chosen), displaced=displaced)
 
     def calculated(
@@ -177,19 +207,20 @@ class LinearModel(eqx.Module):
         pull = direction * slope
 
         def step(carry, block, row_pull, row_s2):
-            along = jnp.einsum("cb,gcb->gb", row_pull, self._shifted(block, delta_b, row_s2), precision="highest")
-            pulls = jnp.sum(along, axis=1)
-            if delta_b is not None:
-                pulls = jnp.concatenate([pulls, -occupancies * jnp.dot(along, row_s2, precision="highest")])
-            return carry + pulls, None
+            if delta_b is None:
+                return carry + jnp.dot(flat(block), row_pull.reshape(-1), precision="highest"), None
+            pulls = along(row_pull, self._shifted(block, delta_b, row_s2))
+            by_b = -occupancies * jnp.dot(pulls, row_s2, precision="highest")
+            return carry + jnp.concatenate([jnp.sum(pulls, axis=1), by_b]), None
 
         n = self.n_groups if delta_b is None else 2 * self.n_groups
         total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
         if self.displaced is None:
             return total
-        columns, place = self.displaced.columns, self.displaced.place
-        low = jnp.zeros(columns.shape[1:], pull.dtype).at[:, place].add(pull * self.solvent)
-        return total.at[: self.n_groups].add(jnp.einsum("cl,gcl->g", low, columns, precision="highest"))
+        low = (pull * self.solvent)[:, self.displaced.low]
+        rows = self.displaced.rows[:-1].reshape(-1, self.n_groups)
+        by_q = jnp.dot(low.T.reshape(-1), rows, precision="highest")
+        return total.at[: self.n_groups].add(by_q)
 
     def curvature(
         self,
@@ -211,10 +242,10 @@ class LinearModel(eqx.Module):
         """
 
         def step(matrix, block, place, row_direction, row_solvent, row_s2, row_weight):
-            along = jnp.einsum("cb,gcb->gb", row_direction, self._shifted(block, delta_b, row_s2), precision="highest")
-            jacobian = along + self.displaced_along(row_direction * row_solvent, place)
+            atoms = along(row_direction, self._shifted(block, delta_b, row_s2))
+            jacobian = atoms + self.displaced_along(row_direction * row_solvent, place)
             if delta_b is not None:
-                jacobian = jnp.concatenate([jacobian, -occupancies[:, None] * along * row_s2])
+                jacobian = jnp.concatenate([jacobian, -occupancies[:, None] * atoms * row_s2])
             return matrix + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"), None
 
         n = self.n_groups if delta_b is None else 2 * self.n_groups
@@ -232,7 +263,8 @@ class LinearModel(eqx.Module):
         """What the solvent at density 1 adds to the Jacobian of some reflections, given by their places."""
         if self.displaced is None:
             return jnp.zeros((self.n_groups, direction.shape[1]), direction.dtype)
-        return jnp.einsum("cb,gcb->gb", direction, self.displaced.columns[:, :, place], precision="highest")
+        rows = self.displaced.rows[place]
+        return (direction[0][:, None] * rows[:, 0] + direction[1][:, None] * rows[:, 1]).T
 
     def displaced_sum(
         self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"] | None
@@ -240,14 +272,14 @@ class LinearModel(eqx.Module):
         """Σ q M of some reflections for several sets of occupancies."""
         if self.displaced is None:
             return jnp.zeros((occupancies.shape[0], 2, 1), occupancies.dtype)
-        return jnp.einsum("hg,gcb->hcb", occupancies, self.displaced.columns[:, :, place], precision="highest")
+        return jnp.einsum("hg,bcg->hcb", occupancies, self.displaced.rows[place], precision="highest")
 
     def jacobian(self, occupancies: Float[Array, " groups"]) -> Float[Array, "reflections groups"]:
         """Derivative of the amplitude with respect to each occupancy, k Re(F* G)/|F|; zero where F is zero."""
 
         def step(carry, block, place, row_direction, row_solvent):
-            along = jnp.einsum("cb,gcb->gb", row_direction, block, precision="highest")
-            return carry, along + self.displaced_along(row_direction * row_solvent, place)
+            atoms = along(row_direction, block)
+            return carry, atoms + self.displaced_along(row_direction * row_solvent, place)
 
         direction = self.amplitude_and_direction(occupancies)[1]
         return self.columns.fold(step, None, self.places, direction, self.solvent)[1].T
@@ -263,15 +295,15 @@ class LinearModel(eqx.Module):
 
         def step(carry, block, row_s2):
             shifted = self._shifted(block, delta_b, row_s2)
-            return carry, jnp.tensordot(occupancies.astype(block.dtype), shifted, axes=1, precision="highest")
+            return carry, weighted_sum(occupancies.astype(block.dtype), shifted)
 
         return self.columns.fold(jax.checkpoint(step), None, self.s_squared)[1]
 
     def _sum_displaced(self, occupancies: Array) -> Float[Array, "2 reflections"]:
         if self.displaced is None:
             return jnp.zeros((2, self.fixed.shape[0]), self.overall.dtype)
-        low = jnp.einsum("g,gcl->cl", occupancies, self.displaced.columns, precision="highest")
-        return low[:, self.displaced.place]
+        low = jnp.dot(self.displaced.rows, occupancies, precision="highest")
+        return low[self.displaced.place].T
 
     @staticmethod
     def _shifted(block: Array, delta_b: Array | None, s_squared: Float[Array, " batch"]) -> Array:

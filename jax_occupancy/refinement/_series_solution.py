@@ -1,0 +1,83 @@
+"""What a series of refinements returns: the same groups over many data sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from jax_occupancy.refinement._solution import Solution
+
+COLUMNS = ("occupancy", "esd", "esd_fixed", "at_bound", "limit", "delta_b", "delta_b_esd", "llg_absent", "note")
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesSolution:
+    """The occupancies of one model in many data sets.
+
+    Attributes:
+        table: in long form, one row per data set and group: dataset, group, set, occupancy, esd (B factors and
+            positions marginalised), esd_fixed (with them held), at_bound, the one-sided 95 % limit there, delta_b and
+            delta_b_esd (Å²), llg_absent, note, and of the data set r_work, r_free and result. NaN where something does
+            not apply.
+        solutions: what `refine` would return for each data set that could be refined, by name, in the order given.
+        failed: why the others could not be, by name.
+    """
+
+    table: pd.DataFrame
+    solutions: Mapping[Any, Solution]
+    failed: Mapping[Any, str]
+
+    @classmethod
+    def from_solutions(cls, solutions: Mapping[Any, Solution], failed: Mapping[Any, str]) -> "SeriesSolution":
+        """Put the solutions together.
+
+        Args:
+            solutions: by the name of the data set.
+            failed: messages by the name of the data set.
+        """
+        return cls(pd.concat([_rows(*item) for item in solutions.items()], ignore_index=True), solutions, failed)
+
+    @property
+    def datasets(self) -> pd.DataFrame:
+        """One row per data set: number of reflections, resolution, R factors at the end, result and message."""
+        rows = []
+        for name, solution in self.solutions.items():
+            low, high = solution.data.resolution
+            numbers = {"n_reflections": solution.data.n_reflections, "n_free": solution.data.n_free}
+            numbers |= {"d_max": low, "d_min": high, "r_work": solution.r_work.end, "r_free": solution.r_free.end}
+            rows.append({"dataset": name} | numbers | {"result": solution.result, "message": solution.message})
+        rows += [{"dataset": name, "result": "failed", "message": message} for name, message in self.failed.items()]
+        return pd.DataFrame(rows)
+
+    def plot(self, path: Any = None) -> Any:
+        """Draw the occupancies with their error bars against the data sets; see `jax_occupancy.plotting`.
+
+        Args:
+            path: where to save the picture, PNG, SVG or PDF by the extension; None does not.
+
+        Returns:
+            matplotlib's figure.
+        """
+        from jax_occupancy.plotting import plot_series
+
+        figure = plot_series(self.table)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def to_csv(self, path: Any = None) -> str | None:
+        """Write the table as CSV; without a path return it as text."""
+        return self.table.to_csv(path, index=False, lineterminator="\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers: `Solution.to_dict` of each data set, and the messages of those that failed."""
+        solutions = {str(name): solution.to_dict() for name, solution in self.solutions.items()}
+        return {"datasets": solutions, "failed": {str(name): message for name, message in self.failed.items()}}
+
+
+def _rows(name: Any, solution: Solution) -> pd.DataFrame:
+    table = solution.table
+    rows = {"dataset": name, "group": table["name"], "set": table["set"]} | {key: table[key] for key in COLUMNS}
+    of_dataset = {"r_work": solution.r_work.end, "r_free": solution.r_free.end, "result": solution.result}
+    return pd.DataFrame(rows | of_dataset)
