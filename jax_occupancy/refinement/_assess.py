@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
 
 from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY, Uncertainty, uncertainty
@@ -83,19 +84,18 @@ def assess(
     q, delta_b = fit.problem.split(fit.x)
     shifts = jnp.zeros_like(q) if delta_b is None else delta_b
     group_of_part = jnp.asarray(parts.group)
-    found = extended_information(linear, fit.problem.target, columns, group_of_part, q, shifts)
-    found = Information(*(np.asarray(array, np.float64) for array in found))
+    found = extended_information(linear, fit.problem.target, columns, group_of_part, q, shifts, with_scores=sandwich)
     n, n_x = q.size, constraints.matrix.shape[1]
     x = np.asarray(fit.x[:n_x], np.float64)
     scaled = Information(
-        found.gradient * log_likelihood_unit,
-        found.curvature * log_likelihood_unit,
-        found.scores * log_likelihood_unit**2,
+        np.asarray(found.gradient, np.float64) * log_likelihood_unit,
+        np.asarray(found.curvature, np.float64) * log_likelihood_unit,
+        None if found.scores is None else np.asarray(found.scores, np.float64) * log_likelihood_unit**2,
     )
     system = _system(scaled, parts.group, n, n_x, mean_b)
     bound = _met_bounds(x, constraints)
-    everything = _solve(system, constraints, bound, sandwich=sandwich)
-    held = _solve(_keep(system, n_x), constraints, bound, sandwich=sandwich)
+    everything = _solve(system, constraints, bound)
+    held = _solve(_keep(system, n_x), constraints, bound)
     variance = np.diag(everything.covariance)
     at_bound, limit = _bounds_of_groups(x, n, constraints, everything.limit)
     known = np.sqrt(np.maximum(variance, 0))
@@ -126,15 +126,15 @@ class _System:
     """Information on the variables: occupancies, vacancies, then ΔB and shifts of all groups."""
 
     curvature: np.ndarray
-    scores: np.ndarray
     gradient: np.ndarray
+    scores: np.ndarray | None
 
 
 def _system(found: Information, group_of_part: np.ndarray, n: int, n_x: int, mean_b: np.ndarray) -> _System:
     n_parts = group_of_part.size
-    place = np.zeros((n_parts + 4 * n, n_x + 4 * n))
-    place[np.arange(n_parts), group_of_part] = 1.0
-    place[n_parts + np.arange(4 * n), n_x + np.arange(4 * n)] = 1.0
+    variable = np.concatenate([group_of_part, n_x + np.arange(4 * n)])
+    ones = np.ones(variable.size)
+    place = csr_array((ones, (np.arange(variable.size), variable)), shape=(variable.size, n_x + 4 * n))
     curvature = place.T @ found.curvature @ place
     spread = np.concatenate(
         [
@@ -146,21 +146,22 @@ def _system(found: Information, group_of_part: np.ndarray, n: int, n_x: int, mea
     )
     curvature[np.diag_indices_from(curvature)] += spread**-2.0
     gradient = place[:n_parts].T @ found.gradient
-    return _System(curvature, place.T @ found.scores @ place, gradient)
+    return _System(curvature, gradient, None if found.scores is None else place.T @ found.scores @ place)
 
 
 def _keep(system: _System, n: int) -> _System:
-    return _System(system.curvature[:n, :n], system.scores[:n, :n], system.gradient[:n])
+    scores = None if system.scores is None else system.scores[:n, :n]
+    return _System(system.curvature[:n, :n], system.gradient[:n], scores)
 
 
-def _solve(system: _System, constraints: Constraints, bound: np.ndarray, *, sandwich: bool) -> Uncertainty:
+def _solve(system: _System, constraints: Constraints, bound: np.ndarray) -> Uncertainty:
     more = system.gradient.size - bound.size
     return uncertainty(
         system.curvature,
         system.gradient,
         np.pad(constraints.matrix, ((0, 0), (0, more))),
         np.pad(bound, (0, more)),
-        scores=system.scores if sandwich else None,
+        scores=system.scores,
     )
 
 
@@ -220,6 +221,7 @@ def _evidence(
         gradient=np.asarray(scaled.gradient),
         sets=sets,
         complete=[bool(np.all(members < n)) for members in constraints.sets],
+        wholes=[float(x[members].sum()) for members in constraints.sets],
         x=x,
         group_of_part=parts.group,
         residues=parts.residue,

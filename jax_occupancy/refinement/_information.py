@@ -26,12 +26,13 @@ class Information(NamedTuple):
     Attributes:
         gradient: first derivatives by the occupancies of the parts.
         curvature: Fisher information, or the generalised Gauss-Newton matrix.
-        scores: Σ over reflections of the products of first derivatives, for the sandwich formula.
+        scores: Σ over reflections of the products of first derivatives, for the sandwich formula; None if not asked
+            for.
     """
 
     gradient: Float[Array | np.ndarray, " parts"]
     curvature: Float[Array | np.ndarray, "parameters parameters"]
-    scores: Float[Array | np.ndarray, "parameters parameters"]
+    scores: Float[Array | np.ndarray, "parameters parameters"] | None
 
 
 @eqx.filter_jit
@@ -42,6 +43,8 @@ def extended_information(
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
+    *,
+    with_scores: bool = True,
 ) -> Information:
     """Sum the information over all reflections.
 
@@ -52,6 +55,7 @@ def extended_information(
         group_of_part: the group of each part.
         q: occupancies of the groups.
         delta_b: shifts of their B factors from those of `parts`, in Å².
+        with_scores: whether the scores are wanted, which cost as much as the curvature.
 
     Returns:
         Gradient and matrices.
@@ -76,13 +80,14 @@ def extended_information(
         return (
             gradient + jnp.dot(by_q, row_slope, precision="highest"),
             curvature + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"),
-            scores + jnp.dot(jacobian * row_slope**2, jacobian.T, precision="highest"),
+            None if scores is None else scores + jnp.dot(jacobian * row_slope**2, jacobian.T, precision="highest"),
         ), None
 
     n = n_parts + 4 * n_groups
     square = jnp.zeros((n, n), q.dtype)
     rows = (linear.places, direction, linear.solvent, linear.s_squared, slope, information(target, f))
-    return Information(*parts.fold(step, (jnp.zeros(n_parts, q.dtype), square, square), *rows)[0])
+    begin = (jnp.zeros(n_parts, q.dtype), square, square if with_scores else None)
+    return Information(*parts.fold(step, begin, *rows)[0])
 
 
 @eqx.filter_jit
