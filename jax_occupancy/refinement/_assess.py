@@ -21,6 +21,8 @@ from jax_occupancy.xray import ShiftedColumns, StoredShiftedColumns
 # relative to B, and of a shift along each axis in Å.
 PRIOR_RELATIVE_B = 0.3
 PRIOR_SHIFT = 0.15
+# A standard uncertainty below this is none: the equations and bounds leave the occupancy one value.
+NO_FREEDOM = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,8 @@ class Assessment:
     """What is known of each group, in the order of the solver's variables.
 
     Attributes:
-        esd: standard uncertainty with the B factor and the position of all groups marginalised; NaN on a bound.
+        esd: standard uncertainty with the B factor and the position of all groups marginalised; NaN on a bound and
+            where equations leave no freedom.
         esd_fixed: with them held.
         at_bound: whether the occupancy sits on 0, or on all that its set has.
         limit: on a bound, the one-sided 95 % limit; NaN elsewhere.
@@ -100,9 +103,10 @@ def assess(
     at_bound, limit = _bounds_of_groups(x, n, constraints, everything.limit)
     known = np.sqrt(np.maximum(variance, 0))
     esd, esd_fixed = known[:n].copy(), np.sqrt(np.maximum(np.diag(held.covariance)[:n], 0))
-    esd[at_bound & (esd == 0)] = np.nan
-    esd_fixed[np.isnan(esd)] = np.nan
-    limit[~np.isnan(esd)] = np.nan
+    pinned = esd < NO_FREEDOM
+    esd[pinned], esd_fixed[pinned] = np.nan, np.nan
+    limit[~pinned] = np.nan
+    covariance = np.where(pinned | pinned[:, None], 0.0, everything.covariance[:n, :n])
     of_b = slice(n_x, n_x + n)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.diagonal(everything.covariance[:n, of_b]) / (known[:n] * known[of_b])
@@ -113,10 +117,10 @@ def assess(
         esd_fixed=esd_fixed,
         at_bound=at_bound,
         limit=limit,
-        covariance=everything.covariance[:n, :n],
+        covariance=covariance,
         delta_b=held_b if delta_b is None else np.asarray(delta_b, np.float64),
         delta_b_esd=held_b if delta_b is None else known[of_b],
-        b_correlation=correlation,
+        b_correlation=np.where(pinned, np.nan, correlation),
         **evidence,
     )
 
@@ -182,10 +186,11 @@ def _bounds_of_groups(
         limits[list(tie)] = limit[tie[0]]
     for members in constraints.sets:
         there = members[x[members] > 0]
-        if there.size == 1 and there[0] < n:
+        if there.size == 1 and members.size > 1 and there[0] < n:
             at_bound[there[0]] = True
             others = limit[members[members != there[0]]]
-            limits[there[0]] = x[there[0]] - np.nanmax(others, initial=0)
+            known = others[np.isfinite(others)]
+            limits[there[0]] = x[there[0]] - known.max() if known.size else np.nan
     return at_bound, np.clip(limits, 0, 1)
 
 

@@ -121,6 +121,7 @@ def unlinked(
     gradient: Float[np.ndarray, " parts"],
     sets: Sequence[Int[np.ndarray, " _"]],
     complete: Sequence[bool],
+    wholes: Sequence[float],
     x: Float[np.ndarray, " variables"],
     group_of_part: Int[np.ndarray, " parts"],
     residues: Sequence[str],
@@ -133,12 +134,13 @@ def unlinked(
         gradient: of the target.
         sets: the groups of each set.
         complete: whether they share out all of what the set has.
+        wholes: what each set has: 1, what fixed members leave, or what its parent has.
         x: the minimum.
         group_of_part: the group of each part.
         residues: the residue of each part.
     """
     names = np.array(residues)
-    for number, (members, full) in enumerate(zip(sets, complete, strict=True)):
+    for number, (members, full, whole) in enumerate(zip(sets, complete, wholes, strict=True)):
         inside = np.isin(group_of_part, members)
         here = list(dict.fromkeys(names[inside].tolist()))
         if len(here) < 2:
@@ -149,14 +151,15 @@ def unlinked(
             if own.size != members.size:
                 continue  # not all conformers have it, so their sum need not be one there
             rest = np.flatnonzero(inside & (names != residue))
-            change, occupancies = _let_go(own, rest, members, full, information, gradient, x, group_of_part)
+            share = (members, full, whole, information, gradient, x, group_of_part)
+            change, occupancies = _let_go(own, rest, *share)
             hypotheses.add(change, "residue", (number, residue), occupancies)
-            everywhere[own] = _let_go(own, rest[:0], members, full, information, gradient, x, group_of_part)[0][own]
+            everywhere[own] = _let_go(own, rest[:0], *share)[0][own]
         if everywhere.any():
             hypotheses.add(everywhere, "unlinked", number)
 
 
-def _let_go(own, rest, members, full, information, gradient, x, group_of_part):
+def _let_go(own, rest, members, full, whole, information, gradient, x, group_of_part):
     """Best change if the parts of one residue leave the rest of their groups."""
     moving = [own] if rest.size == 0 else [own, rest]
     columns = [
@@ -166,12 +169,12 @@ def _let_go(own, rest, members, full, information, gradient, x, group_of_part):
     start = np.tile(x[members], len(moving))
     k, blocks = members.size, len(moving)
     sums = np.kron(np.eye(blocks), np.ones((1, k)))
-    total = np.full(blocks, x[members].sum())
+    total = np.full(blocks, whole)
     curvature, slope = spread.T @ information @ spread, spread.T @ gradient
     if not full:  # a vacancy for each block
         curvature = np.pad(curvature, (0, blocks))
-        slope, start = np.pad(slope, (0, blocks)), np.append(start, 1 - total)
-        sums, total = np.concatenate([sums, np.eye(blocks)], axis=1), np.ones(blocks)
+        slope, start = np.pad(slope, (0, blocks)), np.append(start, total - x[members].sum())
+        sums = np.concatenate([sums, np.eye(blocks)], axis=1)
     new = constrained_minimum(curvature, slope, start, sums, total)[: k * blocks]
     change = spread @ (new - np.tile(x[members], blocks))
     return change, dict(zip(members.tolist(), new[:k].tolist(), strict=True))

@@ -71,7 +71,7 @@ def extended_information(
         atoms = along(row_direction, columns) * fall_off[group_of_part]
         moved = along(row_direction, shifts) * fall_off[group_of_part]
         # The solvent that a group displaces is shared out evenly among its residues.
-        displaced = linear.displaced_along(row_direction * row_solvent, place) / count[:, None]
+        displaced = linear.displaced_along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
         to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
         to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], moved]))
         by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]

@@ -1,6 +1,6 @@
 """From a start to the answer: cycles, coincident conformers, other starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_occupancy.refinement._coincident import coincident_members
-from jax_occupancy.refinement._cycles import Fit, run_cycles, tolerance_of
+from jax_occupancy.refinement._cycles import Fit, OnCycle, run_cycles, tolerance_of
 from jax_occupancy.refinement._problem import minimise
 from jax_occupancy.refinement._setup import Setup
 from jax_occupancy.refinement._solver import SolverResult
@@ -58,6 +58,9 @@ def search(
     starts: int,
     seed: int,
     stage: Callable[[str], Any],
+    resume: Array | np.ndarray | None = None,
+    past: Sequence[Mapping[str, float]] = (),
+    on_cycle: OnCycle = lambda x, history: None,
 ) -> tuple[Setup, Found]:
     """Refine from one start and make sure of the answer.
 
@@ -69,31 +72,47 @@ def search(
         starts: number of random starts.
         seed: of the random starts.
         stage: called with the name of each stage as it begins.
+        resume: variables that an earlier run of the same search gave to `on_cycle`, to go on from.
+        past: the history that came with them.
+        on_cycle: called with the variables and the history of all rounds whenever a cycle has led on.
 
     Returns:
         The problem as it was in the end, with coincident conformers tied; and the answer.
     """
-    history: list[dict[str, float]] = []
+    history = [dict(row) for row in past]
     weight = 1.0
 
-    def cycles(setup: Setup, x: Array) -> Fit:
+    def cycles(setup: Setup, x: Array, on_cycle: OnCycle = lambda x, history: None) -> Fit:
         shifts = setup.b_shifts(weight) if refine_b else None
         maker = target_maker(target, setup.observations, dtype=x.dtype)
-        fit = run_cycles(setup.linear, setup.observations, setup.constraints, x, maker, b_shifts=shifts, stage=stage)
+        fit = run_cycles(
+            setup.linear,
+            setup.observations,
+            setup.constraints,
+            x,
+            maker,
+            b_shifts=shifts,
+            stage=stage,
+            on_cycle=lambda x, rows: on_cycle(x, history + rows),
+        )
         history.extend(fit.history)
         return fit
+
+    here = begin if resume is None else jnp.asarray(resume, begin.dtype)
 
     if refine_b and target == "ls":
         # The prior of the B factors is in log-likelihoods, which the sum of squares must be brought to first.
         refine_b = False
-        weight = 1 / _unit(target, cycles(setup, begin), setup)
+        weight = 1 / _unit(target, cycles(setup, here[: begin.size], on_cycle), setup)
         refine_b = True
     x = _with_b(setup, begin, weight) if refine_b else begin
-    fit = cycles(setup, x)
+    if here.size < x.size:
+        here = _with_b(setup, here, weight)
+    fit = cycles(setup, here, on_cycle)
     ties = _coincident(setup, fit, _unit(target, fit, setup))
     if ties:
         setup = setup.with_ties(ties)
-        fit = cycles(setup, _even(fit.x, ties))
+        fit = cycles(setup, _even(fit.x, ties), on_cycle)
         x = _even(x, ties)
     minima: tuple[Minimum, ...] = ()
     for _ in range(MAX_ROUNDS):
@@ -105,6 +124,7 @@ def search(
         if not lower:
             break
         fit = min(lower, key=lambda other: float(other.result.target))
+        on_cycle(fit.x, history)
     return setup, Found(fit, x, minima, _unit(target, fit, setup), tuple(history))
 
 
@@ -156,9 +176,10 @@ def _unit(target: str, fit: Fit, setup: Setup) -> float:
 def _coincident(setup: Setup, fit: Fit, unit: float) -> list[list[int]]:
     n = setup.n_groups
     information = np.asarray(fit.result.curvature, np.float64)[:n, :n] * unit
-    # A group whose occupancy others share out is no conformer.
-    parents = np.flatnonzero(np.any(setup.constraints.matrix < 0, axis=0))
-    sets = [members[(members < n) & ~np.isin(members, parents)].tolist() for members in setup.constraints.sets]
+    # A group whose occupancy others share out is no conformer, and a fixed fraction of a parent can't be tied.
+    left_out = np.any(setup.constraints.matrix[:, :n] < 0, axis=0)
+    left_out |= ~setup.tensor.topology.refinable[setup.constraints.entries]
+    sets = [[int(m) for m in members if m < n and not left_out[m]] for members in setup.constraints.sets]
     return coincident_members(information, sets)
 
 

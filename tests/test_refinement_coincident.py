@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from jax_occupancy.refinement._coincident import CORRELATION, UNCERTAIN, coincident_members
+
+
+def information(*columns, weight=100.0):
+    jacobian = np.array(columns, float)
+    return weight * jacobian @ jacobian.T
+
+
+RANDOM = np.random.default_rng(0)
+U, V = RANDOM.standard_normal((2, 6))
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ([U, U, V, -V], [[0, 1]]),
+        ([U, V, U, -V], [[0, 2]]),
+        ([U, V, -U, V], [[1, 3]]),
+        ([U, V, U, V], [[0, 2], [1, 3]]),
+        ([U, U, U, V], [[0, 1, 2]]),
+        ([U, V, -U, -V], []),
+    ],
+    ids=["A=B", "A=C", "B=D", "A=C and B=D", "A=B=C", "none"],
+)
+def test_members_anywhere_in_a_set(columns, wanted):
+    assert coincident_members(information(*columns), [[0, 1, 2, 3]]) == wanted
+
+
+def test_only_members_of_one_set_are_compared():
+    assert coincident_members(information(U, V, U, V), [[0, 1], [2, 3]]) == []
+    assert coincident_members(information(U, U, V, V), [[0, 1], [2, 3]]) == [[0, 1], [2, 3]]
+
+
+def test_a_split_that_the_data_determine_is_refined_however_close_the_conformers():
+    """Both rules at their thresholds: the esd of the split, and the correlation of the columns."""
+    near = U + 0.02 * V
+    esd_of_split = 1 / np.linalg.norm(U - near)
+    for factor, tied in ((0.99, True), (1.01, False)):
+        weight = (factor * esd_of_split / UNCERTAIN) ** 2
+        found = coincident_members(information(U, near, weight=weight), [[0, 1]])
+        assert (found == [[0, 1]]) == tied
+    across = V - (U @ V) / (U @ U) * U
+    for cosine, tied in ((CORRELATION + 0.01, True), (CORRELATION - 0.01, False)):
+        other = cosine * U + np.sqrt(1 - cosine**2) * across * np.linalg.norm(U) / np.linalg.norm(across)
+        assert (coincident_members(information(U, other, weight=1e-6), [[0, 1]]) == [[0, 1]]) == tied
+
+
+def test_groups_that_scatter_nothing_are_not_taken_for_one():
+    assert coincident_members(np.zeros((2, 2)), [[0, 1]]) == []
+    assert coincident_members(np.zeros((0, 0)), []) == []
