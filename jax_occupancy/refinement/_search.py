@@ -15,6 +15,7 @@ from jax_occupancy.refinement._setup import Setup
 from jax_occupancy.refinement._solver import SolverResult
 from jax_occupancy.refinement._starts import (
     RELATIVE_GAIN,
+    SAME_LOG_LIKELIHOOD,
     SAME_OCCUPANCY,
     Minimum,
     distinct_minima,
@@ -132,12 +133,17 @@ def _minima(setup: Setup, fit: Fit, target: str, *, starts: int, seed: int) -> t
     """The distinct minima that random starts and, where these differ, restarts of single sets end in."""
     tolerance = tolerance_of(fit.x.dtype)
     n, n_x = setup.n_groups, setup.constraints.matrix.shape[1]
+    unknown = jnp.zeros_like(fit.result.curvature)
     # Least squares has several minima, with second derivatives of their own.
-    known = fit.result.curvature if target == "ml" else jnp.zeros_like(fit.result.curvature)
+    known = fit.result.curvature if target == "ml" else unknown
     results = [fit.result]
     for start in random_starts(setup.tensor, setup.constraints, count=starts, seed=seed):
         whole = jnp.concatenate([jnp.asarray(start, fit.x.dtype), fit.x[n_x:]])
-        results.append(minimise(fit.problem, whole, known, tolerance=tolerance))
+        result = minimise(fit.problem, whole, known, tolerance=tolerance)
+        if result.target > fit.result.target + SAME_LOG_LIKELIHOOD:
+            # Far from the minimum whose second derivatives it was given a search may come to a halt early.
+            result = minimise(fit.problem, result.x, unknown, tolerance=tolerance)
+        results.append(result)
     information = np.asarray(fit.result.curvature, np.float64) * _unit(target, fit, setup)
     minima = distinct_minima(results, information, n_groups=n)
     if target == "ls" or len(minima) > 1:
