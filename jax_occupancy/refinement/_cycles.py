@@ -19,6 +19,7 @@ from jax_occupancy.xray import LinearModel, Scale, SigmaA, fit_scale
 MAX_CYCLES = 30
 
 Stage = Callable[[str], Any]
+OnCycle = Callable[[Array, list[dict[str, float]]], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,7 @@ def run_cycles(
     *,
     b_shifts: BShifts | None = None,
     stage: Stage = lambda name: None,
+    on_cycle: OnCycle = lambda x, history: None,
     max_cycles: int = MAX_CYCLES,
 ) -> Fit:
     """Fit the scales and solve for the occupancies in turn.
@@ -80,6 +82,7 @@ def run_cycles(
         make_target: makes the target for amplitudes of the present model.
         b_shifts: bounds and prior of B shifts; None holds the B factors.
         stage: called with "scale" and "solve" as these begin.
+        on_cycle: called after each cycle with the variables and the history so far.
         max_cycles: limit on the number of rounds.
 
     Returns:
@@ -107,6 +110,7 @@ def run_cycles(
         x = result.x
         row = {"start": before, "end": float(result.target), "max_shift": moved}
         history.append(row | {"steps": int(result.steps)})
+        on_cycle(x, history)
         converged = moved <= 10 * tolerance
         if converged or len(history) == max_cycles:
             return Fit(problem, result, scale, made.sigma_a, moved, converged, tuple(history))

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement._assess import assess
+from jax_occupancy.refinement._checkpoint import Checkpoint, check_checkpoint, open_checkpoint
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._linear_model import MEMORY, shifted_columns
 from jax_occupancy.refinement._search import search
@@ -37,6 +39,7 @@ def refine(
     radiation: Radiation = "xray",
     wavelength: float | None = None,
     memory: float | int = MEMORY,
+    checkpoint: str | os.PathLike | None = None,
     throw: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Solution:
@@ -64,6 +67,10 @@ def refine(
         radiation: "xray", "electron" or "neutron".
         wavelength: of the X-rays in Å, for f′; None leaves it out.
         memory: gigabytes that the structure factors of the groups may take; above it they are computed in passes.
+        checkpoint: a file that the state is written to after every cycle. Where it exists already, the refinement goes
+            on from it: the stage "resume" and the solution's message say so. A file that was written for another
+            model, other data, groups or options is refused. It is removed when the refinement has converged, and kept
+            when it was interrupted or the cycles did not come to rest.
         throw: raise where there is nothing to refine or the refinement does not come to rest; otherwise the
             solution's `result` says so.
         progress: called with the name of each stage as it begins.
@@ -73,7 +80,9 @@ def refine(
 
     Raises:
         RefinementError: no group is refinable, or the cycles did not come to rest (not with `throw=False`).
-        ValueError: a file can't be read, cell or space group of model and data disagree, or an argument is wrong.
+        ValueError: a file can't be read, cell or space group of model and data disagree, the checkpoint is that of
+            another refinement, or an argument is wrong.
+        FileNotFoundError: there is no such file, or no folder for the checkpoint.
 
     Example:
         >>> import tempfile
@@ -85,6 +94,8 @@ def refine(
         'converged'
     """
     check_options(target, b_factors)
+    if checkpoint is not None:
+        check_checkpoint(checkpoint)
     clock = Clock(progress)
     clock.begin("read")
     model = read_model(model) if isinstance(model, str | os.PathLike) else model
@@ -98,6 +109,11 @@ def refine(
             f"{model.path}: no occupancy to refine: no atom has an alternate-location letter or an occupancy between "
             "0 and 1, or all of them are fixed"
         )
+    kept = None
+    if checkpoint is not None:
+        options = {"start": start, "target": target, "b_factors": b_factors, "outliers": outliers}
+        beam = {"radiation": radiation, "wavelength": wavelength}
+        kept = open_checkpoint(checkpoint, setup, **options, **beam)
     solution = refine_setup(
         setup,
         lambda setup: shifted_columns(
@@ -110,6 +126,7 @@ def refine(
         seed=seed,
         outliers=outliers,
         clock=clock,
+        checkpoint=kept,
     )
     if throw and solution.result != "converged":
         raise RefinementError(f"{model.path}: {solution.message} Use throw=False to see where it ended.")
@@ -139,6 +156,7 @@ def refine_setup(
     seed: int,
     outliers: bool,
     clock: Clock,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Refine when model, data, groups and structure factors have been brought together.
 
@@ -153,6 +171,7 @@ def refine_setup(
         seed: of the random starts.
         outliers: whether to leave out unlikely reflections.
         clock: times the stages.
+        checkpoint: where to keep the state after each cycle, and what was kept before.
 
     Returns:
         The solution, converged or not.
@@ -171,6 +190,7 @@ def refine_setup(
         starts=starts,
         seed=seed,
         stage=clock.begin,
+        **_going_on(checkpoint, clock),
     )
     clock.begin("assess")
     assessment = assess(
@@ -183,4 +203,24 @@ def refine_setup(
         sandwich=target == "ls",
     )
     clock.begin("finish")
-    return make_solution(setup, found, assessment, target_name=target, starts=starts, clock=clock)
+    solution = make_solution(setup, found, assessment, target_name=target, starts=starts, clock=clock)
+    return solution if checkpoint is None else _finished(solution, checkpoint)
+
+
+def _going_on(checkpoint: Checkpoint | None, clock: Clock) -> dict[str, Any]:
+    """What `search` needs to keep its state, and to begin where it was."""
+    if checkpoint is None:
+        return {}
+    if checkpoint.variables is not None:
+        clock.begin("resume")
+    return {"resume": checkpoint.variables, "past": checkpoint.history, "on_cycle": checkpoint.write}
+
+
+def _finished(solution: Solution, checkpoint: Checkpoint) -> Solution:
+    """Remove a checkpoint that has served its purpose, and say whether it was gone on from."""
+    if solution.result == "converged":
+        checkpoint.remove()
+    if checkpoint.variables is None:
+        return solution
+    resumed = f"The first {len(checkpoint.history)} are those of the checkpoint {checkpoint.path.name}."
+    return replace(solution, message=f"{solution.message} {resumed}")
