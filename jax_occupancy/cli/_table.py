@@ -63,6 +63,7 @@ def print_table(console: Console, solution: Solution, *, truth: np.ndarray | Non
     _explain(console, linked=linked, shifted=shifted, truth=truth is not None)
     for text, number in notes.items():
         say(console, f"{number:>4}  {text}", indent=6)
+    _print_residues(console, solution)
 
 
 def _explain(console: Console, *, linked: bool, shifted: bool, truth: bool) -> None:
@@ -79,6 +80,18 @@ def _explain(console: Console, *, linked: bool, shifted: bool, truth: bool) -> N
         lines.append("z          (refined - truth) / standard uncertainty")
     for line in lines:
         say(console, line, indent=11)
+
+
+def _print_residues(console: Console, solution: Solution) -> None:
+    """The residues of sets whose links the data speak against."""
+    table = solution.table
+    differ = table.loc[table["note"].str.contains("its residues differ", regex=False), "name"]
+    rows = solution.residues[solution.residues["group"].isin(differ.tolist())]
+    if len(rows):
+        say(console, "Table of residues: occupancies each would have alone, and the log-likelihood it would gain")
+    for residue, members in rows.groupby("residue", sort=False):
+        shares = ", ".join(f"{name} {q:.2f}" for name, q in zip(members["group"], members["occupancy"], strict=True))
+        say(console, f"      {residue}  {shares}  (LLG {whole(float(max(members['llg_alone'])))})", indent=8)
 
 
 def _occupancy(row: dict[str, Any]) -> str:

@@ -22,11 +22,11 @@ UNKNOWN = 0.2
 def solution_table(setup: "Setup", assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
     """Put together what is known of each group.
 
-    Columns: name, set, kind, n_atoms, atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
+    Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
     all groups marginalised), esd_fixed (with them held); at_bound and the one-sided 95 % limit there; delta_b,
-    delta_b_esd (Å²) and b_correlation; llg_absent, llg_full and llg_unlinked (log-likelihood gained over an occupancy
-    of zero, over one of one, and over residues that go their own way); note; reason. NaN where something does not
-    apply.
+    delta_b_esd (Å²) and b_correlation; llg_absent and llg_full (log-likelihood gained over an occupancy of zero and
+    over one of one), llg_unlinked (that would be gained by residues that go their own way); note; refinable, reason.
+    NaN where something does not apply.
 
     Args:
         setup: the problem.
@@ -92,10 +92,10 @@ def _note(setup: "Setup", assessment: Assessment, i: int, names: dict[int, str])
     elif assessment.esd_fixed[i] > UNKNOWN:
         notes.append("too small or too disordered: the data hardly see it")
     if assessment.llg_absent[i] < SUPPORTED:
-        notes.append(f"not supported: without it the log-likelihood is only {assessment.llg_absent[i]:.1f} lower")
+        notes.append(f"not supported: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
     elif assessment.llg_full[i] < SUPPORTED and not assessment.at_bound[i]:
         notes.append("the data do not tell it from fully occupied")
-    if -assessment.llg_unlinked[i] > SUPPORTED * _freed(assessment, setup, i):
+    if assessment.llg_unlinked[i] > SUPPORTED * _freed(assessment, setup, i):
         notes.append("its residues differ, see the table of residues")
     return "; ".join(notes)
 
