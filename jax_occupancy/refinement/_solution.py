@@ -137,6 +137,22 @@ class Solution:
             sets=_sets_to_round(self.grouping, self.sites, occupancies),
         )
 
+    def plot(self):
+        """Draw occupancies with error bars, convergence, R by resolution and correlations on one page.
+
+        The single pictures, and files of them, are in `jax_occupancy.plotting`.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        # Refinements need no pictures, and pictures need refinements: the import waits until one is wanted.
+        from jax_occupancy.plotting import plot_solution
+
+        return plot_solution(self)
+
     def to_dict(self) -> dict[str, Any]:
         """What `--json` writes: the result, R factors, minima and a row per group, as plain numbers.
 

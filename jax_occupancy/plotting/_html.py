@@ -1,0 +1,83 @@
+"""Just enough HTML: tables, pictures and a page that needs nothing from outside."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from jax_occupancy.plotting._figure import Figure
+
+# Without scripts and without anything loaded from elsewhere; a browser enforces it.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+STYLE = """
+body { font: 11pt/1.4 sans-serif; color: #000; background: #fff; max-width: 60em; margin: 1.5em auto; padding: 0 1em; }
+h1 { font-size: 1.4em; } h2 { font-size: 1.15em; margin-top: 1.8em; }
+table { border-collapse: collapse; font-size: 0.8em; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: 0.1em 0.8em 0.1em 0; }
+th { border-bottom: 1px solid #000; } td.number, th.number { text-align: right; }
+td.number, td.word { white-space: nowrap; }
+tr.first td { border-top: 1px solid #ccc; } .wide { overflow-x: auto; }
+img { max-width: 100%; height: auto; } figure { margin: 1em 0; } figcaption { font-size: 0.8em; }
+dt { font-weight: bold; float: left; clear: left; width: 9em; } dd { margin-left: 9.5em; }
+@page { margin: 15mm; }
+@media print {
+  body { font-size: 9pt; max-width: none; margin: 0; padding: 0; } .wide { overflow: visible; }
+  h2 { break-after: avoid; } thead { display: table-header-group; }
+  tr, figure { break-inside: avoid; } img { max-height: 245mm; }
+}
+"""
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """A whole document."""
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
+    )
+    body = "\n".join(parts)
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: set[str], prose: set[str], starts: set[int]
+) -> str:
+    """A table of escaped cells.
+
+    Args:
+        columns: their names; those that are neither words nor prose hold numbers.
+        rows: the cells.
+        words: columns of words, which are never broken.
+        prose: columns of sentences, which are.
+        starts: rows that get a line above them.
+
+    Returns:
+        The element.
+    """
+    names = ["prose" if column in prose else "word" if column in words else "number" for column in columns]
+    kinds = [f' class="{name}"' for name in names]
+    head = "".join(f"<th{kind}>{escape(column)}</th>" for kind, column in zip(kinds, columns, strict=True))
+    lines = []
+    for i, row in enumerate(rows):
+        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        line_above = ' class="first"' if i in starts else ""
+        lines.append(f"<tr{line_above}>{cells}</tr>")
+    rows_of_table = "\n".join(lines)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{rows_of_table}\n</tbody></table></div>'
+
+
+def picture(figure: Figure, caption: str) -> str:
+    """A picture inside the page, as SVG, with a caption that also stands in for it where it can't be seen."""
+    content = base64.b64encode(figure.to_bytes("svg")).decode()
+    width = round(96 * figure.get_figwidth())
+    image = f'<img width="{width}" alt="{escape(caption)}" src="data:image/svg+xml;base64,{content}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def paragraphs(texts: Sequence[str], *, kind: str = "p") -> str:
+    """Escaped texts, each an element of its own."""
+    return "\n".join(f"<{kind}>{escape(text)}</{kind}>" for text in texts)
+
+
+def pairs(entries: dict[str, str]) -> str:
+    """Names and what they are."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
+    return f"<dl>{items}</dl>"

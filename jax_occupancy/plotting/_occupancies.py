@@ -1,0 +1,174 @@
+"""Refined occupancies with their uncertainties, beside the start values."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from jax_occupancy.plotting._figure import (
+    BLUE,
+    COLUMN,
+    GREY,
+    ORANGE,
+    PAGE,
+    PAGE_HEIGHT,
+    SMALL,
+    VERMILLION,
+    Figure,
+    axes_or_new,
+    say_only,
+    shown,
+    tidy,
+)
+from jax_occupancy.plotting._rows import SetRow, balanced, columns_of_rows, n_lines_of, sum_label
+from jax_occupancy.refinement import Solution
+
+# Of one line, in inches: letters of 7 points and air.
+LINE = 0.135
+# Axis, title and legend, in inches.
+AROUND = 1.05
+MOST_LINES = (PAGE_HEIGHT - AROUND) / LINE
+BOUND = "on a bound, 95 % limit"
+LIMITS = (-0.04, 1.04)
+LEGEND: dict[str, Any] = {"fontsize": SMALL, "frameon": False, "handlelength": 1.5, "columnspacing": 1.2}
+
+
+def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterable[int] | None = None) -> Axes:
+    """Draw refined occupancies with error bars beside the start values, one row for each set.
+
+    The thin error bar is the standard uncertainty with B factors and positions marginalised, the thick one that with
+    them held. On a bound a triangle stands in place of the point and a line reaches to the one-sided 95 % limit. Hollow
+    points are those that the table has a note on. To the right stands what the members of a set sum to.
+
+    Args:
+        solution: what `refine` returned.
+        ax: where to draw; a new figure, one column of a journal wide, if None.
+        sets: numbers of the sets to draw; all if None. Those that do not fit are left out, and the axis says so.
+
+    Returns:
+        The axes.
+    """
+    numbers = list(range(len(solution.grouping.sets)) if sets is None else sets)
+    columns = columns_of_rows(solution.grouping, numbers, MOST_LINES if ax is None else _lines_that_fit(ax))
+    if not columns:
+        ax = axes_or_new(ax)
+        say_only(ax, "No occupancy is refinable.")
+        return ax
+    if ax is None:
+        figure = Figure(figsize=(COLUMN, AROUND + LINE * n_lines_of(columns[:1])))
+        draw_columns(figure, solution, columns[:1], legend_columns=2)
+        ax = figure.axes[0]
+    else:
+        draw_column(ax, solution, columns[0], n_lines=n_lines_of(columns[:1]))
+        ax.legend(*_legend_of([ax]), loc="lower left", bbox_to_anchor=(0, 1), ncols=2, **LEGEND)
+    left_out = len(numbers) - len(columns[0])
+    label = "occupancy" + (f"\n({left_out} of {len(numbers)} sets do not fit and are not shown)" if left_out else "")
+    ax.set_xlabel(label, fontsize=SMALL)
+    return ax
+
+
+def occupancy_pages(solution: Solution) -> list[Figure]:
+    """Draw the occupancies of all sets, in two columns on as many pages as it takes.
+
+    Args:
+        solution: what `refine` returned.
+
+    Returns:
+        Figures as wide as a page, none longer than one; none if there are no groups.
+    """
+    numbers = range(len(solution.grouping.sets))
+    columns = balanced(solution.grouping, numbers, n_columns=2, most=MOST_LINES)
+    pages = []
+    for i in range(0, len(columns), 2):
+        figure = Figure(figsize=(PAGE, AROUND + LINE * n_lines_of(columns[i : i + 2])))
+        draw_columns(figure, solution, columns[i : i + 2])
+        pages.append(figure)
+    return pages
+
+
+def draw_columns(
+    figure: Any, solution: Solution, columns: Sequence[Sequence[SetRow]], *, legend_columns: int = 3
+) -> None:
+    """Draw columns of rows beside each other into a figure or a part of one, with one legend."""
+    n_lines = n_lines_of(columns)
+    panels = figure.subplots(1, len(columns), squeeze=False)[0]
+    for ax, column in zip(panels, columns, strict=True):
+        draw_column(ax, solution, column, n_lines=n_lines)
+    figure.legend(*_legend_of(panels), loc="outside lower center", ncols=legend_columns, **LEGEND)
+
+
+def _legend_of(panels: Iterable[Axes]) -> tuple[list[Any], list[str]]:
+    """What was drawn in any of the panels, each thing once."""
+    entries: dict[str, Any] = {}
+    for ax in panels:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    return list(entries.values()), list(entries)
+
+
+def draw_column(ax: Axes, solution: Solution, rows: Sequence[SetRow], *, n_lines: float) -> None:
+    """Draw some sets from the top of axes that have room for so many lines."""
+    index = [i for row in rows for i in row.groups]
+    table = solution.table.iloc[index].assign(y=[y for row in rows for y in row.lines])
+    for row in rows[::2]:
+        ax.axhspan(row.top - 0.25, row.bottom + 0.25, color="#F2F2F2", zorder=0, linewidth=0)
+    for row in rows:
+        label = shown(sum_label(solution.grouping.sets[row.number]), longest=14)
+        middle = 0.5 * (row.top + row.bottom)
+        place = ax.get_yaxis_transform()
+        ax.text(1.01, middle, label, transform=place, va="center", fontsize=SMALL, color="#404040")
+    _draw_groups(ax, table)
+    ax.set_yticks(table["y"].to_numpy(), [shown(name) for name in table["name"]])
+    ax.set_ylim(n_lines + 0.25, -0.25)
+    ax.set_xlim(*LIMITS)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    tidy(ax, x="occupancy")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    for bound in (0, 1):
+        ax.axvline(bound, color=GREY, linewidth=0.6, zorder=0.5)
+
+
+def _draw_groups(ax: Axes, table: pd.DataFrame) -> None:
+    q, y, esd = (table[name].to_numpy(float) for name in ("occupancy", "y", "esd"))
+    at_bound = table["at_bound"].to_numpy(bool)
+    fixed = ~table["refinable"].to_numpy(bool)
+    noted = (table["note"] != "").to_numpy()
+    moving = ~fixed & ~at_bound
+    ax.plot(table["start"], y, "|", color=ORANGE, markersize=7, markeredgewidth=1.6, label="start", zorder=2)
+    held = np.where(moving, table["esd_fixed"].to_numpy(float), np.nan)
+    bar: dict[str, Any] = {"fmt": "none", "ecolor": BLUE, "capsize": 0}
+    if np.isfinite(esd[moving]).any():
+        ax.errorbar(q, y, xerr=np.where(moving, esd, np.nan), elinewidth=0.9, label="± esd", zorder=3, **bar)
+        ax.errorbar(q, y, xerr=held, elinewidth=2.6, label="± esd, B, xyz held", zorder=3, **bar)
+    for chosen, marker, colour, face, label in (
+        (moving & ~noted, "o", BLUE, BLUE, "refined"),
+        (moving & noted, "o", BLUE, "white", "refined, see note"),
+        (fixed, "D", GREY, GREY, "fixed"),
+    ):
+        if chosen.any():
+            style: dict[str, Any] = {"marker": marker, "color": colour, "markerfacecolor": face}
+            ax.plot(q[chosen], y[chosen], linestyle="none", markersize=3.6, zorder=4, label=label, **style)
+    _draw_bounds(ax, table.loc[at_bound])
+
+
+def _draw_bounds(ax: Axes, table: pd.DataFrame) -> None:
+    """A triangle that points beyond the bound, and a line that ends at the limit."""
+    q, y, limit = (table[name].to_numpy(float) for name in ("occupancy", "y", "limit"))
+    upper = np.where(np.isfinite(limit), limit < q, q > 0.5)
+    style: dict[str, Any] = {"color": VERMILLION, "linestyle": "none", "zorder": 4}
+    for chosen, marker in ((~upper, "<"), (upper, ">")):
+        if chosen.any():
+            ax.plot(q[chosen], y[chosen], marker=marker, markersize=4.5, **style, label=BOUND)
+            ax.hlines(y[chosen], q[chosen], limit[chosen], color=VERMILLION, linewidth=0.9, zorder=3)
+            ax.plot(limit[chosen], y[chosen], marker="|", markersize=6, **style)
+
+
+def _lines_that_fit(ax: Axes) -> float:
+    """How many lines of letters the user's axes have room for."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    height = ax.get_window_extent().height / figure.dpi
+    return max(1.0, height / (LINE))

@@ -1,0 +1,87 @@
+"""Everything about a solution on one page."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jax_occupancy.plotting._convergence import minima_sentence, plot_convergence, plot_minima
+from jax_occupancy.plotting._correlation import plot_correlation
+from jax_occupancy.plotting._figure import NORMAL, PAGE, PAGE_HEIGHT, SMALL, Figure
+from jax_occupancy.plotting._occupancies import AROUND, LINE, draw_columns
+from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution
+from jax_occupancy.plotting._rows import SetRow, balanced, n_lines_of
+from jax_occupancy.refinement import Solution
+
+# Height of a row of small pictures, in inches.
+PANEL = 2.5
+# From this many groups on there are two columns.
+MANY = 12
+
+
+def plot_solution(solution: Solution) -> Figure:
+    """Draw everything about a solution on one page.
+
+    Above: convergence, R by resolution, correlations and, if there is more than one, the distinct minima. Below: the
+    occupancies (see `plot_occupancies`), as many sets as the page holds; `occupancy_pages` draws all.
+
+    Args:
+        solution: what `refine` returned.
+
+    Returns:
+        A figure, 178 mm wide and at most a page high.
+    """
+    panels = _panels(solution)
+    n_rows, per_row = _arranged(panels)
+    above = PANEL * n_rows
+    columns = _columns(solution)
+    below = AROUND + LINE * n_lines_of(columns) if columns else 0.3
+    figure = Figure(figsize=(PAGE, above + below))
+    figure.suptitle(_title(solution), fontsize=NORMAL, x=0.01, ha="left")
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[above, below])[:, 0]
+    for ax, plot in zip(top.subplots(n_rows, per_row).flat, panels, strict=True):
+        plot(solution, ax)
+    if columns:
+        draw_columns(bottom, solution, columns)
+    if not shows_every_set(solution):
+        n_sets, n_drawn = len(solution.grouping.sets), sum(map(len, columns))
+        note = f"The first {n_drawn} of {n_sets} sets; occupancy_pages(solution) draws all."
+        bottom.suptitle(note, fontsize=SMALL, x=0.01, ha="left")
+    return figure
+
+
+def shows_every_set(solution: Solution) -> bool:
+    """Whether the page holds the occupancies of all sets."""
+    return sum(map(len, _columns(solution))) == len(solution.grouping.sets)
+
+
+def _columns(solution: Solution) -> list[list[SetRow]]:
+    """The rows of the page, in one column or two."""
+    n_columns = 2 if len(solution.table) >= MANY else 1
+    most = (PAGE_HEIGHT - PANEL * _arranged(_panels(solution))[0] - AROUND) / LINE
+    numbers = range(len(solution.grouping.sets))
+    return balanced(solution.grouping, numbers, n_columns=n_columns, most=most)[:n_columns]
+
+
+def _arranged(panels: list[Callable[..., Axes]]) -> tuple[int, int]:
+    """Rows of the small pictures, and how many are in each."""
+    return (1, len(panels)) if len(panels) <= 3 else (2, 2)
+
+
+def _panels(solution: Solution) -> list[Callable[..., Axes]]:
+    panels: list[Callable[..., Axes]] = [plot_convergence, plot_r_by_resolution]
+    if len(solution.correlation) > 1:
+        panels.append(plot_correlation)
+    if len(solution.minima) > 1 and len(panels) == 3:
+        panels.append(plot_minima)
+    return panels
+
+
+def _title(solution: Solution) -> str:
+    name = "" if solution.data.path is None else f"{solution.data.path.name}: "
+    r_values = [
+        f"{label} {values.start:.4f} → {values.end:.4f}"
+        for label, values in (("R-work", solution.r_work), ("R-free", solution.r_free))
+        if np.isfinite(values.end)
+    ]
+    return f"{name}{', '.join(r_values)}".replace("$", r"\$") + "\n" + minima_sentence(solution)
