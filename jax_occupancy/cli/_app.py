@@ -31,9 +31,11 @@ from jax_occupancy.cli._options import (
     Omit,
     Out,
     Outliers,
+    Plot,
     Quiet,
     Radiation,
     RadiationChoice,
+    Report,
     Seed,
     Sigma,
     Starts,
@@ -91,6 +93,8 @@ def refine(
     json: Json = None,
     csv: Csv = None,
     maps: Maps = None,
+    plot: Plot = None,
+    report: Report = None,
     omit: Omit = None,
     quiet: Quiet = False,
     amplitude: Amplitude = None,
@@ -136,7 +140,16 @@ def refine(
     out = default_output(model) if out is None and model is not None else out
     beside = None if example or out is None else groups_output(out)
     request = Request(
-        outputs=Outputs(model=out, groups=beside, json=json, csv=csv, maps=maps, omit=tuple(omit or ())),
+        outputs=Outputs(
+            model=out,
+            groups=beside,
+            json=json,
+            csv=csv,
+            maps=maps,
+            plot=plot,
+            report=report,
+            omit=tuple(omit or ()),
+        ),
         columns={
             "amplitude": amplitude,
             "intensity": intensity,

@@ -216,6 +216,24 @@ Maps = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        help="Draw occupancies with error bars, convergence, R by resolution, correlations: .png, .svg or .pdf.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        help="Write a report with the table and the pictures, one file for any browser.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Omit = Annotated[
     list[str] | None,
     typer.Option(

@@ -20,6 +20,8 @@ class Outputs:
         json: everything as JSON.
         csv: the table of groups.
         maps: coefficients of the maps, MTZ.
+        plot: the picture of `plot_solution`.
+        report: the report, HTML.
         omit: groups that each get a map without them, in a file next to `maps`.
     """
 
@@ -28,6 +30,8 @@ class Outputs:
     json: Path | None = None
     csv: Path | None = None
     maps: Path | None = None
+    plot: Path | None = None
+    report: Path | None = None
     omit: tuple[str, ...] = ()
 
     def omit_map(self, name: str) -> Path:
@@ -49,7 +53,9 @@ class Outputs:
             )
         if self.maps is not None and self.maps.suffix.lower() != ".mtz":
             raise ValueError(f"{self.maps}: the name of the maps must end in .mtz")
-        named = [self.model, self.groups, self.json, self.csv, self.maps, *map(self.omit_map, self.omit)]
+        _check_pictures(self.plot, self.report)
+        files = [self.model, self.groups, self.json, self.csv, self.maps, self.plot, self.report]
+        named = [*files, *map(self.omit_map, self.omit)]
         paths = [path for path in named if path is not None]
         for path in paths:
             if not path.resolve().parent.is_dir():
@@ -63,6 +69,20 @@ class Outputs:
         for path, other in itertools.combinations(paths, 2):
             if _same(path, other):
                 raise ValueError(f"{other} would be written twice, each time with something else; give another name")
+
+
+def _check_pictures(plot: Path | None, report: Path | None) -> None:
+    """Refuse names of pictures and reports with the wrong extension, and both where they can't be made."""
+    if report is not None and report.suffix.lower() not in {".html", ".htm"}:
+        raise ValueError(f"{report}: the name of the report must end in .html")
+    if plot is None and report is None:
+        return
+    try:
+        from jax_occupancy.plotting import picture_kind
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    if plot is not None:
+        picture_kind(plot)
 
 
 def refuse_inputs(out: Path, inputs: list[Path | None]) -> None:

@@ -171,11 +171,26 @@ def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model,
         write_maps(solution, model, outputs, beam=beam)
         files = ", ".join(str(path) for path in (outputs.maps, *map(outputs.omit_map, outputs.omit)))
         say(console, f"Wrote {files}: maps, for Coot (File, Auto open MTZ).")
+    _write_pictures(console, solution, model, outputs)
     watch.lap("write")
     if outputs.json is not None:
         seconds = watch.seconds | {"total": watch.total}
         _write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
         say(console, f"Wrote {outputs.json}.")
+
+
+def _write_pictures(console: Console, solution: Solution, model: Model, outputs: Outputs) -> None:
+    """Draw the result; matplotlib, which takes a second to load, only if it is wanted."""
+    if outputs.plot is None and outputs.report is None:
+        return
+    from jax_occupancy.plotting import write_plot, write_report
+
+    if outputs.plot is not None:
+        write_plot(outputs.plot, solution)
+        say(console, f"Wrote {outputs.plot}: the pictures.")
+    if outputs.report is not None:
+        write_report(outputs.report, solution, model)
+        say(console, f"Wrote {outputs.report}: the report, for a browser.")
 
 
 def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
