@@ -1,10 +1,10 @@
 """Refinement of occupancies against diffraction data.
 
-`refine` does it all, `refine_series` for many data sets of one model. Its steps can be used alone: `make_setup` brings
-model, data and groups together, `run_cycles` fits scales and occupancies in turn, `search` makes sure of the answer,
-`assess` finds uncertainties and evidence. Below them `Problem` is the target as a function of everything refined,
-`solve` minimises it at fixed scales, and `gauss_newton` and `solve_on_simplexes` know nothing of crystals; these go
-through jit, grad and vmap.
+`refine` does it all, `refine_series` for many data sets of one model; `save_solution` and `load_solution` keep what it
+found. Its steps can be used alone: `make_setup` brings model, data and groups together, `run_cycles` fits scales and
+occupancies in turn, `search` makes sure of the answer, `assess` finds uncertainties and evidence. Below them `Problem`
+is the target as a function of everything refined, `solve` minimises it at fixed scales, and `gauss_newton` and
+`solve_on_simplexes` know nothing of crystals; these go through jit, grad and vmap.
 """
 
 from jax_occupancy.refinement._assess import Assessment, assess
@@ -13,9 +13,11 @@ from jax_occupancy.refinement._covariance import Uncertainty, uncertainty
 from jax_occupancy.refinement._cycles import Fit, run_cycles
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model, shifted_columns
+from jax_occupancy.refinement._model_error import ModelError, model_error
 from jax_occupancy.refinement._problem import BShifts, Problem, solve
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
+from jax_occupancy.refinement._saving import load_solution, save_solution
 from jax_occupancy.refinement._search import Found, search
 from jax_occupancy.refinement._series import refine_series
 from jax_occupancy.refinement._series_solution import SeriesSolution
@@ -32,6 +34,7 @@ __all__ = [
     "Fit",
     "Found",
     "Minimum",
+    "ModelError",
     "Observations",
     "Problem",
     "RefinementError",
@@ -47,11 +50,14 @@ __all__ = [
     "gauss_newton",
     "group_model",
     "linear_model",
+    "load_solution",
     "make_setup",
+    "model_error",
     "model_sites",
     "refine",
     "refine_series",
     "run_cycles",
+    "save_solution",
     "search",
     "shifted_columns",
     "solve",

@@ -14,13 +14,10 @@ from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY, Uncertainty, u
 from jax_occupancy.refinement._cycles import Fit
 from jax_occupancy.refinement._evidence import Hypotheses, absent_and_full, unlinked
 from jax_occupancy.refinement._information import Information, extended_information, values_of_changes
+from jax_occupancy.refinement._model_error import ModelError
 from jax_occupancy.refinement._parts import Parts
 from jax_occupancy.xray import ShiftedColumns, StoredShiftedColumns
 
-# Standard deviations of weak priors, which matter only for groups that are hardly there: of a shift of the B factor
-# relative to B, and of a shift along each axis in Å.
-PRIOR_RELATIVE_B = 0.3
-PRIOR_SHIFT = 0.15
 # A standard uncertainty below this is none: the equations and bounds leave the occupancy one value.
 NO_FREEDOM = 1e-6
 
@@ -64,7 +61,7 @@ def assess(
     constraints: Constraints,
     parts: Parts,
     columns: ShiftedColumns | StoredShiftedColumns,
-    mean_b: Float[np.ndarray, " groups"],
+    error: ModelError,
     *,
     log_likelihood_unit: float,
     sandwich: bool,
@@ -76,7 +73,7 @@ def assess(
         constraints: equations of the occupancies.
         parts: the groups by residue.
         columns: structure factors of the parts and their derivatives.
-        mean_b: mean B factor of each group, in Å².
+        error: how wrong positions and B factors of the groups may be.
         log_likelihood_unit: what one unit of the target is in log-likelihood.
         sandwich: whether the target is no likelihood, so that its second derivatives alone say nothing.
 
@@ -95,7 +92,7 @@ def assess(
         np.asarray(found.curvature, np.float64) * log_likelihood_unit,
         None if found.scores is None else np.asarray(found.scores, np.float64) * log_likelihood_unit**2,
     )
-    system = _system(scaled, parts.group, n, n_x, mean_b)
+    system = _system(scaled, parts.group, n, n_x, error)
     bound = _met_bounds(x, constraints)
     everything = _solve(system, constraints, bound)
     held = _solve(_keep(system, n_x), constraints, bound)
@@ -134,7 +131,7 @@ class _System:
     scores: np.ndarray | None
 
 
-def _system(found: Information, group_of_part: np.ndarray, n: int, n_x: int, mean_b: np.ndarray) -> _System:
+def _system(found: Information, group_of_part: np.ndarray, n: int, n_x: int, error: ModelError) -> _System:
     n_parts = group_of_part.size
     variable = np.concatenate([group_of_part, n_x + np.arange(4 * n)])
     ones = np.ones(variable.size)
@@ -144,8 +141,8 @@ def _system(found: Information, group_of_part: np.ndarray, n: int, n_x: int, mea
         [
             np.full(n, PRIOR_OCCUPANCY),
             np.full(n_x - n, np.inf),
-            PRIOR_RELATIVE_B * np.maximum(mean_b, 1.0),
-            np.full(3 * n, PRIOR_SHIFT),
+            np.full(n, error.b),
+            np.full(3 * n, error.shift),
         ]
     )
     curvature[np.diag_indices_from(curvature)] += spread**-2.0

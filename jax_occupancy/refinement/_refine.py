@@ -14,6 +14,7 @@ from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._checkpoint import Checkpoint, check_checkpoint, open_checkpoint
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._linear_model import MEMORY, shifted_columns
+from jax_occupancy.refinement._model_error import model_error
 from jax_occupancy.refinement._search import search
 from jax_occupancy.refinement._setup import Setup, make_setup, start_values, without_outliers
 from jax_occupancy.refinement._solution import Solution, make_solution
@@ -198,7 +199,7 @@ def refine_setup(
         setup.constraints,
         setup.parts,
         columns(setup),
-        setup.mean_b,
+        model_error(setup.observations, found.fit),
         log_likelihood_unit=found.log_likelihood_unit,
         sandwich=target == "ls",
     )

@@ -17,8 +17,9 @@ from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 
 MAX_SHELLS = 20
 SMALLEST_SHELL = 100
-# The flat mask says nothing at higher resolution, where a free k_mask would only fit noise.
-SOLVENT_LIMIT = 2.5
+# The flat mask says nothing at higher resolution, where a free k_mask would only fit noise. Cut off any lower, what is
+# left of the solvent biases occupancies by up to 0.01.
+SOLVENT_LIMIT = 1.5
 # Fewer working reflections than this do not determine an anisotropic tensor besides the other scales.
 SMALLEST_ANISOTROPIC = 100
 # A shell without any intensity would drive log k to −∞; a factor of 1000 from the other shells is the limit.

@@ -15,7 +15,7 @@ from jax_occupancy.xray._mask_grid import MaskGrid, mask_radius
 
 # Probe and shrinkage of cctbx's mask, in Å.
 PROBE, SHRINKAGE = 1.1, 0.9
-# k_mask falls from 2.5 Å to zero at the next node of the scale, so a little beyond it still counts.
+# Beyond it the solvent is a few per cent of what it is at low resolution.
 DIFFERENCE_LIMIT = 2.0
 NO_POINTS = np.zeros(0, np.int64)
 

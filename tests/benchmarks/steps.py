@@ -14,6 +14,7 @@ from jax_occupancy.refinement import (
     Observations,
     Setup,
     assess,
+    model_error,
     run_cycles,
     shifted_columns,
     start_values,
@@ -74,7 +75,8 @@ def converge(setup: Setup, start: str | np.ndarray = "model") -> Ending:
 def assessed(setup: Setup, model: Model, fit: Fit) -> Assessment:
     """Uncertainties and evidence at the end of a maximum-likelihood refinement."""
     columns = shifted_columns(model, setup.data, setup.parts.atoms)
-    return assess(fit, setup.constraints, setup.parts, columns, setup.mean_b, log_likelihood_unit=1.0, sandwich=False)
+    error = model_error(setup.observations, fit)
+    return assess(fit, setup.constraints, setup.parts, columns, error, log_likelihood_unit=1.0, sandwich=False)
 
 
 def of_groups(setup: Setup, occupancies: np.ndarray) -> np.ndarray:
