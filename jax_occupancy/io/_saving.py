@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -42,14 +43,7 @@ def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
         >>> again.topology == occ.topology, bool((again.logits == occ.logits).all())
         (True, True)
     """
-    logits = tensor.logits
-    if isinstance(logits, Tracer) or not isinstance(logits, jax.Array | np.ndarray):
-        raise TypeError(
-            f"the logits are {type(logits).__name__}, not an array of numbers; save the tensor outside of jit, grad "
-            "and vmap, and before its leaf is replaced"
-        )
-    header, arrays = _take_apart(tensor.topology)
-    write_archive(path, _KIND, header, {**arrays, "logits": np.asarray(logits)})
+    write_archive(path, _KIND, *take_apart(tensor))
 
 
 def load_tensor(
@@ -71,7 +65,38 @@ def load_tensor(
             (the message says what differs); or if it holds float64 and JAX is in 32-bit mode.
         TypeError: If `dtype` is not float32 or float64.
     """
-    header, arrays = read_archive(path, _KIND)
+    return put_together(path, *read_archive(path, _KIND), like=like, dtype=dtype)
+
+
+def take_apart(tensor: OccupancyTensor) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays that a tensor is saved as.
+
+    Raises:
+        TypeError: If the logits are traced or are no array.
+    """
+    logits, topology = tensor.logits, tensor.topology
+    if isinstance(logits, Tracer) or not isinstance(logits, jax.Array | np.ndarray):
+        raise TypeError(
+            f"the logits are {type(logits).__name__}, not an array of numbers; save the tensor outside of jit, grad "
+            "and vmap, and before its leaf is replaced"
+        )
+    fields = {field.name: getattr(topology, field.name) for field in dataclasses.fields(topology) if field.init}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in fields.items() if name not in arrays}
+    header = {"digest": topology.digest.hex(), "topology": plain}
+    return header, {**arrays, "logits": np.asarray(logits)}
+
+
+def put_together(
+    path: str | os.PathLike[str],
+    header: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    like: OccupancyTensor | None,
+    dtype: Any,
+) -> OccupancyTensor:
+    """The tensor that `take_apart` took apart; the arguments and errors are those of `load_tensor`."""
+    arrays = dict(arrays)
     logits = arrays.pop("logits", None)
     try:
         topology = Topology(**{**header["topology"], "labels": tuple(header["topology"]["labels"]), **arrays})
@@ -89,14 +114,6 @@ def load_tensor(
             "Load it without like= to have it as it was saved"
         )
     return _assemble(jnp.asarray(logits.astype(_checked_dtype(dtype, logits, path))), topology)
-
-
-def _take_apart(topology: Topology) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays of a topology."""
-    fields = {field.name: getattr(topology, field.name) for field in dataclasses.fields(topology) if field.init}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-    plain = {name: value for name, value in fields.items() if name not in arrays}
-    return {"digest": topology.digest.hex(), "topology": plain}, arrays
 
 
 def _checked_dtype(dtype: Any, logits: np.ndarray, path: Any) -> np.dtype:

@@ -1,0 +1,192 @@
+import copy
+import dataclasses
+import io
+import json
+import zipfile
+
+import gemmi
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from jax_occupancy import load_tensor, read_model, refine, write_example
+from jax_occupancy.refinement import load_solution, save_solution
+from jax_occupancy.refinement._packing import pack, unpack
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    return write_example(tmp_path_factory.mktemp("example"))
+
+
+@pytest.fixture(scope="module")
+def model(example):
+    return read_model(example.model)
+
+
+@pytest.fixture(scope="module")
+def solution(example, model):
+    with jax.enable_x64(True):
+        return refine(model, example.reflections, b_factors="group", starts=1)
+
+
+@pytest.fixture(scope="module")
+def path(solution, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "solution.npz"
+    with jax.enable_x64(True):
+        save_solution(path, solution)
+    return path
+
+
+def check_equal(one, other, name):
+    """Equal to the last bit, whatever it is."""
+    assert type(one) is type(other) or isinstance(one, int | float), name
+    if isinstance(one, pd.DataFrame):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    elif isinstance(one, np.ndarray):
+        assert (one.dtype, one.tobytes()) == (other.dtype, other.tobytes()), name
+    elif isinstance(one, gemmi.UnitCell):
+        assert one.parameters == other.parameters
+    elif isinstance(one, gemmi.SpaceGroup):
+        assert one.xhm() == other.xhm()
+    elif dataclasses.is_dataclass(one) and not hasattr(one, "logits"):
+        for field in dataclasses.fields(one):
+            check_equal(getattr(one, field.name), getattr(other, field.name), f"{name}.{field.name}")
+    elif isinstance(one, tuple | list):
+        assert len(one) == len(other), name
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            check_equal(*pair, f"{name}[{number}]")
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), name
+        for key in one:
+            check_equal(one[key], other[key], f"{name}[{key}]")
+    elif isinstance(one, float):
+        assert one == other or (np.isnan(one) and np.isnan(other)), name
+    elif hasattr(one, "logits"):
+        assert one.topology == other.topology
+        check_equal(np.asarray(one.logits), np.asarray(other.logits), name)
+    else:
+        assert one == other, name
+
+
+def test_everything_comes_back_to_the_bit(solution, path):
+    check_equal(solution, load_solution(path), "solution")
+
+
+def test_a_loaded_solution_does_what_the_first_one_does(solution, model, path, tmp_path):
+    loaded = load_solution(path)
+    assert loaded.to_dict() == solution.to_dict()
+    pd.testing.assert_frame_equal(loaded.correlation, solution.correlation)
+    for name in ("one.cif", "one.pdb"):
+        solution.write(model, tmp_path / name)
+        loaded.write(model, tmp_path / f"loaded.{name}")
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"loaded.{name}").read_bytes()
+
+
+def test_the_same_solution_gives_the_same_bytes(path, tmp_path):
+    save_solution(tmp_path / "again.npz", load_solution(path))
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+def test_numpy_reads_it_and_nothing_is_pickled(solution, path):
+    with np.load(path, allow_pickle=False) as arrays:
+        assert arrays["solution.f_model"].tobytes() == solution.f_model.tobytes()
+        assert arrays["solution.data.hkl"].shape == (solution.n_reflections, 3)
+
+
+def test_another_topology_is_refused(solution, path):
+    load_solution(path, like=solution.tensor)
+    other = solution.tensor.freeze(np.arange(solution.tensor.topology.n_atoms) == solution.grouping.groups[0].atoms[0])
+    with pytest.raises(ValueError, match="topology differs in: the refinable mask"):
+        load_solution(path, like=other)
+
+
+def test_another_kind_of_file_is_refused(example, path):
+    with pytest.raises(ValueError, match="holds a saved solution; a saved tensor is wanted"):
+        load_tensor(path)
+    with pytest.raises(ValueError, match="not saved by jax_occupancy"):
+        load_solution(example.model)
+
+
+def test_another_version_says_what_differs(path, tmp_path):
+    changed = tmp_path / "changed.npz"
+
+    def edit(header):
+        del header["header"]["solution"]["minima"]
+        header["header"]["solution"]["colour"] = "red"
+
+    _rewrite(path, changed, edit)
+    with pytest.raises(ValueError, match=r"another version .* Solution .* differ in: colour, minima"):
+        load_solution(changed)
+    _rewrite(path, changed, lambda header: header.update(format_version=99))
+    with pytest.raises(ValueError, match="format version 99"):
+        load_solution(changed)
+
+
+def test_a_changed_topology_does_not_have_its_digest(path, tmp_path):
+    changed = tmp_path / "changed.npz"
+    _rewrite(path, changed, lambda header: header["header"]["tensor"]["topology"].update(name="other"))
+    with pytest.raises(ValueError, match="changed after it was saved"):
+        load_solution(changed)
+
+
+def test_float64_is_not_lost_in_silence(path):
+    with jax.enable_x64(False):
+        with pytest.raises(ValueError, match="64-bit JAX"):
+            load_solution(path)
+        loaded = load_solution(path, dtype="float32")
+        assert loaded.tensor.dtype == "float32"
+        assert loaded.occupancies.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({}),
+        pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan], "c": [True, False], "d": ["é", ""]}),
+        pd.DataFrame({"text": ["x", None], "none": [None, None]}, index=pd.Index(["i", "j"])),
+        pd.DataFrame({"h": pd.Series([], dtype=np.int64), "reason": []}),
+        pd.DataFrame({"a": [1.0, 2.0]}, index=[5, 7]),
+    ],
+)
+def test_tables(frame):
+    arrays = {}
+    node = json.loads(json.dumps(pack(frame, "frame", arrays)))
+    pd.testing.assert_frame_equal(unpack(node, arrays), frame, check_exact=True)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e-308, np.float32(0.1), {"a": (1, [None, "é"])}, 10**30, True])
+def test_plain_values(value):
+    node = json.loads(json.dumps(pack(value, "value", {}), allow_nan=False))
+    check_equal(unpack(node, {}), value, "value")
+
+
+def test_every_space_group_keeps_its_setting():
+    for group in gemmi.spacegroup_table():
+        again = unpack(pack(group, "group", {}), {})
+        assert (again.xhm(), again.hall) == (group.xhm(), group.hall)
+
+
+def test_what_can_not_be_saved_is_named(solution, tmp_path):
+    wrong = copy.copy(solution)
+    object.__setattr__(wrong, "seconds", {"read": {1.0}})
+    with pytest.raises(TypeError, match=r"solution\.seconds\.read is a set"):
+        save_solution(tmp_path / "wrong.npz", wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def _rewrite(path, changed, edit):
+    """Copy an archive with another header."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "header.json":
+                header = json.loads(data)
+                edit(header)
+                data = json.dumps(header).encode()
+            new.writestr(name, data)
+    changed.write_bytes(out.getvalue())
