@@ -45,3 +45,30 @@ def test_nothing_to_refine():
     constraints = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
     assert constraints.entries.size == 0
     assert constraints.variables(np.asarray(occ.group_occupancies)).shape == (0,)
+
+
+def test_the_sets_name_the_variables_that_share_out_each_whole(x64):
+    occ = example("float64").freeze(np.arange(15) == 13)
+    constraints = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
+    assert len(constraints.sets) == constraints.total.size
+    x = constraints.variables(np.asarray(occ.group_occupancies))
+    for members, row, total in zip(constraints.sets, constraints.matrix, constraints.total, strict=True):
+        assert np.array_equal(members, np.flatnonzero(row > 0))
+        # what it sums to: its own total, or its parent's (or a fraction of it)
+        whole = total - np.minimum(row, 0) @ x
+        assert x[members].sum() == pytest.approx(whole, abs=1e-12)
+
+
+def test_ties_take_the_mean_and_add_equations(x64):
+    occ = OccupancyTensor([0.5, 0.3, 0.2, 0.4], altloc_groups=[[[0], [1], [2]]])
+    q = np.asarray(occ.group_occupancies, np.float64)
+    constraints = constraints_of(occ.topology, q).with_ties([[0, 2]])
+    assert constraints.ties == ((0, 2),)
+    assert constraints.matrix.shape[0] == constraints.total.size == 3
+    x = constraints.variables(q)
+    np.testing.assert_allclose(x, [0.35, 0.3, 0.35, 0.4, 0.6], atol=1e-9)
+    np.testing.assert_allclose(constraints.matrix @ x, constraints.total, atol=1e-9)
+    three = constraints_of(occ.topology, q).with_ties([[0, 1, 2]])
+    np.testing.assert_allclose(three.variables(q)[:3], 1 / 3, atol=1e-9)
+    assert three.matrix.shape[0] == 4
+    assert constraints_of(occ.topology, q).with_ties([]).matrix.shape[0] == 2

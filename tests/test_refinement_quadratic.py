@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from jax_occupancy.refinement import solve_on_simplexes
+from jax_occupancy.refinement import _quadratic, solve_on_simplexes
 
 
 def random_problem(seed):
@@ -72,6 +72,73 @@ def test_equal_columns_give_no_nan(dtype):
     step = solve_on_simplexes(jnp.asarray([-1.0, -1.0, 1.0], dtype), hessian, jnp.ones((1, 3), dtype), x)
     assert np.all(np.isfinite(step))
     np.testing.assert_allclose(step[0], step[1], atol=5e-3 if dtype == "float32" else 1e-6)
+
+
+def pulls_of(gradient, hessian, matrix, x, step):
+    """Multipliers of the bounds: how much harder than its free siblings each member is pulled down."""
+    end, pull = x + step, gradient + hessian @ step
+    free = end > 1e-9
+    multipliers = np.linalg.lstsq(matrix[:, free].T, pull[free], rcond=None)[0]
+    return pull - matrix.T @ multipliers
+
+
+def test_hundreds_of_bounds_are_guessed_at_once(x64):
+    """150 sets of three: far more bounds than rounds."""
+    random = np.random.default_rng(0)
+    n = 450
+    matrix = np.kron(np.eye(n // 3), np.ones((1, 3)))
+    root = random.standard_normal((n + 50, n))
+    hessian, gradient = root.T @ root / n, 0.3 * random.standard_normal(n)
+    x = np.full(n, 1 / 3)
+    programme = [jnp.asarray(a) for a in (gradient, hessian, matrix, x)]
+    step = np.asarray(jax.jit(solve_on_simplexes)(*programme))
+    assert np.sum(x + step == 0) > 100
+    np.testing.assert_allclose(matrix @ step, 0, atol=1e-10)
+    pulls = pulls_of(gradient, hessian, matrix, x, step)
+    np.testing.assert_allclose(pulls[x + step > 0], 0, atol=1e-7)
+    assert np.all(pulls > -1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_guesses_go_in_a_circle_bounds_are_taken_one_at_a_time(seed, x64, monkeypatch):
+    """No round of guesses at all: the fallback alone gives the same answer."""
+    hessian, gradient, matrix, x = random_problem(seed)
+    programme = [jnp.asarray(a) for a in (gradient, hessian, matrix, x)]
+    guessed = solve_on_simplexes(*programme)
+    monkeypatch.setattr(_quadratic, "MAX_ROUNDS", 0)
+    np.testing.assert_allclose(solve_on_simplexes(*programme), guessed, atol=1e-9)
+
+
+def test_a_circle_of_guesses_is_left(x64, monkeypatch):
+    """Guesses that always come out wrong are given up after MAX_ROUNDS, from the start once more."""
+    hessian, gradient, matrix, x = random_problem(1)
+    programme = [jnp.asarray(a) for a in (gradient, hessian, matrix, x)]
+    wanted = solve_on_simplexes(*programme)
+
+    def circular(programme, state, step, pull):
+        return state._replace(at_bound=~state.at_bound, step=step, count=state.count + 1)
+
+    monkeypatch.setattr(_quadratic, "_guess_bounds", circular)
+    np.testing.assert_allclose(solve_on_simplexes(*programme), wanted, atol=1e-9)
+
+
+def test_a_nested_set(x64):
+    """A parent that shares out its occupancy: members sum to it wherever it goes."""
+    matrix = np.array([[1.0, 1, 0, 0], [0, -1, 1, 1]])
+    hessian = np.diag([1.0, 0.5, 2.0, 3.0])
+    x = np.array([0.5, 0.5, 0.25, 0.25])
+    for pull in (1.0, -1.0, 5.0):
+        gradient = np.array([0.0, pull, 0.1, -0.1])
+        step = np.asarray(solve_on_simplexes(*map(jnp.asarray, (gradient, hessian, matrix, x))))
+        peer = minimize(
+            lambda d, g=gradient: g @ d + d @ hessian @ d / 2,
+            np.zeros(4),
+            method="SLSQP",
+            bounds=[(-v, None) for v in x],
+            constraints={"type": "eq", "fun": lambda d: matrix @ d},
+            options={"ftol": 1e-15},
+        )
+        np.testing.assert_allclose(step, peer.x, atol=1e-6)
 
 
 def test_no_variables():

@@ -85,12 +85,12 @@ def set_by_set_starts(constraints: Constraints, x: Float[np.ndarray, " variables
         if members.size < 2 or tied & set(members.tolist()):
             continue
         whole = x[members].sum()
-        for favoured in members if members.size > 2 else members[:2]:
+        for favoured in members:
             change = np.full(x.size, np.nan)
             change[members] = 0.25 * whole / (members.size - 1)
             change[favoured] = 0.75 * whole
             changes.append(change)
-    return np.reshape(changes, (-1, x.size))
+    return np.reshape(changes, (len(changes), x.size))
 
 
 def restart_set_by_set(

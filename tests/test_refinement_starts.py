@@ -1,0 +1,125 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_core_simplex import example
+
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.refinement import Problem, SolverResult, constraints_of
+from jax_occupancy.refinement._problem import minimise
+from jax_occupancy.refinement._starts import distinct_minima, random_starts, restart_set_by_set, set_by_set_starts
+from jax_occupancy.xray import LinearModel
+
+
+def constrained(occ):
+    return constraints_of(occ.topology, np.asarray(occ.group_occupancies, np.float64))
+
+
+@pytest.mark.parametrize("mask", [None, [1, 0, 2], [13]])
+def test_random_starts_are_feasible_reproducible_and_all_different(mask, x64):
+    occ = example("float64")
+    if mask is not None:
+        occ = occ.freeze(np.isin(np.arange(15), mask))
+    constraints = constrained(occ)
+    starts = random_starts(occ, constraints, count=20, seed=3)
+    assert starts.shape == (20, constraints.matrix.shape[1])
+    assert np.all((starts >= 0) & (starts <= 1))
+    np.testing.assert_allclose(starts @ constraints.matrix.T, np.tile(constraints.total, (20, 1)), atol=1e-9)
+    assert np.unique(starts, axis=0).shape[0] == 20
+    np.testing.assert_array_equal(starts, random_starts(occ, constraints, count=20, seed=3))
+    assert not np.array_equal(starts, random_starts(occ, constraints, count=20, seed=4))
+
+
+def test_random_starts_are_uniform_on_each_simplex(x64):
+    """Moments of Dirichlet(1, ..., 1): mean 1/k, variance (k - 1)/(k²(k + 1)), covariance −1/(k²(k + 1))."""
+    occ = OccupancyTensor(
+        [0.5, 0.3, 0.2, 0.4, 0.3, 0.5, 1.0],
+        altloc_groups=[[[0], [1], [2]], [[3], [4]]],
+        complete=[True, False],
+        refinable_mask=[True] * 6 + [False],
+    )
+    constraints = constrained(occ)
+    starts = random_starts(occ, constraints, count=20_000, seed=0)
+    for members, k in ((slice(0, 3), 3), (slice(3, 5), 3), (slice(5, 6), 2)):
+        drawn = starts[:, members]
+        np.testing.assert_allclose(drawn.mean(0), 1 / k, atol=0.01)
+        covariance = np.atleast_2d(np.cov(drawn.T))
+        wanted = (np.eye(drawn.shape[1]) * k - 1) / (k**2 * (k + 1))
+        np.testing.assert_allclose(covariance, wanted, atol=0.003)
+
+
+def test_set_by_set_starts_favour_each_member_in_turn():
+    occ = OccupancyTensor([0.6, 0.4, 0.5, 0.3, 0.2, 0.25], altloc_groups=[[[0], [1]], [[2], [3], [4]]])
+    constraints = constrained(occ)
+    x = constraints.variables(np.asarray(occ.group_occupancies, np.float64))
+    changes = set_by_set_starts(constraints, x)
+    # two of the pair, three of the triple, two of the free atom with its vacancy
+    assert changes.shape == (7, 7)
+    assert np.sum(~np.isnan(changes), axis=1).tolist() == [2, 2, 3, 3, 3, 2, 2]
+    np.testing.assert_allclose(changes[0, :2], [0.75, 0.25])
+    np.testing.assert_allclose(changes[1, :2], [0.25, 0.75])
+    np.testing.assert_allclose(changes[3, 2:5], [0.125, 0.75, 0.125])
+    for change in changes:
+        whole = np.where(np.isnan(change), x, change)
+        np.testing.assert_allclose(constraints.matrix @ whole, constraints.total, atol=1e-7)
+
+
+def test_tied_sets_and_single_members_are_not_restarted():
+    occ = OccupancyTensor([0.6, 0.4, 0.5, 0.5], altloc_groups=[[[0], [1]], [[2], [3]]])
+    constraints = constrained(occ).with_ties([[0, 1]])
+    changes = set_by_set_starts(constraints, np.array([0.5, 0.5, 0.5, 0.5]))
+    assert np.isnan(changes[:, :2]).all()
+    assert len(changes) == 2
+    full = OccupancyTensor([0.6, 0.4], altloc_groups=[[[0], [1]]], refinable_mask=[True, False])
+    assert set_by_set_starts(constrained(full), np.array([0.6])).shape == (0, 1)
+
+
+def result(x, target):
+    x = jnp.asarray(x, float)
+    zero = jnp.array(0.0)
+    return SolverResult(x, jnp.asarray(float(target)), jnp.array(3), zero, jnp.array(True), jnp.eye(x.size))
+
+
+def test_distinct_minima_are_counted_the_lowest_first():
+    ends = [
+        result([0.5, 0.5, 9], 2.0), result([0.9, 0.1, 9], 1.0), result([0.9004, 0.0996, 1], 1.00001),
+        result([0.5005, 0.4995, 9], 2.0), result([0.2, 0.8, 9], 3.0),
+    ]  # fmt: skip
+    minima = distinct_minima(ends, 1e3 * np.eye(3), n_groups=2)
+    assert [minimum.target for minimum in minima] == [1, 2, 3]
+    assert [minimum.count for minimum in minima] == [2, 2, 1]
+    np.testing.assert_allclose([minimum.max_shift for minimum in minima], [0, 0.4, 0.7], atol=1e-6)
+    assert minima[1].to_dict() == {"target": 2.0, "count": 2, "max_shift": pytest.approx(0.4)}
+
+
+def test_ends_that_the_data_do_not_tell_apart_are_one():
+    """Coincident conformers: along (1, −1) there is no information."""
+    flat = 1e4 * np.array([[1.0, 1.0], [1.0, 1.0]])
+    ends = [result([0.3, 0.7], 1.0), result([0.6, 0.4], 1.0)]
+    assert len(distinct_minima(ends, flat, n_groups=2)) == 1
+    assert len(distinct_minima(ends, 1e4 * np.eye(2), n_groups=2)) == 2
+    assert distinct_minima([], np.zeros((2, 2)), n_groups=2) == ()
+
+
+def test_nothing_that_can_move():
+    occ = OccupancyTensor([0.5, 0.5], requires_grad=False)
+    constraints = constrained(occ)
+    assert random_starts(occ, constraints, count=3, seed=0).shape == (3, 0)
+    assert set_by_set_starts(constraints, np.zeros(0)).shape == (0, 0)
+
+
+def test_restarts_leave_a_false_minimum(x64):
+    """Two pairs, each with a double well; the first starts in the upper well."""
+    columns = np.array([[1.0, 0], [0, 0], [0, 1], [0, 0]]) + 0j
+    linear = LinearModel.from_structure_factors(np.ones(2) + 0j, np.zeros(2) + 0j, columns, np.ones(2), np.zeros(2))
+    pairs = jnp.asarray(np.kron(np.eye(2), np.ones((1, 2))))
+    problem = Problem(linear, lambda f: 100 * ((f - 1.2) * (f - 1.8)) ** 2 - 0.1 * f, pairs)
+    unknown = jnp.zeros((4, 4))
+    first = minimise(problem, jnp.array([0.15, 0.85, 0.75, 0.25]), unknown, tolerance=1e-8)
+    occ = OccupancyTensor([0.15, 0.85, 0.5, 0.5], altloc_groups=[[[0], [1]], [[2], [3]]])
+    changes = set_by_set_starts(constrained(occ), np.asarray(first.x))
+    ends = restart_set_by_set(problem, first, changes, unknown, tolerance=1e-8)
+    assert len(ends) == 4
+    best = min(ends, key=lambda end: float(end.target))
+    assert first.x[0] < 0.5
+    np.testing.assert_allclose(best.x[::2], 0.8, atol=0.01)
+    assert best.target < first.target - 0.01

@@ -1,0 +1,164 @@
+import gemmi
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_xray_structure_factors import GROUPS, make_crystal, make_hkl, make_table
+
+from jax_occupancy.xray import (
+    ComputedColumns,
+    Crystal,
+    ShiftedColumns,
+    StoredColumns,
+    _columns,
+    along,
+    group_scatterers,
+    group_structure_factors,
+)
+
+pytestmark = pytest.mark.usefixtures("x64")
+N = 61
+Q = np.array([0.3, 0.8, 0.5, 0.9])
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Four chunks of sixteen, the last one filled up; computed ones of eight, the last one filled up too."""
+    monkeypatch.setattr(_columns, "STORED_CHUNK", 16)
+    monkeypatch.setattr(_columns, "chunk_size", lambda batch, n_reflections, n_atoms: 8)
+
+
+CELL, SPACEGROUP = make_crystal("P 1 21 1")
+TABLE, HKL = make_table(CELL), make_hkl(N)
+
+
+def make_columns(kind=ComputedColumns, table=TABLE, **more):
+    scatterers = group_scatterers(table, GROUPS, CELL)
+    return kind(
+        hkl=jnp.asarray(HKL), scatterers=scatterers, crystal=Crystal.from_gemmi(CELL, SPACEGROUP), count=4, **more
+    )
+
+
+def make_shifted():
+    return make_columns(ShiftedColumns, axes=jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
+
+
+@pytest.fixture(scope="module")
+def direct():
+    with jax.enable_x64(True):
+        crystal = Crystal.from_gemmi(CELL, SPACEGROUP)
+        return np.asarray(
+            group_structure_factors(jnp.asarray(HKL), group_scatterers(TABLE, GROUPS, CELL), crystal, n_groups=4)
+        )
+
+
+def slow_products(columns, q, row):
+    """Sum over groups and a product per reflection, one at a time."""
+    total, rows = np.zeros(columns.shape[1], complex), 0.0
+    for h in range(columns.shape[1]):
+        for g in range(columns.shape[0]):
+            total[h] += q[g] * columns[g, h]
+            rows += row[h] * columns[g, h].real
+    return total, rows
+
+
+@pytest.mark.parametrize("kind", ["from complex", "stored", "computed"])
+def test_all_kinds_hand_out_the_same_columns(kind, direct):
+    columns = {
+        "from complex": lambda: StoredColumns.from_complex(jnp.asarray(direct)),
+        "stored": lambda: make_columns().stored(),
+        "computed": make_columns,
+    }[kind]()
+    assert (columns.n_groups, columns.n_reflections) == (4, N)
+    assert columns.batch == (8 if kind == "computed" else 16)
+    row = jnp.linspace(0.5, 2.0, N)
+    wanted, product = slow_products(direct, Q, np.asarray(row))
+    pair = columns.sum(jnp.asarray(Q))
+    np.testing.assert_allclose(pair[0] + 1j * pair[1], wanted, atol=1e-9)
+
+    def step(carry, block, row_part, nothing):
+        assert nothing is None
+        return carry + jnp.sum(block[:, 0] * row_part), block
+
+    carry, whole = columns.fold(step, jnp.array(0.0), row, None)
+    assert float(carry) == pytest.approx(product, rel=1e-9)
+    np.testing.assert_allclose(whole[:, 0] + 1j * whole[:, 1], direct, atol=1e-9)
+
+
+def test_under_jit_vmap_and_both_derivatives(direct):
+    for columns in (make_columns().stored(), make_columns()):
+        q = jnp.asarray(Q)
+        batch = jnp.stack([q, 1 - q])
+        wanted = np.asarray(batch) @ direct
+        pairs = jax.jit(jax.vmap(type(columns).sum, (None, 0)))(columns, batch)
+        np.testing.assert_allclose(pairs[:, 0] + 1j * pairs[:, 1], wanted, atol=1e-9)
+
+        def square(q, columns=columns):
+            return jnp.sum(columns.sum(q) ** 2)
+
+        by_hand = 2 * np.real(direct.conj() @ (Q @ direct))
+        np.testing.assert_allclose(jax.grad(square)(q), by_hand, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(jax.jvp(square, (q,), (q,))[1], by_hand @ Q, rtol=1e-9)
+
+
+def test_select(direct):
+    chosen = np.arange(N) % 3 != 1
+    for columns in (StoredColumns.from_complex(jnp.asarray(direct)), make_columns()):
+        some = columns.select(chosen)
+        assert some.n_reflections == chosen.sum()
+        pair = some.sum(jnp.asarray(Q))
+        np.testing.assert_allclose(pair[0] + 1j * pair[1], Q @ direct[:, chosen], atol=1e-9)
+    np.testing.assert_array_equal(StoredColumns.from_complex(jnp.asarray(direct)).to_complex(), direct)
+
+
+def test_shifts_against_moved_atoms(direct):
+    step = 1e-4
+    columns = make_shifted()
+    take = lambda carry, block: (carry, block)  # noqa: E731
+    values, shifts = columns.fold(take, None)[1]
+    np.testing.assert_allclose(values[:, 0] + 1j * values[:, 1], direct, atol=1e-9)
+    crystal = Crystal.from_gemmi(CELL, SPACEGROUP)
+    for axis, name in enumerate("xyz"):
+        plus, minus = (
+            np.asarray(
+                group_structure_factors(
+                    jnp.asarray(HKL),
+                    group_scatterers(TABLE.assign(**{name: TABLE[name] + sign * step}), GROUPS, CELL),
+                    crystal,
+                    n_groups=4,
+                )
+            )
+            for sign in (1, -1)
+        )
+        numeric = (plus - minus) / (2 * step)
+        np.testing.assert_allclose(shifts[axis, :, 0] + 1j * shifts[axis, :, 1], numeric, atol=1e-4)
+    again = columns.stored()
+    for one, other in zip(again.fold(take, None)[1], (values, shifts), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-10)
+    chosen = np.arange(N) % 2 == 0
+    for some in (again.select(chosen), columns.select(chosen)):
+        picked, moved = some.fold(take, None)[1]
+        np.testing.assert_allclose(picked, values[..., chosen], atol=1e-10)
+        np.testing.assert_allclose(moved, shifts[..., chosen], atol=1e-10)
+    for bare in (again.without_shifts(), columns.without_shifts()):
+        np.testing.assert_allclose(bare.fold(take, None)[1], values, atol=1e-10)
+
+
+def test_along_is_the_component_of_each_pair():
+    random = np.random.default_rng(0)
+    block, direction = random.standard_normal((3, 2, 5)), random.standard_normal((2, 5))
+    wanted = [[block[g, :, h] @ direction[:, h] for h in range(5)] for g in range(3)]
+    np.testing.assert_allclose(along(jnp.asarray(direction), jnp.asarray(block)), wanted, rtol=1e-12)
+
+
+def test_no_groups_and_fewer_reflections_than_a_chunk():
+    none = StoredColumns.from_complex(jnp.zeros((0, 5), complex))
+    assert none.sum(jnp.zeros(0)).tolist() == [[0.0] * 5] * 2
+    cell = gemmi.UnitCell(10, 10, 10, 90, 90, 90)
+    one = ComputedColumns(
+        jnp.array([[1, 0, 0]]),
+        group_scatterers(TABLE.iloc[:1].assign(x=0.0, y=0.0, z=0.0), [[0]], cell),
+        Crystal.from_gemmi(cell, gemmi.SpaceGroup("P 1")),
+        1,
+    )
+    np.testing.assert_allclose(one.sum(jnp.ones(1)), one.stored().sum(jnp.ones(1)), atol=1e-12)
