@@ -15,6 +15,7 @@ For your own JAX program:
 From files to refined occupancies:
 
 * `refine(model, reflections)` does it all and returns a `Solution`; the command line is `jax-occupancy refine`.
+* `refine_series(model, datasets)` does it for many data sets of one model and returns a `SeriesSolution`.
 * `read_model`, `read_reflections` and `write_model` handle files. `group_model` decides what shares an occupancy and
   says why, with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
 * `write_example(folder)` simulates a crystal with known occupancies to try things on.
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from jax_occupancy.example import write_example
     from jax_occupancy.groups import Grouping, UserGroups, automatic_groups
     from jax_occupancy.io import Model, Reflections, load_tensor, read_model, read_reflections, save_tensor, write_model
-    from jax_occupancy.refinement import Solution, group_model, refine
+    from jax_occupancy.refinement import SeriesSolution, Solution, group_model, refine, refine_series
 
 __version__ = "0.1.0"
 
@@ -64,9 +65,11 @@ _HOME = {
     "read_reflections": "io",
     "save_tensor": "io",
     "write_model": "io",
+    "SeriesSolution": "refinement",
     "Solution": "refinement",
     "group_model": "refinement",
     "refine": "refinement",
+    "refine_series": "refinement",
 }
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "Model",
     "OccupancyTensor",
     "Reflections",
+    "SeriesSolution",
     "Solution",
     "UserGroups",
     "automatic_groups",
@@ -85,6 +89,7 @@ __all__ = [
     "read_reflections",
     "refinable_only",
     "refine",
+    "refine_series",
     "save_tensor",
     "split",
     "stack",

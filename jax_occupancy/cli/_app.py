@@ -210,6 +210,104 @@ def show_groups(
     run_groups(model, as_json=json, write=write, model_number=model_number, options=options)
 
 
+@app.command(
+    epilog="**Examples:** `jax-occupancy series model.pdb t0.mtz t1.mtz t2.mtz --csv table.csv --plot series.png` · "
+    "`jax-occupancy series model.pdb 0.mtz 5.mtz 20.mtz --name 0 --name 5 --name 20 -o refined`\n\n"
+    "**Exit codes:** 0 all converged · 1 not one usable, a sentence says what · 2 wrong use · "
+    "3 some failed or did not converge (the others are written)"
+)
+def series(
+    context: typer.Context,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Data sets in one crystal form: MTZ or mmCIF.", show_default=False),
+    ],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            show_default=False,
+            help="Of each data set in turn, once for each; numbers are drawn to scale. Default: those of the files.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Write a refined model for each data set into this folder."),
+    ] = None,
+    json: Json = None,
+    csv: Csv = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw occupancies against data sets: .png, .svg or .pdf."),
+    ] = None,
+    quiet: Quiet = False,
+    amplitude: Amplitude = None,
+    intensity: Intensity = None,
+    sigma: Sigma = None,
+    free: Free = None,
+    free_value: FreeValue = None,
+    block: Block = None,
+    d_min: DMin = None,
+    d_max: DMax = None,
+    radiation: RadiationChoice = Radiation.XRAY,
+    wavelength: Wavelength = None,
+    outliers: Outliers = True,
+    target: TargetChoice = Target.ML,
+    b_factors: BFactorsChoice = BFactors.HELD,
+    starts: Starts = 8,
+    seed: Seed = 0,
+    memory: Memory = 4.0,
+    model_number: ModelNumber = None,
+    groups: GroupsFile = None,
+    state: States = None,
+    link: Link = True,
+    force_links: ForceLinks = False,
+    waters: WatersChoice = Waters.RESIDUE,
+    hydrogens: HydrogensChoice = Hydrogens.CARRIER,
+    contact_distance: ContactDistance = None,
+) -> None:
+    """Refine the occupancies of one model against many data sets.
+
+    Groups are chosen once, structure factors are computed once for all data sets in the same cell. A data set that
+    can't be used is reported and the others go on.
+    """
+    begin = time.perf_counter() if context.obj is None else context.obj
+    from jax_occupancy.cli._series import SeriesOutputs, run_series
+
+    run_series(
+        model,
+        data,
+        names=name,
+        outputs=SeriesOutputs(folder=out, json=json, csv=csv, plot=plot),
+        columns={
+            "amplitude": amplitude,
+            "intensity": intensity,
+            "sigma": sigma,
+            "free": free,
+            "free_value": free_value,
+            "block": block,
+            "d_min": d_min,
+            "d_max": d_max,
+        },
+        grouping=_grouping_options(groups, state, link, force_links, waters, hydrogens, contact_distance),
+        refinement={
+            "target": target.value,
+            "b_factors": b_factors.value,
+            "starts": starts,
+            "seed": seed,
+            "outliers": outliers,
+            "radiation": radiation.value,
+            "wavelength": wavelength,
+            "memory": memory,
+        },
+        model_number=model_number,
+        quiet=quiet,
+        begin=begin,
+    )
+
+
 def _grouping_options(groups, states, link, force_links, waters, hydrogens, contact_distance) -> dict[str, Any]:
     """The options about groups under the names that `group_model` has for them."""
     return {

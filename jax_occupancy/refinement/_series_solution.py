@@ -1,6 +1,6 @@
 """What a series of refinements returns: the same groups over many data sets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,21 +50,22 @@ class SeriesSolution:
         rows += [{"dataset": name, "result": "failed", "message": message} for name, message in self.failed.items()]
         return pd.DataFrame(rows)
 
-    def plot(self, path: Any = None) -> Any:
-        """Draw the occupancies with their error bars against the data sets; see `jax_occupancy.plotting`.
+    def plot(self, *, groups: Sequence[str] | None = None) -> Any:
+        """Draw the occupancies with their error bars against the data sets.
 
         Args:
-            path: where to save the picture, PNG, SVG or PDF by the extension; None does not.
+            groups: names of the groups to draw; None draws as many as a page holds.
 
         Returns:
-            matplotlib's figure.
+            A matplotlib figure, see `jax_occupancy.plotting.plot_series`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
         """
+        # Refinements need no pictures: the import waits until one is wanted.
         from jax_occupancy.plotting import plot_series
 
-        figure = plot_series(self.table)
-        if path is not None:
-            figure.savefig(path)
-        return figure
+        return plot_series(self.table, groups=groups)
 
     def to_csv(self, path: Any = None) -> str | None:
         """Write the table as CSV; without a path return it as text."""

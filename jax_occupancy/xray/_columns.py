@@ -97,7 +97,7 @@ class Columns(eqx.Module):
 
     def _join(self, parts: Array) -> Array:
         whole = jnp.moveaxis(parts, 0, -2)
-        return whole.reshape(*whole.shape[:-2], -1)[..., : self.n_reflections]
+        return whole.reshape(*whole.shape[:-2], whole.shape[-2] * whole.shape[-1])[..., : self.n_reflections]
 
 
 class StoredColumns(Columns):

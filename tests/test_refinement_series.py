@@ -1,0 +1,243 @@
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import gemmi
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+
+from jax_occupancy import read_model, read_reflections, refine, write_example
+from jax_occupancy.cli import _series
+from jax_occupancy.cli._series import SeriesOutputs, run_series
+from jax_occupancy.io import write_mtz
+from jax_occupancy.refinement import RefinementError, refine_series
+from jax_occupancy.refinement._series_shared import by_cell, model_in_cell, same_cell
+from jax_occupancy.refinement._targets import Observations, target_maker
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    files = write_example(tmp_path_factory.mktemp("example"))
+    data = read_reflections(files.reflections)
+    # a third of the reflections: enough for tests of what is shared
+    return read_model(files.model), data.select(data.d_spacing() > 1.8), files.truth
+
+
+def with_noise(data, seed, lost=0.02):
+    random = np.random.default_rng(seed)
+    noisy = np.maximum(data.amplitude + data.sigma * random.standard_normal(data.n_reflections), 0.01)
+    return dataclasses.replace(data, amplitude=noisy).select(random.random(data.n_reflections) > lost)
+
+
+@pytest.fixture(scope="module")
+def series(example):
+    model, data, _ = example
+    complete = with_noise(data, 3, lost=0)
+    warm = dataclasses.replace(complete, cell=gemmi.UnitCell(24.03, 27.02, 31.04, 90, 90, 90))
+    with jax.enable_x64(True):
+        # both cells have the same number of reflections, so that all is compiled once
+        names = ["0 s", "1 s", "cold", "warm"]
+        return refine_series(
+            model, [with_noise(data, 1), with_noise(data, 2), complete, warm], names=names, starts=0, outliers=False
+        )
+
+
+def test_each_data_set_gets_what_refine_gives_it(example, series):
+    model, data, _ = example
+    assert list(series.solutions) == ["0 s", "1 s", "cold", "warm"]
+    assert not series.failed
+    solution, alone = series.solutions["1 s"], refine(model, with_noise(data, 2), starts=0, outliers=False)
+    assert solution.result == "converged"
+    # solver tolerance 1e-6 on both sides
+    np.testing.assert_allclose(solution.occupancies, alone.occupancies, atol=1e-5)
+    np.testing.assert_allclose(solution.esds, alone.esds, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(solution.table["llg_absent"], alone.table["llg_absent"], rtol=1e-3)
+    assert solution.r_work.end == pytest.approx(alone.r_work.end, abs=1e-6)
+    assert solution.r_free.end == pytest.approx(alone.r_free.end, abs=1e-6)
+    assert solution.data.n_reflections == solution.f_model.size == alone.f_model.size < data.n_reflections
+
+
+def test_another_cell_is_computed_again(series):
+    # The same measurements in a cell 0.1 % larger: the scale takes up most of what the form factors lose.
+    cold, warm = series.solutions["cold"], series.solutions["warm"]
+    apart = np.abs(warm.occupancies - cold.occupancies)
+    assert 0 < apart.max() < 0.005
+    assert np.nanmax(apart / warm.esds) < 0.3
+    assert warm.data.cell.a == pytest.approx(24.03)
+
+
+def test_the_table_is_long(series):
+    table = series.table
+    assert len(table) == 4 * len(series.solutions["cold"].table)
+    assert list(table.columns[:6]) == ["dataset", "group", "set", "occupancy", "esd", "esd_fixed"]
+    assert {"limit", "r_work", "r_free", "result"} <= set(table.columns)
+    first = table[table["dataset"] == "1 s"].set_index("group")["occupancy"]
+    alone = series.solutions["1 s"].table.set_index("name")["occupancy"]
+    np.testing.assert_array_equal(first[alone.index], alone)
+    assert series.to_csv().splitlines()[0].startswith("dataset,group,set,occupancy,esd")
+    assert len(series.to_csv().splitlines()) == 1 + len(table)
+    content = series.to_dict()
+    assert list(content["datasets"]) == ["0 s", "1 s", "cold", "warm"]
+    assert content["failed"] == {}
+    assert content["datasets"]["warm"]["result"] == "converged"
+    assert series.datasets["n_reflections"].tolist() == [s.data.n_reflections for s in series.solutions.values()]
+
+
+def test_one_bad_file_does_not_lose_the_others(example, tmp_path):
+    model, data, _ = example
+    (tmp_path / "junk.mtz").write_bytes(b"MTZ " + b"\x00" * 100)
+    columns = {"FP": ("F", data.amplitude), "SIGFP": ("Q", data.sigma), "FreeR_flag": ("I", ~data.free)}
+    write_mtz(tmp_path / "good.mtz", hkl=data.hkl, cell=data.cell, spacegroup=data.spacegroup, columns=columns)
+    big = dataclasses.replace(data, cell=gemmi.UnitCell(30, 27, 31, 90, 90, 90))
+    files = [tmp_path / "junk.mtz", tmp_path / "lost.mtz", big, tmp_path / "good.mtz"]
+    seen = []
+    found = refine_series(model, files, starts=0, outliers=False, progress=seen.append)
+    assert seen == list(found.solutions) == ["good"]
+    assert list(found.failed) == ["junk", "lost", "example"]
+    assert "same crystal form" in found.failed["example"]
+    assert found.datasets["result"].tolist() == ["converged", "failed", "failed", "failed"]
+    with pytest.raises(ValueError, match="same crystal form"):
+        refine_series(model, [big], throw=True)
+    with pytest.raises(RefinementError, match=r"none of 2 data sets(?s:.*)lost(?s:.*)same crystal form"):
+        refine_series(model, [tmp_path / "lost.mtz", big])
+
+
+def test_arguments_are_checked(example):
+    model, data, _ = example
+    with pytest.raises(ValueError, match="a list of data sets"):
+        refine_series(model, "data.mtz")
+    with pytest.raises(ValueError, match="1 names for 2 data sets"):
+        refine_series(model, [data, data], names=["a"])
+    with pytest.raises(ValueError, match=r"more than once \['a'\]"):
+        refine_series(model, [data, data], names=["a", "a"])
+    with pytest.raises(ValueError, match="empty"):
+        refine_series(model, [])
+    with pytest.raises(ValueError, match="ml, ls"):
+        refine_series(model, [data], target="mse")
+    bare = dataclasses.replace(model, atoms=model.atoms.assign(altloc="", occupancy=1.0))
+    with pytest.raises(RefinementError, match="no occupancy"):
+        refine_series(bare, [data])
+
+
+def test_cells_are_sorted_and_fractional_coordinates_stay(example):
+    model, data, _ = example
+    other = gemmi.UnitCell(24.1, 27, 31, 90, 91, 90)
+    rounded = gemmi.UnitCell(24.002, 27, 31, 90, 90.01, 90)
+    sets = {"a": data, "b": dataclasses.replace(data, cell=other), "c": dataclasses.replace(data, cell=rounded)}
+    (own, of_own), (placed, of_other) = by_cell(model, sets)
+    assert own is model
+    assert (of_own, of_other) == (["a", "c"], ["b"])
+    assert not same_cell(model.cell, other)
+    assert same_cell(model.cell, rounded)
+    moved = model_in_cell(model, other)
+    for before, after in zip(model.structure[0].all(), moved.structure[0].all(), strict=True):
+        fractional = model.cell.fractionalize(before.atom.pos).tolist()
+        np.testing.assert_allclose(other.fractionalize(after.atom.pos).tolist(), fractional, atol=1e-12)
+        np.testing.assert_array_equal(
+            moved.atoms.loc[after.atom.serial - 1, ["x", "y", "z"]].astype(float), after.atom.pos.tolist()
+        )
+    assert placed.cell.a == 24.1
+    assert model.structure.cell.a == 24
+
+
+@pytest.mark.parametrize("name", ["ml", "ls"])
+def test_what_was_not_observed_does_not_count(example, name):
+    _, data, _ = example
+    some = np.random.default_rng(0).random(data.n_reflections) > 0.3
+    amplitude = np.random.default_rng(1).random(data.n_reflections) * data.amplitude.max()
+    alone = Observations.from_reflections(data.select(some))
+    within = alone._replace(rows=np.flatnonzero(some))
+    expected = target_maker(name, alone, dtype=np.float64)(amplitude[some]).target
+    target = target_maker(name, within, dtype=np.float64)(amplitude).target
+    found = np.asarray(target(jnp.asarray(amplitude)))
+    np.testing.assert_allclose(found[some], expected(jnp.asarray(amplitude[some])), rtol=1e-12)
+    assert not found[~some].any()
+
+
+@pytest.fixture(scope="module")
+def folder(example, tmp_path_factory):
+    """A model, two good data sets and a bad one."""
+    model, data, _ = example
+    folder = tmp_path_factory.mktemp("series")
+    (folder / "model.pdb").write_bytes(model.source)
+    columns = {"SIGFP": ("Q", data.sigma), "FreeR_flag": ("I", ~data.free)}
+    for seed in range(2):
+        amplitude = with_noise(data, seed, lost=0).amplitude
+        path = folder / f"t{seed}.mtz"
+        columns["FP"] = ("F", amplitude)
+        write_mtz(path, hkl=data.hkl, cell=data.cell, spacegroup=data.spacegroup, columns=columns)
+    (folder / "junk.mtz").write_text("junk")
+    return folder
+
+
+REFINEMENT = {"starts": 0, "outliers": False}
+GROUPING = {"groups": None, "states": None, "link": True, "force_links": False} | {
+    "waters": "residue",
+    "hydrogens": "carrier",
+    "contact_distance": None,
+}
+
+
+def test_command_goes_on_after_a_bad_file(folder, monkeypatch, capsys):
+    monkeypatch.setattr(_series, "_set_up_jax", lambda: None)
+    (folder / "out").mkdir()
+    outputs = SeriesOutputs(folder / "out", folder / "a.json", folder / "a.csv", folder / "a.svg")
+    files = [folder / "t0.mtz", folder / "junk.mtz", folder / "t1.mtz"]
+    with pytest.raises(typer.Exit) as end:
+        run_series(
+            folder / "model.pdb",
+            files,
+            names=["0", "1", "2.5"],
+            outputs=outputs,
+            columns={},
+            grouping=GROUPING,
+            refinement=REFINEMENT,
+            model_number=None,
+            quiet=False,
+            begin=0.0,
+        )
+    assert end.value.exit_code == 3
+    printed = capsys.readouterr()
+    assert re.match("failed: 1: .*junk.mtz looks like neither", printed.err)
+    assert re.search(r" 2\.5 .*converged", printed.out)
+    table = pd.read_csv(folder / "a.csv")
+    assert table["dataset"].unique().tolist() == [0, 2.5]
+    content = json.loads((folder / "a.json").read_text())
+    assert list(content["failed"]) == ["1.0"]
+    assert content["datasets"]["0.0"]["result"] == "converged"
+    assert "<svg" in (folder / "a.svg").read_text()
+    for name in ("0", "2.5"):
+        back = read_model(folder / "out" / f"model_{name}.pdb").atoms["occupancy"]
+        first = table[table["dataset"] == float(name)].iloc[0]
+        assert (back - first["occupancy"]).abs().min() <= 0.005
+
+
+@pytest.mark.parametrize(
+    ("outputs", "error"),
+    [
+        ((None, None, "t0.mtz", None), "is an input"),
+        (("nowhere", None, None, None), "make it first"),
+        ((None, None, None, "a.doc"), ".png"),
+        ((None, None, None, "t0.mtz"), ".png"),
+    ],
+)
+def test_command_refuses_what_it_could_not_write(folder, outputs, error):
+    outputs = SeriesOutputs(*(None if name is None else folder / name for name in outputs))
+    with pytest.raises((ValueError, OSError), match=error):
+        outputs.check([folder / "t0.mtz"])
+
+
+def test_command_without_any_usable_data(folder):
+    command = [sys.executable, "-m", "jax_occupancy", "series", "model.pdb", "junk.mtz", "none.mtz"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 1
+    assert "none of 2 data sets could be refined" in result.stderr
+    assert "Traceback" not in result.stderr
