@@ -147,8 +147,18 @@ def test_correlations_are_in_the_order_of_the_table():
     assert "groups in the order" in plot_correlation(make_solution(60)).get_xlabel()
 
 
+def test_the_largest_correlation_between_sets_is_named():
+    solution = make_solution(6)
+    known, matrix = solution.table.set_index("name")["set"], solution.correlation
+    pairs = [(abs(matrix.loc[a, b]), a, b) for a in matrix for b in matrix if known[a] < known[b]]
+    value, first, second = max(pair for pair in pairs if np.isfinite(pair[0]))
+    label = plot_correlation(solution).get_xlabel()
+    assert f"{value:.2f},\n{first} and {second}" in label
+
+
 def test_names_of_all_sorts():
-    solution = make_solution(3, name="a very long name of a $group$ that $ costs 水 <b>")
+    plot_occupancies(make_solution(2, name=r"$\no$ 水")).figure.to_bytes("png")
+    solution = make_solution(3, name="a very long name of a group that costs 水 <b>")
     assert plot_solution(solution).to_bytes("svg") == plot_solution(solution).to_bytes("svg")
 
 

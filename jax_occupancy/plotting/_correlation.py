@@ -73,7 +73,7 @@ def _largest_between_sets(solution: Solution, matrix: pd.DataFrame) -> str:
     names, values = list(matrix.index), matrix.to_numpy(float)
     set_of = solution.table.set_index("name")["set"]
     number = set_of.loc[names].to_numpy()
-    between = np.where(number[:, None] != number[None, :], np.nan_to_num(np.abs(values)), 0)
+    between = np.triu(np.where(number[:, None] != number[None, :], np.nan_to_num(np.abs(values)), 0))
     i, j = np.unravel_index(int(np.argmax(between)), between.shape)
     if between[i, j] == 0:
         return ""

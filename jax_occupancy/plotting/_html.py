@@ -22,7 +22,7 @@ dt { font-weight: bold; float: left; clear: left; width: 9em; } dd { margin-left
 @media print {
   body { font-size: 9pt; max-width: none; margin: 0; padding: 0; } .wide { overflow: visible; }
   h2 { break-after: avoid; } thead { display: table-header-group; }
-  tr, figure { break-inside: avoid; } img { max-height: 245mm; }
+  tr, figure { break-inside: avoid; } img { max-height: 225mm; }
 }
 """
 
