@@ -3,24 +3,40 @@
 The occupancy of an atom is the fraction of unit cells in which it is present. Many atoms share one, conformers of a
 residue compete for the same place, and some values are known and must not move.
 
-For your own JAX program:
+**For your own JAX program**
 
 * `OccupancyTensor` holds the occupancies of a structure as one small array of logits; calling it gives one occupancy
-  per atom. It goes through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is.
+  per atom, and what must sum to one does. It goes through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is.
 * `stack` and `unstack` handle many models of one structure, `concatenate` and `split` different structures in one.
 * `refinable_only(optimizer)` makes any optax optimiser keep the fixed entries exactly where they are;
   `is_occupancy_tensor` finds the tensors in a pytree and `zero_fixed` is the bare transform.
 * `save_tensor` and `load_tensor` keep a tensor in a file.
 
-From files to refined occupancies:
+>>> from jax_occupancy import OccupancyTensor
+>>> occ = OccupancyTensor([1.0, 0.6, 0.6, 0.4], altloc_groups=[[[1, 2], [3]]], refinable_mask=[False, True, True, True])
+>>> occ
+OccupancyTensor(atoms=4, collapsed_shape=(3,), groups=2, sets=1 (1 complete), refinable=2, fixed=1, dtype=float32)
+>>> [round(q, 3) for q in occ.set_group_occupancy(0, 0.75)().tolist()]  # the other conformer follows
+[1.0, 0.75, 0.75, 0.25]
 
-* `refine(model, reflections)` does it all and returns a `Solution`; the command line is `jax-occupancy refine`.
-* `refine_series(model, datasets)` does it for many data sets of one model and returns a `SeriesSolution`.
+**From files to refined occupancies**
+
+* `refine(model, reflections)` does it all and returns a `Solution`: a table with standard uncertainties and what the
+  data say for each group, `solution.plot()`, `solution.write(model, path)`. It can go on after an interruption
+  (`checkpoint=`). `refine_series(model, datasets)` does it for many data sets of one model and returns a
+  `SeriesSolution`.
 * `read_model`, `read_reflections` and `write_model` handle files. `group_model` decides what shares an occupancy and
   says why, with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
+* `save_solution` and `load_solution` keep a solution in a file, whole.
 * `write_example(folder)` simulates a crystal with known occupancies to try things on.
 
-The steps between are public in `jax_occupancy.xray` (structure factors, scales) and `jax_occupancy.refinement`.
+The command line does the same: `jax-occupancy refine model.pdb data.mtz -o refined.pdb`; `jax-occupancy --help`.
+
+**Further in**
+
+`jax_occupancy.groups` (what shares an occupancy), `jax_occupancy.io` (files), `jax_occupancy.xray` (structure factors,
+scales, σ_A, targets, maps), `jax_occupancy.refinement` (the steps of a refinement), `jax_occupancy.plotting` (pictures
+and reports). `help` of each begins with a tour. The notebooks go from a first tensor to a loss of your own.
 """
 
 import importlib
@@ -40,7 +56,15 @@ if TYPE_CHECKING:
     from jax_occupancy.example import write_example
     from jax_occupancy.groups import Grouping, UserGroups, automatic_groups
     from jax_occupancy.io import Model, Reflections, load_tensor, read_model, read_reflections, save_tensor, write_model
-    from jax_occupancy.refinement import SeriesSolution, Solution, group_model, refine, refine_series
+    from jax_occupancy.refinement import (
+        SeriesSolution,
+        Solution,
+        group_model,
+        load_solution,
+        refine,
+        refine_series,
+        save_solution,
+    )
 
 __version__ = "0.1.0"
 
@@ -68,8 +92,10 @@ _HOME = {
     "SeriesSolution": "refinement",
     "Solution": "refinement",
     "group_model": "refinement",
+    "load_solution": "refinement",
     "refine": "refinement",
     "refine_series": "refinement",
+    "save_solution": "refinement",
 }
 
 __all__ = [
@@ -84,12 +110,14 @@ __all__ = [
     "concatenate",
     "group_model",
     "is_occupancy_tensor",
+    "load_solution",
     "load_tensor",
     "read_model",
     "read_reflections",
     "refinable_only",
     "refine",
     "refine_series",
+    "save_solution",
     "save_tensor",
     "split",
     "stack",
