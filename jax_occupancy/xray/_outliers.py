@@ -16,6 +16,8 @@ from jax_occupancy.xray._sigma_a import SigmaA
 from jax_occupancy.xray._wilson import mean_intensity
 
 UNLIKELY = 1e-6
+# What the model makes no stronger than this unlikely is strong for a reason: few atoms, pseudo-symmetry, a heavy metal.
+DISAGREES = 0.01
 # Where a tail has fallen by exp(−40), integration stops.
 REACH2 = 80.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
@@ -64,10 +66,11 @@ def find_outliers(
 ) -> Outliers:
     """Find reflections that are too strong for any structure, or too strong or too weak for this one.
 
-    The first test knows of no model: the probability, by Wilson's distribution, that a reflection of this resolution
-    and direction is as strong. The second is twice the smaller tail of p(F_obs | F_model). Both allow for the errors
-    that σ and σ_A describe, so a poor model makes no outliers. An amplitude below its σ counts as σ when it is weak:
-    zeros in files are often rounded or clipped. On N correct reflections 2·level·N false alarms are expected at most.
+    The first test is the probability, by Wilson's distribution, that a reflection of this resolution and direction is
+    as strong; one that the model expects to be strong passes all the same. The second is twice the smaller tail of
+    p(F_obs | F_model). Both allow for the errors that σ and σ_A describe, so a poor model makes no outliers. An
+    amplitude below its σ counts as σ when it is weak: zeros in files are often rounded or clipped. On N correct
+    reflections 2·level·N false alarms are expected at most.
 
     Args:
         hkl: Miller indices, integers (reflections, 3).
@@ -117,6 +120,7 @@ def find_outliers(
     strong = 2 * _upper_tail(observed / radial, expected / radial, sigma_a.centric)
     weak = 2 * _lower_tail(np.maximum(observed, given["sigma"]) / radial, expected / radial, sigma_a.centric)
     tests = np.array([impossible, strong, weak]) < level
+    tests[0] &= strong < DISAGREES
     mask = np.asarray(tests.any(axis=0))
     first = tests.argmax(axis=0)[mask]
     square = np.where(tests[0], power, expected**2 + noise)
