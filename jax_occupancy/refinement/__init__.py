@@ -11,6 +11,7 @@ from jax_occupancy.refinement._assess import Assessment, assess
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._covariance import Uncertainty, uncertainty
 from jax_occupancy.refinement._cycles import Fit, run_cycles
+from jax_occupancy.refinement._devices import replicate, shard_columns, shard_reflections, shard_target
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model, shifted_columns
 from jax_occupancy.refinement._model_error import ModelError, model_error
@@ -56,9 +57,13 @@ __all__ = [
     "model_sites",
     "refine",
     "refine_series",
+    "replicate",
     "run_cycles",
     "save_solution",
     "search",
+    "shard_columns",
+    "shard_reflections",
+    "shard_target",
     "shifted_columns",
     "solve",
     "solve_on_simplexes",

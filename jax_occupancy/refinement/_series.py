@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
@@ -39,6 +40,7 @@ def refine_series(
     radiation: Radiation = "xray",
     wavelength: float | None = None,
     memory: float | int = MEMORY,
+    mesh: Mesh | None = None,
     throw: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> SeriesSolution:
@@ -54,7 +56,7 @@ def refine_series(
         datasets: what `read_reflections` returned, or paths to MTZ or mmCIF files.
         names: of the data sets, or the numbers they stand for (times, temperatures, concentrations), which plots draw
             to scale; by default the names of their files without extensions.
-        groups: as in `refine`, like all that follow but the last two.
+        groups: as in `refine`, like all that follow but the last three.
         start: where to start from.
         target: "ml" or "ls".
         b_factors: "held" or "group".
@@ -64,6 +66,7 @@ def refine_series(
         radiation: "xray", "electron" or "neutron".
         wavelength: in Å, for f′.
         memory: gigabytes for the structure factors, which are twice there: of groups and, with derivatives, of parts.
+        mesh: devices to divide the reflections among (see `shard_reflections`); None uses one.
         throw: raise at the first data set that can't be refined, in place of going on without it.
         progress: called with the name of each data set as its refinement begins.
 
@@ -100,6 +103,7 @@ def refine_series(
     for placed, members in by_cell(model, usable) if usable else ():
         data = [usable[name] for name in members]
         shared = share(placed, data, grouping, memory=memory, radiation=radiation, wavelength=wavelength)
+        shared = shared if mesh is None else shared.on(mesh)
         if shared.setup.n_groups == 0:
             raise RefinementError(f"{model.path}: no occupancy to refine; see `refine` for what is refined")
         for index, name in enumerate(members):

@@ -11,10 +11,12 @@ from typing import Any
 import gemmi
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections
+from jax_occupancy.refinement._devices import shard_columns, shard_reflections
 from jax_occupancy.refinement._linear_model import shifted_columns
 from jax_occupancy.refinement._setup import Setup, make_setup
 from jax_occupancy.refinement._targets import Observations
@@ -43,6 +45,11 @@ class Shared:
         """The problem of one data set."""
         observations = Observations.from_reflections(reflections)
         return self.setup.observing(observations._replace(rows=self.rows[index]))
+
+    def on(self, mesh: Mesh) -> "Shared":
+        """The same with the reflections divided among devices."""
+        setup = replace(self.setup, linear=shard_reflections(self.setup.linear, mesh))
+        return replace(self, setup=setup, columns=shard_columns(self.columns, mesh))
 
 
 def share(
