@@ -39,7 +39,8 @@ def checked_hkl(hkl: np.ndarray) -> np.ndarray:
     hkl = np.asarray(hkl)
     if hkl.ndim != 2 or hkl.shape[1] != 3 or not np.issubdtype(hkl.dtype, np.integer):
         raise ValueError(f"hkl: got {hkl.dtype} of shape {hkl.shape}, wanted integers of shape (reflections, 3)")
-    return np.ascontiguousarray(hkl, dtype=np.int32)
+    # A copy: gemmi before 0.7.5 takes no read-only arrays.
+    return np.array(hkl, dtype=np.int32, order="C")
 
 
 def check_columns(columns: dict[str, np.ndarray], n: int) -> None:
