@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -203,7 +204,9 @@ def test_esds(mmcif, pdb, tmp_path):
     column = cif.read(str(tmp_path / "out.cif"))[0].find_values("_atom_site.occupancy_esd")
     assert list(column) == ["0.0200", "0.0200", "?", "0.0000"]
     write_model(pdb, tmp_path / "converted.cif", [0.7, 0.7, 0.3, 1.0, 1.0], esds=[0.1, 0.1, 0.1, np.nan, 0.5])
-    column = cif.read(str(tmp_path / "converted.cif"))[0].find_values("_atom_site.occupancy_esd")
+    block = cif.read(str(tmp_path / "converted.cif"))[0]
+    assert block.name == Path(pdb.path).stem
+    column = block.find_values("_atom_site.occupancy_esd")
     assert list(column) == ["0.1000", "0.1000", "0.1000", "?", "0.5000"]
     with pytest.raises(ValueError, match="no place for standard uncertainties"):
         write_model(pdb, tmp_path / "out.pdb", np.ones(5), esds=np.ones(5))

@@ -113,6 +113,8 @@ def _other_format(
     b_factors, shifts = _b_factors(model, shifts)[order], shifts[order]
     structure.setup_entities()
     if model.format == "pdb":
+        # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
+        structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
         document = structure.make_mmcif_document()
         esds = None if esds is None else esds[order]
         rows = np.arange(len(order))
