@@ -31,6 +31,14 @@ class Topology:
         name: name of the tensor, for messages.
         labels: names of the sharing groups, or nothing.
         digest: 16 bytes that stand for all of the above.
+
+    Example:
+        >>> from jax_occupancy.core import OccupancyTensor
+        >>> topology = OccupancyTensor([0.6, 0.6, 0.4, 1.0], altloc_groups=[[[0, 1], [2]]]).topology
+        >>> topology
+        Topology(atoms=4, collapsed=3, groups=2, sets=1, refinable=3)
+        >>> topology.expansion_index.tolist(), topology.members.tolist()
+        ([0, 0, 1, 2], [0, 1])
     """
 
     expansion_index: Int[np.ndarray, " atoms"]

@@ -18,6 +18,10 @@ class UserGroup:
         selection: selections whose union it is; none for a state that only parents other sets.
         fixed: the occupancy it keeps, from 0 to 1; in a set with a parent, the fraction of the parent's occupancy
             that it keeps, whatever the parent becomes. None refines it.
+
+    Example:
+        >>> UserGroup(("//A/300", "//W/12")), UserGroup(("//W/13",), fixed=0.5).fixed
+        (UserGroup(selection=('//A/300', '//W/12'), fixed=None), 0.5)
     """
 
     selection: tuple[str, ...] = ()
@@ -32,6 +36,10 @@ class UserSet:
         groups: names of the members.
         kind: "complete" (they sum to the parent, or to 1) or "incomplete" (to at most that).
         parent: name of the group whose occupancy they share out; None for 1.
+
+    Example:
+        >>> UserSet(("pose 1", "pose 2"), kind="incomplete").parent is None
+        True
     """
 
     groups: tuple[str, ...]

@@ -75,6 +75,15 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any
         FileNotFoundError: If there is no such file.
         IsADirectoryError: If `path` is a folder.
         ValueError: If the file is damaged, is none of ours, holds something else, or was written in a later format.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "one.npz")
+        ...     write_archive(file, "example", {"unit": "Å"}, {"length": np.zeros(2)})
+        ...     header, arrays = read_archive(file, "example")
+        >>> header["unit"], arrays["length"].tolist()
+        ('Å', [0.0, 0.0])
     """
     data = read_source(path)
     if not data.startswith(b"PK"):

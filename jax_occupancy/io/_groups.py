@@ -124,6 +124,9 @@ def check_groups_name(path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: If the extension is unknown.
+
+    Example:
+        >>> check_groups_name("groups.toml")  # nothing to say
     """
     if groups_format_of_name(path) is None:
         raise ValueError(f"{path}: the extension must be one of {', '.join(_EXTENSIONS)}")

@@ -31,6 +31,16 @@ class Model:
         model_number: The number of the model in the file.
         source: The bytes of the file, decompressed.
         rows: For each atom the line (PDB) or the row of `_atom_site` (mmCIF) it was read from, 0-based.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> line = "ATOM      1  CA AALA A   1      11.000  12.000  13.000  0.50 10.00           C"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "one.pdb")
+        ...     _ = file.write_text(line)
+        ...     model = read_model(file)
+        >>> model.atoms[["name", "altloc", "resname", "occupancy", "tempfactor"]].to_dict("records")
+        [{'name': 'CA', 'altloc': 'A', 'resname': 'ALA', 'occupancy': 0.5, 'tempfactor': 10.0}]
     """
 
     path: Path

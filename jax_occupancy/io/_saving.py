@@ -64,6 +64,16 @@ def load_tensor(
         ValueError: If the file is damaged, none of ours, of a later format, or has another topology than `like`
             (the message says what differs); or if it holds float64 and JAX is in 32-bit mode.
         TypeError: If `dtype` is not float32 or float64.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jax_occupancy.io import save_tensor
+        >>> occ = OccupancyTensor([0.6, 0.4, 1.0], altloc_groups=[[[0], [1]]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tensor(pathlib.Path(folder, "occ.npz"), occ)
+        ...     loaded = load_tensor(pathlib.Path(folder, "occ.npz"), like=occ)
+        >>> [round(q, 3) for q in loaded().tolist()]
+        [0.6, 0.4, 1.0]
     """
     return put_together(path, *read_archive(path, _KIND), like=like, dtype=dtype)
 

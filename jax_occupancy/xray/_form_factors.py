@@ -16,6 +16,12 @@ class FormFactors(NamedTuple):
     """Gaussian coefficients of each kind of atom, and the kind of every atom.
 
     The form factor is f(s) = Σ_j amplitudes[j]·exp(−exponents[j]·s²), s = sin θ/λ in 1/Å, exponents in Å².
+
+    Example:
+        >>> carbon = form_factors(["C"])
+        >>> s = 0.25
+        >>> round(float(np.sum(carbon.amplitudes[0] * np.exp(-carbon.exponents[0] * s**2))), 2)
+        2.95
     """
 
     amplitudes: Float[np.ndarray, "types gaussians"]

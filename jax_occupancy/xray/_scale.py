@@ -39,6 +39,12 @@ class Scale:
         k_overall: Overall factor at the nodes.
         k_mask: Density of the solvent at the nodes, in electrons per Å³ for X-rays.
         b_anisotropic: Traceless anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
+
+    Example:
+        >>> one = np.ones(2)
+        >>> scale = Scale(2 * one, 0.35 * one, one[:1], 2 * one[:1], 0.35 * one[:1], (0.0,) * 6)
+        >>> scale.apply(np.array([10.0, 20.0]), np.array([0.0, -10.0])).tolist()
+        [20.0, 33.0]
     """
 
     overall: Float[np.ndarray, " reflections"]
