@@ -228,7 +228,7 @@ def _evidence(
         group_of_part=parts.group,
         residues=parts.residue,
     )
-    changes = np.reshape([np.zeros(n_parts), *hypotheses.changes], (-1, n_parts))
+    changes = np.stack([np.zeros(n_parts), *hypotheses.changes])
     values = values_of_changes(
         fit.linear,
         fit.problem.target,

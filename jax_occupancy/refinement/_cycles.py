@@ -90,7 +90,7 @@ def run_cycles(
     """
     dtype = linear.overall.dtype
     tolerance = tolerance_of(dtype)
-    matrix = jnp.asarray(np.pad(constraints.matrix, ((0, 0), (0, x.size - constraints.matrix.shape[1]))), dtype)
+    matrix = jnp.asarray(_equations(constraints, x.size, b_shifts), dtype)
     history: list[dict[str, float]] = []
     unknown = jnp.zeros((x.size, x.size), dtype)
     n = linear.fixed.size
@@ -124,6 +124,20 @@ def scaled_amplitudes(
     scale = _fit_scale(linear, q, None, observations)
     calculated, mask = (observations.gather(np.asarray(part)) for part in _parts_of_model(linear, q, None))
     return np.abs(scale.apply(calculated, mask)).astype(np.float64)
+
+
+def _equations(constraints: Constraints, n_variables: int, b_shifts: BShifts | None) -> np.ndarray:
+    """The equations for all variables: conformers that are held equal have the same B shift too."""
+    matrix = np.pad(constraints.matrix, ((0, 0), (0, n_variables - constraints.matrix.shape[1])))
+    pairs = [(tie[0], other) for tie in constraints.ties for other in tie[1:]]
+    if b_shifts is None or not pairs:
+        return matrix
+    spread = np.asarray(b_shifts.spread, np.float64)
+    rows = np.zeros((len(pairs), n_variables))
+    first = n_variables - spread.size
+    for row, (one, other) in zip(rows, pairs, strict=True):
+        row[first + one], row[first + other] = spread[one], -spread[other]
+    return np.concatenate([matrix, rows])
 
 
 def _fit_scale(linear: LinearModel, q: Array, delta_b: Array | None, observations: Observations) -> Scale:

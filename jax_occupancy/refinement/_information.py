@@ -75,7 +75,7 @@ def extended_information(
         to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
         to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], moved]))
         by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]
-        jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, -1)])
+        jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, atoms.shape[1])])
         gradient, curvature, scores = carry
         return (
             gradient + jnp.dot(by_q, row_slope, precision="highest"),

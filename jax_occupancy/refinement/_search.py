@@ -84,7 +84,7 @@ def search(
     weight = 1.0
 
     def cycles(setup: Setup, x: Array, on_cycle: OnCycle = lambda x, history: None) -> Fit:
-        shifts = setup.b_shifts(weight) if refine_b else None
+        shifts = setup.b_shifts(weight) if x.size > begin.size else None
         maker = target_maker(target, setup.observations, dtype=x.dtype)
         fit = run_cycles(
             setup.linear,
@@ -100,21 +100,20 @@ def search(
         return fit
 
     here = begin if resume is None else jnp.asarray(resume, begin.dtype)
-
-    if refine_b and target == "ls":
-        # The prior of the B factors is in log-likelihoods, which the sum of squares must be brought to first.
-        refine_b = False
-        weight = 1 / _unit(target, cycles(setup, here[: begin.size], on_cycle), setup)
-        refine_b = True
-    x = _with_b(setup, begin, weight) if refine_b else begin
-    if here.size < x.size:
-        here = _with_b(setup, here, weight)
-    fit = cycles(setup, here, on_cycle)
-    ties = _coincident(setup, fit, _unit(target, fit, setup))
+    # First with B factors held: refined ones would tell coincident conformers apart by what fits the noise, and their
+    # prior is in log-likelihoods, which a sum of squares must be brought to.
+    fit = cycles(setup, here[: begin.size], on_cycle)
+    unit = _unit(target, fit, setup)
+    ties = _coincident(setup, fit, unit)
     if ties:
         setup = setup.with_ties(ties)
+    x, weight = _even(begin, ties), 1 / unit
+    if refine_b:
+        x = _with_b(setup, x, weight)
+        here = here if here.size == x.size else _with_b(setup, fit.x, weight)
+        fit = cycles(setup, _even(here, ties), on_cycle)
+    elif ties:
         fit = cycles(setup, _even(fit.x, ties), on_cycle)
-        x = _even(x, ties)
     minima: tuple[Minimum, ...] = ()
     for _ in range(MAX_ROUNDS):
         stage("starts")

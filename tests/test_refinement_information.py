@@ -1,0 +1,131 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_xray_structure_factors import make_crystal, make_hkl, make_table
+
+from jax_occupancy.refinement._information import extended_information, values_of_changes
+from jax_occupancy.xray import (
+    ComputedColumns,
+    Crystal,
+    DisplacedSolvent,
+    LeastSquares,
+    LinearModel,
+    ShiftedColumns,
+    _columns,
+    group_scatterers,
+    group_structure_factors,
+)
+
+pytestmark = pytest.mark.usefixtures("x64")
+CELL, SPACEGROUP = make_crystal("P 1 21 1")
+TABLE, HKL = make_table(CELL), make_hkl(61)
+# Group 0 in two residues, group 2 without atoms, group 1 and 3 in one residue each.
+PARTS = [[0, 3], [4], [1, 2], [5, 6, 7, 8]]
+GROUP_OF_PART = np.array([0, 0, 1, 3])
+GROUPS = [[0, 3, 4], [1, 2], [], [5, 6, 7, 8]]
+Q, DELTA_B = np.array([0.3, 0.8, 0.5, 0.6]), np.array([2.0, -3.0, 0.0, 5.0])
+RANDOM = np.random.default_rng(0)
+FIXED = 40 * (RANDOM.standard_normal(61) + 1j * RANDOM.standard_normal(61))
+SOLVENT = 9 * (RANDOM.standard_normal((4, 61)) + 1j * RANDOM.standard_normal((4, 61)))
+SOLVENT[:, 30:] = 0
+SOLVENT[2] = 0
+
+
+def crystal():
+    return Crystal.from_gemmi(CELL, SPACEGROUP)
+
+
+OVERALL, SOLVENT_SCALE = np.linspace(0.8, 1.3, 61), np.linspace(0.4, 0.1, 61)
+S_SQUARED = CELL.calculate_1_d2_array(HKL) / 4
+
+
+def structure_factors(groups, table=TABLE):
+    scatterers = group_scatterers(table, groups, CELL)
+    return np.asarray(group_structure_factors(jnp.asarray(HKL), scatterers, crystal(), n_groups=4))
+
+
+def make_linear():
+    linear = LinearModel.from_structure_factors(
+        FIXED, 0.1 * FIXED[::-1], structure_factors(GROUPS), OVERALL, SOLVENT_SCALE, s_squared=S_SQUARED
+    )
+    return dataclasses.replace(linear, displaced=DisplacedSolvent.from_structure_factors(SOLVENT, dtype="float64"))
+
+
+def amplitude_of_groups(columns, delta_b=DELTA_B):
+    """The formula of the linear model in numpy."""
+    atoms = FIXED + Q @ (columns * np.exp(-delta_b[:, None] * S_SQUARED))
+    return np.abs(OVERALL * (atoms + SOLVENT_SCALE * (0.1 * FIXED[::-1] + Q @ SOLVENT)))
+
+
+def amplitude_of_parts(columns, occupancies):
+    """With occupancies of the parts; the solvent of a group is shared out evenly among its residues."""
+    atoms = FIXED + occupancies @ (columns * np.exp(-DELTA_B[GROUP_OF_PART][:, None] * S_SQUARED))
+    shares = occupancies / np.array([2, 2, 1, 1])
+    return np.abs(OVERALL * (atoms + SOLVENT_SCALE * (0.1 * FIXED[::-1] + shares @ SOLVENT[GROUP_OF_PART])))
+
+
+def part_columns(kind, **more):
+    return kind(jnp.asarray(HKL), group_scatterers(TABLE, PARTS, CELL), crystal(), 4, **more)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    with jax.enable_x64(True):
+        linear = make_linear()
+        observed = amplitude_of_groups(structure_factors(GROUPS)) * RANDOM.uniform(0.8, 1.2, 61)
+        yield linear, LeastSquares.from_data(observed, np.arange(61) % 9 == 0)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(_columns, "chunk_size", lambda batch, n_reflections, n_atoms: 16)
+
+
+def test_every_column_against_finite_differences(problem):
+    """Parts by occupancy; groups by B factor, and by moving their atoms along x, y and z."""
+    linear, target = problem
+    of_parts, of_groups = structure_factors(PARTS), structure_factors(GROUPS)
+    q_parts = Q[GROUP_OF_PART]
+    columns = [
+        (amplitude_of_parts(of_parts, q_parts + h) - amplitude_of_parts(of_parts, q_parts - h)) / 2e-4
+        for h in 1e-4 * np.eye(4)
+    ]
+    for h in 1e-3 * np.eye(4):
+        columns.append(
+            (amplitude_of_groups(of_groups, DELTA_B + h) - amplitude_of_groups(of_groups, DELTA_B - h)) / 2e-3
+        )
+    for name in "xyz":
+        for atoms in GROUPS:
+            move = np.zeros(len(TABLE))
+            move[atoms] = 1e-4
+            plus, minus = (
+                amplitude_of_groups(structure_factors(GROUPS, TABLE.assign(**{name: TABLE[name] + sign * move})))
+                for sign in (1, -1)
+            )
+            columns.append((plus - minus) / 2e-4)
+    jacobian = np.stack(columns, 1)
+    shifted = part_columns(ShiftedColumns, axes=jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
+    found = extended_information(linear, target, shifted, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B)))
+    weight = np.asarray(target.weight)
+    slope = 2 * weight * (amplitude_of_groups(of_groups) - np.asarray(target.observed))
+    np.testing.assert_allclose(found.gradient, jacobian[:, :4].T @ slope, rtol=1e-5, atol=1e-9)
+    for matrix, row_weight in ((found.curvature, 2 * weight), (found.scores, slope**2)):
+        wanted = jacobian.T @ (row_weight[:, None] * jacobian)
+        size = np.sqrt(np.diag(wanted)) + 1e-30
+        np.testing.assert_allclose(matrix / np.outer(size, size), wanted / np.outer(size, size), atol=2e-5)
+        # the group without atoms has no derivative by B or position
+        assert not np.any(np.asarray(matrix)[np.array([6, 10, 14, 18])])
+
+
+def test_values_of_changes_against_the_model_with_those_occupancies(problem):
+    linear, target = problem
+    changes = np.concatenate([np.zeros((1, 4)), 0.2 * np.eye(4), -Q[GROUP_OF_PART][None]])
+    of_parts = structure_factors(PARTS)
+    new = [amplitude_of_parts(of_parts, Q[GROUP_OF_PART] + change) for change in changes]
+    wanted = [np.sum(np.asarray(target.weight) * (f - np.asarray(target.observed)) ** 2) for f in new]
+    for columns in (part_columns(ComputedColumns), part_columns(ComputedColumns).stored()):
+        found = values_of_changes(linear, target, columns, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B, changes)))
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
