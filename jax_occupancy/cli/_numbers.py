@@ -1,10 +1,6 @@
-"""Numbers with their standard uncertainties, the way crystallographers write them."""
+"""Numbers for narrow columns."""
 
 import math
-
-from jax_occupancy.refinement._numbers import at_bound, with_esd
-
-__all__ = ["at_bound", "two_digits", "whole", "with_esd"]
 
 
 def whole(value: float) -> str:

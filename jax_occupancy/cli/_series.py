@@ -16,12 +16,12 @@ from rich.table import Table
 
 from jax_occupancy.cli._console import make_console, plain_row, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of
-from jax_occupancy.cli._numbers import at_bound, two_digits, whole, with_esd
+from jax_occupancy.cli._numbers import two_digits, whole
 from jax_occupancy.cli._outputs import MODEL_SUFFIXES, Outputs, refuse_inputs
 from jax_occupancy.cli._refine import NOT_CONVERGED, _set_up_jax, _warnings_as_notes, _write_text
 from jax_occupancy.cli._stopwatch import Stopwatch
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
-from jax_occupancy.refinement import SeriesSolution, refine_series
+from jax_occupancy.refinement import SeriesSolution, at_bound, refine_series, with_esd
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from jax_occupancy.cli._console import plain_row, say
 from jax_occupancy.cli._groups import sum_label
-from jax_occupancy.cli._numbers import at_bound, two_digits, whole, with_esd
-from jax_occupancy.refinement import Solution
+from jax_occupancy.cli._numbers import two_digits, whole
+from jax_occupancy.refinement import Solution, at_bound, with_esd
 
 COLUMNS = ("group", "sum", "start", "occupancy", "held", "LLG\nabsent", "LLG\nfull", "LLG un-\nlinked", "ΔB, Å²")
 LEFT = ("group", "sum", "occupancy")

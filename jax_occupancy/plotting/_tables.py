@@ -7,8 +7,7 @@ import numpy as np
 
 from jax_occupancy.plotting._html import paragraphs, table
 from jax_occupancy.plotting._rows import sum_label
-from jax_occupancy.refinement import Solution
-from jax_occupancy.refinement._numbers import at_bound, with_esd
+from jax_occupancy.refinement import Solution, at_bound, with_esd
 
 OUTLIERS_SHOWN = 100
 WORDS, PROSE = {"group", "sum", "residue"}, {"note", "reason"}

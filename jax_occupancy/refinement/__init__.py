@@ -15,6 +15,7 @@ from jax_occupancy.refinement._devices import replicate, shard_columns, shard_re
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model, shifted_columns
 from jax_occupancy.refinement._model_error import ModelError, model_error
+from jax_occupancy.refinement._numbers import at_bound, with_esd
 from jax_occupancy.refinement._problem import BShifts, Problem, solve
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
@@ -46,6 +47,7 @@ __all__ = [
     "StartEnd",
     "Uncertainty",
     "assess",
+    "at_bound",
     "check_same_crystal",
     "constraints_of",
     "gauss_newton",
@@ -70,5 +72,6 @@ __all__ = [
     "start_values",
     "target_maker",
     "uncertainty",
+    "with_esd",
     "without_outliers",
 ]
