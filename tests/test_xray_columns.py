@@ -23,9 +23,10 @@ Q = np.array([0.3, 0.8, 0.5, 0.9])
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    """Four chunks of sixteen, the last one filled up; computed ones of eight, the last one filled up too."""
+    """Four chunks of sixteen, the last one filled up; computed ones of twelve, in pieces of eight."""
     monkeypatch.setattr(_columns, "STORED_CHUNK", 16)
     monkeypatch.setattr(_columns, "chunk_size", lambda batch, n_reflections, n_atoms: 8)
+    monkeypatch.setattr(_columns, "COMPUTED_CHUNK", 12)
 
 
 CELL, SPACEGROUP = make_crystal("P 1 21 1")
@@ -70,7 +71,7 @@ def test_all_kinds_hand_out_the_same_columns(kind, direct):
         "computed": make_columns,
     }[kind]()
     assert (columns.n_groups, columns.n_reflections) == (4, N)
-    assert columns.batch == (8 if kind == "computed" else 16)
+    assert columns.batch == (12 if kind == "computed" else 16)
     row = jnp.linspace(0.5, 2.0, N)
     wanted, product = slow_products(direct, Q, np.asarray(row))
     pair = columns.sum(jnp.asarray(Q))

@@ -59,9 +59,10 @@ def uncertainty(
     both = free[..., :, None] & free[..., None, :]
     # Occupancies, B factors and shifts differ by orders of magnitude: the system is solved for scaled variables.
     scale = 1 / np.sqrt(np.maximum(np.diagonal(curvature, axis1=-2, axis2=-1), 1e-30))
-    scaled = np.where(both, curvature * scale[..., :, None] * scale[..., None, :], 0)
+    scaled = curvature * scale[..., :, None]
+    scaled *= scale[..., None, :]
     system = np.zeros((*curvature.shape[:-2], n + m, n + m))
-    system[..., :n, :n] = scaled
+    system[..., :n, :n] = np.where(both, scaled, 0)
     diagonal = np.arange(n)
     system[..., diagonal, diagonal] += np.where(free, 1e-12, 1.0)
     sides = np.where(free[..., None, :], matrix * scale[..., None, :], 0)
@@ -70,27 +71,28 @@ def uncertainty(
     system[..., n:, :n], system[..., :n, n:] = sides, np.swapaxes(sides, -1, -2)
     system[..., n + np.arange(m), n + np.arange(m)] = np.where(empty, 1.0, -1e-14)
     inverse = np.linalg.inv(system)
-    block = np.where(both, inverse[..., :n, :n], 0) * scale[..., :, None] * scale[..., None, :]
-    limit = _limits(
-        curvature * scale[..., :, None] * scale[..., None, :], gradient * scale, matrix, at_bound, inverse, scale
-    )
+    limit = _limits(scaled, gradient * scale, matrix, at_bound, inverse, scale)
+    block = np.where(both, inverse[..., :n, :n], 0)
+    block *= scale[..., :, None]
+    block *= scale[..., None, :]
     return Uncertainty(block if scores is None else block @ scores @ block, limit)
 
 
 def _limits(curvature, gradient, matrix, at_bound, inverse, scale) -> Float[np.ndarray, "*models variables"]:
     """95 % limits, from the curvature and the slope that each bound variable has when all free ones follow it."""
-    n = curvature.shape[-1]
-    free = ~at_bound
+    free, bound = ~at_bound, np.flatnonzero(at_bound.any(axis=tuple(range(at_bound.ndim - 1))))
     beside = np.concatenate(
-        [np.where(free[..., :, None], curvature, 0), matrix * scale[..., None, :]], axis=-2
-    )  # one column per variable
+        [np.where(free[..., :, None], curvature[..., bound], 0), matrix[:, bound] * scale[..., None, bound]], axis=-2
+    )  # one column per variable on its bound
     pull_of_free = np.concatenate([np.where(free, gradient, 0), np.zeros((*gradient.shape[:-1], matrix.shape[0]))], -1)
     followed = inverse @ beside
-    stiffness = np.diagonal(curvature, axis1=-2, axis2=-1) - np.sum(beside * followed, axis=-2)
-    pull = gradient - np.einsum("...kn,...k->...n", followed, pull_of_free)
+    stiffness = np.diagonal(curvature, axis1=-2, axis2=-1)[..., bound] - np.sum(beside * followed, axis=-2)
+    pull = gradient[..., bound] - np.einsum("...kn,...k->...n", followed, pull_of_free)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = 1 / np.sqrt(np.where(stiffness > 0, stiffness, np.nan))
         middle = np.minimum(-pull * spread**2, 0)
         # the quantile of a normal distribution that is cut off below zero, in logarithms: the bound may be far
         limit = middle - spread * ndtri_exp(np.log(ONE_SIDED) + log_ndtr(middle / spread))
-    return np.where(at_bound, limit * scale, np.nan)[..., :n]
+    found = np.full(at_bound.shape, np.nan)
+    found[..., bound] = np.where(at_bound[..., bound], limit * scale[..., bound], np.nan)
+    return found

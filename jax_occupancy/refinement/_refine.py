@@ -118,7 +118,7 @@ def refine(
     solution = refine_setup(
         setup,
         lambda setup: shifted_columns(
-            model, setup.data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype
+            model, data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype
         ),
         start=start,
         target=target,
@@ -164,7 +164,7 @@ def refine_setup(
     Args:
         setup: the problem.
         columns: gives the structure factors of the parts of groups, with their derivatives by position, for the
-            reflections of the linear model after outliers were left out.
+            reflections of the linear model.
         start: as in `refine`, like all that follow.
         target: "ml" or "ls".
         b_factors: "held" or "group".

@@ -78,11 +78,11 @@ class Setup:
         return replace(self, constraints=self.constraints.with_ties(ties))
 
     def without(self, outliers: Outliers) -> "Setup":
-        """Leave reflections out."""
-        used = ~outliers.mask
-        shared = self.observations.rows is not None
-        linear = self.linear if shared else self.linear.select(used)
-        return replace(self, observations=self.observations.select(used), linear=linear, outliers=outliers)
+        """Leave reflections out of the data; the linear model keeps them, a copy without them may not fit in memory."""
+        observations = self.observations
+        if observations.rows is None:
+            observations = observations._replace(rows=np.arange(self.data.n_reflections))
+        return replace(self, observations=observations.select(~outliers.mask), outliers=outliers)
 
     def observing(self, observations: Observations) -> "Setup":
         """The same model with other data; their `rows` say which reflections of `linear` they are."""

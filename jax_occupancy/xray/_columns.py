@@ -27,6 +27,9 @@ from jax_occupancy.xray._structure_factors import (
 # Reflections in one chunk of stored columns: products of this length run at full speed, and a chunk of a thousand
 # groups is 80 MB.
 STORED_CHUNK = 4096
+# Reflections in one chunk of computed columns, at least: what is done with a chunk, such as adding a product of the
+# columns to a large matrix, takes its time once for each. They are summed over the atoms in smaller pieces.
+COMPUTED_CHUNK = 1024
 
 
 class Columns(eqx.Module):
@@ -179,6 +182,10 @@ class ComputedColumns(Columns):
     @property
     def batch(self) -> int:
         """Reflections in a chunk."""
+        return min(max(COMPUTED_CHUNK, self._piece), max(1, self.n_reflections))
+
+    @property
+    def _piece(self) -> int:
         return chunk_size(None, self.n_reflections, self.scatterers.xyz.shape[0])
 
     def select(self, chosen: np.ndarray) -> "ComputedColumns":
@@ -196,7 +203,19 @@ class ComputedColumns(Columns):
         n_chunks = -(-self.n_reflections // self.batch)
         return jnp.moveaxis(self._cut(self.hkl.T.astype(self.scatterers.xyz.dtype), n_chunks), 1, 2)
 
-    def _block(self, source: Array) -> Array:
+    def _block(self, source: Array) -> Any:
+        n, size = source.shape[0], self._piece
+        n_pieces = -(-n // size)
+        pieces = jnp.pad(source, ((0, n_pieces * size - n), (0, 0))).reshape(n_pieces, size, 3)
+
+        def join(part):
+            return jnp.moveaxis(part, 0, -2).reshape(*part.shape[1:-1], n_pieces * size)[..., :n]
+
+        # Without it a reverse pass would keep the terms of all atoms. JAX hashes functions; a method here has no hash.
+        of_piece = jax.checkpoint(lambda piece: self._of_piece(piece))
+        return jax.tree.map(join, jax.lax.map(of_piece, pieces))
+
+    def _of_piece(self, source: Array) -> Any:
         return chunk_of_structure_factors(source, scatterers=self.scatterers, crystal=self.crystal, n_groups=self.count)
 
 
@@ -218,7 +237,7 @@ class ShiftedColumns(ComputedColumns):
         values, shifts = jax.tree.map(self._join, jax.lax.map(self._block, self._sources()))
         return StoredShiftedColumns(_in_chunks(values), self.n_reflections, _in_chunks(shifts))
 
-    def _block(self, source: Array) -> tuple[Float[Array, "groups 2 batch"], Float[Array, "3 groups 2 batch"]]:
+    def _of_piece(self, source: Array) -> tuple[Float[Array, "groups 2 piece"], Float[Array, "3 groups 2 piece"]]:
         def at(xyz):
             moved = eqx.tree_at(lambda scatterers: scatterers.xyz, self.scatterers, xyz)
             return chunk_of_structure_factors(source, scatterers=moved, crystal=self.crystal, n_groups=self.count)

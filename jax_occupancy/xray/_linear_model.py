@@ -37,9 +37,9 @@ class DisplacedSolvent(eqx.Module):
         low = np.flatnonzero(np.any(groups != 0, axis=0))
         place = np.full(groups.shape[1], low.size)
         place[low] = np.arange(low.size)
-        pairs = np.stack([np.real(groups[:, low]), np.imag(groups[:, low])], axis=0)
-        rows = np.pad(pairs.transpose(2, 0, 1), ((0, 1), (0, 0), (0, 0)))
-        return cls(jnp.asarray(rows, dtype), jnp.asarray(low), jnp.asarray(place))
+        rows = np.zeros((low.size + 1, 2, groups.shape[0]), dtype)
+        rows[:-1, 0], rows[:-1, 1] = np.real(groups)[:, low].T, np.imag(groups)[:, low].T
+        return cls(jnp.asarray(rows), jnp.asarray(low), jnp.asarray(place))
 
     def select(self, chosen: Bool[np.ndarray, " reflections"]) -> "DisplacedSolvent":
         """Some of the reflections; with the rows that they need."""
