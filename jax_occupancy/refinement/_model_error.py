@@ -2,28 +2,35 @@
 
 Errors of the coordinates with a standard deviation δ along each axis reduce the correlation of model and truth to
 σ_A = exp(−2π²δ²/d²) = exp(−8π²δ²s²), s = sin θ/λ (Luzzati, Acta Cryst. 5, 802-810, 1952; Read, Acta Cryst. A42,
-140-149, 1986). So the data say themselves how far the atoms of a group may be from their true places.
+140-149, 1986). Errors of the B factors with a standard deviation b change an atom's share by bs², to first order. Both
+errors together make
+
+    −2 ln σ_A = 16π²δ²s² + b²s⁴
+
+and how σ_A falls with resolution says which of them there is. So the data say themselves how far the atoms of a group
+may be from their true places and B factors.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
+from scipy.optimize import nnls
 
-from jax_occupancy.refinement._cycles import Fit
+from jax_occupancy.refinement._cycles import Fit, amplitude_at
 from jax_occupancy.refinement._targets import Observations, sigma_a_of
+from jax_occupancy.xray import SigmaA
 
-# A group as a whole is less wrong than its atoms are: part of their errors averages out.
-OF_WHOLE_GROUP = 0.7
-# A perfect model is not believed in.
-SMALLEST_SHIFT = 1e-3
+# A perfect model is not believed in: Å and Å².
+SMALLEST_SHIFT, SMALLEST_B = 1e-3, 1e-2
 
 
 class ModelError(NamedTuple):
     """Standard deviations of what is held.
 
     Attributes:
-        shift: of the position of a group along each axis, in Å.
-        b: of its B factor, in Å².
+        shift: of a position along each axis, in Å.
+        b: of a B factor, in Å².
     """
 
     shift: float
@@ -33,21 +40,36 @@ class ModelError(NamedTuple):
 def model_error(observations: Observations, fit: Fit) -> ModelError:
     """Estimate the errors of a model from σ_A.
 
-    The B factors are taken to be as wrong as the coordinates: an error ΔB that changes a structure factor of the data
-    as much, ΔB·s² = 4πδs.
-
     Args:
         observations: the data.
         fit: the end of the refinement; where its target needed no σ_A it is estimated here.
 
     Returns:
-        The errors of a typical group: the median over the reflections.
+        The errors of a typical atom. Those of a group as a whole may be smaller, as part of the errors of its atoms
+        averages out, or not, if they are wrong together.
     """
-    n = observations.reflections.n_reflections
     sigma_a = fit.sigma_a
     if sigma_a is None:
-        sigma_a = sigma_a_of(observations, np.asarray(fit.problem.amplitude(fit.x), np.float64)[:n])
-    s = 1 / (2 * observations.reflections.d_spacing())
-    of_atoms = np.median(np.sqrt(-2 * np.log(sigma_a.sigma_a)) / (4 * np.pi * s))
-    shift = max(OF_WHOLE_GROUP * float(of_atoms), SMALLEST_SHIFT)
-    return ModelError(shift, float(np.median(4 * np.pi * shift / s)))
+        amplitude = np.asarray(amplitude_at(fit.problem, fit.x), np.float64)
+        sigma_a = sigma_a_of(observations, observations.gather(amplitude))
+    return error_of_curve(sigma_a, observations.sigma, 1 / (2 * observations.reflections.d_spacing()))
+
+
+def error_of_curve(
+    sigma_a: SigmaA, sigma: Float[np.ndarray, " reflections"], s: Float[np.ndarray, " reflections"]
+) -> ModelError:
+    """Fit both errors to σ_A, where it is known best: the weights are those of 1 − σ_A² in the Wilson distribution.
+
+    Args:
+        sigma_a: σ_A.
+        sigma: standard uncertainties of the amplitudes.
+        s: sin θ/λ in 1/Å.
+
+    Returns:
+        The errors.
+    """
+    weight = sigma_a.power / sigma_a.total_variance(sigma)
+    terms = np.stack([(4 * np.pi * s) ** 2, s**4], axis=-1)
+    squares, _ = nnls(terms * weight[:, None], -2 * np.log(sigma_a.sigma_a) * weight)
+    shift, b = np.sqrt(squares)
+    return ModelError(max(float(shift), SMALLEST_SHIFT), max(float(b), SMALLEST_B))
