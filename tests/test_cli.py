@@ -1,7 +1,9 @@
 """The command as a user meets it: what it prints, what it writes, and how it says no."""
 
 import csv
+import dataclasses
 import gzip
+import io
 import json
 import os
 import re
@@ -12,14 +14,18 @@ import gemmi
 import jax
 import numpy as np
 import pytest
+from plotting_solutions import make_solution
+from rich.console import Console
 from rich.errors import MarkupError
 
 from jax_occupancy import read_model, write_example
 from jax_occupancy.cli import _app, _cache, _refine
 from jax_occupancy.cli._maps import chosen_groups
 from jax_occupancy.cli._outputs import Outputs, default_output
+from jax_occupancy.cli._report import print_solution
 from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.groups import Group, Grouping, GroupSet
+from jax_occupancy.refinement import StartEnd
 
 MAPS = ["FWT", "PHWT", "DELFWT", "PHDELWT", "FOM"]
 
@@ -233,6 +239,18 @@ def test_groups_as_table_and_as_json(example, tmp_path):
     document = json.loads(run("groups", example.model, "--json", cwd=tmp_path).stdout)
     assert document["n_atoms"] == 128
     assert [s["kind"] for s in document["sets"]] == ["complete"] * 6 + ["incomplete", "free"]
+
+
+@pytest.mark.parametrize(
+    ("r_work", "starts", "words"), [(0.44, 1, "1 random start ended"), (0.46, 2, "R-work of 0.46")]
+)
+def test_data_that_the_model_does_not_explain_are_pointed_out(r_work, starts, words):
+    solution = dataclasses.replace(make_solution(), r_work=StartEnd(0.5, r_work), starts=starts)
+    console = Console(file=io.StringIO(), width=200)
+    print_solution(console, solution)
+    printed = console.file.getvalue()
+    assert words in printed
+    assert ("does not explain these data" in printed) == (r_work > 0.45)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from jax_occupancy.xray import completeness_by_shell, hydrogen_note, native_patt
 TARGET_NAMES = {"ml": ("-log-likelihood", 2), "ls": ("Sum of squares", 6)}
 N_SHELLS = 5
 OUTLIERS_SHOWN = 5
+# Above it a model is wrong, or not of these data: random atoms give 0.59 (Wilson, Acta Cryst. 3, 397, 1950).
+DOUBTFUL_R = 0.45
 INDENT = 7
 
 
@@ -54,6 +56,13 @@ def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | 
     for name, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
         if np.isfinite(values.end):
             say(console, f"{name}  {values.start:.4f} → {values.end:.4f}")
+    if solution.r_work.end > DOUBTFUL_R:
+        say_note(
+            console,
+            f"with an R-work of {solution.r_work.end:.2f} the model does not explain these data, and the occupancies "
+            "mean nothing: are model and data of the same crystal, with the same origin and indexing? (Wrong "
+            "structures give about 0.59.)",
+        )
     name, digits = TARGET_NAMES[solution.target_name]
     start, end = (f"{value:.{digits}f}" for value in (solution.target.start, solution.target.end))
     say(console, f"{name}  {start} → {end} (both on the final scales)")
@@ -107,8 +116,8 @@ def _print_minima(console: Console, solution: Solution) -> None:
     elif len(minima) <= 1:
         say(
             console,
-            f"{starts} random starts ended in the same minimum. Reproducible is not the same as accurate: "
-            "that is what the standard uncertainties are for.",
+            f"{starts} random start{'s' * (starts > 1)} ended in the same minimum. Reproducible is not the same "
+            "as accurate: that is what the standard uncertainties are for.",
         )
     else:
         digits = TARGET_NAMES[solution.target_name][1]

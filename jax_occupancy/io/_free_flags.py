@@ -41,7 +41,7 @@ def free_set(
     if free_value is None and value is not None and value in values:
         notes.append(_convention(value, len(values)))
     if value is not None and value not in values:
-        shown = ", ".join(f"{v:g}" for v in values[:5])
+        shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
         raise ValueError(f"{label} has no value {value}; it has {shown}: choose one with free_value=...")
     if value is None:
         notes.append(f"{label} has one value only: every reflection is used for refinement, there is no R-free")

@@ -38,7 +38,7 @@ def reflections_of_table(
         excluded=table.excluded,
     )
     if not len(rows.hkl):
-        counts = {reason: count for reason, count in left_out.items() if count}
+        counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
         raise ValueError(f"{table.where} has no usable reflection in {measured.label}; left out: {counts}")
     d_highest = float(crystal.cell.calculate_d_array(np.array(rows.hkl)).min())
     if d_highest < _HIGHEST:

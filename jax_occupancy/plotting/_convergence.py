@@ -58,7 +58,7 @@ def minima_sentence(solution: Solution) -> str:
     if not solution.starts:
         return "No other starts were tried."
     if len(solution.minima) == 1:
-        return f"The start and {solution.starts} random starts ended in the same minimum."
+        return f"The start and {solution.starts} random start{'s' * (solution.starts > 1)} ended in the same minimum."
     return f"{len(solution.minima)} distinct minima; the lowest is the answer."
 
 
