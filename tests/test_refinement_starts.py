@@ -6,7 +6,13 @@ from test_core_simplex import example
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.refinement import Problem, SolverResult, constraints_of
 from jax_occupancy.refinement._problem import minimise
-from jax_occupancy.refinement._starts import distinct_minima, random_starts, restart_set_by_set, set_by_set_starts
+from jax_occupancy.refinement._starts import (
+    carry_down,
+    distinct_minima,
+    random_starts,
+    restart_set_by_set,
+    set_by_set_starts,
+)
 from jax_occupancy.xray import LinearModel
 
 
@@ -123,3 +129,17 @@ def test_restarts_leave_a_false_minimum(x64):
     assert first.x[0] < 0.5
     np.testing.assert_allclose(best.x[::2], 0.8, atol=0.01)
     assert best.target < first.target - 0.01
+
+
+def test_children_follow_a_parent_that_changed():
+    occ = OccupancyTensor(
+        [0.3, 0.4, 0.3, 0.2, 0.2], altloc_groups=[[[], [2]], [[0], [1]], [[3], [4]]], parents=[None, (0, 0), (1, 1)]
+    )
+    constraints = constrained(occ)
+    x = constraints.variables(np.asarray(occ.group_occupancies, np.float64))
+    for change in set_by_set_starts(constraints, x):
+        moved = carry_down(constraints.matrix, np.where(np.isnan(change), x, change))
+        np.testing.assert_allclose(constraints.matrix @ moved, constraints.total, atol=1e-12)
+        assert (moved >= 0).all()
+    none = carry_down(constraints.matrix, np.zeros(x.size))
+    assert np.array_equal(none, np.zeros(x.size))

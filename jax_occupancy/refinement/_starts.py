@@ -117,7 +117,7 @@ def restart_set_by_set(
     results = []
     for change in changes:
         x = np.asarray(best.x)
-        wanted = np.where(np.isnan(change), x, change)
+        wanted = carry_down(matrix, np.where(np.isnan(change), x, change))
         if np.max(np.abs(matrix @ (wanted - x)), initial=0) > 1e-6:
             continue  # the parent of this set has changed since
         result = minimise(problem, jnp.asarray(wanted, best.x.dtype), known_curvature, tolerance=tolerance)
@@ -125,6 +125,35 @@ def restart_set_by_set(
         if result.target < best.target - RELATIVE_GAIN * abs(best.target):
             best = result
     return results
+
+
+def carry_down(
+    matrix: Float[np.ndarray, "equations variables"], x: Float[np.ndarray, " variables"]
+) -> Float[np.ndarray, " variables"]:
+    """Let the children of every parent share out what it has now, in the proportions they had; evenly if they had none.
+
+    Args:
+        matrix: the equations; a parent has a negative coefficient in those of its children.
+        x: variables in which parents may have changed.
+
+    Returns:
+        The variables with the children brought along, at every depth of nesting.
+
+    Example:
+        >>> import numpy as np
+        >>> matrix = np.array([[1.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 1.0]])
+        >>> carry_down(matrix, np.array([0.8, 0.2, 0.1, 0.3])).round(3).tolist()
+        [0.8, 0.2, 0.2, 0.6]
+    """
+    x = np.array(x, np.float64)
+    # Two coefficients of ±1 tie two variables; neither is the other's parent.
+    nested = [row for row in matrix if np.any(row < 0) and not (np.sum(row != 0) == 2 and row.sum() == 0)]
+    for _ in nested:
+        for row in nested:
+            children = row > 0
+            whole, have = -row[~children] @ x[~children], row[children] @ x[children]
+            x[children] = x[children] * (whole / have) if have > 0 else whole / row[children].sum()
+    return x
 
 
 def distinct_minima(
