@@ -260,3 +260,11 @@ def test_without_free_reflections_the_source_of_sigma_a_is_told(example):
     assert solution.sigma_a_source == "working"
     assert np.isnan(solution.r_free.end)
     assert np.abs(solution.occupancies - truth).max() < 0.03
+
+
+def test_refined_b_factors_are_as_uncertain_as_the_data_leave_them(tmp_path, x64):
+    example = write_example(tmp_path)
+    table = refine(example.model, example.reflections, b_factors="group", starts=0).table
+    # Not as certain as the held B factors of a nearly perfect model
+    assert (table["delta_b"].abs() < 4 * table["delta_b_esd"]).all()
+    assert table["delta_b_esd"].min() > 0.1

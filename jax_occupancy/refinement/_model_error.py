@@ -30,11 +30,11 @@ class ModelError(NamedTuple):
 
     Attributes:
         shift: of a position along each axis, in Å.
-        b: of a B factor, in Å².
+        b: of a B factor, in Å²; one for each group where their B factors are refined.
     """
 
     shift: float
-    b: float
+    b: float | Float[np.ndarray, " groups"]
 
 
 def model_error(observations: Observations, fit: Fit) -> ModelError:

@@ -194,12 +194,15 @@ def refine_setup(
         **_going_on(checkpoint, clock),
     )
     clock.begin("assess")
+    error = model_error(setup.observations, found.fit)
+    if b_factors == "group":  # refined, with a prior of their own
+        error = error._replace(b=np.asarray(setup.b_shifts(1.0).spread, np.float64))
     assessment = assess(
         found.fit,
         setup.constraints,
         setup.parts,
         columns(setup),
-        model_error(setup.observations, found.fit),
+        error,
         log_likelihood_unit=found.log_likelihood_unit,
         sandwich=target == "ls",
     )
