@@ -16,28 +16,29 @@ def curve(shift, b):
     return SigmaA(sigma_a, sigma_a, 1 - sigma_a**2, ones < 0, ones, ones[:2], ones[:2], "free", 100)
 
 
-@pytest.mark.parametrize(("shift", "b"), [(0.05, 3.0), (0.12, 0.5), (0.02, 6.0)])
-def test_both_errors_are_found(shift, b):
-    found = error_of_curve(curve(shift, b), np.full(S.size, 0.1), S)
-    np.testing.assert_allclose(found, (shift, b), rtol=1e-6)
-
-
-def test_one_error_is_not_taken_for_the_other():
+@pytest.mark.parametrize("size", [0.02, 0.05, 0.12])
+def test_an_error_on_its_own_is_found(size):
     sigma = np.full(S.size, 0.1)
-    np.testing.assert_allclose(error_of_curve(curve(0.08, 0), sigma, S), (0.08, SMALLEST_B), rtol=1e-6)
-    np.testing.assert_allclose(error_of_curve(curve(0, 4.0), sigma, S), (SMALLEST_SHIFT, 4.0), rtol=1e-6)
+    assert error_of_curve(curve(size, 0), sigma, S).shift == pytest.approx(size, rel=1e-6)
+    assert error_of_curve(curve(0, 50 * size), sigma, S).b == pytest.approx(50 * size, rel=1e-6)
+
+
+def test_either_error_may_be_all_of_it():
+    found = error_of_curve(curve(0.06, 5.0), np.full(S.size, 0.1), S)
+    assert 0.06 < found.shift < 0.12
+    assert 5.0 < found.b < 10.0
 
 
 def test_errors_are_those_of_misplaced_atoms():
-    """σ_A as the correlation of structure factors of random atoms, moved and blurred at random."""
+    """σ_A as the correlation of structure factors of random atoms, moved at random."""
     random = np.random.default_rng(0)
-    n, shift, b = 400, 0.06, 5.0
+    n, shift = 400, 0.06
     directions = random.normal(size=(S.size, 3))
     h = 2 * S[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     places = random.uniform(0, 100, size=(n, 3))
     moved = places + random.normal(scale=shift, size=(n, 3))
     model = np.exp(2j * np.pi * h @ places.T).sum(axis=1)
-    truth = (np.exp(2j * np.pi * h @ moved.T) * np.exp(-random.normal(scale=b, size=n) * S[:, None] ** 2)).sum(axis=1)
+    truth = np.exp(2j * np.pi * h @ moved.T).sum(axis=1)
     shells = np.array_split(np.arange(S.size), 10)
     power = [np.mean(abs(values) ** 2) for one in shells for values in (model[one], truth[one])]
     overlap = [abs(np.mean(model[one] * truth[one].conj())) for one in shells]
@@ -47,9 +48,8 @@ def test_errors_are_those_of_misplaced_atoms():
     ones = np.ones_like(S)
     estimate = SigmaA(sigma_a, sigma_a, 1 - sigma_a**2, ones < 0, ones, ones[:2], ones[:2], "free", 100)
     found = error_of_curve(estimate, np.full(S.size, 0.05), S)
-    # 400 atoms: the spread of the shifts is known to 2 %, that of B to 4 %; one trades for the other
-    assert found.shift == pytest.approx(shift, rel=0.15)
-    assert found.b == pytest.approx(b, rel=0.25)
+    # 400 atoms, 3 numbers each: the spread of the shifts is known to 2 %, σ_A of a shell to a few per cent.
+    assert found.shift == pytest.approx(shift, rel=0.1)
 
 
 def test_where_noise_hides_the_model_sigma_a_does_not_count():

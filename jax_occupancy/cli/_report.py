@@ -41,6 +41,23 @@ def print_input(console: Console, model: Model, reflections: Reflections) -> Non
         say_note(console, note)
 
 
+def print_doubts(console: Console, solution: Solution, *, of: str = "") -> None:
+    """Say so if the model does not explain the data at all.
+
+    Args:
+        console: where to print.
+        solution: what `refine` returned.
+        of: which data set, before the sentence.
+    """
+    if solution.r_work.end > DOUBTFUL_R:
+        say_note(
+            console,
+            f"{of}with an R-work of {solution.r_work.end:.2f} the model does not explain these data, and the "
+            "occupancies mean nothing: are model and data of the same crystal, with the same origin and indexing? "
+            "(Wrong structures give about 0.59.)",
+        )
+
+
 def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | None = None) -> None:
     """Say what became of every group, and how well the model agrees with the data.
 
@@ -56,13 +73,7 @@ def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | 
     for name, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
         if np.isfinite(values.end):
             say(console, f"{name}  {values.start:.4f} → {values.end:.4f}")
-    if solution.r_work.end > DOUBTFUL_R:
-        say_note(
-            console,
-            f"with an R-work of {solution.r_work.end:.2f} the model does not explain these data, and the occupancies "
-            "mean nothing: are model and data of the same crystal, with the same origin and indexing? (Wrong "
-            "structures give about 0.59.)",
-        )
+    print_doubts(console, solution)
     name, digits = TARGET_NAMES[solution.target_name]
     start, end = (f"{value:.{digits}f}" for value in (solution.target.start, solution.target.end))
     say(console, f"{name}  {start} → {end} (both on the final scales)")

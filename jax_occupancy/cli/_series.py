@@ -19,6 +19,7 @@ from jax_occupancy.cli._groups import choose_groups_of
 from jax_occupancy.cli._numbers import two_digits, whole
 from jax_occupancy.cli._outputs import MODEL_SUFFIXES, Outputs, refuse_inputs
 from jax_occupancy.cli._refine import NOT_CONVERGED, _set_up_jax, _warnings_as_notes, _write_text
+from jax_occupancy.cli._report import print_doubts
 from jax_occupancy.cli._stopwatch import Stopwatch
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement import SeriesSolution, at_bound, refine_series, with_esd
@@ -53,8 +54,8 @@ class SeriesOutputs:
 
             picture_kind(self.plot)
             refuse_inputs(self.plot, [*inputs])
-        if self.folder is not None and not self.folder.is_dir():
-            raise NotADirectoryError(f"{self.folder}: refined models go into a folder that exists; make it first")
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def model(self, model: Path, name: str) -> Path:
         """The file of one refined model: `model.pdb` refined against `t1.mtz` becomes `model_t1.pdb`."""
@@ -157,6 +158,9 @@ def _print_table(console: Console, series: SeriesSolution) -> None:
         table.add_section()
     console.print(table)
     say(console, "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held")
+    for note, rows in series.table[series.table["note"] != ""].groupby("note", sort=False):
+        groups = rows.groupby("group", sort=False)["dataset"].agg(lambda names: ", ".join(map(_shown, names)))
+        say(console, f"{note}: " + "; ".join(f"{group} in {names}" for group, names in groups.items()), indent=3)
 
 
 def _print_datasets(console: Console, series: SeriesSolution) -> None:
@@ -172,6 +176,8 @@ def _print_datasets(console: Console, series: SeriesSolution) -> None:
             cells = [_shown(row["dataset"]), count, d_min, r_work, r_free, row["result"]]
         table.add_row(*plain_row(*cells))
     console.print(table)
+    for name, solution in series.solutions.items():
+        print_doubts(console, solution, of=f"{_shown(name)}: ")
 
 
 def _write(console: Console, series: SeriesSolution, model: Model, outputs: SeriesOutputs) -> None:

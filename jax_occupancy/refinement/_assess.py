@@ -103,6 +103,8 @@ def assess(
     pinned = esd < NO_FREEDOM
     esd[pinned], esd_fixed[pinned] = np.nan, np.nan
     limit[~pinned] = np.nan
+    for tie in constraints.ties:  # their sum alone is known
+        esd[list(tie)], esd_fixed[list(tie)] = np.nan, np.nan
     covariance = np.where(pinned | pinned[:, None], 0.0, everything.covariance[:n, :n])
     of_b = slice(n_x, n_x + n)
     with np.errstate(invalid="ignore", divide="ignore"):

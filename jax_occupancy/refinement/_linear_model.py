@@ -45,16 +45,22 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
         raise ValueError(
             f"{model.path}: no unit cell or space group; add a CRYST1 record (PDB) or _cell and _symmetry items (mmCIF)"
         )
+    same_operations = set(model.spacegroup.operations()) == set(reflections.spacegroup.operations())
+    if not same_operations and model.spacegroup.number == reflections.spacegroup.number:
+        raise ValueError(
+            f"{model.path} has the space group {model.spacegroup.xhm()}, the data {reflections.spacegroup.xhm()}: the "
+            "same in another setting; reindex the data, or transform the model"
+        )
     ours, theirs = np.array(model.cell.parameters), np.array(reflections.cell.parameters)
     apart = np.abs(ours - theirs) > np.concatenate([CELL_TOLERANCE * theirs[:3], [ANGLE_TOLERANCE] * 3])
     if apart.any():
         raise ValueError(
             f"{model.path} has the cell {_cell(ours)}, the data {_cell(theirs)}; are they the same crystal form?"
         )
-    # Screw axes of a model's and a data file's name may differ in setting only; the operations decide.
-    if set(model.spacegroup.operations()) != set(reflections.spacegroup.operations()):
+    if not same_operations:
         raise ValueError(
-            f"{model.path} has the space group {model.spacegroup.xhm()}, the data {reflections.spacegroup.xhm()}"
+            f"{model.path} has the space group {model.spacegroup.xhm()}, the data {reflections.spacegroup.xhm()}; "
+            "correct the one that is wrong"
         )
 
 

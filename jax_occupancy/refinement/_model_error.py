@@ -7,15 +7,15 @@ errors together make
 
     −2 ln σ_A = 16π²δ²s² + b²s⁴
 
-and how σ_A falls with resolution says which of them there is. So the data say themselves how far the atoms of a group
-may be from their true places and B factors.
+So the data say themselves how far the atoms of a group may be from their true places and B factors. They hardly say
+which of the two it is, nor whether the atoms of a group are wrong together or each on its own: either error is taken
+to be the cause of all of it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import nnls
 
 from jax_occupancy.refinement._cycles import Fit, amplitude_at
 from jax_occupancy.refinement._targets import Observations, sigma_a_of
@@ -45,8 +45,7 @@ def model_error(observations: Observations, fit: Fit) -> ModelError:
         fit: the end of the refinement; where its target needed no σ_A it is estimated here.
 
     Returns:
-        The errors of a typical atom. Those of a group as a whole may be smaller, as part of the errors of its atoms
-        averages out, or not, if they are wrong together.
+        The errors of a typical group.
     """
     sigma_a = fit.sigma_a
     if sigma_a is None:
@@ -58,7 +57,7 @@ def model_error(observations: Observations, fit: Fit) -> ModelError:
 def error_of_curve(
     sigma_a: SigmaA, sigma: Float[np.ndarray, " reflections"], s: Float[np.ndarray, " reflections"]
 ) -> ModelError:
-    """Fit both errors to σ_A, where it is known best: the weights are those of 1 − σ_A² in the Wilson distribution.
+    """Fit each error to σ_A, where that is known best: the weights are those of 1 − σ_A² in the Wilson distribution.
 
     Args:
         sigma_a: σ_A.
@@ -66,10 +65,11 @@ def error_of_curve(
         s: sin θ/λ in 1/Å.
 
     Returns:
-        The errors.
+        The errors, either one as large as it is if the other is nothing.
     """
-    weight = sigma_a.power / sigma_a.total_variance(sigma)
-    terms = np.stack([(4 * np.pi * s) ** 2, s**4], axis=-1)
-    squares, _ = nnls(terms * weight[:, None], -2 * np.log(sigma_a.sigma_a) * weight)
-    shift, b = np.sqrt(squares)
+    weight = (sigma_a.power / sigma_a.total_variance(sigma)) ** 2
+    fall = -2 * np.log(sigma_a.sigma_a)
+    shift, b = (
+        np.sqrt(np.sum(weight * term * fall) / np.sum(weight * term**2)) for term in ((4 * np.pi * s) ** 2, s**4)
+    )
     return ModelError(max(float(shift), SMALLEST_SHIFT), max(float(b), SMALLEST_B))

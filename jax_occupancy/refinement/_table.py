@@ -8,6 +8,7 @@ import pandas as pd
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
 from jax_occupancy.refinement._assess import Assessment
+from jax_occupancy.refinement._numbers import with_esd
 
 if TYPE_CHECKING:
     from jax_occupancy.refinement._setup import Setup
@@ -47,7 +48,8 @@ def solution_table(setup: "Setup", assessment: Assessment, refined: OccupancyTen
     for name, values in {"occupancy": q, **_numbers(assessment, order)}.items():
         table.insert(column, name, values)
         column += 1
-    notes = [_note(setup, assessment, i, names) if i >= 0 else "" for i in order]
+    moving = np.asarray(refined.group_occupancies, np.float64)[setup.constraints.entries]
+    notes = [_note(setup, assessment, moving, i, names) if i >= 0 else "" for i in order]
     table.insert(column, "note", notes)
     return table
 
@@ -77,16 +79,14 @@ def _numbers(assessment: Assessment, order: list[int]) -> dict[str, np.ndarray]:
     return found
 
 
-def _note(setup: "Setup", assessment: Assessment, i: int, names: dict[int, str]) -> str:
+def _note(setup: "Setup", assessment: Assessment, q: np.ndarray, i: int, names: dict[int, str]) -> str:
     """What a crystallographer should know of a group before believing its occupancy."""
     notes = []
     for tie in setup.constraints.ties:
         if i in tie:
             others = ", ".join(names[j] for j in tie if j != i)
-            total = np.sqrt(max(assessment.covariance[np.ix_(tie, tie)].sum(), 0))
-            notes.append(
-                f"the data can't tell it from {others}: only their sum is determined (esd {total:.2f}), split evenly"
-            )
+            total = with_esd(q[list(tie)].sum(), np.sqrt(max(assessment.covariance[np.ix_(tie, tie)].sum(), 0)))
+            notes.append(f"the data can't tell it from {others}: only their sum is determined, {total}, split evenly")
     if np.isfinite(assessment.limit[i]):
         notes.append("on a bound")
     elif assessment.esd_fixed[i] > UNKNOWN:

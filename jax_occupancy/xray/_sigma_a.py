@@ -24,8 +24,8 @@ MAX_SHELLS = 12
 SMALLEST_POWER_SHELL, MAX_POWER_SHELLS = 100, 20
 # How far logit σ_A² may bend from one shell to the next, as a standard deviation.
 BEND = 0.5
-# 1e-4 of the power is left as error of a perfect model, so that no variance is zero.
-LARGEST_LOGIT, SMALLEST_LOGIT = 9.2, -7.0
+# 1e-6 of the power is left as error of a perfect model, so that no variance is zero.
+LARGEST_LOGIT, SMALLEST_LOGIT = 13.8, -7.0
 MAX_STEPS = 200
 
 

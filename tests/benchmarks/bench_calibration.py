@@ -22,10 +22,10 @@ import jax
 import numpy as np
 from simulated import Experiment, as_model, draw_truth
 from simulated_crystal import build_crystal
-from steps import assessed, converge, of_groups, with_data
+from steps import assessed, converge, of_groups, stored_columns, with_data
 
-from jax_occupancy import Model
 from jax_occupancy.refinement import Constraints, Setup, make_setup
+from jax_occupancy.xray import StoredShiftedColumns
 
 # Boxes along the axes at each resolution in Å: 9,000 to 26,000 reflections, 10 groups in a box.
 SIZES = {1.2: (2, 1, 1), 1.8: (2, 2, 1), 2.5: (4, 2, 1), 3.0: (3, 4, 1)}
@@ -47,8 +47,8 @@ class Case:
     """What all data sets of one crystal share."""
 
     experiment: Experiment
-    model: Model
     setup: Setup
+    columns: StoredShiftedColumns
     intensities: bool = False
 
     @classmethod
@@ -58,7 +58,8 @@ class Case:
         experiment, random = Experiment.to(crystal, resolution), np.random.default_rng(0)
         any_data = experiment.measure(draw_truth(crystal, random), random, intensities=intensities)
         model = as_model(crystal)
-        return cls(experiment, model, make_setup(model, any_data, crystal.user), intensities)
+        setup = make_setup(model, any_data, crystal.user)
+        return cls(experiment, setup, stored_columns(setup, model), intensities)
 
     def estimate(self, coordinates: float, b_factors: float, seed: int, *, noise: bool = True) -> "Estimates":
         """Refine against one data set, with its own truth and noise."""
@@ -67,7 +68,7 @@ class Case:
         reflections = self.experiment.measure(truth, random, noise=noise, intensities=self.intensities)
         setup = with_data(self.setup, reflections)
         end = converge(setup)
-        known, true = assessed(setup, self.model, end.fit), of_groups(setup, truth.occupancies)
+        known, true = assessed(setup, self.columns, end.fit), of_groups(setup, truth.occupancies)
         return Estimates(true, end.q, known.esd, known.esd_fixed, known.limit, wholes(setup.constraints, true))
 
 
@@ -128,7 +129,7 @@ def summarise(estimates: Estimates) -> dict[str, float]:
     }
 
 
-def run_resolution(case: Case, resolution: float, truths: list[str], n_estimates: int) -> dict:
+def run_resolution(case: Case, resolution: float, truths: list[str], n_estimates: int, first_seed: int) -> dict:
     """All cells at one resolution, printed as they come."""
     exact = case.estimate(0.0, 0.0, 0, noise=False)
     noise_free = float(np.abs(exact.found - exact.true).max())
@@ -138,7 +139,10 @@ def run_resolution(case: Case, resolution: float, truths: list[str], n_estimates
     cells = {}
     for name in truths:
         since = time.perf_counter()
-        parts = [case.estimate(*TRUTHS[name], seed) for seed in range(math.ceil(n_estimates / n_groups))]
+        parts = [
+            case.estimate(*TRUTHS[name], seed)
+            for seed in range(first_seed, first_seed + math.ceil(n_estimates / n_groups))
+        ]
         cell = cells[name] = summarise(Estimates.joined(parts))
         print(
             f"{name:12s}{cell['n']:6d}  {cell['rms']:.4f}  {cell['z']:5.2f}  {cell['z_held']:6.2f}  "
@@ -155,6 +159,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--resolutions", type=float, nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--truths", nargs="+", choices=TRUTHS, default=list(TRUTHS))
     parser.add_argument("--estimates", type=int, default=1000, help="fewest estimates in a cell")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the data sets of each cell")
     parser.add_argument("--boxes", type=int, nargs=3, help="size of the crystal in place of the usual ones")
     parser.add_argument("--intensities", action="store_true", help="refine against intensities, not amplitudes")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
@@ -163,7 +168,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         table = []
         for d in given.resolutions:
             case = Case.at(d, tuple(given.boxes or SIZES[d]), intensities=given.intensities)
-            table.append(run_resolution(case, d, given.truths, given.estimates))
+            table.append(run_resolution(case, d, given.truths, given.estimates, given.first_seed))
     if given.json:
         given.json.write_text(json.dumps(table, indent=1))
     return table
