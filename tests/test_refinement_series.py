@@ -70,7 +70,7 @@ def test_another_cell_is_computed_again(series):
     cold, warm = series.solutions["cold"], series.solutions["warm"]
     apart = np.abs(warm.occupancies - cold.occupancies)
     assert 0 < apart.max() < 0.005
-    assert np.nanmax(apart / warm.esds) < 0.3
+    assert np.nanmax(apart / warm.esds) < 0.5
     assert warm.data.cell.a == pytest.approx(24.03)
 
 
@@ -224,7 +224,7 @@ def test_command_goes_on_after_a_bad_file(folder, monkeypatch, capsys):
     ("outputs", "error"),
     [
         ((None, None, "t0.mtz", None), "is an input"),
-        (("nowhere", None, None, None), "make it first"),
+        (("t0.mtz", None, None, None), "t0.mtz"),
         ((None, None, None, "a.doc"), ".png"),
         ((None, None, None, "t0.mtz"), ".png"),
     ],
@@ -233,6 +233,11 @@ def test_command_refuses_what_it_could_not_write(folder, outputs, error):
     outputs = SeriesOutputs(*(None if name is None else folder / name for name in outputs))
     with pytest.raises((ValueError, OSError), match=error):
         outputs.check([folder / "t0.mtz"])
+
+
+def test_the_folder_of_refined_models_is_made(tmp_path):
+    SeriesOutputs(tmp_path / "new" / "models", None, None, None).check([])
+    assert (tmp_path / "new" / "models").is_dir()
 
 
 def test_command_without_any_usable_data(folder):

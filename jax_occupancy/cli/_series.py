@@ -46,7 +46,7 @@ class SeriesOutputs:
 
         Raises:
             ValueError: a name has the wrong extension, is an input, or comes twice.
-            OSError: a folder does not exist, or the name is that of a folder.
+            OSError: a folder does not exist or can't be made, or the name is that of a folder or, for models, a file.
         """
         Outputs(json=self.json, csv=self.csv).check(inputs)
         if self.plot is not None:
