@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+PRECISION = bool(jax.config.jax_enable_x64)
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
@@ -14,6 +16,13 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real data not available: set JAX_OCCUPANCY_DATA to the folder that holds 4xof.pdb and 4xof.mtz")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def precision_is_restored():
+    """The command line switches to float64 for good; the next file of tests begins as the session did."""
+    yield
+    jax.config.update("jax_enable_x64", PRECISION)
 
 
 @pytest.fixture
