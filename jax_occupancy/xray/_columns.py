@@ -83,7 +83,9 @@ class Columns(eqx.Module):
             source, *rest = one
             return step(carry, self._block(source), *rest)
 
-        carry, parts = jax.lax.scan(body, carry, (self._sources(), *chunked), length=n_chunks)
+        # The reverse pass computes the columns of a chunk again; kept, they would fill the memory that chunks save.
+        remembering_nothing = jax.checkpoint(body, prevent_cse=False)
+        carry, parts = jax.lax.scan(remembering_nothing, carry, (self._sources(), *chunked), length=n_chunks)
         return carry, jax.tree.map(self._join, parts)
 
     def sum(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
@@ -92,7 +94,7 @@ class Columns(eqx.Module):
         def step(carry, block):
             return carry, weighted_sum(occupancies.astype(block.dtype), block)
 
-        return self.fold(jax.checkpoint(step), None)[1]
+        return self.fold(step, None)[1]
 
     def _cut(self, row: Array, n_chunks: int) -> Array:
         widths = [(0, 0)] * (row.ndim - 1) + [(0, n_chunks * self.batch - self.n_reflections)]

@@ -297,7 +297,7 @@ class LinearModel(eqx.Module):
             shifted = self._shifted(block, delta_b, row_s2)
             return carry, weighted_sum(occupancies.astype(block.dtype), shifted)
 
-        return self.columns.fold(jax.checkpoint(step), None, self.s_squared)[1]
+        return self.columns.fold(step, None, self.s_squared)[1]
 
     def _sum_displaced(self, occupancies: Array) -> Float[Array, "2 reflections"]:
         if self.displaced is None:
