@@ -83,7 +83,7 @@ def test_structure_factors_computed_in_passes_give_the_same_result(example, solu
     streamed = refine(*example[:2], memory=0, starts=0)
     np.testing.assert_allclose(streamed.occupancies, solution.occupancies, atol=1e-8)
     np.testing.assert_allclose(streamed.table["esd"], solution.table["esd"], rtol=1e-6)
-    assert streamed.target.end == pytest.approx(solution.target.end, rel=1e-12)
+    assert streamed.target.end == pytest.approx(solution.target.end, rel=1e-9)
 
 
 def test_sums_are_exact_and_the_rest_is_untouched(example, solution):
@@ -114,7 +114,7 @@ def test_the_same_answer_from_other_starts(example, solution):
     for start in ("even", "random", given):
         other = refine(model, reflections, start=start, starts=0)
         assert other.target.end <= other.target.start
-        assert other.target.end == pytest.approx(solution.target.end, rel=1e-8)
+        assert other.target.end == pytest.approx(solution.target.end, rel=1e-6)
         np.testing.assert_allclose(other.occupancies, solution.occupancies, atol=2e-5)
 
 
