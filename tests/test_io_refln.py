@@ -326,7 +326,10 @@ def test_a_model_is_no_reflections_and_the_reverse(tmp_path):
         (block(AMPLITUDES).replace("_refln.status", "_other.status"), "is damaged .*in loop with _refln"),
         (block(AMPLITUDES).replace("beta  90", "beta 180"), "states the cell .*which no crystal has"),
         ("data_x\n_cell.length_a 1\n", "holds no reflections"),
-        (block({"F_meas_au": "? ? ? ? ? ?", "F_meas_sigma_au": "1 1 1 1 1 1"}), r"no usable reflection.*left out: 6 missing"),
+        (
+            block({"F_meas_au": "? ? ? ? ? ?", "F_meas_sigma_au": "1 1 1 1 1 1"}),
+            r"no usable reflection.*left out: 6 missing",
+        ),
         ("REMARK hello\n", "wanted here"),
     ],
 )
