@@ -50,23 +50,24 @@ def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topolo
 
 def _laid_out(logits, topology, layout):
     """Occupancies of all entries, in the order of the layout."""
-    theta = gather(logits, Index(layout.entries, topology.n_collapsed))
-    start = layout.n_single
-    parts = [jax.nn.sigmoid(theta[..., :start])]
+    # Entries first and models last: all models of an entry lie side by side, for the processor's wide registers.
+    theta = jnp.moveaxis(gather(logits, Index(layout.entries, topology.n_collapsed)), -1, 0)
+    start, models = layout.n_single, theta.shape[1:]
+    parts = [jax.nn.sigmoid(theta[:start])]
     for sets, size in layout.blocks:
         stop = start + size * sets.size
-        block = theta[..., start:stop].reshape(*theta.shape[:-1], size, sets.size)
-        left = _left(parts[0], topology, layout, sets)
-        parts.append(_shares(block, left, ~topology.complete[sets]).reshape(*theta.shape[:-1], stop - start))
+        block = theta[start:stop].reshape(size, sets.size, *models)
+        vacant = ~topology.complete[sets].reshape(-1, *[1] * len(models))
+        shares = _shares(block, _left(parts[0], topology, layout, sets), vacant)
+        parts.append(shares.reshape(stop - start, *models))
         start = stop
-    q = jnp.concatenate(parts, axis=-1)
+    q = jnp.concatenate(parts)
     for level in topology.set_levels:
         nested = np.isin(topology.set_of_member, level[topology.parent[level] >= 0])
         if nested.any():
             members, parents = topology.members[nested], topology.parent[topology.set_of_member[nested]]
-            above = q[..., layout.position[parents]]
-            q = q.at[..., layout.position[members]].multiply(above, unique_indices=True)
-    return q
+            q = q.at[layout.position[members]].multiply(q[layout.position[parents]], unique_indices=True)
+    return jnp.moveaxis(q, 0, -1)
 
 
 def _left(singles, topology, layout, sets):
@@ -75,17 +76,17 @@ def _left(singles, topology, layout, sets):
     if not fixed.any():
         return 1
     # The fixed members are among the singles, which lead the layout.
-    held = singles[..., layout.position[topology.members[fixed]]]
+    held = singles[layout.position[topology.members[fixed]]]
     where = np.searchsorted(sets, topology.set_of_member[fixed])
-    left = jnp.ones((*singles.shape[:-1], sets.size), singles.dtype)
-    return jnp.maximum(left.at[..., where].add(-held), 0)[..., None, :]
+    left = jnp.ones((sets.size, *singles.shape[1:]), singles.dtype)
+    return jnp.maximum(left.at[where].add(-held), 0)
 
 
 def _shares(theta, left, vacant):
-    """Shares of the refinable members of sets of one size, shape (..., members, sets)."""
+    """Shares of the refinable members of sets of one size, shape (members, sets, *models)."""
     # Few members are worked on one by one, which XLA fuses and vectorises.
-    size = theta.shape[-2]
-    members = [theta[..., k : k + 1, :] for k in range(size)] if size <= FEW_MEMBERS else [theta]
+    size = theta.shape[0]
+    members = [theta[k : k + 1] for k in range(size)] if size <= FEW_MEMBERS else [theta]
     # The vacancy of an incomplete set is a member with logit 0; without it the maximum may be anything.
     floor = jnp.where(vacant, 0.0, -jnp.inf).astype(theta.dtype)
     top = lax.stop_gradient(jnp.maximum(_over_members(jnp.maximum, members), floor))
@@ -95,11 +96,11 @@ def _shares(theta, left, vacant):
         # exp(-top) only where it is wanted: elsewhere -top can overflow.
         total = total + jnp.where(vacant, jnp.exp(-jnp.where(vacant, top, 0)), 0)
     scale = left / total
-    return jnp.concatenate([scale * weight for weight in weights], axis=-2)
+    return jnp.concatenate([scale * weight for weight in weights])
 
 
 def _over_members(combine, members):
-    return functools.reduce(combine, members) if len(members) > 1 else combine.reduce(members[0], -2, keepdims=True)
+    return functools.reduce(combine, members) if len(members) > 1 else combine.reduce(members[0], 0, keepdims=True)
 
 
 def collapse(values: Any, topology: Topology) -> Any:

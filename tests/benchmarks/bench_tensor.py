@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_tensor.py --torchref PYTHON --json FILE
 
 PYTHON is the interpreter of an environment with TorchRef 0.7; without it only our own side runs. Calls of all sides
-take turns within one run; the table and the JSON file show their medians (on a busy machine a low quantile says more:
+take turns within one run, a call at a time; with `--turn 10` ten calls at a time, as in a training loop, where threads
+are awake and caches are warm. The table and the JSON file show medians (on a busy machine a low quantile says more:
 `--quantile 0.1`). Weights are arguments of every call (closed over, XLA would fold the scatter away). The limit is a
 copy of the bytes that a forward + gradient call takes and gives: logits and weights in, occupancies and gradient out.
 """
@@ -82,14 +83,14 @@ def timed(function, *arguments):
     return call
 
 
-def in_turns(calls, repeats, quantile, *, pause=0.0):
+def in_turns(calls, options, *, repeats=None, pause=0.0):
     """Median (or another quantile) of the seconds of each call, taking turns."""
     seconds = {name: [] for name in calls}
-    for _ in range(repeats):
+    for _ in range(-(-(repeats or options.repeats) // options.turn)):
         for name, call in calls.items():
             sleep(pause)
-            seconds[name].append(call())
-    return {name: float(np.quantile(values, quantile)) for name, values in seconds.items()}
+            seconds[name] += [call() for _ in range(options.turn)]
+    return {name: float(np.quantile(values, options.quantile)) for name, values in seconds.items()}
 
 
 class TorchRef:
@@ -121,7 +122,7 @@ class TorchRef:
         self.process.wait()
 
 
-def compare(n_atoms, *, sets, repeats, quantile, torchref):
+def compare(n_atoms, options, *, sets, repeats=None, torchref=None):
     """One row of the table."""
     case = structure(n_atoms, sets=sets)
     occ, seconds = construct(case)
@@ -133,20 +134,20 @@ def compare(n_atoms, *, sets, repeats, quantile, torchref):
         "step": timed(step, occ, weights, OPTIMIZER.init(occ)),
         "copy": timed(jnp.copy, moved),
     }
-    row = {"atoms": n_atoms, "sets": len(case["sets"]), "repeats": repeats, "construct": seconds}
+    row = {"atoms": n_atoms, "sets": len(case["sets"]), "construct": seconds}
     if torchref is not None:
         row["construct torchref"] = torchref.load(case)
         for name in ("forward", "gradient", "step"):
             torchref.ask(name)
             calls[f"{name} torchref"] = lambda name=name: torchref.ask(name)
-    row |= in_turns(calls, repeats, quantile, pause=PAUSE if torchref is not None else 0.0)
+    row |= in_turns(calls, options, repeats=repeats, pause=PAUSE if torchref is not None else 0.0)
     row["gradient / copy"] = row["gradient"] / row["copy"]
     for name in ("construct", "forward", "gradient", "step") if torchref is not None else ():
         row[f"torchref / ours, {name}"] = row[f"{name} torchref"] / row[name]
     return row
 
 
-def many_models(n_models, repeats, quantile, *, n_atoms=1_500, loop=True):
+def many_models(n_models, options, *, n_atoms=1_500, repeats=None, loop=True):
     """A stack against its models one by one and against a copy of its output."""
     occ, _ = construct(structure(n_atoms, sets=True))
     models = [jax.tree.map(lambda leaf, i=i: leaf + 0.01 * i, occ) for i in range(n_models)]
@@ -164,7 +165,7 @@ def many_models(n_models, repeats, quantile, *, n_atoms=1_500, loop=True):
     if loop:
         one_by_one()
         calls["one by one"] = one_by_one
-    row = {"models": n_models, "atoms": n_atoms, "repeats": repeats, **in_turns(calls, repeats, quantile)}
+    row = {"models": n_models, "atoms": n_atoms, **in_turns(calls, options, repeats=repeats)}
     row["stack / copy"] = row["stack"] / row["copy of output"]
     if loop:
         row["stack / one by one"] = row["stack"] / row["one by one"]
@@ -194,29 +195,30 @@ def main():
     parser.add_argument("--torchref", metavar="PYTHON", help="interpreter of an environment with TorchRef 0.7")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers here")
     parser.add_argument("--repeats", type=int, default=300, help="calls per median (default 300)")
+    parser.add_argument(
+        "--turn", type=int, default=1, help="calls of one side before the next has its turn (default 1)"
+    )
     parser.add_argument("--quantile", type=float, default=0.5, help="of the calls (default 0.5, the median)")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of atoms")
     parser.add_argument("--threads", type=int, default=2, help="threads of TorchRef (default 2)")
     parser.add_argument("--no-scaling", action="store_true", help="leave out the growth with atoms and models")
     options = parser.parse_args()
+    # Every call is waited for: handing it to another thread first, as JAX does on CPUs, costs 40 microseconds.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     torchref = TorchRef(options.torchref, options.threads) if options.torchref else None
-    results = {"device": str(jax.devices()[0]), "quantile": options.quantile, "tables": {}, "slopes": {}}
+    results = {"device": str(jax.devices()[0])}
+    results |= {name: getattr(options, name) for name in ("repeats", "turn", "quantile")} | {"tables": {}, "slopes": {}}
     with contextlib.closing(torchref) if torchref else contextlib.nullcontext():
         for sets in (False, True):
-            rows = [
-                compare(n, sets=sets, repeats=options.repeats, quantile=options.quantile, torchref=torchref)
-                for n in options.sizes
-            ]
+            rows = [compare(n, options, sets=sets, torchref=torchref) for n in options.sizes]
             results["tables"][f"{'with' if sets else 'without'} conformer sets"] = rows
             show(rows)
-    results["tables"]["models"] = [many_models(256, options.repeats, options.quantile)]
+    results["tables"]["models"] = [many_models(256, options)]
     show(results["tables"]["models"])
     if not options.no_scaling:
-        repeats = max(options.repeats // 10, 3)
-        atoms = [
-            compare(n, sets=True, repeats=repeats, quantile=options.quantile, torchref=None) for n in SCALING_ATOMS
-        ]
-        models = [many_models(n, repeats, options.quantile, loop=False) for n in SCALING_MODELS]
+        few = max(options.repeats // 10, 3)
+        atoms = [compare(n, options, sets=True, repeats=few) for n in SCALING_ATOMS]
+        models = [many_models(n, options, repeats=few, loop=False) for n in SCALING_MODELS]
         results["tables"] |= {"growth with atoms": atoms, "growth with models": models}
         results["slopes"] = {
             **{f"{name}, atoms": slope(atoms, "atoms", name) for name in ("construct", "forward", "gradient", "step")},
