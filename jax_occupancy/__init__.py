@@ -27,7 +27,7 @@ OccupancyTensor(atoms=4, collapsed_shape=(3,), groups=2, sets=1 (1 complete), re
   `SeriesSolution`.
 * `read_model`, `read_reflections` and `write_model` handle files. `group_model` decides what shares an occupancy and
   says why, with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
-* `save_solution` and `load_solution` keep a solution in a file, whole.
+* `save_solution` and `load_solution` keep a solution in a file, whole; `save_series` and `load_series` a series.
 * `write_example(folder)` simulates a crystal with known occupancies to try things on.
 
 The command line does the same: `jax-occupancy refine model.pdb data.mtz -o refined.pdb`; `jax-occupancy --help`.
@@ -60,9 +60,11 @@ if TYPE_CHECKING:
         SeriesSolution,
         Solution,
         group_model,
+        load_series,
         load_solution,
         refine,
         refine_series,
+        save_series,
         save_solution,
     )
 
@@ -92,9 +94,11 @@ _HOME = {
     "SeriesSolution": "refinement",
     "Solution": "refinement",
     "group_model": "refinement",
+    "load_series": "refinement",
     "load_solution": "refinement",
     "refine": "refinement",
     "refine_series": "refinement",
+    "save_series": "refinement",
     "save_solution": "refinement",
 }
 
@@ -110,6 +114,7 @@ __all__ = [
     "concatenate",
     "group_model",
     "is_occupancy_tensor",
+    "load_series",
     "load_solution",
     "load_tensor",
     "read_model",
@@ -117,6 +122,7 @@ __all__ = [
     "refinable_only",
     "refine",
     "refine_series",
+    "save_series",
     "save_solution",
     "save_tensor",
     "split",

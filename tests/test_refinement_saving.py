@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jax_occupancy import load_tensor, read_model, refine, write_example
-from jax_occupancy.refinement import load_solution, save_solution
+from jax_occupancy import load_tensor, read_model, refine, refine_series, write_example
+from jax_occupancy.refinement import load_series, load_solution, save_series, save_solution
 from jax_occupancy.refinement._packing import pack, unpack
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -89,6 +89,22 @@ def test_a_loaded_solution_does_what_the_first_one_does(solution, model, path, t
 def test_the_same_solution_gives_the_same_bytes(path, tmp_path):
     save_solution(tmp_path / "again.npz", load_solution(path))
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+def test_a_series_comes_back_to_the_bit(example, model, solution, path, tmp_path):
+    datasets = [example.reflections, "lost.mtz", example.reflections]
+    series = refine_series(model, datasets, names=[0.5, "lost", 2], starts=0, outliers=False)
+    save_series(tmp_path / "series.npz", series)
+    loaded = load_series(tmp_path / "series.npz", like=solution.tensor)
+    assert list(loaded.solutions) == [0.5, 2]
+    check_equal(series.solutions, loaded.solutions, "solutions")
+    check_equal(series.failed, loaded.failed, "failed")
+    pd.testing.assert_frame_equal(series.table, loaded.table, check_exact=True)
+    pd.testing.assert_frame_equal(series.datasets, loaded.datasets, check_exact=True)
+    with pytest.raises(ValueError, match="holds a saved series; a saved solution is wanted"):
+        load_solution(tmp_path / "series.npz")
+    with pytest.raises(ValueError, match="topology differs"):
+        load_series(tmp_path / "series.npz", like=solution.tensor.freeze_all())
 
 
 def test_numpy_reads_it_and_nothing_is_pickled(solution, path):

@@ -1,7 +1,7 @@
 """Refinement of occupancies against diffraction data.
 
-`refine` does it all, `refine_series` for many data sets of one model; `save_solution` and `load_solution` keep what it
-found. Its steps can be used alone: `make_setup` brings model, data and groups together, `run_cycles` fits scales and
+`refine` does it all, `refine_series` for many data sets of one model; `save_solution` and `save_series` keep what they
+found. Their steps can be used alone: `make_setup` brings model, data and groups together, `run_cycles` fits scales and
 occupancies in turn, `search` makes sure of the answer, `assess` finds uncertainties and evidence. Below them `Problem`
 is the target as a function of everything refined, `solve` minimises it at fixed scales, and `gauss_newton` and
 `solve_on_simplexes` know nothing of crystals; these go through jit, grad and vmap.
@@ -19,7 +19,7 @@ from jax_occupancy.refinement._numbers import at_bound, with_esd
 from jax_occupancy.refinement._problem import BShifts, Problem, solve
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
-from jax_occupancy.refinement._saving import load_solution, save_solution
+from jax_occupancy.refinement._saving import load_series, load_solution, save_series, save_solution
 from jax_occupancy.refinement._search import Found, search
 from jax_occupancy.refinement._series import refine_series
 from jax_occupancy.refinement._series_solution import SeriesSolution
@@ -53,6 +53,7 @@ __all__ = [
     "gauss_newton",
     "group_model",
     "linear_model",
+    "load_series",
     "load_solution",
     "make_setup",
     "model_error",
@@ -61,6 +62,7 @@ __all__ = [
     "refine_series",
     "replicate",
     "run_cycles",
+    "save_series",
     "save_solution",
     "search",
     "shard_columns",

@@ -6,7 +6,8 @@ number of devices, and what goes between them is a gradient and a matrix of seco
 special to one kind of device: a `jax.sharding.Mesh` of CPUs, GPUs or TPUs, in one process or in many.
 
     mesh = jax.sharding.Mesh(jax.devices(), ("reflections",))
-    series = refine_series(model, datasets, mesh=mesh)                         # turnkey, one process
+    solution = refine(model, data, mesh=mesh)                                  # turnkey, one process
+    series = refine_series(model, datasets, mesh=mesh)
 
     linear = shard_reflections(setup.linear, mesh)                             # or step by step
     target = shard_target(target, mesh)
@@ -30,7 +31,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jax_occupancy.xray import DisplacedSolvent, LinearModel, StoredColumns, StoredShiftedColumns
+from jax_occupancy.xray import DisplacedSolvent, LinearModel, ShiftedColumns, StoredColumns, StoredShiftedColumns
 
 
 def padded_length(n_reflections: int, mesh: Mesh) -> int:
@@ -105,6 +106,9 @@ def shard_columns(columns: Any, mesh: Mesh) -> Any:
     if isinstance(columns, StoredShiftedColumns):
         return StoredShiftedColumns(values, n, spread(columns.shifts))
     return StoredColumns(values, n)
+
+
+stored = jax.jit(ShiftedColumns.stored)
 
 
 def shard_target(target: Any, mesh: Mesh) -> Any:

@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._checkpoint import Checkpoint, check_checkpoint, open_checkpoint
 from jax_occupancy.refinement._clock import Clock
+from jax_occupancy.refinement._devices import shard_columns, stored
 from jax_occupancy.refinement._linear_model import MEMORY, shifted_columns
 from jax_occupancy.refinement._model_error import model_error
 from jax_occupancy.refinement._search import search
@@ -41,6 +43,7 @@ def refine(
     wavelength: float | None = None,
     memory: float | int = MEMORY,
     checkpoint: str | os.PathLike | None = None,
+    mesh: Mesh | None = None,
     throw: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Solution:
@@ -67,11 +70,13 @@ def refine(
         outliers: leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759, 1999).
         radiation: "xray", "electron" or "neutron".
         wavelength: of the X-rays in Å, for f′; None leaves it out.
-        memory: gigabytes that the structure factors of the groups may take; above it they are computed in passes.
+        memory: gigabytes that the structure factors of the groups may take; above it they are computed in passes
+            (which a mesh of devices does not do).
         checkpoint: a file that the state is written to after every cycle. Where it exists already, the refinement goes
             on from it: the stage "resume" and the solution's message say so. A file that was written for another
             model, other data, groups or options is refused. It is removed when the refinement has converged, and kept
             when it was interrupted or the cycles did not come to rest.
+        mesh: devices to divide the reflections among (see `shard_reflections`); None uses one.
         throw: raise where there is nothing to refine or the refinement does not come to rest; otherwise the
             solution's `result` says so.
         progress: called with the name of each stage as it begins.
@@ -115,11 +120,12 @@ def refine(
         options = {"start": start, "target": target, "b_factors": b_factors, "outliers": outliers}
         beam = {"radiation": radiation, "wavelength": wavelength}
         kept = open_checkpoint(checkpoint, setup, **options, **beam)
+    columns = shifted_columns(model, data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype)
+    if mesh is not None:
+        setup, columns = setup.on(mesh), shard_columns(stored(columns), mesh)
     solution = refine_setup(
         setup,
-        lambda setup: shifted_columns(
-            model, data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype
-        ),
+        columns,
         start=start,
         target=target,
         b_factors=b_factors,
@@ -148,7 +154,7 @@ def check_options(target: str, b_factors: str) -> None:
 
 def refine_setup(
     setup: Setup,
-    columns: Callable[[Setup], ShiftedColumns | StoredShiftedColumns],
+    columns: ShiftedColumns | StoredShiftedColumns,
     *,
     start: str | np.ndarray,
     target: str,
@@ -163,8 +169,8 @@ def refine_setup(
 
     Args:
         setup: the problem.
-        columns: gives the structure factors of the parts of groups, with their derivatives by position, for the
-            reflections of the linear model.
+        columns: structure factors of the parts of groups, with their derivatives by position, for the reflections of
+            the linear model.
         start: as in `refine`, like all that follow.
         target: "ml" or "ls".
         b_factors: "held" or "group".
@@ -201,7 +207,7 @@ def refine_setup(
         found.fit,
         setup.constraints,
         setup.parts,
-        columns(setup),
+        columns,
         error,
         log_likelihood_unit=found.log_likelihood_unit,
         sandwich=target == "ls",

@@ -1,15 +1,18 @@
-"""Saving a solution and loading it again, whole."""
+"""Saving a solution or a series and loading it again, whole."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import read_archive, write_archive
 from jax_occupancy.io._saving import put_together, take_apart
-from jax_occupancy.refinement._packing import pack_fields, unpack_fields
+from jax_occupancy.refinement._packing import pack, pack_fields, unpack, unpack_fields
+from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
 
-_KIND = "solution"
 _TENSOR = "tensor."
 
 
@@ -37,10 +40,8 @@ def save_solution(path: str | os.PathLike[str], solution: Solution) -> None:
         load_solution("refined.npz").write(read_model("model.pdb"), "refined.cif")
         ```
     """
-    header, parts = take_apart(solution.tensor)
-    arrays = {_TENSOR + name: array for name, array in parts.items()}
-    packed = pack_fields(solution, "solution", arrays, but="tensor")
-    write_archive(path, _KIND, {"tensor": header, "solution": packed}, arrays)
+    arrays: dict[str, np.ndarray] = {}
+    write_archive(path, "solution", _take_apart(solution, "", arrays), arrays)
 
 
 def load_solution(path: str | os.PathLike[str], like: OccupancyTensor | None = None, *, dtype: Any = None) -> Solution:
@@ -66,8 +67,80 @@ def load_solution(path: str | os.PathLike[str], like: OccupancyTensor | None = N
         load_solution("refined.npz").table
         ```
     """
-    header, arrays = read_archive(path, _KIND)
-    parts = {name.removeprefix(_TENSOR): array for name, array in arrays.items() if name.startswith(_TENSOR)}
+    header, arrays = read_archive(path, "solution")
+    return _put_together(path, header, "", arrays, like=like, dtype=dtype)
+
+
+def save_series(path: str | os.PathLike[str], series: SeriesSolution) -> None:
+    """Save a series in one file: the solutions of all its data sets, and why others failed; as `save_solution`.
+
+    Args:
+        path: the file to write; an existing one is replaced.
+        series: what `refine_series` returned.
+
+    Raises:
+        TypeError: an attribute of a solution, or the name of a data set, was replaced by something that can't be saved.
+        FileNotFoundError: the folder of `path` does not exist.
+        IsADirectoryError: `path` is a folder.
+
+    Example:
+        ```python
+        save_series("titration.npz", refine_series("model.pdb", ["a.mtz", "b.mtz"], names=[0.1, 1.0]))
+        load_series("titration.npz").plot()
+        ```
+    """
+    arrays: dict[str, np.ndarray] = {}
+    packed = [_take_apart(one, f"{number}.", arrays) for number, one in enumerate(series.solutions.values())]
+    names, failed = list(series.solutions), list(series.failed.items())
+    header = {"names": pack(names, "names", arrays), "failed": pack(failed, "failed", arrays), "solutions": packed}
+    write_archive(path, "series", header, arrays)
+
+
+def load_series(
+    path: str | os.PathLike[str], like: OccupancyTensor | None = None, *, dtype: Any = None
+) -> SeriesSolution:
+    """Load a series that `save_series` saved.
+
+    Args:
+        path: the file.
+        like: a tensor whose topology the solutions must have; as in `load_solution`.
+        dtype: float type of the tensors' logits; by default the saved one.
+
+    Returns:
+        A series equal to the saved one in every number.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as `load_solution`.
+        TypeError: `dtype` is not float32 or float64.
+
+    Example:
+        ```python
+        load_series("titration.npz").table
+        ```
+    """
+    header, arrays = read_archive(path, "series")
+    solutions = [
+        _put_together(path, packed, f"{number}.", arrays, like=like, dtype=dtype)
+        for number, packed in enumerate(header["solutions"])
+    ]
+    names, failed = unpack(header["names"], arrays), unpack(header["failed"], arrays)
+    return SeriesSolution.from_solutions(dict(zip(names, solutions, strict=True)), dict(failed))
+
+
+def _take_apart(solution: Solution, prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What JSON can say of a solution; its arrays get names that begin with the prefix."""
+    header, parts = take_apart(solution.tensor)
+    arrays |= {f"{prefix}{_TENSOR}{name}": array for name, array in parts.items()}
+    return {"tensor": header, "solution": pack_fields(solution, f"{prefix}solution", arrays, but="tensor")}
+
+
+def _put_together(
+    path: Any, header: Mapping[str, Any], prefix: str, arrays: Mapping[str, np.ndarray], *, like: Any, dtype: Any
+) -> Solution:
+    """The solution that `_take_apart` took apart."""
+    start = prefix + _TENSOR
+    parts = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
     tensor = put_together(path, header["tensor"], parts, like=like, dtype=dtype)
     try:
         return unpack_fields(Solution, header["solution"], arrays, tensor=tensor)

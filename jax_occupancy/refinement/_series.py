@@ -113,9 +113,7 @@ def refine_series(
                 clock = Clock(None)
                 clock.begin("read")
                 setup = shared.setup_of(index, data[index])
-                solutions[name] = refine_setup(
-                    setup, lambda _, shared=shared: shared.columns, **options, outliers=outliers, clock=clock
-                )
+                solutions[name] = refine_setup(setup, shared.columns, **options, outliers=outliers, clock=clock)
     if not solutions:
         messages = "".join(f"\n  {name}: {message}" for name, message in failed.items())
         raise RefinementError(f"none of {len(given)} data sets could be refined:{messages}")

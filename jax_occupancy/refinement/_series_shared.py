@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gemmi
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int
 
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections
-from jax_occupancy.refinement._devices import shard_columns, shard_reflections
+from jax_occupancy.refinement._devices import shard_columns, stored
 from jax_occupancy.refinement._linear_model import shifted_columns
 from jax_occupancy.refinement._setup import Setup, make_setup
 from jax_occupancy.refinement._targets import Observations
@@ -48,8 +47,7 @@ class Shared:
 
     def on(self, mesh: Mesh) -> "Shared":
         """The same with the reflections divided among devices."""
-        setup = replace(self.setup, linear=shard_reflections(self.setup.linear, mesh))
-        return replace(self, setup=setup, columns=shard_columns(self.columns, mesh))
+        return replace(self, setup=self.setup.on(mesh), columns=shard_columns(self.columns, mesh))
 
 
 def share(
@@ -86,12 +84,9 @@ def share(
     ends = np.cumsum([data.n_reflections for data in datasets])[:-1]
     return Shared(
         setup,
-        _stored(columns) if gigabytes <= memory else columns,
+        stored(columns) if gigabytes <= memory else columns,
         tuple(np.split(inverse.reshape(-1), ends)),
     )
-
-
-_stored = jax.jit(ShiftedColumns.stored)
 
 
 def by_cell(model: Model, datasets: Mapping[Any, Reflections]) -> list[tuple[Model, list]]:

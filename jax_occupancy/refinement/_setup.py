@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jax_occupancy.core import OccupancyTensor
@@ -14,6 +15,7 @@ from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._cycles import scaled_amplitudes
+from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._parts import Parts, parts_of
@@ -79,14 +81,16 @@ class Setup:
 
     def without(self, outliers: Outliers) -> "Setup":
         """Leave reflections out of the data; the linear model keeps them, a copy without them may not fit in memory."""
-        observations = self.observations
-        if observations.rows is None:
-            observations = observations._replace(rows=np.arange(self.data.n_reflections))
-        return replace(self, observations=observations.select(~outliers.mask), outliers=outliers)
+        return replace(self, observations=self._located().select(~outliers.mask), outliers=outliers)
 
     def observing(self, observations: Observations) -> "Setup":
         """The same model with other data; their `rows` say which reflections of `linear` they are."""
         return replace(self, observations=observations, outliers=None)
+
+    def on(self, mesh: Mesh) -> "Setup":
+        """The same with the reflections of the linear model divided among devices, see `shard_reflections`."""
+        # The linear model is filled up, so the data must know their rows of it.
+        return replace(self, observations=self._located(), linear=shard_reflections(self.linear, mesh))
 
     def b_shifts(self, weight: float | Array) -> BShifts:
         """Bounds and prior for the shifts of B factors."""
@@ -94,6 +98,10 @@ class Setup:
         spread = RELATIVE_B_SPREAD * np.maximum(self.mean_b, SMALLEST_B)
         lowest = np.minimum(SMALLEST_B - self.lowest_b, 0)
         return BShifts(jnp.asarray(lowest, dtype), jnp.asarray(spread, dtype), jnp.asarray(weight, dtype))
+
+    def _located(self) -> Observations:
+        rows = self.observations.rows
+        return self.observations._replace(rows=np.arange(self.data.n_reflections) if rows is None else rows)
 
 
 def make_setup(
