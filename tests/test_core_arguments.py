@@ -1,5 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from jax_occupancy.core import OccupancyTensor
@@ -144,3 +145,9 @@ def test_one_refinable_atom_makes_its_group_refinable():
     assert occ.get_refinable_atoms().tolist() == [True] * 3 + [False] * 3
     assert occ.get_frozen_atoms().tolist() == [False] * 3 + [True] * 3
     assert (occ.get_refinable_count(), occ.get_fixed_count()) == (1, 2)
+
+
+def test_labels_may_be_a_column_of_a_table():
+    labels = [3, 3, 7, -1]
+    column = OccupancyTensor([0.5] * 4, pd.Series(labels, index=[9, 8, 7, 6], dtype="int8"))
+    assert column.topology == OccupancyTensor([0.5] * 4, np.array(labels)).topology

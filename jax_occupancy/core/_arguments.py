@@ -120,7 +120,8 @@ def check_groups(groups: Any, n_atoms: int) -> Ragged:
     """Turn sharing groups, given as index lists or as one integer label per atom, into atom indices."""
     if groups is None:
         return Ragged.of([])
-    if isinstance(groups, np.ndarray | jax.Array) and np.ndim(groups) == 1 and groups.dtype != object:
+    # numpy, JAX and pandas have a type; lists of lists have none, and arrays of lists that of objects
+    if getattr(groups, "dtype", "object") != "object" and np.ndim(groups) == 1:
         return _groups_from_labels(host_array(groups, "sharing_groups"), n_atoms)
     if not isinstance(groups, Iterable) or isinstance(groups, str | bytes):
         raise TypeError("sharing_groups must be a list of lists of atom indices, or an integer array of labels")

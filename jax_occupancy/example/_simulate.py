@@ -1,6 +1,7 @@
 """Simulated data of the example, written to files as a user's would be."""
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jax_occupancy.example._crystal import build_crystal
-from jax_occupancy.io import atomic_writer
+from jax_occupancy.io import Model, Reflections, atomic_writer, read_model, read_reflections
 from jax_occupancy.xray import group_solvent_structure_factors, solvent_structure_factors
 
 D_MIN = 1.3
@@ -20,7 +21,7 @@ FREE_FRACTION = 0.08
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """Files of the simulated crystal, and what is true.
+    """Files of the simulated crystal, and what is true; `write_example` makes them.
 
     Attributes:
         model: PDB file with even shares in place of the true occupancies.
@@ -62,6 +63,25 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
     with atomic_writer(model) as handle:
         handle.write(structure.make_pdb_string().encode())
     return Example(model, reflections, truth)
+
+
+def read_example(*, seed: int = 0) -> tuple[Model, Reflections]:
+    """Simulate the same crystal in memory: what `read_model` and `read_reflections` make of these files.
+
+    Args:
+        seed: of the noise and of the choice of the free set.
+
+    Returns:
+        The model, from even shares, and the data.
+
+    Example:
+        >>> model, reflections = read_example()
+        >>> model.n_atoms, round(reflections.resolution[1], 2)
+        (128, 1.3)
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_example(folder, seed=seed)
+        return read_model(files.model), read_reflections(files.reflections)
 
 
 def _simulate(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.Mtz:

@@ -23,6 +23,13 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> plot_convergence(solution).get_xlabel().startswith("cycle")
+        True
     """
     ax = axes_or_new(ax)
     history = solution.history
@@ -77,6 +84,12 @@ def plot_minima(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> ax = plot_minima(solution)
     """
     ax = axes_or_new(ax)
     if len(solution.minima) < 2:

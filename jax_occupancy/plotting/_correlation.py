@@ -28,6 +28,12 @@ def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> ax = plot_correlation(solution)
     """
     matrix = correlation_by_row(solution)
     n = len(matrix)

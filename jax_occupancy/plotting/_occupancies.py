@@ -49,6 +49,13 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
 
     Returns:
         The axes.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> plot_occupancies(solution).get_xlabel()
+        'occupancy'
     """
     numbers = list(range(len(solution.grouping.sets)) if sets is None else sets)
     columns = columns_of_rows(solution.grouping, numbers, MOST_LINES if ax is None else _lines_that_fit(ax))
@@ -77,6 +84,13 @@ def occupancy_pages(solution: Solution) -> list[Figure]:
 
     Returns:
         Figures as wide as a page, none longer than one; none if there are no groups.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> len(occupancy_pages(solution))
+        1
     """
     numbers = range(len(solution.grouping.sets))
     columns = balanced(solution.grouping, numbers, n_columns=2, most=MOST_LINES)

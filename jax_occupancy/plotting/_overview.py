@@ -30,6 +30,13 @@ def plot_solution(solution: Solution) -> Figure:
 
     Returns:
         A figure, 178 mm wide and at most a page high.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> plot_solution(solution).to_bytes("png")[1:4]
+        b'PNG'
     """
     panels = _panels(solution)
     n_rows, per_row = _arranged(panels)

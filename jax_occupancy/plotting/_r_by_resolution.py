@@ -72,6 +72,12 @@ def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells
 
     Raises:
         ValueError: `n_shells` is not positive.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> ax = plot_r_by_resolution(solution, n_shells=8)
     """
     ax = axes_or_new(ax)
     data = solution.data

@@ -40,6 +40,12 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
 
     Raises:
         OSError: the file can't be written.
+
+    Example:
+        ```python
+        model = read_model("model.pdb")
+        write_report("report.html", refine(model, "data.mtz"), model)
+        ```
     """
     title = "Occupancies" if model is None else f"Occupancies of {model.path.name}"
     parts = [

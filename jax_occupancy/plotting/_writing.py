@@ -27,6 +27,11 @@ def write_plot(path: str | os.PathLike[str], solution: Solution) -> None:
     Raises:
         ValueError: `path` has another extension.
         OSError: the file can't be written.
+
+    Example:
+        ```python
+        write_plot("refined.svg", refine("model.pdb", "data.mtz"))
+        ```
     """
     kind = picture_kind(path)
     overview = plot_solution(solution)

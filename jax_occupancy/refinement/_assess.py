@@ -26,6 +26,8 @@ NO_FREEDOM = 1e-6
 class Assessment:
     """What is known of each group, in the order of the solver's variables.
 
+    What `assess` returns.
+
     Attributes:
         esd: standard uncertainty with the B factor and the position of all groups marginalised; NaN on a bound and
             where equations leave no freedom.
@@ -79,6 +81,24 @@ def assess(
 
     Returns:
         The assessment.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> from jax_occupancy.refinement import (
+        ...     make_setup, model_error, run_cycles, shifted_columns, start_values, target_maker
+        ... )
+        >>> model, reflections = read_example()
+        >>> setup = make_setup(model, reflections)
+        >>> x = start_values(setup, "model")
+        >>> maker = target_maker("ml", setup.observations, dtype=x.dtype)
+        >>> fit = run_cycles(setup.linear, setup.observations, setup.constraints, x, maker)
+        >>> columns = shifted_columns(model, reflections, setup.parts.atoms)
+        >>> error = model_error(setup.observations, fit)
+        >>> found = assess(
+        ...     fit, setup.constraints, setup.parts, columns, error, log_likelihood_unit=1.0, sandwich=False
+        ... )
+        >>> found.esd.shape == (setup.n_groups,)
+        True
     """
     linear = fit.linear
     q, delta_b = fit.problem.split(fit.x)

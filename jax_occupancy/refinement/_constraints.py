@@ -17,6 +17,8 @@ from jax_occupancy.core import Topology
 class Constraints(NamedTuple):
     """Variables of the solver and the equations they obey.
 
+    `constraints_of` finds them for a tensor.
+
     Attributes:
         entries: the collapsed entry that each of the first variables is; the vacancies follow.
         matrix: one row per equation, one column per variable.
@@ -63,6 +65,13 @@ def constraints_of(topology: Topology, q: Float[np.ndarray, " collapsed"]) -> Co
     Returns:
         One equation per set with a refinable member, per refinable entry on its own, and per fixed fraction of a
         parent that can move.
+
+    Example:
+        >>> from jax_occupancy import OccupancyTensor
+        >>> occ = OccupancyTensor([0.6, 0.4, 0.3], altloc_groups=[[[0], [1]]])
+        >>> found = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
+        >>> found.matrix.tolist()  # the third entry is free, and the fourth variable its vacancy
+        [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]
     """
     moving = _moving(topology)
     entries = np.flatnonzero(moving)

@@ -23,6 +23,8 @@ ONE_SIDED = 0.05
 class Uncertainty(NamedTuple):
     """What is known of the variables at a minimum.
 
+    What `uncertainty` returns.
+
     Attributes:
         covariance: of the variables; zero for one on its bound.
         limit: for a variable on its bound at zero, the value that it stays below with 95 % probability; NaN elsewhere.
@@ -53,6 +55,12 @@ def uncertainty(
     Returns:
         Covariance, and limits of the variables at zero: the likelihood beyond the bound is cut off and what is left
         normalised, so that the limit is a Bayesian one with an even prior.
+
+    Example:
+        >>> curvature = np.diag([400.0, 100.0])  # alone they would have esds of 0.05 and 0.1, but they sum to one
+        >>> found = uncertainty(curvature, np.zeros(2), np.ones((1, 2)), np.zeros(2, bool))
+        >>> np.sqrt(np.diag(found.covariance)).round(3).tolist()
+        [0.045, 0.045]
     """
     n, m = curvature.shape[-1], matrix.shape[0]
     free = ~at_bound

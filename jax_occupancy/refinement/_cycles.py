@@ -26,6 +26,8 @@ OnCycle = Callable[[Array, list[dict[str, float]]], Any]
 class Fit:
     """Where the cycles ended.
 
+    What `run_cycles` returns.
+
     Attributes:
         problem: the target at the final scales and σ_A.
         result: where the solver ended in the last cycle.
@@ -87,6 +89,15 @@ def run_cycles(
 
     Returns:
         The end, converged or not.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> from jax_occupancy.refinement import make_setup, start_values, target_maker
+        >>> setup = make_setup(*read_example())
+        >>> x = start_values(setup, "model")
+        >>> maker = target_maker("ml", setup.observations, dtype=x.dtype)
+        >>> run_cycles(setup.linear, setup.observations, setup.constraints, x, maker).converged
+        True
     """
     dtype = linear.overall.dtype
     tolerance = tolerance_of(dtype)

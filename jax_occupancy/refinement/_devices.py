@@ -89,6 +89,12 @@ def shard_columns(columns: Any, mesh: Mesh) -> Any:
 
     Raises:
         ValueError: the columns are not stored.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> mesh = Mesh(jax.devices(), ("reflections",))
+        >>> shard_columns(StoredColumns.from_complex(jnp.ones((2, 3)) + 0j), mesh).n_groups
+        2
     """
     if not isinstance(columns, StoredColumns):
         raise ValueError(
@@ -121,6 +127,12 @@ def shard_target(target: Any, mesh: Mesh) -> Any:
 
     Returns:
         The same target, filled up as `shard_reflections` does, with reflections that do not count.
+
+    Example:
+        >>> from jax_occupancy.xray import LeastSquares
+        >>> target = LeastSquares.from_data([1.0, 2.0], [False, True])
+        >>> shard_target(target, Mesh(jax.devices()[:1], ("reflections",))).weight.shape
+        (2,)
     """
     n = padded_length(target.weight.size, mesh)
     filled = jax.tree.map(lambda leaf: _rows(leaf, n, np.asarray(leaf)[0], mesh), target)
@@ -128,7 +140,12 @@ def shard_target(target: Any, mesh: Mesh) -> Any:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Give every device of a mesh a copy of all arrays."""
+    """Give every device of a mesh a copy of all arrays.
+
+    Example:
+        >>> replicate({"x": np.zeros(2)}, Mesh(jax.devices(), ("reflections",)))["x"].tolist()
+        [0.0, 0.0]
+    """
     return jax.tree.map(lambda leaf: _put(np.asarray(leaf), NamedSharding(mesh, PartitionSpec())), tree)
 
 

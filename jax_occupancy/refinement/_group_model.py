@@ -92,6 +92,12 @@ def model_sites(model: Model) -> Sites:
 
     Raises:
         ValueError: the model does not match its structure.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> model_sites(model).orders.max().item()  # no atom on a special position
+        1
     """
     return read_sites(model.structure, model.atoms["occupancy"].to_numpy(np.float64))
 

@@ -40,6 +40,10 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
 
     Raises:
         ValueError: the model has no cell or space group, or they differ from those of the data.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> check_same_crystal(*read_example())  # nothing to complain of
     """
     if model.cell is None or model.spacegroup is None:
         raise ValueError(
@@ -93,6 +97,14 @@ def linear_model(
 
     Raises:
         ValueError: the model has no cell.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, reflections = read_example()
+        >>> tensor = OccupancyTensor(model.atoms["occupancy"], model.atoms["resseq"])
+        >>> linear = linear_model(model, reflections, tensor, np.array([0, 1]))
+        >>> linear.amplitude(jnp.array([0.5, 0.5])).shape == (reflections.n_reflections,)
+        True
     """
     if model.cell is None:
         raise ValueError(f"{model.path}: no unit cell; add a CRYST1 record (PDB) or _cell items (mmCIF)")
@@ -148,6 +160,12 @@ def shifted_columns(
 
     Returns:
         The columns; nothing is computed yet.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> columns = shifted_columns(*read_example(), [np.arange(3), np.arange(3, 9)])
+        >>> columns.n_groups
+        2
     """
     weights = 1.0 / site_orders(model.structure)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}

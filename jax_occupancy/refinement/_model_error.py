@@ -28,6 +28,8 @@ SMALLEST_SHIFT, SMALLEST_B = 1e-3, 1e-2
 class ModelError(NamedTuple):
     """Standard deviations of what is held.
 
+    What `model_error` returns.
+
     Attributes:
         shift: of a position along each axis, in Å.
         b: of a B factor, in Å²; one for each group where their B factors are refined.
@@ -46,6 +48,16 @@ def model_error(observations: Observations, fit: Fit) -> ModelError:
 
     Returns:
         The errors of a typical group.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> from jax_occupancy.refinement import make_setup, run_cycles, start_values, target_maker
+        >>> setup = make_setup(*read_example())
+        >>> x = start_values(setup, "model")
+        >>> maker = target_maker("ml", setup.observations, dtype=x.dtype)
+        >>> fit = run_cycles(setup.linear, setup.observations, setup.constraints, x, maker)
+        >>> model_error(setup.observations, fit).shift < 0.02  # Å; the model of the example is true
+        True
     """
     sigma_a = fit.sigma_a
     if sigma_a is None:

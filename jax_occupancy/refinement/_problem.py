@@ -14,6 +14,8 @@ from jax_occupancy.xray import LinearModel
 class BShifts(eqx.Module):
     """Bounds and prior of the B shifts of groups, in Å².
 
+    `Setup.b_shifts` makes them for a model.
+
     Attributes:
         lowest: the most negative shift, which keeps the B factors of all atoms of the group positive.
         spread: standard deviation of the weak prior around no shift; it alone decides for a group that is not there.
@@ -38,6 +40,16 @@ class Problem(eqx.Module):
         target: an elementwise function of the model amplitudes.
         matrix: equations that x satisfies (see `Constraints`).
         b_shifts: None where B factors are held.
+
+    Example:
+        >>> from jax_occupancy.xray import LeastSquares, LinearModel
+        >>> nothing, ones = jnp.zeros(3), jnp.ones(3)
+        >>> groups = jnp.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]]) + 0j  # of two groups at three reflections
+        >>> linear = LinearModel.from_structure_factors(nothing, nothing, groups, ones, nothing)
+        >>> target = LeastSquares.from_data([1.4, 1.0, 0.9], [False, False, False])  # 0.7 and 0.3 of them
+        >>> problem = Problem(linear, target, matrix=jnp.ones((1, 2)))
+        >>> round(float(problem.value(jnp.array([0.7, 0.3]))), 6)
+        0.0
     """
 
     linear: LinearModel
@@ -142,6 +154,16 @@ def solve(
 
     Returns:
         The end point.
+
+    Example:
+        >>> from jax_occupancy.xray import LeastSquares, LinearModel
+        >>> nothing, ones = jnp.zeros(3), jnp.ones(3)
+        >>> groups = jnp.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]]) + 0j  # of two groups at three reflections
+        >>> linear = LinearModel.from_structure_factors(nothing, nothing, groups, ones, nothing)
+        >>> target = LeastSquares.from_data([1.4, 1.0, 0.9], [False, False, False])  # 0.7 and 0.3 of them
+        >>> end = solve(linear, target, jnp.ones((1, 2)), jnp.array([0.5, 0.5]), tolerance=1e-6)
+        >>> [round(q, 3) for q in end.x.tolist()]
+        [0.7, 0.3]
     """
     unknown = jnp.zeros((x.size, x.size), x.dtype)
     return minimise(Problem(linear, target, matrix, b_shifts), x, unknown, tolerance=tolerance)

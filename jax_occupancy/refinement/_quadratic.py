@@ -69,6 +69,11 @@ def solve_on_simplexes(
 
     Returns:
         The step d, with matrix·d = 0 to rounding and x + d ≥ 0.
+
+    Example:
+        >>> gradient, x = jnp.array([-1.0, 1.0]), jnp.array([0.75, 0.25])
+        >>> solve_on_simplexes(gradient, jnp.eye(2), jnp.ones((1, 2)), x).round(3).tolist()  # as far as the bound
+        [0.25, -0.25]
     """
     if x.size == 0:
         return x

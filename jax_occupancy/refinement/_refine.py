@@ -25,7 +25,10 @@ from jax_occupancy.xray import Radiation, ShiftedColumns, StoredShiftedColumns
 
 
 class RefinementError(ValueError):
-    """There is nothing to refine, or the refinement did not come to rest."""
+    """There is nothing to refine, or the refinement did not come to rest.
+
+    `refine` and `refine_series` raise it; as any ValueError it says what to do.
+    """
 
 
 def refine(

@@ -35,6 +35,8 @@ MAX_OTHERS = 3
 class Found:
     """The answer, and how sure it is.
 
+    What `search` returns, with the problem as it was in the end.
+
     Attributes:
         fit: the end.
         begin: the start.
@@ -79,6 +81,15 @@ def search(
 
     Returns:
         The problem as it was in the end, with coincident conformers tied; and the answer.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> from jax_occupancy.refinement import make_setup, start_values
+        >>> setup = make_setup(*read_example())
+        >>> options = {"target": "ml", "refine_b": False, "starts": 2, "seed": 0}
+        >>> _, found = search(setup, start_values(setup, "even"), **options, stage=lambda name: None)
+        >>> found.minima[0].count  # all three starts ended here
+        3
     """
     history = [dict(row) for row in past]
     weight = 1.0

@@ -22,6 +22,14 @@ class SeriesSolution:
             not apply.
         solutions: what `refine` would return for each data set that could be refined, by name, in the order given.
         failed: why the others could not be, by name.
+
+    Example:
+        >>> from jax_occupancy import refine_series
+        >>> from jax_occupancy.example import read_example
+        >>> model, reflections = read_example()
+        >>> series = refine_series(model, [reflections, reflections], names=[0, 10], starts=0)
+        >>> series.datasets["result"].tolist()
+        ['converged', 'converged']
     """
 
     table: pd.DataFrame

@@ -34,6 +34,8 @@ RELATIVE_B_SPREAD = 0.3
 class Setup:
     """The problem before its solution.
 
+    What `make_setup` returns.
+
     Attributes:
         model: the atoms.
         observations: the data, and what became of intensities.
@@ -132,6 +134,12 @@ def make_setup(
 
     Raises:
         ValueError: model and data do not belong together.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> setup = make_setup(*read_example())
+        >>> setup.linear.n_groups == setup.n_groups
+        True
     """
     dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     check_same_crystal(model, reflections)
@@ -172,6 +180,12 @@ def without_outliers(setup: Setup) -> Setup:
     """Leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759-1764, 1999).
 
     They are judged with even shares in every set, so that they do not depend on the start of the refinement.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> setup = make_setup(*read_example())
+        >>> without_outliers(setup).data.n_reflections <= setup.data.n_reflections
+        True
     """
     observations, data = setup.observations, setup.data
     amplitude = scaled_amplitudes(setup.linear, start_values(setup, "even"), observations)
@@ -212,6 +226,13 @@ def start_values(setup: Setup, start: Any, *, seed: int = 0) -> Float[Array, " v
 
     Raises:
         ValueError: the start is something else.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> setup = make_setup(*read_example())
+        >>> x = start_values(setup, "random", seed=1)
+        >>> bool(np.allclose(setup.constraints.matrix @ x, setup.constraints.total))
+        True
     """
     tensor = setup.tensor
     if isinstance(start, str):

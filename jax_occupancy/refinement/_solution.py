@@ -25,7 +25,13 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class StartEnd:
-    """One number at the start and at the end of a refinement, both on the final scales."""
+    """One number at the start and at the end of a refinement, both on the final scales.
+
+    Example:
+        >>> r_work = StartEnd(start=0.21, end=0.17)
+        >>> r_work.end
+        0.17
+    """
 
     start: float
     end: float
@@ -62,6 +68,15 @@ class Solution:
         result: "converged", "max_cycles" or "nothing_to_refine".
         message: the result in a sentence.
         seconds: wall-clock time of each stage.
+
+    Example:
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> solution = refine(*read_example(), starts=0)
+        >>> solution.table.loc[0, ["name", "note"]].tolist()
+        ['A/2/SER:A', '']
+        >>> solution.esds.shape == solution.occupancies.shape
+        True
     """
 
     tensor: OccupancyTensor

@@ -20,6 +20,8 @@ REFRESH = 0.05
 class SolverResult(NamedTuple):
     """Where the solver ended.
 
+    What `gauss_newton` and `solve` return.
+
     Attributes:
         x: occupancies of the refinable groups, then the vacancies, then shifts of B factors if they are refined.
         target: the target there.
@@ -64,6 +66,15 @@ def gauss_newton(
 
     Returns:
         The end point. A step is taken only if the target does not go up, so the end is never above the start.
+
+    Example:
+        >>> import jax
+        >>> def target(x):
+        ...     return jnp.sum((x - jnp.array([0.9, 0.4])) ** 2)
+        >>> sums, start = jnp.ones((1, 2)), jnp.array([0.5, 0.5])
+        >>> end = gauss_newton(target, jax.grad(target), jax.hessian(target), sums, start, tolerance=1e-6)
+        >>> [round(q, 3) for q in end.x.tolist()]
+        [0.75, 0.25]
     """
     known = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
     is_known = jnp.any(known != 0)

@@ -23,6 +23,8 @@ RELATIVE_GAIN = 1e-9
 class Minimum(NamedTuple):
     """A minimum of the target.
 
+    `Solution.minima` lists them, the lowest first.
+
     Attributes:
         x: the variables there.
         target: its value.

@@ -41,6 +41,12 @@ class Observations(NamedTuple):
         sigma: their standard uncertainties.
         french_wilson: what became of intensities; None for amplitudes.
         rows: where each reflection is among those of the linear model, which may have more; None if they are the same.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> observations = Observations.from_reflections(read_example()[1])
+        >>> observations.amplitude.shape == observations.sigma.shape
+        True
     """
 
     reflections: Reflections
@@ -131,6 +137,14 @@ def target_maker(name: str, observations: Observations, *, dtype: Any) -> Target
 
     Raises:
         ValueError: there is no such target.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> observations = Observations.from_reflections(read_example()[1])
+        >>> make = target_maker("ls", observations, dtype="float32")
+        >>> target = make(observations.amplitude).target
+        >>> float(jnp.sum(target(jnp.asarray(observations.amplitude, "float32")))) < 1e-10  # a model that explains all
+        True
     """
     if name not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {name!r}")

@@ -33,7 +33,10 @@ COMPUTED_CHUNK = 1024
 
 
 class Columns(eqx.Module):
-    """Structure factors of groups at occupancy 1."""
+    """Structure factors of groups at occupancy 1.
+
+    The base of `StoredColumns` and `ComputedColumns`, which a `LinearModel` is made with.
+    """
 
     @property
     @abc.abstractmethod
@@ -111,6 +114,10 @@ class StoredColumns(Columns):
     Attributes:
         values: real and imaginary parts.
         length: number of reflections.
+
+    Example:
+        >>> StoredColumns.from_complex(jnp.array([[1.0, 2.0], [0.0, 1j]])).sum(jnp.array([0.5, 0.5])).tolist()
+        [[0.5, 1.0], [0.0, 0.5]]
     """
 
     values: Float[Array, "chunks groups 2 batch"]
@@ -158,6 +165,8 @@ class StoredColumns(Columns):
 
 class ComputedColumns(Columns):
     """Columns that are summed over their atoms anew in every pass, for problems that memory can't hold.
+
+    `refinement.linear_model` makes them where `memory` is exceeded.
 
     Attributes:
         hkl: Miller indices.
@@ -224,6 +233,8 @@ class ComputedColumns(Columns):
 class ShiftedColumns(ComputedColumns):
     """Columns with their derivatives by a shift of the whole group; a block is the pair of both.
 
+    `refinement.shifted_columns` makes them for a model.
+
     Attributes:
         axes: fractional shift of 1 Å along each Cartesian axis.
     """
@@ -251,6 +262,8 @@ class ShiftedColumns(ComputedColumns):
 
 class StoredShiftedColumns(StoredColumns):
     """Columns in memory with their derivatives by a shift of the whole group; a block is the pair of both.
+
+    What `ShiftedColumns.stored` returns.
 
     Attributes:
         shifts: derivatives by a shift of 1 Å along each Cartesian axis.
@@ -286,7 +299,12 @@ def flat(block: Float[Array, "groups 2 batch"]) -> Float[Array, "groups twice_ba
 
 
 def along(direction: Float[Array, "2 batch"], block: Float[Array, "*groups 2 batch"]) -> Float[Array, "*groups batch"]:
-    """Component of every structure factor along a direction of its reflection; two products fuse, a contraction not."""
+    """Component of every structure factor along a direction of its reflection; two products fuse, a contraction not.
+
+    Example:
+        >>> along(jnp.array([[1.0], [0.0]]), jnp.array([[[3.0], [4.0]]])).tolist()
+        [[3.0]]
+    """
     return direction[0] * block[..., 0, :] + direction[1] * block[..., 1, :]
 
 

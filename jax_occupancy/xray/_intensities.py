@@ -24,6 +24,8 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 class FrenchWilson:
     """What intensities say about amplitudes.
 
+    What `amplitudes_from_intensities` returns.
+
     Attributes:
         amplitude: <F>, mean of the posterior distribution of the amplitude.
         sigma: Its standard deviation.

@@ -12,6 +12,8 @@ from jax_occupancy.xray._columns import Columns, StoredColumns, along, flat, wei
 class DisplacedSolvent(eqx.Module):
     """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
 
+    A part of the `LinearModel`, made from what `group_solvent_structure_factors` returns.
+
     Attributes:
         rows: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution and, last, zeros.
             One row per reflection: rows are gathered faster than columns.

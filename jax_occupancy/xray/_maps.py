@@ -21,6 +21,8 @@ from jax_occupancy.xray._sigma_a import SigmaA
 class MapCoefficients:
     """Complex coefficients of the two maps; NaN for a reflection that has no part in a map.
 
+    What `map_coefficients` returns.
+
     Attributes:
         hkl: Miller indices.
         density: 2mF_obs − DF_model (acentric) or mF_obs (centric), with the model's phase.

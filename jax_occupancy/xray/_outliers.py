@@ -30,6 +30,8 @@ STRONG, WEAK = "too strong for the model", "too weak for the model"
 class Outliers:
     """Which reflections are outliers, and for each of these why.
 
+    What `find_outliers` returns.
+
     Attributes:
         mask: True for the outliers among all reflections.
         hkl: Their Miller indices; this and the following have one row for each outlier.

@@ -18,6 +18,8 @@ U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
 class Scatterers(eqx.Module):
     """Atoms of one or more groups; the isotropic atoms come first, then the anisotropic ones.
 
+    `group_scatterers` makes them from a table of atoms.
+
     Shapes say which is which, so nothing here is static: the first `len(b_iso)` atoms are isotropic and the last
     `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move the atoms; `position` says
     which row of the atom table each one is.

@@ -33,6 +33,8 @@ MAX_STEPS = 200
 class SigmaA:
     """What is known of the error of the model's structure factors, for every reflection.
 
+    What `estimate_sigma_a` returns.
+
     Attributes:
         sigma_a: σ_A.
         shrinkage: D = σ_A·√(Σ_N/Σ_P): the expected structure factor is D·F_model.

@@ -23,6 +23,8 @@ NO_POINTS = np.zeros(0, np.int64)
 class SolventDifference(NamedTuple):
     """What to add to F_mask: F_mask(q) = F_mask + empty + Σ_g q_g·groups[g].
 
+    What `group_solvent_structure_factors` returns.
+
     Attributes:
         empty: Transform of the solvent that flows in where every set is empty (all its groups absent).
         groups: For each group minus the transform of the part of it that the group keeps out when it alone of its

@@ -22,6 +22,8 @@ FEWEST_REFLECTIONS = 100
 class NativePatterson:
     """The highest peak of the Patterson map away from the origin.
 
+    What `native_patterson` returns.
+
     Attributes:
         height: Its height relative to the origin; NaN if nothing could be searched.
         vector: Where it is, in fractions of the cell, 0 to 1.

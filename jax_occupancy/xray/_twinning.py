@@ -27,6 +27,8 @@ MAX_OBLIQUITY = 3.0
 class TwinTest:
     """Statistics of acentric intensities.
 
+    What `twin_test` returns.
+
     Attributes:
         mean_l: Mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs.
         mean_l_squared: Mean of L²: 1/3 untwinned, 1/5 for a perfect twin.
