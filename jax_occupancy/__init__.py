@@ -14,8 +14,8 @@ residue compete for the same place, and some values are known and must not move.
 
 >>> from jax_occupancy import OccupancyTensor
 >>> occ = OccupancyTensor([1.0, 0.6, 0.6, 0.4], altloc_groups=[[[1, 2], [3]]], refinable_mask=[False, True, True, True])
->>> occ
-OccupancyTensor(atoms=4, collapsed_shape=(3,), groups=2, sets=1 (1 complete), refinable=2, fixed=1, dtype=float32)
+>>> occ.shape, occ.collapsed_shape, occ.get_refinable_count()
+((4,), (3,), 2)
 >>> [round(q, 3) for q in occ.set_group_occupancy(0, 0.75)().tolist()]  # the other conformer follows
 [1.0, 0.75, 0.75, 0.25]
 

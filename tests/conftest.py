@@ -9,6 +9,14 @@ import pytest
 PRECISION = bool(jax.config.jax_enable_x64)
 
 
+def pytest_collection_modifyitems(config, items):
+    """A session of 64-bit JAX leaves out the tests that switch to it by themselves: they say the same in any."""
+    if PRECISION:
+        switching = [item for item in items if {"x64", "dtype"} & set(getattr(item, "fixturenames", ()))]
+        config.hook.pytest_deselected(items=switching)
+        items[:] = [item for item in items if item not in set(switching)]
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real structures named by JAX_OCCUPANCY_DATA; the test is skipped where there is none."""

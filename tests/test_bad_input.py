@@ -1,21 +1,17 @@
-"""A catalogue of what people and disks do to files: a sentence that says what is wrong, never half a file.
+"""A catalogue of what people do to files that are read: a sentence that says what is wrong.
 
 What each reader does with a mistake of its own is tested beside it; here stand the mistakes that all of them meet.
 """
 
 import contextlib
-import errno
 import gzip
-import multiprocessing
-import os
 import subprocess
 import sys
 
 import gemmi
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from small_files import ANISOU, ATOM, CRYST1, MMCIF, mmcif_of
 
 from jax_occupancy import (
     OccupancyTensor,
@@ -27,7 +23,6 @@ from jax_occupancy import (
     write_example,
     write_model,
 )
-from jax_occupancy.groups import parse_phenix, parse_refmac, parse_toml
 from jax_occupancy.io import read_groups, write_groups
 
 READERS = {
@@ -56,11 +51,6 @@ def good(tmp_path_factory):
         write_groups(folder / name, grouping, model.atoms.iloc[116:])
     save_tensor(folder / "tensor.npz", OccupancyTensor([0.5, 1.0]))
     return folder
-
-
-@pytest.fixture
-def model(good):
-    return read_model(good / "model.pdb")
 
 
 def refused(read, file):
@@ -141,9 +131,6 @@ def test_a_text_file_that_was_cut_within_an_atom(good, tmp_path):
     refused(read_model, tmp_path / "cut.cif")
 
 
-CRYST1 = "CRYST1   27.940   43.300   50.190  90.00  90.00  90.00 P 21 21 21    4"
-ATOM = "ATOM      1  CA AALA A   1      11.000  12.000  13.000  0.50 10.00           C  "
-ANISOU = "ANISOU    1  CA AALA A   1      100    200    300      0     10      0       C  "
 PDB_FIELDS = {
     "cell edge": (CRYST1, 6, 15),
     "cell angle": (CRYST1, 40, 47),
@@ -170,40 +157,8 @@ def test_every_numeric_field_of_pdb(field, value, tmp_path):
     assert {CRYST1: "cell", ATOM: field, ANISOU: "ANISOU"}[line] in message
 
 
-MMCIF = {
-    "_cell.length_a": "27.94",
-    "_cell.length_b": "43.3",
-    "_cell.length_c": "50.19",
-    "_cell.angle_alpha": "90",
-    "_cell.angle_beta": "90",
-    "_cell.angle_gamma": "90",
-    "_symmetry.space_group_name_H-M": "'P 21 21 21'",
-    "_atom_site.group_PDB": "ATOM",
-    "_atom_site.id": "1",
-    "_atom_site.type_symbol": "C",
-    "_atom_site.label_atom_id": "CA",
-    "_atom_site.label_alt_id": "A",
-    "_atom_site.label_comp_id": "ALA",
-    "_atom_site.label_asym_id": "A",
-    "_atom_site.label_seq_id": "1",
-    "_atom_site.auth_seq_id": "1",
-    "_atom_site.auth_asym_id": "A",
-    "_atom_site.Cartn_x": "1.0",
-    "_atom_site.Cartn_y": "2.0",
-    "_atom_site.Cartn_z": "3.0",
-    "_atom_site.occupancy": "0.5",
-    "_atom_site.B_iso_or_equiv": "10.0",
-    "_atom_site.pdbx_formal_charge": "0",
-    "_atom_site.pdbx_PDB_model_num": "1",
-    "_atom_site_anisotrop.id": "1",
-    **{f"_atom_site_anisotrop.U[{i}][{j}]": "0.1" for i, j in ((1, 1), (2, 2), (3, 3), (1, 2), (1, 3), (2, 3))},
-}
 WORDS = ("group_PDB", "id", "type_symbol", "atom_id", "alt_id", "comp_id", "asym_id", "H-M")
 NUMBERS = [item for item in MMCIF if not item.endswith(WORDS)]
-
-
-def mmcif_of(items):
-    return "data_x\n" + "".join(f"{name} {value}\n" for name, value in items.items())
 
 
 def test_the_mmcif_of_these_tests_is_good(tmp_path):
@@ -301,235 +256,6 @@ def test_reflections_of_absurd_resolution(limit, tmp_path):
     mtz.write_to_file(str(tmp_path / "data.mtz"))
     with contextlib.suppress(ValueError):
         assert np.isfinite(read_reflections(tmp_path / "data.mtz").amplitude).all()
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def writers(model, folder):
-    """Every writer, with the file it writes."""
-    q = np.full(model.n_atoms, 0.5)
-    rows = model.atoms.iloc[116:]
-    return {
-        folder / "out.pdb": lambda path: write_model(model, path, q),
-        folder / "out.cif.gz": lambda path: write_model(model, path, q),
-        folder / "out.toml": lambda path: write_groups(path, automatic_groups(rows), rows),
-        folder / "out.npz": lambda path: save_tensor(path, OccupancyTensor([0.5, 1.0])),
-    }
-
-
-class Broken:
-    """A file on a disk that is full, or whose user loses patience, after some bytes."""
-
-    def __init__(self, handle, error):
-        self.handle, self.error = handle, error
-
-    def write(self, data):
-        self.handle.write(data[: len(data) // 2])
-        raise self.error
-
-    def __getattr__(self, name):
-        return getattr(self.handle, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.handle.close()
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["disk full", "Ctrl-C"]
-)
-def test_an_end_in_the_middle_of_writing_leaves_what_was_there(error, model, tmp_path, monkeypatch):
-    todo = writers(model, tmp_path)
-    for path in todo:
-        path.write_bytes(b"precious")
-    monkeypatch.setattr(
-        "builtins.open",
-        lambda file, mode="r", *a, real=open, **k: (
-            Broken(real(file, mode, *a, **k), error) if "x" in mode else real(file, mode, *a, **k)
-        ),
-    )
-    for path, write in todo.items():
-        with pytest.raises(type(error)):
-            write(path)
-    monkeypatch.undo()
-    assert sorted(tmp_path.iterdir()) == sorted(todo)
-    assert all(path.read_bytes() == b"precious" for path in todo)
-
-
-def test_a_folder_that_may_not_be_written(model, tmp_path, monkeypatch):
-    """Root may write anywhere, so that the refusal is played to it."""
-    folder = tmp_path / "locked"
-    folder.mkdir()
-    todo = writers(model, folder)
-    folder.chmod(0o500)
-    if os.access(folder, os.W_OK):
-        denied = PermissionError(errno.EACCES, "Permission denied")
-        monkeypatch.setattr(
-            "builtins.open",
-            lambda file, mode="r", *a, real=open, **k: _raise(denied) if "x" in mode else real(file, mode, *a, **k),
-        )
-    for path, write in todo.items():
-        with pytest.raises(PermissionError, match="Permission denied"):
-            write(path)
-    monkeypatch.undo()
-    assert list(folder.iterdir()) == []
-    folder.chmod(0o700)
-
-
-def _raise(error):
-    raise error
-
-
-def _write_often(path, letter, start):
-    from jax_occupancy.io import atomic_writer
-
-    start.wait(60)
-    for _ in range(40):
-        with atomic_writer(path) as handle:
-            for _ in range(20):
-                handle.write(letter * 1000)
-
-
-def test_two_processes_that_write_one_file(tmp_path):
-    """The file is at all times one of the two, never a mixture, and nothing else is left."""
-    context = multiprocessing.get_context("spawn")
-    start = context.Barrier(3)
-    file = tmp_path / "out.pdb"
-    writing = [context.Process(target=_write_often, args=(file, letter, start)) for letter in (b"a", b"b")]
-    for process in writing:
-        process.start()
-    start.wait(60)
-    seen = set()
-    while any(process.is_alive() for process in writing):
-        if file.exists():
-            data = file.read_bytes()
-            assert data in (b"a" * 20_000, b"b" * 20_000)
-            seen.add(data[:1])
-    for process in writing:
-        process.join()
-        assert process.exitcode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["out.pdb"]
-
-
-# --- fuzz ------------------------------------------------------------------------------------------------------------
-
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-TOML = ["[groups]", "[[sets]]", "[states]", "groups", "=", '"//A/1"', "[", "]", "{", "}", "remove", "kind", "parent"]
-TOML += ['"complete"', "fixed", "0.5", "nan", "-1", "1e999", "true", "automatic", "selection", "a.b", "2020-01-01", ","]
-REFMAC = ["occupancy", "occu", "group", "id", "1", "2", "chain", "A", "residue", "from", "to", "9", "10A", "insc", "."]
-REFMAC += ["atom", "CG", "alt", "alts", "complete", "incomplete", "refine", "-", "&", "!", "#", "9" * 30, "-5", '"']
-PHENIX = [
-    "refinement.refine.occupancies",
-    "{",
-    "}",
-    "constrained_group",
-    "selection",
-    "=",
-    "chain A",
-    "and",
-    "or",
-    "not",
-]
-PHENIX += [
-    "(",
-    ")",
-    "resid 5",
-    "resseq 5:9",
-    "through",
-    '"',
-    "'",
-    'altloc " "',
-    "name CA",
-    "*",
-    "water",
-    "within(5, all)",
-]
-PHENIX += ["individual", "None", "Auto", "remove_selection", ";", "#", "\\", ".", "all"]
-
-
-@pytest.mark.parametrize(
-    ("parse", "words"),
-    [(parse_toml, TOML), (parse_refmac, REFMAC), (parse_phenix, PHENIX)],
-    ids=["toml", "refmac", "phenix"],
-)
-@FUZZ
-@given(data=st.data())
-def test_groups_of_any_words(parse, words, data):
-    pieces = data.draw(st.lists(st.sampled_from([*words, "\n", "\n"]) | st.text(max_size=3), max_size=25))
-    with contextlib.suppress(ValueError):
-        parse(data.draw(st.sampled_from([" ", ""])).join(pieces))
-
-
-@pytest.mark.parametrize("parse", [parse_toml, parse_phenix])
-def test_nesting_without_end(parse):
-    text = {parse_toml: "a = " + "[" * 5000, parse_phenix: "refinement.refine.occupancies.individual = " + "(" * 5000}
-    with pytest.raises(ValueError, match=r"nested too deeply|is too complex"):
-        parse(text[parse])
-
-
-def test_a_closing_brace_after_a_value_outside_of_any_scope():
-    with pytest.raises(ValueError, match="closing brace too many"):
-        parse_phenix("a = 1 }")
-
-
-BITES = [
-    b"nan",
-    b"1e999",
-    b"-",
-    b" ",
-    b"\n",
-    b"\r",
-    b"\0",
-    b"\xff",
-    b"9",
-    b"A",
-    b"****",
-    b'"',
-    b"'",
-    b"?",
-    b"#",
-    b"loop_",
-]
-BITES += [
-    b"_",
-    b"data_",
-    b"\xc3\xa9",
-    b"1_0",
-    b"0x1",
-    b"END",
-    b"TER",
-    b"MODEL",
-    b"ATOM  ",
-    b";\n",
-    b"HETATM",
-    b"ANISOU",
-]
-
-
-@pytest.mark.parametrize("name", ["model.pdb", "model.cif"])
-@FUZZ
-@given(data=st.data())
-def test_models_with_bites(name, data, tmp_path):
-    """A reader gives finite numbers for every atom, or says what is wrong."""
-    text = "\n".join([CRYST1, ATOM, ANISOU, ATOM.replace("AALA A   1", "BALA A   1"), "TER", "END", ""])
-    content = bytearray((text if name == "model.pdb" else mmcif_of(MMCIF)).encode())
-    for _ in range(data.draw(st.integers(1, 4))):
-        bite = data.draw(st.sampled_from(BITES))
-        at = data.draw(st.integers(0, len(content)))
-        content[at : at + data.draw(st.sampled_from([0, len(bite), 30]))] = bite
-    file = tmp_path / name
-    file.write_bytes(content)
-    with contextlib.suppress(ValueError):
-        model = read_model(file)
-        numbers = model.atoms[["x", "y", "z", "occupancy", "tempfactor", "resseq", "charge"]].to_numpy()
-        assert np.isfinite(numbers).all()
-        assert model.cell is None or model.cell.volume > 1
-
-
-# --- the command line ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_data_that_the_model_does_not_explain_are_pointed_out(r_work, starts, wo
 @pytest.fixture
 def fails(monkeypatch, capsys, tmp_path, example):
     """Run the command in this process, without changing JAX; the one line that it says and its exit code."""
-    monkeypatch.setattr(_refine, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(_refine, "set_up_jax", lambda: None)
     monkeypatch.chdir(tmp_path)
 
     def main(*arguments):

@@ -35,10 +35,22 @@ def test_every_site_exchanges_by_itself():
 
 def test_two_conformers_with_hydrogen_in_one_and_deuterium_in_the_other_are_conformers():
     atoms = table(
-        residue(("A", 1), letters=AB), hydrogen(1, "A", 0.6, name="HB"), hydrogen(1, "B", 0.4, name="DB", element="D")
+        residue(("A", 1), letters=AB),
+        hydrogen(1, "A", 0.6, name="HB"),
+        hydrogen(1, "B", 0.4, name="DB", element="D", y=1.5),
     )
     (group_set,) = automatic_groups(atoms)
     assert [group.atoms.size for group in group_set.groups] == [6, 6]
+
+
+def test_an_exchanged_site_of_a_residue_with_conformers_is_by_itself():
+    backbone, side_chain = (
+        residue(("A", 1), names=["N", "CA", "C", "O"]),
+        residue(("A", 1), letters=AB, names=["CB"]),
+    )
+    atoms = table(backbone, side_chain, hydrogen(1, "A", 0.2), hydrogen(1, "B", 0.8, name="D", element="D"))
+    grouping = automatic_groups(atoms)
+    assert [[group.start for group in one.groups] for one in grouping] == [[0.6, 0.4], [0.2, 0.8]]
 
 
 def test_one_element_in_both_letters_is_no_exchange():

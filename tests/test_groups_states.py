@@ -93,7 +93,7 @@ def test_letters_of_no_state_stay_automatic():
 
 def test_letters_of_a_state_beside_others():
     atoms = table(residue(("A", 1), letters={"A": 0.5, "C": 0.3, "E": 0.2}))
-    with pytest.raises(ValueError, match="A/1/ALA:E belong to no state"):
+    with pytest.raises(ValueError, match="conformers of no state exclude those of a state: A/1/ALA:E"):
         choose(atoms, UserGroups(states=STATES))
 
 

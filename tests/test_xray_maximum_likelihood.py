@@ -49,9 +49,11 @@ def test_equals_the_formula(x64):
     np.testing.assert_allclose(jax.vmap(target)(batch), jnp.stack([target(a) for a in batch]), rtol=1e-13)
 
 
-def test_single_precision():
-    target, amplitude = make(dtype=jnp.float32)
-    assert target(amplitude).dtype == jnp.float32
+@pytest.mark.parametrize("session", [False, True], ids=["32-bit JAX", "64-bit JAX"])
+def test_single_precision(session):
+    with jax.enable_x64(session):
+        target, amplitude = make(dtype=jnp.float32)
+        assert target(amplitude).dtype == target.information(amplitude).dtype == jnp.float32
     np.testing.assert_allclose(target(amplitude), by_hand(target, amplitude), rtol=1e-4, atol=1e-4)
 
 

@@ -166,7 +166,7 @@ def test_zeros_do_no_harm():
         ({"sigma": np.ones(3)}, r"sigma: got shape \(3,\)"),
         ({"amplitude": "nan"}, r"amplitude: 1 values are not finite, first at reflections \[2\]"),
         ({"free": "all"}, "free: all .* reflections are in the test set"),
-        ({"amplitude": "zero"}, "no reflection of the working set has both above zero"),
+        ({"amplitude": "zero"}, "no reflection of the working set has both an observed and a calculated"),
     ],
 )
 def test_arguments_that_do_not_match(change, message):

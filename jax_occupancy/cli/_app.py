@@ -50,6 +50,7 @@ from jax_occupancy.cli._options import (
 
 # When the command began: the times that it reports include its imports.
 BEGIN = time.perf_counter()
+INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,7 +85,9 @@ def refine(
     reflections: Annotated[
         Path | None,
         typer.Argument(
-            help="Amplitudes or intensities, their sigmas and free flags: MTZ or mmCIF.", show_default=False
+            metavar="REFLECTIONS",
+            help="Amplitudes or intensities, their sigmas and free flags: MTZ or mmCIF.",
+            show_default=False,
         ),
     ] = None,
     example: Annotated[
@@ -328,9 +331,11 @@ def main() -> None:
     """Run the command line; an error of the user's files is a sentence and exit code 1, not a traceback."""
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("interrupted; no file is half written", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        # Ctrl-C, of which typer says nothing
+        if end.code == INTERRUPTED:
+            typer.echo("interrupted; no file is half written", err=True)
+        raise
     except (ValueError, TypeError, OSError, MarkupError) as error:
         from jax_occupancy.cli._console import as_options
 

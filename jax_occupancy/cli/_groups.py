@@ -8,9 +8,9 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from jax_occupancy.cli._console import make_console, plain_row, say_note
+from jax_occupancy.cli._console import make_console, plain_row, say, say_note
 from jax_occupancy.cli._outputs import refuse_inputs
-from jax_occupancy.groups import Grouping, GroupSet, parse_state
+from jax_occupancy.groups import Grouping, parse_state
 from jax_occupancy.io import Model, check_groups_name, read_model, write_groups
 from jax_occupancy.refinement import group_model
 
@@ -52,20 +52,17 @@ def _print_table(grouping: Grouping) -> None:
     table.add_column("sum", overflow="fold")
     for name in ("atoms", "start"):
         table.add_column(name, justify="right")
-    for name in ("", "reason"):
+    for name in ("status", "reason"):
         table.add_column(name, overflow="fold")
     for s in grouping.sets:
         for i, group in enumerate(s.groups):
             cells = (str(group.atoms.size), f"{group.start:.2f}", "refined" if group.refinable else "fixed")
             last = i + 1 == len(s.groups) > 1
-            row = plain_row(group.name, sum_label(s) if i == 0 else "", *cells, group.reason)
+            row = plain_row(group.name, s.relation if i == 0 else "", *cells, group.reason)
             table.add_row(*row, end_section=last)
-    console.print(table)
+    if grouping.sets:
+        console.print(table)
+    else:
+        say(console, "No groups: no atom has an alternate-location letter or an occupancy between 0 and 1.")
     for warning in grouping.warnings:
         say_note(console, warning)
-
-
-def sum_label(group_set: GroupSet) -> str:
-    """What the members of a set sum to: "= 1" (complete), "≤ 1" (incomplete), "= bound" (a parent), "" (free)."""
-    whole = group_set.parent or "1"
-    return {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": ""}[group_set.kind]

@@ -3,14 +3,16 @@
 import math
 
 
-def whole(value: float) -> str:
-    """A log-likelihood as a whole number; nothing for NaN.
+def log_likelihood(value: float) -> str:
+    """A log-likelihood, with a decimal where it is small enough to be doubted; nothing for NaN.
 
     Example:
-        >>> whole(12.6), whole(-0.2), whole(math.nan)
-        ('13', '0', '')
+        >>> log_likelihood(12.6), log_likelihood(2.71), log_likelihood(-0.02), log_likelihood(math.nan)
+        ('13', '2.7', '0.0', '')
     """
-    return str(round(value)) if math.isfinite(value) else ""
+    if not math.isfinite(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 9.95 else f"{value:z.1f}"
 
 
 def two_digits(value: float) -> str:

@@ -2,32 +2,30 @@
 
 import json
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from jax_occupancy.cli._cache import use_compilation_cache
 from jax_occupancy.cli._console import make_console, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of
 from jax_occupancy.cli._maps import chosen_groups, write_maps
 from jax_occupancy.cli._outputs import Outputs
 from jax_occupancy.cli._report import print_input, print_solution
+from jax_occupancy.cli._session import NOT_CONVERGED, check_beam, set_up_jax, warnings_as_notes, write_text
 from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, atomic_writer, read_model, read_reflections, write_groups
+from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_groups
 from jax_occupancy.refinement import Solution
 from jax_occupancy.refinement import refine as refine_occupancies
-
-NOT_CONVERGED = 3
+from jax_occupancy.xray import dispersion_note
 
 
 @dataclass(frozen=True)
@@ -60,17 +58,20 @@ def run_refine(model_path: Path, reflections_path: Path, request: Request, *, be
     own_groups = request.grouping["groups"]
     inputs = [model_path, reflections_path, *([] if own_groups is None else [own_groups])]
     request.outputs.check(inputs)
-    _set_up_jax()
+    check_beam(request.refinement)
+    set_up_jax()
     console, watch = make_console(quiet=request.quiet), Stopwatch(begin)
     watch.lap("start")
     model = read_model(model_path, model_number=request.model_number)
-    reflections = read_reflections(reflections_path, **request.columns)
-    print_input(console, model, reflections)
     watch.lap("read")
-    with _warnings_as_notes(console):
+    with warnings_as_notes(console):
         grouping = choose_groups_of(model, request.grouping)
-    _check_groups(model, grouping, request.outputs.omit)
-    watch.lap("groups")
+        _check_groups(model, grouping, request.outputs.omit)
+        watch.lap("groups")
+        reflections = read_reflections(reflections_path, **request.columns)
+        print_input(console, model, reflections)
+        _note_on_dispersion(console, model, reflections, grouping, request)
+        watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, request)
     print_solution(console, solution)
     _write(console, watch, solution, model, request)
@@ -80,7 +81,7 @@ def run_refine(model_path: Path, reflections_path: Path, request: Request, *, be
 def run_example(request: Request, *, begin: float) -> None:
     """Refine the simulated crystal and show what is true."""
     request.outputs.check([])
-    _set_up_jax()
+    set_up_jax()
     console, watch = make_console(quiet=request.quiet), Stopwatch(begin)
     watch.lap("start")
     with tempfile.TemporaryDirectory() as folder:
@@ -96,13 +97,6 @@ def run_example(request: Request, *, begin: float) -> None:
     _end(console, watch, solution)
 
 
-def _set_up_jax() -> None:
-    # The last digits of the occupancies need it, and arrays made before would stay in float32. The library itself
-    # keeps the session's precision.
-    jax.config.update("jax_enable_x64", True)
-    use_compilation_cache()
-
-
 def _check_groups(model: Model, grouping: Grouping, omit: tuple[str, ...]) -> None:
     """Say at once what would be found out at the end of the work."""
     if not any(s.refinable for s in grouping.sets):
@@ -115,6 +109,16 @@ def _check_groups(model: Model, grouping: Grouping, omit: tuple[str, ...]) -> No
         chosen_groups(grouping, name)
 
 
+def _note_on_dispersion(
+    console: Console, model: Model, reflections: Reflections, grouping: Grouping, request: Request
+) -> None:
+    refined = np.concatenate([group.atoms for s in grouping.sets for group in s.groups if group.refinable])
+    beam = {key: request.refinement[key] for key in ("radiation", "wavelength")}
+    note = dispersion_note(model.atoms["element"].iloc[refined], stated=reflections.wavelength, **beam)
+    if note is not None:
+        say_note(console, note)
+
+
 def _refine(
     console: Console,
     watch: Stopwatch,
@@ -123,7 +127,7 @@ def _refine(
     grouping: Grouping | None,
     request: Request,
 ) -> Solution:
-    with _warnings_as_notes(console), _progress(console) as show:
+    with warnings_as_notes(console), _progress(console) as show:
         solution = refine_occupancies(
             model, reflections, groups=grouping, **request.refinement, throw=False, progress=show
         )
@@ -142,18 +146,6 @@ def _progress(console: Console) -> Iterator[Any]:
         yield lambda stage: progress.update(task, description=STAGES[stage])
 
 
-@contextmanager
-def _warnings_as_notes(console: Console) -> Iterator[None]:
-    """The user gets the sentence of a warning, not the line of code that it comes from."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        # A cache folder that is full or damaged costs time and nothing else.
-        warnings.filterwarnings("ignore", message=".*persistent compilation cache")
-        yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        say_note(console, message)
-
-
 def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model, request: Request) -> None:
     """Write every file that was asked for, the account of it all last."""
     outputs = request.outputs
@@ -164,7 +156,7 @@ def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model,
     if outputs.groups is not None:
         _write_groups(console, outputs.groups, solution, model)
     if outputs.csv is not None:
-        _write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
+        write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say(console, f"Wrote {outputs.csv}: the table.")
     if outputs.maps is not None:
         beam = {key: request.refinement[key] for key in ("radiation", "wavelength")}
@@ -175,7 +167,7 @@ def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model,
     watch.lap("write")
     if outputs.json is not None:
         seconds = watch.seconds | {"total": watch.total}
-        _write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
+        write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
         say(console, f"Wrote {outputs.json}.")
 
 
@@ -201,11 +193,6 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
         say_note(console, f"the groups were not written: {error}")
     else:
         say(console, f"Wrote {path}: the groups, for --groups.")
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_writer(path) as handle:
-        handle.write(text.encode())
 
 
 def _end(console: Console, watch: Stopwatch, solution: Solution) -> None:

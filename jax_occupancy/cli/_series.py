@@ -16,10 +16,10 @@ from rich.table import Table
 
 from jax_occupancy.cli._console import make_console, plain_row, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of
-from jax_occupancy.cli._numbers import two_digits, whole
+from jax_occupancy.cli._numbers import log_likelihood, two_digits
 from jax_occupancy.cli._outputs import MODEL_SUFFIXES, Outputs, refuse_inputs
-from jax_occupancy.cli._refine import NOT_CONVERGED, _set_up_jax, _warnings_as_notes, _write_text
 from jax_occupancy.cli._report import print_doubts
+from jax_occupancy.cli._session import NOT_CONVERGED, check_beam, set_up_jax, warnings_as_notes, write_text
 from jax_occupancy.cli._stopwatch import Stopwatch
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement import SeriesSolution, at_bound, refine_series, with_esd
@@ -86,14 +86,15 @@ def run_series(
     """
     own_groups = grouping["groups"]
     outputs.check([model_path, *data_paths, *([] if own_groups is None else [own_groups])])
-    _set_up_jax()
+    check_beam(refinement)
+    set_up_jax()
     console, watch = make_console(quiet=quiet), Stopwatch(begin)
     watch.lap("start")
     model = read_model(model_path, model_number=model_number)
     say(console, f"Model  {model.path}: {model.n_atoms} atoms; {len(data_paths)} data sets", indent=7)
     columns_shown = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with (
-        _warnings_as_notes(console),
+        warnings_as_notes(console),
         Progress(*columns_shown, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("computing structure factors", total=len(data_paths))
@@ -153,7 +154,9 @@ def _print_table(console: Console, series: SeriesSolution) -> None:
         name = _shown(dataset)
         for row in rows.to_dict("records"):
             q = at_bound(row["occupancy"], row["limit"]) if row["at_bound"] else with_esd(row["occupancy"], row["esd"])
-            table.add_row(*plain_row(name, row["group"], q, two_digits(row["esd_fixed"]), whole(row["llg_absent"])))
+            table.add_row(
+                *plain_row(name, row["group"], q, two_digits(row["esd_fixed"]), log_likelihood(row["llg_absent"]))
+            )
             name = ""
         table.add_section()
     console.print(table)
@@ -186,7 +189,7 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
             solution.write(model, outputs.model(Path(model.path), _shown(name)))
         say(console, f"Wrote {len(series.solutions)} refined models to {outputs.folder}.")
     if outputs.csv is not None:
-        _write_text(outputs.csv, str(series.to_csv()))
+        write_text(outputs.csv, str(series.to_csv()))
         say(console, f"Wrote {outputs.csv}: the table.")
     if outputs.plot is not None:
         from jax_occupancy.plotting import write_figure
@@ -194,7 +197,7 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
         write_figure(outputs.plot, series.plot())
         say(console, f"Wrote {outputs.plot}: the occupancies against the data sets.")
     if outputs.json is not None:
-        _write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")
+        write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")
         say(console, f"Wrote {outputs.json}.")
 
 

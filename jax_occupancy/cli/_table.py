@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jax_occupancy.cli._console import plain_row, say
-from jax_occupancy.cli._groups import sum_label
-from jax_occupancy.cli._numbers import two_digits, whole
+from jax_occupancy.cli._numbers import log_likelihood, two_digits
 from jax_occupancy.refinement import Solution, at_bound, with_esd
 
 COLUMNS = ("group", "sum", "start", "occupancy", "held", "LLG\nabsent", "LLG\nfull", "LLG un-\nlinked", "ΔB, Å²")
@@ -52,9 +51,9 @@ def print_table(console: Console, solution: Solution, *, truth: np.ndarray | Non
     for s in solution.grouping.sets:
         for i, group in enumerate(s.groups):
             row = next(row_of_group)
-            cells = [group.name, sum_label(s) if i == 0 else "", f"{row['start']:.2f}", _occupancy(row)]
-            cells += [two_digits(row["esd_fixed"]), whole(row["llg_absent"]), whole(row["llg_full"])]
-            cells += [whole(row["llg_unlinked"])] if linked else []
+            cells = [group.name, s.relation if i == 0 else "", f"{row['start']:.2f}", _occupancy(row)]
+            cells += [two_digits(row["esd_fixed"]), log_likelihood(row["llg_absent"]), log_likelihood(row["llg_full"])]
+            cells += [log_likelihood(row["llg_unlinked"])] if linked else []
             cells += [_b_shift(row)] if shifted else []
             cells += _compared(row, truth[group.atoms[0]].item()) if truth is not None else []
             cells += [",".join(str(notes[text]) for text in _pieces(row))] if notes else []
@@ -91,7 +90,7 @@ def _print_residues(console: Console, solution: Solution) -> None:
         say(console, "Table of residues: occupancies each would have alone, and the log-likelihood it would gain")
     for residue, members in rows.groupby("residue", sort=False):
         shares = ", ".join(f"{name} {q:.2f}" for name, q in zip(members["group"], members["occupancy"], strict=True))
-        say(console, f"      {residue}  {shares}  (LLG {whole(float(max(members['llg_alone'])))})", indent=8)
+        say(console, f"      {residue}  {shares}  (LLG {log_likelihood(float(max(members['llg_alone'])))})", indent=8)
 
 
 def _occupancy(row: dict[str, Any]) -> str:

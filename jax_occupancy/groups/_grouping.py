@@ -104,6 +104,12 @@ class GroupSet:
         """Whether any member may change."""
         return any(group.refinable for group in self.groups)
 
+    @property
+    def relation(self) -> str:
+        """What the sum of the members is: "= 1" (complete), "≤ 1" (incomplete), "= bound" (a parent), "" (free)."""
+        whole = self.parent or "1"
+        return {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": ""}[self.kind]
+
 
 @dataclass(frozen=True, eq=False)
 class Grouping:

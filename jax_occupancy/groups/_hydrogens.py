@@ -11,13 +11,14 @@ from jax_occupancy.groups._table import AtomTable, Position
 
 CARRIER_BOND = 1.3  # Å; the longest bond to hydrogen (S-H) is 1.34 Å, hydrogens on sulfur are at 1.2 Å in X-ray models
 LIKE_CARRIER = 0.02
+SAME_PLACE = 0.1  # Å
 
 
 def exchanged_pairs(table: AtomTable, active: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of H in one letter and D in another on one site, such as H:A and D:B on a backbone nitrogen.
 
-    The names agree after the first character. Where both letters have heavy atoms of their own they are two
-    conformers, not an exchanged site.
+    The names agree after the first character. Where both letters have heavy atoms of their own the two hydrogens are
+    those of two conformers, unless they are in the same place.
     """
     heavy = set(table.conformer[active & ~table.hydrogen].tolist())
     sites = defaultdict(list)
@@ -42,9 +43,11 @@ def is_exchange(table: AtomTable, group_set: GroupSet) -> bool:
 
 
 def _exchange(table: AtomTable, first: Position, other: Position, heavy: set[int]) -> bool:
-    """Whether two hydrogens of one site differ in element and letter, and not both in conformer."""
-    differ = table.element[first] != table.element[other] and table.altloc[first] != table.altloc[other]
-    return bool(differ) and not (table.conformer[first] in heavy and table.conformer[other] in heavy)
+    """Whether two hydrogens of one site differ in element and letter, and not as those of two conformers do."""
+    if table.element[first] == table.element[other] or table.altloc[first] == table.altloc[other]:
+        return False
+    conformers = table.conformer[first] in heavy and table.conformer[other] in heavy
+    return not conformers or bool(np.linalg.norm(table.xyz[first] - table.xyz[other]) < SAME_PLACE)
 
 
 def amide_homes(table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray]) -> dict[int, int]:

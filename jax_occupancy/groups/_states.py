@@ -68,8 +68,8 @@ def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, lis
     if strange:
         names = listing((group.name for group in strange), at_most=5)
         raise ValueError(
-            f"{names} belong to no state, but exclude conformers that do; add their letters to a state, or make "
-            "groups for them by name."
+            f"conformers of no state exclude those of a state: {names}; add their letters to a state, or make groups "
+            "for them by name."
         )
     for group in group_set.groups:
         split.setdefault(state_of[group.altloc], []).append(group)

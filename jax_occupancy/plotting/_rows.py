@@ -42,8 +42,7 @@ def sum_label(group_set: GroupSet) -> str:
         >>> sum_label(GroupSet("free", (Group("A/7/HOH", [12], 0.5, True, "partial"),)))
         'free'
     """
-    whole = group_set.parent or "1"
-    return {"complete": f"Σ = {whole}", "incomplete": f"Σ ≤ {whole}", "free": "free"}[group_set.kind]
+    return f"Σ {group_set.relation}" if group_set.relation else "free"
 
 
 def columns_of_rows(grouping: Grouping, sets: Iterable[int], n_lines: float) -> list[list[SetRow]]:

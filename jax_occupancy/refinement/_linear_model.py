@@ -34,6 +34,8 @@ RATE = 2.0
 # Gigabytes that the structure factors of the groups may take before they are computed anew in every pass.
 MEMORY = 4.0
 
+NO_CELL = "{}: no unit cell; add a CRYST1 record (PDB) or _cell items (mmCIF)"
+
 
 def check_same_crystal(model: Model, reflections: Reflections) -> None:
     """Refuse a model and data that do not belong together.
@@ -45,9 +47,12 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
         >>> from jax_occupancy.example import read_example
         >>> check_same_crystal(*read_example())  # nothing to complain of
     """
-    if model.cell is None or model.spacegroup is None:
+    if model.cell is None:
+        raise ValueError(NO_CELL.format(model.path))
+    if model.spacegroup is None:
         raise ValueError(
-            f"{model.path}: no unit cell or space group; add a CRYST1 record (PDB) or _cell and _symmetry items (mmCIF)"
+            f"{model.path}: no space group that is known; name it in columns 56-66 of the CRYST1 record (PDB), or as "
+            "_symmetry.space_group_name_H-M (mmCIF)"
         )
     same_operations = set(model.spacegroup.operations()) == set(reflections.spacegroup.operations())
     if not same_operations and model.spacegroup.number == reflections.spacegroup.number:
@@ -107,7 +112,7 @@ def linear_model(
         True
     """
     if model.cell is None:
-        raise ValueError(f"{model.path}: no unit cell; add a CRYST1 record (PDB) or _cell items (mmCIF)")
+        raise ValueError(NO_CELL.format(model.path))
     groups = [np.flatnonzero(tensor.expansion_mask == entry) for entry in entries]
     moving = np.concatenate([np.zeros(0, int), *groups])
     hkl = reflections.hkl

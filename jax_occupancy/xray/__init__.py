@@ -12,7 +12,7 @@ from jax_occupancy.xray._columns import (
 from jax_occupancy.xray._completeness import completeness_by_shell
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
-from jax_occupancy.xray._form_factors import FormFactors, Radiation, dispersion, form_factors
+from jax_occupancy.xray._form_factors import FormFactors, Radiation, dispersion, dispersion_note, form_factors
 from jax_occupancy.xray._hydrogen_note import hydrogen_note
 from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
 from jax_occupancy.xray._least_squares import LeastSquares
@@ -57,6 +57,7 @@ __all__ = [
     "amplitudes_from_intensities",
     "completeness_by_shell",
     "dispersion",
+    "dispersion_note",
     "estimate_sigma_a",
     "find_outliers",
     "fit_scale",

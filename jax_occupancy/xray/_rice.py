@@ -10,6 +10,7 @@ with m = D·|F_model| and V the variance of the error.
 """
 
 import functools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def minus_log_likelihood(
     x = observed * expected / variance
     acentric_part = square - log_i0e(2 * x) + jnp.log(variance)
     # log cosh x = x + log(1 + exp(−2x)) − log 2
-    centric_part = 0.5 * square - jnp.log1p(jnp.exp(-2 * x)) + 0.5 * jnp.log(variance) + np.log(2.0)
+    centric_part = 0.5 * square - jnp.log1p(jnp.exp(-2 * x)) + 0.5 * jnp.log(variance) + math.log(2.0)
     return jnp.where(centric, centric_part, acentric_part)
 
 

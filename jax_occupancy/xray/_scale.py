@@ -262,5 +262,6 @@ def _check_working(observed: np.ndarray, calculated: np.ndarray, working: np.nda
         raise ValueError(f"free: all {len(working)} reflections are in the test set, wanted a working set to fit to")
     if not np.any(observed[working] * np.abs(calculated[working]) > 0):
         raise ValueError(
-            "amplitude, calculated: no reflection of the working set has both above zero, wanted some to fit a scale to"
+            "no reflection of the working set has both an observed and a calculated amplitude above zero, wanted some "
+            "to fit a scale to; are all measurements, or all occupancies, zero?"
         )

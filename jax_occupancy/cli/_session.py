@@ -1,0 +1,53 @@
+"""What every command that refines begins and ends with."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from jax_occupancy.cli._cache import use_compilation_cache
+from jax_occupancy.cli._console import say_note
+from jax_occupancy.io import atomic_writer
+from jax_occupancy.xray import dispersion
+
+# Exit code of a refinement that did not come to rest.
+NOT_CONVERGED = 3
+
+
+def check_beam(refinement: Mapping[str, Any]) -> None:
+    """Refuse a wavelength that no element has an f′ at, before anything is read.
+
+    Raises:
+        ValueError: it is out of range, or the radiation is not X-rays.
+    """
+    dispersion([], radiation=refinement["radiation"], wavelength=refinement["wavelength"])
+
+
+def set_up_jax() -> None:
+    """Switch to double precision and keep what is compiled."""
+    # The last digits of the occupancies need it, and arrays made before would stay in float32. The library itself
+    # keeps the session's precision.
+    jax.config.update("jax_enable_x64", True)
+    use_compilation_cache()
+
+
+@contextmanager
+def warnings_as_notes(console: Console) -> Iterator[None]:
+    """The user gets the sentence of a warning, not the line of code that it comes from."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        # A cache folder that is full or damaged costs time and nothing else.
+        warnings.filterwarnings("ignore", message=".*persistent compilation cache")
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        say_note(console, message)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that is either complete or not there."""
+    with atomic_writer(path) as handle:
+        handle.write(text.encode())
