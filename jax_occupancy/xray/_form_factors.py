@@ -133,8 +133,8 @@ def dispersion_note(
         The sentence, None where there is nothing to say.
 
     Example:
-        >>> dispersion_note(["C", "ZN"], wavelength=None)[:40], dispersion_note(["C"], wavelength=None)
-        ('The dispersion of Zn is left out; near an', None)
+        >>> dispersion_note(["C", "ZN"], wavelength=None)[:32], dispersion_note(["C"], wavelength=None)
+        ('The dispersion of Zn is left out', None)
     """
     if wavelength is not None or radiation != "xray":
         return None
