@@ -83,6 +83,12 @@ def timed(function, *arguments):
     return call
 
 
+def megabytes(function, *arguments):
+    """Memory of a call on the device, as the compiler plans it: what goes in, what comes out and what is in between."""
+    plan = jax.jit(function).lower(*arguments).compile().memory_analysis()
+    return (plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes) / 1e6
+
+
 def in_turns(calls, options, *, repeats=None, pause=0.0):
     """Median (or another quantile) of the seconds of each call, taking turns."""
     seconds = {name: [] for name in calls}
@@ -142,6 +148,7 @@ def compare(n_atoms, options, *, sets, repeats=None, torchref=None):
             calls[f"{name} torchref"] = lambda name=name: torchref.ask(name)
     row |= in_turns(calls, options, repeats=repeats, pause=PAUSE if torchref is not None else 0.0)
     row["gradient / copy"] = row["gradient"] / row["copy"]
+    row["gradient, MB"] = megabytes(evaluate_and_pull_back, occ, weights)
     for name in ("construct", "forward", "gradient", "step") if torchref is not None else ():
         row[f"torchref / ours, {name}"] = row[f"{name} torchref"] / row[name]
     return row
@@ -167,14 +174,15 @@ def many_models(n_models, options, *, n_atoms=1_500, repeats=None, loop=True):
         calls["one by one"] = one_by_one
     row = {"models": n_models, "atoms": n_atoms, **in_turns(calls, options, repeats=repeats)}
     row["stack / copy"] = row["stack"] / row["copy of output"]
+    row["stack, MB"] = megabytes(lambda occ: occ(), stack(models))
     if loop:
         row["stack / one by one"] = row["stack"] / row["one by one"]
     return row
 
 
-def slope(rows, size, seconds):
-    """Exponent of the growth of time with size."""
-    return float(np.polyfit(np.log([row[size] for row in rows]), np.log([row[seconds] for row in rows]), 1)[0])
+def slope(rows, size, measured):
+    """Exponent of the growth of time or memory with size."""
+    return float(np.polyfit(np.log([row[size] for row in rows]), np.log([row[measured] for row in rows]), 1)[0])
 
 
 def show(rows):
@@ -184,7 +192,7 @@ def show(rows):
         cells = []
         for row in rows:
             value = row[name]
-            exact = isinstance(value, int) or "/" in name
+            exact = isinstance(value, int) or "/" in name or "MB" in name
             cells.append(f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if exact else f"{value * 1e3:.3f}")
         print(f"{name + ('' if exact else ', ms'):28}" + "".join(f"{cell:>12}" for cell in cells))
 
@@ -222,11 +230,13 @@ def main():
         results["tables"] |= {"growth with atoms": atoms, "growth with models": models}
         results["slopes"] = {
             **{f"{name}, atoms": slope(atoms, "atoms", name) for name in ("construct", "forward", "gradient", "step")},
+            "memory of gradient, atoms": slope(atoms, "atoms", "gradient, MB"),
             "stack, models": slope(models, "models", "stack"),
+            "memory of stack, models": slope(models, "models", "stack, MB"),
         }
         show(atoms)
         show(models)
-        print("\nTime grows with size to the power of:")
+        print("\nTime, or memory, grows with size to the power of:")
         for name, value in results["slopes"].items():
             print(f"{name:28}{value:12.2f}")
     if options.json:
