@@ -10,8 +10,9 @@ from jax_occupancy.example import write_example
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """The command line in this process: exit code, output and errors."""
+def run(monkeypatch, capsys, tmp_path):
+    """The command line in this process, in an empty folder: exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["jax-occupancy", *map(str, arguments)])
@@ -55,7 +56,7 @@ def test_a_model_without_groups_is_no_empty_table(run, example):
     ("option", "message"),
     [
         (("--wavelength", "900"), "wavelength: got 900.0"),
-        (("--state", "ground=A", "--state", "bound=Q"), "A/2/SER:B; add their letters"),
+        (("--state", "ground=A", "--state", "bound=Q"), "no atom has a letter of the state bound (Q)"),
     ],
 )
 def test_mistakes_are_told_before_anything_else(run, example, option, message):

@@ -20,6 +20,14 @@ def test_exchanged_hydrogen_and_deuterium_sum_to_one():
     assert "exchanges with D of A/1/ALA/D:B on one site" in grouping.groups[0].reason
 
 
+def test_an_exchanged_site_without_letters():
+    pair = [hydrogen(1, "", 0.3), hydrogen(1, "", 0.6, name="D", element="D")]
+    (site,) = automatic_groups(table(residue(("A", 1)), pair))
+    assert (site.kind, [group.start for group in site.groups]) == ("complete", [0.3, 0.6])
+    apart = [hydrogen(1, "", 0.3), hydrogen(1, "", 0.6, name="D", element="D", y=2.0)]
+    assert [one.kind for one in automatic_groups(table(residue(("A", 1)), apart))] == ["free", "free"]
+
+
 def test_every_site_exchanges_by_itself():
     pairs = [
         hydrogen(1, letter, q, name=element + site, element=element)

@@ -92,6 +92,17 @@ def test_another_refinement_is_refused_and_the_file_kept(example, whole, tmp_pat
     assert path.read_bytes() == before
 
 
+def test_another_random_start_is_another_refinement(example, tmp_path):
+    path = tmp_path / "state.npz"
+    for start, seed in (("random", 1), (np.full(example[0].n_atoms, 0.5), 0)):
+        options = {"starts": 0, "start": start, "seed": seed, "checkpoint": path}
+        with pytest.raises(InterruptError):
+            refine(*example, **options, progress=interrupted_at("solve", 2))
+        with pytest.raises(ValueError, match="another refinement, which differs in: start"):
+            refine(*example, **(options | {"start": "random", "seed": 2}))
+        path.unlink()
+
+
 def test_no_other_file_is_overwritten(example, whole, tmp_path):
     model, data = example
     for path, message in ((model.path, "not saved by jax_occupancy"), (tmp_path / "tensor.npz", "saved tensor")):

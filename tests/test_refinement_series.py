@@ -178,7 +178,7 @@ def folder(example, tmp_path_factory):
     return folder
 
 
-REFINEMENT = {"starts": 0, "outliers": False}
+REFINEMENT = {"starts": 0, "outliers": False, "radiation": "xray", "wavelength": None}
 GROUPING = {"groups": None, "states": None, "link": True, "force_links": False} | {
     "waters": "residue",
     "hydrogens": "carrier",
@@ -187,7 +187,7 @@ GROUPING = {"groups": None, "states": None, "link": True, "force_links": False} 
 
 
 def test_command_goes_on_after_a_bad_file(folder, monkeypatch, capsys):
-    monkeypatch.setattr(_series, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(_series, "set_up_jax", lambda: None)
     (folder / "out").mkdir()
     outputs = SeriesOutputs(folder / "out", folder / "a.json", folder / "a.csv", folder / "a.svg")
     files = [folder / "t0.mtz", folder / "junk.mtz", folder / "t1.mtz"]

@@ -72,5 +72,5 @@ def test_wavelength_out_of_range(wavelength):
 
 @pytest.mark.parametrize("radiation", ["electron", "neutron"])
 def test_no_dispersion_but_for_x_rays(radiation):
-    with pytest.raises(ValueError, match=f"for {radiation} radiation, wanted None"):
+    with pytest.raises(ValueError, match=f"for {radiation} radiation, wanted none"):
         form_factors(["C"], radiation=radiation, wavelength=1.0)

@@ -150,24 +150,6 @@ def test_gradient_curvature_and_jacobian_against_finite_differences(shifted, ful
     np.testing.assert_allclose(jax.jacrev(amplitude)(jnp.asarray(p)), jacobian, atol=1e-7)
 
 
-def test_select_keeps_the_displaced_solvent_in_step(full_model):
-    model, _ = full_model
-
-    def solvent(displaced):
-        return np.asarray(displaced.rows)[np.asarray(displaced.place)]
-
-    rng = np.random.default_rng(4)
-    for chosen in (rng.random(50) < 0.6, np.arange(50) % 3 == 0, np.arange(50) % 3 != 0, np.ones(50, bool)):
-        some = model.displaced.select(chosen)
-        np.testing.assert_array_equal(solvent(some), solvent(model.displaced)[chosen])
-        np.testing.assert_array_equal(some.place[some.low], np.arange(some.low.size))
-        twice = np.arange(chosen.sum()) % 2 == 0
-        np.testing.assert_array_equal(solvent(some.select(twice)), solvent(some)[twice])
-    chosen = rng.random(50) < 0.6
-    q, delta_b = jnp.asarray(Q), jnp.asarray(DELTA_B)
-    np.testing.assert_allclose(model.select(chosen)(q, delta_b), model(q, delta_b)[chosen], atol=1e-12)
-
-
 def test_direction_and_gradient_are_zero_where_the_structure_factor_is():
     zero = np.zeros(2, complex)
     model = LinearModel.from_structure_factors(zero, zero, np.ones((2, 2)) + 0j, np.ones(2), np.ones(2))

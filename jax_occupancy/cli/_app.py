@@ -1,5 +1,6 @@
 """The commands and what they take. What they do is imported when they run, so that --help answers at once."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,7 @@ def common(
     epilog="**Examples:** `jax-occupancy refine model.pdb data.mtz -o refined.cif --maps maps.mtz` · "
     "`jax-occupancy refine --example`\n\n"
     "**Exit codes:** 0 converged · 1 bad input, a sentence says what · 2 wrong use · "
-    "3 did not converge (what was found is written nevertheless)"
+    "3 did not converge (what was found is written nevertheless) · 130 interrupted"
 )
 def refine(
     model: Annotated[
@@ -223,7 +224,6 @@ def show_groups(
     "3 some failed or did not converge (the others are written)"
 )
 def series(
-    context: typer.Context,
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)],
     data: Annotated[
         list[Path],
@@ -279,7 +279,6 @@ def series(
     Groups are chosen once, structure factors are computed once for all data sets in the same cell. A data set that
     can't be used is reported and the others go on.
     """
-    begin = time.perf_counter() if context.obj is None else context.obj
     from jax_occupancy.cli._series import SeriesOutputs, run_series
 
     run_series(
@@ -310,7 +309,7 @@ def series(
         },
         model_number=model_number,
         quiet=quiet,
-        begin=begin,
+        begin=BEGIN,
     )
 
 
@@ -334,7 +333,8 @@ def main() -> None:
     except SystemExit as end:
         # Ctrl-C, of which typer says nothing
         if end.code == INTERRUPTED:
-            typer.echo("interrupted; no file is half written", err=True)
+            resumes = "; the same command goes on from the checkpoint" if "--checkpoint" in sys.argv else ""
+            typer.echo(f"interrupted; no file is half written{resumes}", err=True)
         raise
     except (ValueError, TypeError, OSError, MarkupError) as error:
         from jax_occupancy.cli._console import as_options

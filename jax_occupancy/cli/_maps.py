@@ -59,7 +59,7 @@ def structure_factors_of(
         solution: the refined model.
         model: its atoms.
         names: the groups.
-        beam: radiation and wavelength.
+        beam: radiation and wavelength, and gigabytes for structure factors.
 
     Returns:
         F_model less that of a model in which the occupancies of these groups are zero.

@@ -91,20 +91,28 @@ def refuse_inputs(out: Path, inputs: list[Path | None]) -> None:
         raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
 
 
+def split_model_name(path: Path) -> tuple[str, str]:
+    """The name of a model file and all of its extensions, `.pdb` where it has none.
+
+    Example:
+        >>> split_model_name(Path("folder/4xof.A.CIF.gz"))
+        ('4xof.A', '.CIF.gz')
+    """
+    stem, suffixes = path.name, ""
+    while (suffix := Path(stem).suffix).lower() in MODEL_SUFFIXES:
+        stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
+    return stem, suffixes or ".pdb"
+
+
 def default_output(model_path: Path) -> Path:
     """Name the refined model after the one that was read, in the folder where the command runs."""
-    stem, suffixes = model_path.name, ""
-    while (suffix := Path(stem).suffix) in MODEL_SUFFIXES:
-        stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
-    return Path(f"{stem}_refined{suffixes or '.pdb'}")
+    stem, suffixes = split_model_name(model_path)
+    return Path(f"{stem}_refined{suffixes}")
 
 
 def groups_output(out: Path) -> Path:
     """Name the file of groups after the refined model beside it."""
-    stem = out.name
-    while Path(stem).suffix.lower() in MODEL_SUFFIXES:
-        stem = Path(stem).stem
-    return out.with_name(f"{stem}_groups.toml")
+    return out.with_name(f"{split_model_name(out)[0]}_groups.toml")
 
 
 def _same(path: Path, other: Path) -> bool:

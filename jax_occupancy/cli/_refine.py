@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -18,14 +17,20 @@ from jax_occupancy.cli._groups import choose_groups_of
 from jax_occupancy.cli._maps import chosen_groups, write_maps
 from jax_occupancy.cli._outputs import Outputs
 from jax_occupancy.cli._report import print_input, print_solution
-from jax_occupancy.cli._session import NOT_CONVERGED, check_beam, set_up_jax, warnings_as_notes, write_text
+from jax_occupancy.cli._session import (
+    NOT_CONVERGED,
+    check_beam,
+    note_on_dispersion,
+    set_up_jax,
+    warnings_as_notes,
+    write_text,
+)
 from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_groups
 from jax_occupancy.refinement import Solution
 from jax_occupancy.refinement import refine as refine_occupancies
-from jax_occupancy.xray import dispersion_note
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def run_refine(model_path: Path, reflections_path: Path, request: Request, *, be
         watch.lap("groups")
         reflections = read_reflections(reflections_path, **request.columns)
         print_input(console, model, reflections)
-        _note_on_dispersion(console, model, reflections, grouping, request)
+        note_on_dispersion(console, model, grouping, request.refinement, stated=reflections.wavelength)
         watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, request)
     print_solution(console, solution)
@@ -107,16 +112,6 @@ def _check_groups(model: Model, grouping: Grouping, omit: tuple[str, ...]) -> No
         )
     for name in omit:
         chosen_groups(grouping, name)
-
-
-def _note_on_dispersion(
-    console: Console, model: Model, reflections: Reflections, grouping: Grouping, request: Request
-) -> None:
-    refined = np.concatenate([group.atoms for s in grouping.sets for group in s.groups if group.refinable])
-    beam = {key: request.refinement[key] for key in ("radiation", "wavelength")}
-    note = dispersion_note(model.atoms["element"].iloc[refined], stated=reflections.wavelength, **beam)
-    if note is not None:
-        say_note(console, note)
 
 
 def _refine(
@@ -159,7 +154,7 @@ def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model,
         write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say(console, f"Wrote {outputs.csv}: the table.")
     if outputs.maps is not None:
-        beam = {key: request.refinement[key] for key in ("radiation", "wavelength")}
+        beam = {key: request.refinement[key] for key in ("radiation", "wavelength", "memory")}
         write_maps(solution, model, outputs, beam=beam)
         files = ", ".join(str(path) for path in (outputs.maps, *map(outputs.omit_map, outputs.omit)))
         say(console, f"Wrote {files}: maps, for Coot (File, Auto open MTZ).")

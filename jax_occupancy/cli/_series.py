@@ -17,12 +17,20 @@ from rich.table import Table
 from jax_occupancy.cli._console import make_console, plain_row, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of
 from jax_occupancy.cli._numbers import log_likelihood, two_digits
-from jax_occupancy.cli._outputs import MODEL_SUFFIXES, Outputs, refuse_inputs
+from jax_occupancy.cli._outputs import Outputs, split_model_name
 from jax_occupancy.cli._report import print_doubts
-from jax_occupancy.cli._session import NOT_CONVERGED, check_beam, set_up_jax, warnings_as_notes, write_text
+from jax_occupancy.cli._session import (
+    NOT_CONVERGED,
+    check_beam,
+    note_on_dispersion,
+    set_up_jax,
+    warnings_as_notes,
+    write_text,
+)
 from jax_occupancy.cli._stopwatch import Stopwatch
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement import SeriesSolution, at_bound, refine_series, with_esd
+from jax_occupancy.xray import hydrogen_note
 
 
 @dataclass(frozen=True)
@@ -48,22 +56,15 @@ class SeriesOutputs:
             ValueError: a name has the wrong extension, is an input, or comes twice.
             OSError: a folder does not exist or can't be made, or the name is that of a folder or, for models, a file.
         """
-        Outputs(json=self.json, csv=self.csv).check(inputs)
-        if self.plot is not None:
-            from jax_occupancy.plotting import picture_kind
-
-            picture_kind(self.plot)
-            refuse_inputs(self.plot, [*inputs])
+        Outputs(json=self.json, csv=self.csv, plot=self.plot).check(inputs)
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def model(self, model: Path, name: str) -> Path:
         """The file of one refined model: `model.pdb` refined against `t1.mtz` becomes `model_t1.pdb`."""
         assert self.folder is not None
-        stem, suffixes = model.name, ""
-        while (suffix := Path(stem).suffix) in MODEL_SUFFIXES:
-            stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
-        return self.folder / f"{stem}_{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-')}{suffixes or '.pdb'}"
+        stem, suffixes = split_model_name(model)
+        return self.folder / f"{stem}_{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}{suffixes}"
 
 
 def run_series(
@@ -92,6 +93,8 @@ def run_series(
     watch.lap("start")
     model = read_model(model_path, model_number=model_number)
     say(console, f"Model  {model.path}: {model.n_atoms} atoms; {len(data_paths)} data sets", indent=7)
+    if (note := hydrogen_note(model.atoms["element"])) is not None:
+        say_note(console, note)
     columns_shown = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with (
         warnings_as_notes(console),
@@ -108,6 +111,7 @@ def run_series(
             progress=lambda name: progress.update(task, description=name, advance=1),
         )
     watch.lap("solve")
+    note_on_dispersion(console, model, chosen, refinement)
     for warning in chosen.warnings:
         say_note(console, warning)
     _print_table(console, series)
@@ -185,8 +189,13 @@ def _print_datasets(console: Console, series: SeriesSolution) -> None:
 
 def _write(console: Console, series: SeriesSolution, model: Model, outputs: SeriesOutputs) -> None:
     if outputs.folder is not None:
+        files = {name: outputs.model(Path(model.path), _shown(name)) for name in series.solutions}
         for name, solution in series.solutions.items():
-            solution.write(model, outputs.model(Path(model.path), _shown(name)))
+            # Names may differ in what no file name can have.
+            alike = list(files.values()).count(files[name]) > 1
+            number = list(files).index(name) + 1
+            file = files[name]
+            solution.write(model, file.with_name(f"{number}_{file.name}") if alike else file)
         say(console, f"Wrote {len(series.solutions)} refined models to {outputs.folder}.")
     if outputs.csv is not None:
         write_text(outputs.csv, str(series.to_csv()))

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 
 from jax_occupancy.cli._cache import use_compilation_cache
 from jax_occupancy.cli._console import say_note
-from jax_occupancy.io import atomic_writer
-from jax_occupancy.xray import dispersion
+from jax_occupancy.groups import Grouping
+from jax_occupancy.io import Model, atomic_writer
+from jax_occupancy.xray import dispersion, dispersion_note
 
 # Exit code of a refinement that did not come to rest.
 NOT_CONVERGED = 3
@@ -25,6 +27,17 @@ def check_beam(refinement: Mapping[str, Any]) -> None:
         ValueError: it is out of range, or the radiation is not X-rays.
     """
     dispersion([], radiation=refinement["radiation"], wavelength=refinement["wavelength"])
+
+
+def note_on_dispersion(
+    console: Console, model: Model, grouping: Grouping, refinement: Mapping[str, Any], *, stated: float | None = None
+) -> None:
+    """Say so if heavy atoms are refined without f′; `stated` is the wavelength in the file of the data."""
+    refined = [group.atoms for s in grouping.sets for group in s.groups if group.refinable]
+    elements = model.atoms["element"].iloc[np.concatenate([np.zeros(0, int), *refined])]
+    beam = {key: refinement[key] for key in ("radiation", "wavelength")}
+    if (note := dispersion_note(elements, stated=stated, **beam)) is not None:
+        say_note(console, note)
 
 
 def set_up_jax() -> None:

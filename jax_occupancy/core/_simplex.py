@@ -130,8 +130,8 @@ def to_logits(q: Any, topology: Topology, margin: float) -> Any:
 
     Fixed entries come back as given, zeros and ones exactly. A refinable entry (and the vacancy of an incomplete
     set) closer to a bound than `margin` is lifted to it: at the bound itself its gradient would be zero and it
-    could never move. What a set's members do not sum to, its normalisation mends. Works on numpy and on JAX arrays
-    alike, with any leading axes.
+    could never move. What a set's members do not sum to, its normalisation mends. Works on numpy arrays with one
+    axis, and on JAX arrays with any leading axes.
     """
     if not topology.use_sigmoid:
         return q

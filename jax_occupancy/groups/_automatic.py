@@ -96,7 +96,9 @@ def automatic_sets(
     if contacts is not None:
         apart = np.empty(0, np.int64) if separated is None else separated
         join_contacts(table, active, contacts, links, force=force_links, separated=apart)
-    drafts = _lettered_drafts(table, active, bonds, links)
+    pairs = exchanged_pairs(table, active)
+    active[[atom for pair in pairs for atom in pair]] = False
+    drafts = _lettered_drafts(table, active, bonds, links) + [_exchange_draft(table, pair) for pair in pairs]
     drafts += _plain_drafts(table, active & ~table.lettered, every_water=waters == "individual")
     return finish_drafts(table, drafts)
 
@@ -111,19 +113,14 @@ def check_options(*, waters: str, hydrogens: str) -> None:
 def _lettered_drafts(
     table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray], links: Links
 ) -> list[Draft]:
-    """Sets of conformers, and exchanged pairs of hydrogen and deuterium."""
-    pairs = exchanged_pairs(table, active)
-    paired = np.zeros(table.n_atoms, bool)
-    paired[[atom for pair in pairs for atom in pair]] = True
-    free = active & ~paired
+    """Sets of conformers."""
     home = table.residue.copy()
-    moved = amide_homes(table, free, bonds)
+    moved = amide_homes(table, active, bonds)
     home[list(moved)] = table.residue[list(moved.values())]
     members: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for atom in np.flatnonzero(free & table.lettered):
+    for atom in np.flatnonzero(active & table.lettered):
         members[int(links.run[home[atom]])][_conformer_label(table, int(atom))].append(int(atom))
-    drafts = [_conformer_draft(table, letters, links, moved) for letters in members.values()]
-    return drafts + [_exchange_draft(table, pair) for pair in pairs]
+    return [_conformer_draft(table, letters, links, moved) for letters in members.values()]
 
 
 def _conformer_draft(table: AtomTable, letters: dict[str, list[int]], links: Links, moved: dict[int, int]) -> Draft:

@@ -9,7 +9,7 @@ from jax_occupancy.groups._linking import compatible
 from jax_occupancy.groups._neighbours import close_pairs
 from jax_occupancy.groups._table import AtomTable, Position
 
-CARRIER_BOND = 1.3  # Å; the longest bond to hydrogen (S-H) is 1.34 Å, hydrogens on sulfur are at 1.2 Å in X-ray models
+CARRIER_BOND = 1.45  # Å; the longest bond to hydrogen (S-H) is 1.34 Å, and atoms further on begin at 2 Å
 LIKE_CARRIER = 0.02
 SAME_PLACE = 0.1  # Å
 
@@ -18,12 +18,13 @@ def exchanged_pairs(table: AtomTable, active: np.ndarray) -> list[tuple[int, int
     """Pairs of H in one letter and D in another on one site, such as H:A and D:B on a backbone nitrogen.
 
     The names agree after the first character. Where both letters have heavy atoms of their own the two hydrogens are
-    those of two conformers, unless they are in the same place.
+    those of two conformers, unless they are in the same place. Without letters they are a pair if they are in the same
+    place and both partly there.
     """
     heavy = set(table.conformer[active & ~table.hydrogen].tolist())
     sites = defaultdict(list)
-    for atom in np.flatnonzero(active & table.hydrogen & table.lettered):
-        sites[table.residue[atom], table.name[atom][1:]].append(int(atom))
+    for atom in np.flatnonzero(active & table.hydrogen & (table.lettered | table.partial)):
+        sites[table.residue[atom], table.name[atom][1:], bool(table.lettered[atom])].append(int(atom))
     pairs = []
     for atoms in sites.values():
         free = list(atoms)
@@ -44,10 +45,13 @@ def is_exchange(table: AtomTable, group_set: GroupSet) -> bool:
 
 def _exchange(table: AtomTable, first: Position, other: Position, heavy: set[int]) -> bool:
     """Whether two hydrogens of one site differ in element and letter, and not as those of two conformers do."""
-    if table.element[first] == table.element[other] or table.altloc[first] == table.altloc[other]:
+    if table.element[first] == table.element[other]:
         return False
+    same_place = bool(np.linalg.norm(table.xyz[first] - table.xyz[other]) < SAME_PLACE)
+    if not table.lettered[first]:
+        return same_place
     conformers = table.conformer[first] in heavy and table.conformer[other] in heavy
-    return not conformers or bool(np.linalg.norm(table.xyz[first] - table.xyz[other]) < SAME_PLACE)
+    return bool(table.altloc[first] != table.altloc[other]) and (same_place or not conformers)
 
 
 def amide_homes(table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray]) -> dict[int, int]:

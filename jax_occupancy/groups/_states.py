@@ -38,7 +38,7 @@ def apply_states(
     """
     if not states:
         return (), tuple(sets)
-    _check_letters(table, states)
+    _check_letters(table, states, extra)
     state_of = {letter: name for name, letters in states.items() for letter in letters}
     own: dict[str, list[np.ndarray]] = {name: [extra[name]] if name in extra else [] for name in states}
     nested: list[GroupSet] = []
@@ -90,8 +90,8 @@ def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
     return largest_sum(always or below)
 
 
-def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse letters written together."""
+def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]) -> None:
+    """Refuse letters written together, and states that can't have atoms."""
     known = set(table.altloc)
     for name, letters in states.items():
         for letter in letters:
@@ -100,6 +100,7 @@ def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]]) -> N
                     f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
                     f"apart: {name}={','.join(letter)}."
                 )
+    _refuse_empty(states, [name for name in states if name not in extra and not known & set(states[name])])
 
 
 def _check_presence(
@@ -107,9 +108,13 @@ def _check_presence(
 ) -> None:
     """Refuse a state that nothing belongs to."""
     present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
-    absent = [f"{name} ({', '.join(states[name])})" for name in states if name not in present]
+    _refuse_empty(states, [name for name in states if name not in present])
+
+
+def _refuse_empty(states: Mapping[str, tuple[str, ...]], absent: Sequence[str]) -> None:
     if absent:
-        raise ValueError(f"no atom has a letter of the state {', '.join(absent)}; wanted at least one in every state.")
+        shown = ", ".join(f"{name} ({', '.join(states[name])})" for name in absent)
+        raise ValueError(f"no atom has a letter of the state {shown}; wanted at least one in every state.")
 
 
 def _state_group(table: AtomTable, name: str, letters: tuple[str, ...], pieces: list[np.ndarray]) -> Group:

@@ -74,7 +74,7 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any
     Raises:
         FileNotFoundError: If there is no such file.
         IsADirectoryError: If `path` is a folder.
-        ValueError: If the file is damaged, is none of ours, holds something else, or was written in a later format.
+        ValueError: If the file is damaged, is none of ours, holds something else, or was written in another format.
 
     Example:
         >>> import pathlib, tempfile

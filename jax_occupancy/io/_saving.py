@@ -61,7 +61,7 @@ def load_tensor(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, none of ours, of a later format, or has another topology than `like`
+        ValueError: If the file is damaged, none of ours, of another format, or has another topology than `like`
             (the message says what differs); or if it holds float64 and JAX is in 32-bit mode.
         TypeError: If `dtype` is not float32 or float64.
 

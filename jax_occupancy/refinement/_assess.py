@@ -29,8 +29,8 @@ class Assessment:
     What `assess` returns.
 
     Attributes:
-        esd: standard uncertainty with the B factor and the position of all groups marginalised; NaN on a bound and
-            where equations leave no freedom.
+        esd: standard uncertainty with the B factor and the position of all groups marginalised; NaN on a bound, where
+            equations leave no freedom, and for coincident conformers, of which only the sum is known.
         esd_fixed: with them held.
         at_bound: whether the occupancy sits on 0, or on all that its set has.
         limit: on a bound, the one-sided 95 % limit; NaN elsewhere.

@@ -34,7 +34,7 @@ class Fit:
         scale: overall and solvent scales.
         sigma_a: None where the target needs none.
         moved: largest change of a variable in the last cycle.
-        converged: whether that is within the tolerance.
+        converged: whether that is at most ten times the tolerance of the solver (see `tolerance_of`).
         history: one row per cycle: target before and after, steps and largest change.
     """
 

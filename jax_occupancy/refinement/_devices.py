@@ -1,9 +1,10 @@
 """Reflections spread over several devices, or several machines.
 
 Each device keeps its share of the structure factors of the groups, its rows of everything that there is one of per
-reflection, and sums over them; XLA adds up the sums. So the memory and the work of a refinement are divided by the
-number of devices, and what goes between them is a gradient and a matrix of second derivatives a step. Nothing here is
-special to one kind of device: a `jax.sharding.Mesh` of CPUs, GPUs or TPUs, in one process or in many.
+reflection, and sums over them; XLA adds up the sums. So the work of a refinement is divided by the number of devices,
+and so is the memory, once the structure factors have been computed and dealt out. What goes between devices is a
+gradient and a matrix of second derivatives a step. Nothing here is special to one kind of device: a `jax.sharding.Mesh`
+of CPUs, GPUs or TPUs, in one process or in many.
 
     mesh = jax.sharding.Mesh(jax.devices(), ("reflections",))
     solution = refine(model, data, mesh=mesh)                                  # turnkey, one process

@@ -1,7 +1,7 @@
 """What the data say about occupancies, B factors and positions of the groups together.
 
-Shifts of the B factor and of the position of a group are not refined, but they are as uncertain as its occupancy and
-correlated with it. Their derivatives are linearised at the refined model, so that they cost one pass over the data.
+Positions of groups are not refined and B factors need not be, but they are as uncertain as occupancies and correlated
+with them. Their derivatives are linearised at the refined model, so that they cost one pass over the data.
 """
 
 from collections.abc import Callable

@@ -90,7 +90,8 @@ def refine(
     Raises:
         RefinementError: no group is refinable, or the cycles did not come to rest (not with `throw=False`).
         ValueError: a file can't be read, cell or space group of model and data disagree, the checkpoint is that of
-            another refinement, or an argument is wrong.
+            another refinement, an argument is wrong, or structure factors for a mesh need more than `memory`.
+        TypeError: model, reflections or mesh are something else.
         FileNotFoundError: there is no such file, or no folder for the checkpoint.
 
     Example:
@@ -102,13 +103,13 @@ def refine(
         >>> solution.result
         'converged'
     """
-    check_options(target, b_factors)
+    check_options(target, b_factors, starts, mesh)
+    start = start if isinstance(start, str) else np.asarray(start)
     if checkpoint is not None:
         check_checkpoint(checkpoint)
     clock = Clock(progress)
     clock.begin("read")
-    model = read_model(model) if isinstance(model, str | os.PathLike) else model
-    data = read_reflections(reflections) if isinstance(reflections, str | os.PathLike) else reflections
+    model, data = model_of(model), reflections_of(reflections)
     dtype = jnp.result_type(float)
     setup = make_setup(
         model, data, groups, radiation=radiation, wavelength=wavelength, memory=memory, stage=clock.begin, dtype=dtype
@@ -120,7 +121,8 @@ def refine(
         )
     kept = None
     if checkpoint is not None:
-        options = {"start": start, "target": target, "b_factors": b_factors, "outliers": outliers}
+        options = {"start": f"random, seed {seed}" if isinstance(start, str) and start == "random" else start}
+        options |= {"target": target, "b_factors": b_factors, "outliers": outliers}
         beam = {"radiation": radiation, "wavelength": wavelength}
         kept = open_checkpoint(checkpoint, setup, **options, **beam)
     columns = shifted_columns(model, data, setup.parts.atoms, radiation=radiation, wavelength=wavelength, dtype=dtype)
@@ -143,16 +145,47 @@ def refine(
     return solution
 
 
-def check_options(target: str, b_factors: str) -> None:
+def check_options(target: str, b_factors: str, starts: int, mesh: Any) -> None:
     """Refuse what is unknown before the work begins.
 
     Raises:
-        ValueError: there is no such target, or no such treatment of B factors.
+        ValueError: there is no such target, or no such treatment of B factors, or a negative number of starts.
+        TypeError: the mesh is something else.
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
     if b_factors not in ("held", "group"):
         raise ValueError(f"b_factors must be 'held' or 'group', not {b_factors!r}")
+    if starts < 0:
+        raise ValueError(f"starts must be the number of random starts, 0 or more, not {starts}")
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, not {type(mesh).__name__}")
+
+
+def model_of(given: Any) -> Model:
+    """A model, or the file of one.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(given, str | os.PathLike):
+        return read_model(given)
+    if not isinstance(given, Model):
+        raise TypeError(f"model must be a Model or the path of one, not {type(given).__name__}")
+    return given
+
+
+def reflections_of(given: Any) -> Reflections:
+    """Reflections, or the file of some.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if isinstance(given, str | os.PathLike):
+        return read_reflections(given)
+    if not isinstance(given, Reflections):
+        raise TypeError(f"reflections must be Reflections or the path of a file, not {type(given).__name__}")
+    return given
 
 
 def refine_setup(

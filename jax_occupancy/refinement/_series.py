@@ -1,7 +1,7 @@
 """One model, many data sets: time points, temperatures, a titration, a fragment campaign."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Model, Reflections, read_model, read_reflections
+from jax_occupancy.io import Model, Reflections
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import MEMORY, check_same_crystal
-from jax_occupancy.refinement._refine import RefinementError, check_options, refine_setup
+from jax_occupancy.refinement._refine import RefinementError, check_options, model_of, refine_setup, reflections_of
 from jax_occupancy.refinement._series_shared import by_cell, share
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
@@ -88,9 +88,11 @@ def refine_series(
     """
     if isinstance(datasets, str | os.PathLike | Reflections):
         raise ValueError(f"datasets is a single {type(datasets).__name__}; wanted a list of data sets")
-    check_options(target, b_factors)
+    if isinstance(datasets, Mapping):
+        raise TypeError("datasets is a mapping; give its values, and names=list(datasets)")
+    check_options(target, b_factors, starts, mesh)
     given = dict(zip(_names(names, datasets), datasets, strict=True))
-    model = read_model(model) if isinstance(model, str | os.PathLike) else model
+    model = model_of(model)
     grouping = group_model(model, groups)
     failed: dict[Name, str] = {}
     attempt = partial(_attempt, failed=failed, throw=throw)
@@ -132,7 +134,7 @@ def _attempt(name: Name, failed: dict[Name, str], *, throw: bool) -> Iterator[No
 
 
 def _read(model: Model, data: DataSet) -> Reflections:
-    reflections = data if isinstance(data, Reflections) else read_reflections(data)
+    reflections = reflections_of(data)
     check_same_crystal(model, reflections)
     return reflections
 

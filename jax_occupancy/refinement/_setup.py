@@ -17,7 +17,7 @@ from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._cycles import scaled_amplitudes
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
-from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
+from jax_occupancy.refinement._linear_model import MEMORY, check_same_crystal, linear_model
 from jax_occupancy.refinement._parts import Parts, parts_of
 from jax_occupancy.refinement._problem import BShifts
 from jax_occupancy.refinement._starts import random_starts
@@ -46,7 +46,7 @@ class Setup:
         parts: the groups by residue.
         linear: structure factors, not yet scaled.
         mean_b: mean B factor of each group in Å².
-        lowest_b: lowest one.
+        lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
         outliers: reflections that were left out because the model makes them too unlikely.
     """
 
@@ -113,7 +113,7 @@ def make_setup(
     *,
     radiation: Any = "xray",
     wavelength: float | None = None,
-    memory: float | int = 4.0,
+    memory: float | int = MEMORY,
     dtype: Any = None,
     stage: Callable[[str], Any] = lambda name: None,
 ) -> Setup:
@@ -149,7 +149,7 @@ def make_setup(
     tensor = grouping.to_tensor(sites.chemical, dtype=dtype)
     constraints = constraints_of(tensor.topology, np.asarray(tensor.group_occupancies, np.float64))
     members = [np.flatnonzero(tensor.expansion_mask == entry) for entry in constraints.entries]
-    b = equivalent_b(model)
+    b, lowest = equivalent_and_lowest_b(model)
     stage("structure_factors")
     linear = linear_model(
         model,
@@ -172,7 +172,7 @@ def make_setup(
         parts=parts_of(model.atoms, members),
         linear=linear,
         mean_b=np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members]),
-        lowest_b=np.array([b[atoms].min() if atoms.size else 0.0 for atoms in members]),
+        lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
     )
 
 
@@ -201,16 +201,18 @@ def without_outliers(setup: Setup) -> Setup:
     return setup.without(outliers) if outliers.mask.any() else setup
 
 
-def equivalent_b(model: Model) -> Float[np.ndarray, " atoms"]:
-    """B factor of each atom, of an anisotropic one its smallest principal value, in Å²."""
+def equivalent_and_lowest_b(model: Model) -> tuple[Float[np.ndarray, " atoms"], Float[np.ndarray, " atoms"]]:
+    """B factor of each atom and along the direction in which it moves least, in Å²; the same for an isotropic atom."""
     b = model.atoms["tempfactor"].to_numpy(np.float64).copy()
+    lowest = b.copy()
     columns = ["u11", "u22", "u33", "u12", "u13", "u23"]
     if set(columns) <= set(model.atoms.columns):
         u = model.atoms[columns].to_numpy(np.float64)
         there = np.isfinite(u).all(axis=1) & (u != 0).any(axis=1)
         tensors = u[there][:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
-        b[there] = 8 * np.pi**2 * np.linalg.eigvalsh(tensors)[:, 0]
-    return b
+        principal = 8 * np.pi**2 * np.linalg.eigvalsh(tensors)
+        b[there], lowest[there] = principal.mean(axis=1), principal[:, 0]
+    return b, lowest
 
 
 def start_values(setup: Setup, start: Any, *, seed: int = 0) -> Float[Array, " variables"]:
@@ -218,7 +220,7 @@ def start_values(setup: Setup, start: Any, *, seed: int = 0) -> Float[Array, " v
 
     Args:
         setup: the problem.
-        start: "model", "even", "random", or occupancies per atom.
+        start: "model", "even", "random", or occupancies per atom, shape (atoms,).
         seed: of a random start.
 
     Returns:

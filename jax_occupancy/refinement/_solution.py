@@ -44,7 +44,7 @@ class Solution:
     Attributes:
         tensor: the refined module; `tensor()` gives the occupancy of each atom, on a special position that of its site.
         occupancies: the same on the host, shape (atoms,).
-        esds: standard uncertainty of each atom's occupancy, NaN where it is fixed or on a bound.
+        esds: standard uncertainty of each atom's occupancy, NaN where it is fixed, on a bound or only known in sum.
         b_shifts: what was added to the B factor of each atom, in Å²; None where B factors were held.
         table: one row per group, see `solution_table`.
         residues: one row per residue of each linked set and group: the occupancy it would have alone, and the
@@ -257,7 +257,9 @@ def _message(setup: Setup, found: Found) -> str:
     if setup.n_groups == 0:
         return "No occupancy is refinable."
     if found.fit.converged:
-        return f"The occupancies moved by less than {max(moved, 1e-9):.0e} in the last of {cycles} cycles."
+        unit = 10.0 ** np.floor(np.log10(max(moved, 1e-9)))
+        bound = unit * np.ceil(moved / unit + 1e-9)
+        return f"The occupancies moved by less than {bound:.0e} in the last of {cycles} cycles."
     return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Shaped
 
 from jax_occupancy.xray._crystal import Crystal
@@ -52,10 +51,6 @@ class Columns(eqx.Module):
     @abc.abstractmethod
     def batch(self) -> int:
         """Reflections in a chunk; the last chunk is filled up with anything."""
-
-    @abc.abstractmethod
-    def select(self, chosen: np.ndarray) -> "Columns":
-        """The columns of some of the reflections, given by a mask."""
 
     @abc.abstractmethod
     def _sources(self) -> Any:
@@ -152,10 +147,6 @@ class StoredColumns(Columns):
         pairs = self._join(self.values)
         return jax.lax.complex(pairs[:, 0], pairs[:, 1])
 
-    def select(self, chosen: np.ndarray) -> "StoredColumns":
-        """The columns of some of the reflections, given by a mask."""
-        return StoredColumns.from_complex(self.to_complex()[:, chosen])
-
     def _sources(self) -> Array:
         return self.values
 
@@ -198,10 +189,6 @@ class ComputedColumns(Columns):
     @property
     def _piece(self) -> int:
         return chunk_size(None, self.n_reflections, self.scatterers.xyz.shape[0])
-
-    def select(self, chosen: np.ndarray) -> "ComputedColumns":
-        """The columns of some of the reflections, given by a mask."""
-        return eqx.tree_at(lambda columns: columns.hkl, self, self.hkl[chosen])
 
     def stored(self) -> StoredColumns:
         """Compute them once and keep them."""
@@ -274,11 +261,6 @@ class StoredShiftedColumns(StoredColumns):
     def without_shifts(self) -> StoredColumns:
         """The columns alone."""
         return StoredColumns(self.values, self.length)
-
-    def select(self, chosen: np.ndarray) -> "StoredShiftedColumns":
-        """The columns of some of the reflections, given by a mask."""
-        values, shifts = (_in_chunks(self._join(part)[..., chosen]) for part in (self.values, self.shifts))
-        return StoredShiftedColumns(values, int(np.count_nonzero(chosen)), shifts)
 
     def _sources(self) -> tuple[Array, Array]:
         return self.values, self.shifts

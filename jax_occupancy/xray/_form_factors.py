@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 Radiation = Literal["xray", "electron", "neutron"]
 # Wavelengths that crystals are measured at, in Å; the tables of Cromer and Liberman cover them.
 SHORTEST, LONGEST = 0.1, 5.0
-# From this atomic number on, scandium's, elements have edges near the wavelengths that crystals are measured at.
+# From this atomic number on, scandium's, elements have edges below 2.8 Å, where most crystals are measured.
 HEAVY = 21
 
 
@@ -107,7 +107,7 @@ def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: 
         return found
     if radiation != "xray":
         raise ValueError(
-            f"wavelength: got {wavelength} Å for {radiation} radiation, wanted None: only X-rays have dispersion"
+            f"wavelength: got {wavelength} Å for {radiation} radiation, wanted none: only X-rays have dispersion"
         )
     if not SHORTEST <= wavelength <= LONGEST:
         raise ValueError(

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Complex, Float, Int
 
 from jax_occupancy.xray._columns import Columns, StoredColumns, along, flat, weighted_sum
 
@@ -42,16 +42,6 @@ class DisplacedSolvent(eqx.Module):
         rows = np.zeros((low.size + 1, 2, groups.shape[0]), dtype)
         rows[:-1, 0], rows[:-1, 1] = np.real(groups)[:, low].T, np.imag(groups)[:, low].T
         return cls(jnp.asarray(rows), jnp.asarray(low), jnp.asarray(place))
-
-    def select(self, chosen: Bool[np.ndarray, " reflections"]) -> "DisplacedSolvent":
-        """Some of the reflections; with the rows that they need."""
-        numbers = np.cumsum(chosen) - 1
-        low = np.asarray(self.low)
-        kept = chosen[low]
-        rows = self.rows[np.append(np.flatnonzero(kept), low.size)]
-        place = np.full(int(chosen.sum()), int(kept.sum()))
-        place[numbers[low[kept]]] = np.arange(int(kept.sum()))
-        return DisplacedSolvent(rows, jnp.asarray(numbers[low[kept]]), jnp.asarray(place))
 
 
 class LinearModel(eqx.Module):
@@ -138,21 +128,6 @@ class LinearModel(eqx.Module):
         """
         new = (jnp.asarray(overall, self.overall.dtype), jnp.asarray(solvent, self.solvent.dtype))
         return eqx.tree_at(lambda model: (model.overall, model.solvent), self, new)
-
-    def select(self, chosen: np.ndarray) -> "LinearModel":
-        """Copy with some of the reflections.
-
-        Args:
-            chosen: True for those to keep, (reflections,).
-
-        Returns:
-            The new model.
-        """
-        rows = ("fixed", "mask", "overall", "solvent", "s_squared")
-        kept = {name: getattr(self, name)[chosen] for name in rows}
-        displaced = self.displaced
-        displaced = None if displaced is None else displaced.select(chosen)
-        return LinearModel(**kept, columns=self.columns.select(chosen), displaced=displaced)
 
     def calculated(
         self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
