@@ -14,6 +14,7 @@ import typer
 
 from jax_occupancy import read_model, read_reflections, refine, write_example
 from jax_occupancy.cli import _series
+from jax_occupancy.cli._console import make_console
 from jax_occupancy.cli._series import SeriesOutputs, run_series
 from jax_occupancy.io import write_mtz
 from jax_occupancy.refinement import RefinementError, refine_series
@@ -246,3 +247,14 @@ def test_command_without_any_usable_data(folder):
     assert result.returncode == 1
     assert "none of 2 data sets could be refined" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_names_that_files_can_not_tell_apart(folder, tmp_path):
+    outputs = SeriesOutputs(tmp_path, None, None, None)
+    names = [outputs.model(folder / "model.pdb", name).name for name in ("-5", "5", "a b")]
+    assert names == ["model_-5.pdb", "model_5.pdb", "model_a-b.pdb"]
+    series = refine_series(
+        folder / "model.pdb", [folder / "t0.mtz"] * 2, names=["a b", "a-b"], starts=0, outliers=False
+    )
+    _series._write(make_console(quiet=True), series, read_model(folder / "model.pdb"), outputs)
+    assert sorted(path.name for path in tmp_path.glob("*.pdb")) == ["1_model_a-b.pdb", "2_model_a-b.pdb"]
