@@ -151,3 +151,9 @@ def test_labels_may_be_a_column_of_a_table():
     labels = [3, 3, 7, -1]
     column = OccupancyTensor([0.5] * 4, pd.Series(labels, index=[9, 8, 7, 6], dtype="int8"))
     assert column.topology == OccupancyTensor([0.5] * 4, np.array(labels)).topology
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], pd.Series(["a", "b"]), pd.Series(["a", "b"], dtype="category")])
+def test_labels_that_are_names(labels):
+    with pytest.raises(TypeError, match=r"pandas\.factorize numbers names"):
+        OccupancyTensor([0.5, 0.5], labels)

@@ -126,6 +126,11 @@ def check_groups(groups: Any, n_atoms: int) -> Ragged:
     if not isinstance(groups, Iterable) or isinstance(groups, str | bytes):
         raise TypeError("sharing_groups must be a list of lists of atom indices, or an integer array of labels")
     groups = list(groups)
+    if groups and all(isinstance(group, str) for group in groups):
+        raise TypeError(
+            f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''} holds names; labels, one per atom, "
+            "must be an integer array: pandas.factorize numbers names"
+        )
     if groups and not any(isinstance(group, Iterable) for group in groups):
         raise ValueError(
             f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''} holds numbers, not lists of "
@@ -222,7 +227,10 @@ def check_parents(parents: Any, n_sets: int) -> list[int | tuple[int, int] | Non
 
 def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> Ragged:
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"sharing_groups given as labels must be integers, one per atom, not {labels.dtype}")
+        raise TypeError(
+            f"sharing_groups given as labels must be integers, one per atom, not {labels.dtype}; "
+            "pandas.factorize numbers names"
+        )
     if labels.shape != (n_atoms,):
         raise ValueError(
             f"sharing_groups given as labels must have shape ({n_atoms},), one per atom, not {labels.shape}"

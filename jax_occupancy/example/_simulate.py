@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gemmi
@@ -81,7 +81,9 @@ def read_example(*, seed: int = 0) -> tuple[Model, Reflections]:
     """
     with tempfile.TemporaryDirectory() as folder:
         files = write_example(folder, seed=seed)
-        return read_model(files.model), read_reflections(files.reflections)
+        model, reflections = read_model(files.model), read_reflections(files.reflections)
+    # The folder is gone.
+    return replace(model, path=Path("example.pdb")), replace(reflections, path=Path("example.mtz"))
 
 
 def _simulate(structure: gemmi.Structure, random: np.random.Generator) -> gemmi.Mtz:

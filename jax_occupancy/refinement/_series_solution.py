@@ -46,6 +46,9 @@ class SeriesSolution:
         """
         return cls(pd.concat([_rows(*item) for item in solutions.items()], ignore_index=True), solutions, failed)
 
+    def __repr__(self) -> str:
+        return f"SeriesSolution({len(self.solutions)} data sets, {len(self.failed)} failed, {len(self.table)} rows)"
+
     @property
     def datasets(self) -> pd.DataFrame:
         """One row per data set: number of reflections, resolution, R factors at the end, result and message."""

@@ -104,6 +104,12 @@ class Solution:
     message: str
     seconds: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        return (
+            f"Solution({self.result}, {len(self.table)} groups in {len(self.grouping.sets)} sets, "
+            f"{self.n_reflections} reflections, r_work={self.r_work.end:.4f}, r_free={self.r_free.end:.4f})"
+        )
+
     @property
     def n_reflections(self) -> int:
         """How many reflections were used, the free set included."""
