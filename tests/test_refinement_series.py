@@ -78,12 +78,12 @@ def test_another_cell_is_computed_again(series):
 def test_the_table_is_long(series):
     table = series.table
     assert len(table) == 4 * len(series.solutions["cold"].table)
-    assert list(table.columns[:6]) == ["dataset", "group", "set", "occupancy", "esd", "esd_fixed"]
+    assert list(table.columns[:6]) == ["dataset", "group", "set", "start", "occupancy", "esd"]
     assert {"limit", "r_work", "r_free", "result"} <= set(table.columns)
     first = table[table["dataset"] == "1 s"].set_index("group")["occupancy"]
     alone = series.solutions["1 s"].table.set_index("name")["occupancy"]
     np.testing.assert_array_equal(first[alone.index], alone)
-    assert series.to_csv().splitlines()[0].startswith("dataset,group,set,occupancy,esd")
+    assert series.to_csv().splitlines()[0].startswith("dataset,group,set,start,occupancy,esd")
     assert len(series.to_csv().splitlines()) == 1 + len(table)
     content = series.to_dict()
     assert list(content["datasets"]) == ["0 s", "1 s", "cold", "warm"]

@@ -152,15 +152,14 @@ def _print_table(console: Console, series: SeriesSolution) -> None:
     table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
     for name in ("data set", "group", "occupancy"):
         table.add_column(name, overflow="fold")
-    for name in ("held", "LLG\nabsent"):
+    for name in ("held", "LLG\nabsent", "LLG\nfull"):
         table.add_column(name, justify="right")
     for dataset, rows in series.table.groupby("dataset", sort=False):
         name = _shown(dataset)
         for row in rows.to_dict("records"):
             q = at_bound(row["occupancy"], row["limit"]) if row["at_bound"] else with_esd(row["occupancy"], row["esd"])
-            table.add_row(
-                *plain_row(name, row["group"], q, two_digits(row["esd_fixed"]), log_likelihood(row["llg_absent"]))
-            )
+            gains = log_likelihood(row["llg_absent"]), log_likelihood(row["llg_full"])
+            table.add_row(*plain_row(name, row["group"], q, two_digits(row["esd_fixed"]), *gains))
             name = ""
         table.add_section()
     console.print(table)
@@ -172,15 +171,16 @@ def _print_table(console: Console, series: SeriesSolution) -> None:
 
 def _print_datasets(console: Console, series: SeriesSolution) -> None:
     table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
-    for name in ("data set", "reflections", "Å", "R-work", "R-free", "result"):
-        table.add_column(name, justify="left" if name in ("data set", "result") else "right", overflow="fold")
+    for name in ("data set", "reflections", "Å", "R-work", "R-free", "result", "columns"):
+        left = name in ("data set", "result", "columns")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for row in series.datasets.to_dict("records"):
         if row["result"] == "failed":
-            cells = [_shown(row["dataset"]), "", "", "", "", "failed"]
+            cells = [_shown(row["dataset"]), "", "", "", "", "failed", ""]
         else:
             r_free = f"{row['r_free']:.4f}" if np.isfinite(row["r_free"]) else ""
             count, d_min, r_work = f"{row['n_reflections']:.0f}", f"{row['d_min']:.2f}", f"{row['r_work']:.4f}"
-            cells = [_shown(row["dataset"]), count, d_min, r_work, r_free, row["result"]]
+            cells = [_shown(row["dataset"]), count, d_min, r_work, r_free, row["result"], row["columns"]]
         table.add_row(*plain_row(*cells))
     console.print(table)
     for name, solution in series.solutions.items():

@@ -74,7 +74,7 @@ def plot_series(table: pd.DataFrame, *, groups: Sequence[str] | None = None) -> 
         axes.flat[i - n_columns].tick_params(axis="x", labelbottom=True)
     _label_datasets(axes, place)
     if len(drawn) < len(panels):
-        note = f"The first {len(drawn)} of {len(panels)} {key}s; groups=[...] chooses others."
+        note = f"The first {len(drawn)} of {len(panels)} {key}s; series.plot(groups=[...]) chooses others."
         figure.suptitle(note, fontsize=SMALL, x=0.01, ha="left")
     return figure
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from jax_occupancy.refinement._solution import Solution
 
-COLUMNS = ("occupancy", "esd", "esd_fixed", "at_bound", "limit", "delta_b", "delta_b_esd", "llg_absent", "note")
+COLUMNS = ("start", "occupancy", "esd", "esd_fixed", "at_bound", "limit", "delta_b", "delta_b_esd")
+COLUMNS += ("llg_absent", "llg_full", "note")
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +17,10 @@ class SeriesSolution:
     """The occupancies of one model in many data sets.
 
     Attributes:
-        table: in long form, one row per data set and group: dataset, group, set, occupancy, esd (B factors and
+        table: in long form, one row per data set and group: dataset, group, set, start, occupancy, esd (B factors and
             positions marginalised), esd_fixed (with them held), at_bound, the one-sided 95 % limit there, delta_b and
-            delta_b_esd (Å²), llg_absent, note, and of the data set r_work, r_free and result. NaN where something does
-            not apply.
+            delta_b_esd (Å²), llg_absent, llg_full, note, and of the data set r_work, r_free and result. NaN where
+            something does not apply.
         solutions: what `refine` would return for each data set that could be refined, by name, in the order given.
         failed: why the others could not be, by name.
 
@@ -51,13 +52,18 @@ class SeriesSolution:
 
     @property
     def datasets(self) -> pd.DataFrame:
-        """One row per data set: number of reflections, resolution, R factors at the end, result and message."""
+        """One row per data set: columns of its file, number of reflections, resolution, R factors, result, message."""
         rows = []
         for name, solution in self.solutions.items():
             low, high = solution.data.resolution
             numbers = {"n_reflections": solution.data.n_reflections, "n_free": solution.data.n_free}
             numbers |= {"d_max": low, "d_min": high, "r_work": solution.r_work.end, "r_free": solution.r_free.end}
-            rows.append({"dataset": name} | numbers | {"result": solution.result, "message": solution.message})
+            labels = ", ".join(label for label in solution.data.labels.values() if label)
+            rows.append(
+                {"dataset": name, "columns": labels}
+                | numbers
+                | {"result": solution.result, "message": solution.message}
+            )
         rows += [{"dataset": name, "result": "failed", "message": message} for name, message in self.failed.items()]
         return pd.DataFrame(rows)
 
