@@ -65,6 +65,12 @@ def test_mistakes_are_told_before_anything_else(run, example, option, message):
     assert message in errors
 
 
+def test_links_that_are_both_forced_and_forbidden(run, example):
+    code, _, errors = run("groups", example.model, "--no-link", "--force-links")
+    assert code == 2
+    assert "exclude each other" in errors
+
+
 def test_a_model_without_space_group_says_so(run, example):
     text = example.model.read_text()
     cryst = next(line for line in text.splitlines() if line.startswith("CRYST1"))

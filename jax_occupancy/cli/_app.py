@@ -315,6 +315,8 @@ def series(
 
 def _grouping_options(groups, states, link, force_links, waters, hydrogens, contact_distance) -> dict[str, Any]:
     """The options about groups under the names that `group_model` has for them."""
+    if force_links and not link:
+        raise typer.BadParameter("--no-link and --force-links exclude each other; choose one")
     return {
         "groups": groups,
         "states": states,
