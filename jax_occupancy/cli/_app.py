@@ -335,7 +335,8 @@ def main() -> None:
     except SystemExit as end:
         # Ctrl-C, of which typer says nothing
         if end.code == INTERRUPTED:
-            resumes = "; the same command goes on from the checkpoint" if "--checkpoint" in sys.argv else ""
+            kept = any(argument.startswith("--checkpoint") for argument in sys.argv)
+            resumes = "; the same command goes on from the checkpoint" if kept else ""
             typer.echo(f"interrupted; no file is half written{resumes}", err=True)
         raise
     except (ValueError, TypeError, OSError, MarkupError) as error:
