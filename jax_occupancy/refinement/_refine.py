@@ -163,28 +163,20 @@ def check_options(target: str, b_factors: str, starts: int, mesh: Any) -> None:
 
 
 def model_of(given: Any) -> Model:
-    """A model, or the file of one.
-
-    Raises:
-        TypeError: it is something else.
-    """
-    if isinstance(given, str | os.PathLike):
-        return read_model(given)
-    if not isinstance(given, Model):
-        raise TypeError(f"model must be a Model or the path of one, not {type(given).__name__}")
-    return given
+    """A model, or the file of one; TypeError for anything else."""
+    return _given_or_read(given, Model, read_model, "model must be a Model or the path of one")
 
 
 def reflections_of(given: Any) -> Reflections:
-    """Reflections, or the file of some.
+    """Reflections, or the file of some; TypeError for anything else."""
+    return _given_or_read(given, Reflections, read_reflections, "reflections must be Reflections or the path of a file")
 
-    Raises:
-        TypeError: they are something else.
-    """
+
+def _given_or_read(given: Any, kind: type, read: Callable[[Any], Any], wanted: str) -> Any:
     if isinstance(given, str | os.PathLike):
-        return read_reflections(given)
-    if not isinstance(given, Reflections):
-        raise TypeError(f"reflections must be Reflections or the path of a file, not {type(given).__name__}")
+        return read(given)
+    if not isinstance(given, kind):
+        raise TypeError(f"{wanted}, not {type(given).__name__}")
     return given
 
 
