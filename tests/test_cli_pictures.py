@@ -1,6 +1,4 @@
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from plotting_solutions import make_solution
@@ -38,12 +36,3 @@ def test_names_are_checked_before_any_work(tmp_path):
             wrong.check([])
     with pytest.raises(FileNotFoundError, match="folder"):
         Outputs(report=tmp_path / "no" / "a.html").check([])
-
-
-def test_without_matplotlib_nothing_is_started(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("jax_occupancy.plotting")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match=r'pip install "jax-occupancy\[plot\]"'):
-        Outputs(report=Path("a.html")).check([])

@@ -1,7 +1,5 @@
 import dataclasses
-import importlib
 import itertools
-import sys
 
 import numpy as np
 import pandas as pd
@@ -225,15 +223,6 @@ def test_bad_tables_of_series():
         plot_series(table.drop(columns="esd"))
     with pytest.raises(ValueError, match=r"\['x'\] are not in the table"):
         plot_series(table, groups=["g1", "x"])
-
-
-def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("jax_occupancy.plotting")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "jax-occupancy\[plot\]"'):
-        importlib.import_module("jax_occupancy.plotting")
 
 
 def test_a_solution_plots_itself():

@@ -72,16 +72,13 @@ class Outputs:
 
 
 def _check_pictures(plot: Path | None, report: Path | None) -> None:
-    """Refuse names of pictures and reports with the wrong extension, and both where they can't be made."""
+    """Refuse names of pictures and reports with the wrong extension."""
     if report is not None and report.suffix.lower() not in {".html", ".htm"}:
         raise ValueError(f"{report}: the name of the report must end in .html")
-    if plot is None and report is None:
-        return
-    try:
-        from jax_occupancy.plotting import picture_kind
-    except ImportError as error:
-        raise ValueError(str(error)) from error
     if plot is not None:
+        # matplotlib takes a second to load.
+        from jax_occupancy.plotting import picture_kind
+
         picture_kind(plot)
 
 

@@ -1,4 +1,4 @@
-"""Pictures and reports of refinements; needs matplotlib, `pip install "jax-occupancy[plot]"`.
+"""Pictures and reports of refinements.
 
 `plot_solution` puts everything about a solution on one page, `write_plot` writes it to a file (`write_figure` any
 figure) and `write_report` makes an HTML file with the tables. Each picture can be drawn alone and on your own axes:

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-try:
-    import matplotlib.figure
-    from matplotlib.axes import Axes
-except ImportError as error:
-    raise ImportError('pictures need matplotlib: pip install "jax-occupancy[plot]"') from error
+import matplotlib.figure
+from matplotlib.axes import Axes
 
 # Okabe and Ito, Color Universal Design (2008).
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

@@ -75,9 +75,6 @@ class SeriesSolution:
 
         Returns:
             A matplotlib figure, see `jax_occupancy.plotting.plot_series`.
-
-        Raises:
-            ImportError: matplotlib is not installed.
         """
         # Refinements need no pictures: the import waits until one is wanted.
         from jax_occupancy.plotting import plot_series

@@ -165,9 +165,6 @@ class Solution:
 
         Returns:
             A matplotlib figure.
-
-        Raises:
-            ImportError: matplotlib is not installed.
         """
         # Refinements need no pictures, and pictures need refinements: the import waits until one is wanted.
         from jax_occupancy.plotting import plot_solution
