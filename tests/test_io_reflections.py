@@ -3,13 +3,13 @@
 import gzip
 
 import gemmi
+import jaxtyping
 import numpy as np
 import pytest
 
 from jax_occupancy.io import Reflections, read_reflections
 from jax_occupancy.io._column_names import is_calculated
 from jax_occupancy.io._free_flags import free_set
-from jax_occupancy.io._reflection_checks import check_arrays
 
 NAN = np.nan
 HKL = [(1, 1, 0), (0, 0, 4), (2, 1, 3), (5, 1, 2), (1, 2, 3), (3, 3, 3)]
@@ -462,12 +462,19 @@ def test_inconsistent_reflections(changes, message):
         reflections(**changes)
 
 
-def test_shapes_of_reflections():
-    """Asked directly: where annotations are checked at run time they find it first."""
+@pytest.fixture
+def unchecked_annotations():
+    """As for a user: these tests check annotations at run time, which finds wrong shapes first."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_shapes_of_reflections(unchecked_annotations):
     with pytest.raises(ValueError, match=r"each of the 6 hkl; got .*'sigma': \(5,\)"):
-        check_arrays({"hkl": np.array(HKL), "amplitude": np.ones(6), "sigma": np.ones(5)})
+        reflections(sigma=np.ones(5))
     with pytest.raises(ValueError, match=r"hkl has shape \(6, 2\)"):
-        check_arrays({"hkl": np.ones((6, 2), int), "amplitude": np.ones(6), "sigma": np.ones(6)})
+        reflections(hkl=np.ones((6, 2), int))
 
 
 def test_4xof(data_dir):

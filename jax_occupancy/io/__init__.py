@@ -9,9 +9,9 @@ Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
 
 from jax_occupancy.io._archive import read_archive, write_archive
 from jax_occupancy.io._atomic import atomic_writer
+from jax_occupancy.io._atoms import atom_label
 from jax_occupancy.io._contacts import find_contacts
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
-from jax_occupancy.io._labels import atom_label
 from jax_occupancy.io._model import Model, read_model
 from jax_occupancy.io._read_reflections import read_reflections
 from jax_occupancy.io._reflections import Reflections

@@ -8,8 +8,6 @@ import gemmi
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.io._labels import first_labels
-
 _ANISOTROPIC = ["u11", "u22", "u33", "u12", "u13", "u23"]
 COLUMNS = [
     *("record", "name", "altloc", "resname", "chainid", "resseq", "icode"),
@@ -17,6 +15,35 @@ COLUMNS = [
     *_ANISOTROPIC,
     *("kind", "segment"),
 ]
+
+
+def atom_label(atoms: pd.DataFrame, position: int) -> str:
+    """One atom as chain/number/residue/name:altloc.
+
+    Args:
+        atoms: The atom table.
+        position: 0-based row of the atom.
+
+    Returns:
+        A label such as `A/54/ARG/NZ:A`; without altloc the colon is left out, an insertion code follows the number.
+
+    Example:
+        >>> import pandas as pd
+        >>> row = dict(chainid="A", resseq=54, icode="B", resname="ARG", name="NZ", altloc="A")
+        >>> atom_label(pd.DataFrame([row]), 0)
+        'A/54B/ARG/NZ:A'
+    """
+    atom = atoms.iloc[position]
+    altloc = f":{atom['altloc']}" if atom["altloc"] else ""
+    return f"{atom['chainid']}/{atom['resseq']}{atom['icode']}/{atom['resname']}/{atom['name']}{altloc}"
+
+
+def first_labels(atoms: pd.DataFrame, positions: np.ndarray, *, values: str | None = None) -> str:
+    """The labels of the first five atoms and how many more there are; `values` names a column to show."""
+    chosen = positions.tolist()
+    shown = [atom_label(atoms, p) + (f" ({values} {atoms[values].iloc[p]})" if values else "") for p in chosen[:5]]
+    more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
+    return ", ".join(shown) + more
 
 
 def walk(structure: gemmi.Structure) -> Iterator[tuple[gemmi.Chain, gemmi.Residue, gemmi.Atom]]:
@@ -28,22 +55,10 @@ def walk(structure: gemmi.Structure) -> Iterator[tuple[gemmi.Chain, gemmi.Residu
 
 
 def keep_model(structure: gemmi.Structure, *, n_written: int, model_number: int | None, path: Any) -> np.ndarray:
-    """Leave one model in `structure` and number its atoms from 1 in file order.
+    """Leave one model in `structure` and number its atoms from 1; returns their 0-based places in the whole file.
 
-    The atoms come in numbered by their place in the whole file, which is how their order survives gemmi's regrouping.
-
-    Args:
-        structure: gemmi's structure with all models; changed.
-        n_written: Atoms in the text of the file, all models together.
-        model_number: The model to keep; None where there is only one.
-        path: The file, for messages.
-
-    Returns:
-        0-based places in the whole file of the atoms of the model, increasing.
-
-    Raises:
-        ValueError: If there is no model with that number, there are several and none was asked for, or gemmi
-            lost atoms.
+    The atoms come in numbered by their place in the whole file (`n_written` atoms), which is how their order survives
+    gemmi's regrouping.
     """
     n_read = sum(len(residue) for model in structure for chain in model for residue in chain)
     if n_read != n_written:
@@ -70,19 +85,10 @@ def keep_model(structure: gemmi.Structure, *, n_written: int, model_number: int 
 
 
 def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]], path: Any) -> pd.DataFrame:
-    """Build the atom table from gemmi's structure and the columns that are taken from the text of the file.
+    """The table of one model, whose serial numbers are 1 + position.
 
-    Args:
-        structure: One model; serial numbers are 1 + position in the table.
-        text: Columns as the file spells them (gemmi keeps occupancy and B in single precision, HETATM per residue and
-            one character of the altloc); None stands for a blank field, where gemmi's reading is taken.
-        path: The file, for messages.
-
-    Returns:
-        One row for each atom with the columns in `COLUMNS`.
-
-    Raises:
-        ValueError: If an element is unknown or a number is missing or not finite.
+    Columns in `text` are as the file spells them (gemmi keeps occupancy and B in single precision, HETATM per residue
+    and one character of the altloc); None stands for a blank field, where gemmi's reading is taken.
     """
     rows: list[Any] = [None] * len(text["x"])
     for chain, residue, atom in walk(structure):

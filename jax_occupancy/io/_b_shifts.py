@@ -21,16 +21,7 @@ _BESIDE = (b"SIGA", b"ANIS", b"SIGU")
 
 
 def shift_pdb(source: bytes, *, rows: np.ndarray, b_factors: np.ndarray, shifts: np.ndarray) -> bytes:
-    """Put B factors into columns 61-66 of some atoms and shift their ANISOU records.
-
-    Args:
-        source: The file.
-        rows: The lines of the atoms, 0-based.
-        b_factors: The new B of each atom, in Å².
-        shifts: How far it moved; where this is zero nothing changes.
-
-    Returns:
-        The new file.
+    """Put B factors (Å²) into columns 61-66 of some lines where the shift is not zero, and shift their ANISOU records.
 
     Raises:
         ValueError: If a U does not fit into its columns.
@@ -59,15 +50,7 @@ def shift_mmcif(
     b_factors: np.ndarray,
     shifts: np.ndarray,
 ) -> None:
-    """Put B factors into some rows of `_atom_site`, and shift every U and B that goes with them.
-
-    Args:
-        document: The file; changed.
-        path: The file, for messages.
-        rows: The rows of the atoms, 0-based.
-        b_factors: The new B of each atom, in Å².
-        shifts: How far it moved; where this is zero nothing changes.
-    """
+    """Put B factors (Å²) into rows of `_atom_site` where the shift is not zero, and shift each U and B beside them."""
     block = atom_block(document, path=path)
     moved = np.flatnonzero(shifts).tolist()
     at = {int(rows[i]): float(shifts[i]) for i in moved}

@@ -73,15 +73,7 @@ def edit_mmcif(
     """Put occupancies (in ten-thousandths) and their esds into some rows of `_atom_site`.
 
     Where an occupancy changes and no esds are given, an esd that the file states is void ('?'): it belonged
-    to the old value.
-
-    Args:
-        document: The file; changed.
-        path: The file, for messages.
-        rows: The rows of the atoms, 0-based.
-        units: Occupancy of each atom in ten-thousandths.
-        keep: True for atoms whose value keeps its spelling even though its rounded value differs.
-        esds: Standard uncertainties, NaN for none.
+    to the old value. Where `keep` is True the value keeps its spelling even though its rounded value differs.
     """
     block = atom_block(document, path=path)
     occupancy = _column(block, "occupancy")

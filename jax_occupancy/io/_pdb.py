@@ -97,16 +97,9 @@ def hybrid36(number: int) -> str:
 
 
 def edit_pdb(source: bytes, *, rows: Sequence[int] | np.ndarray, units: np.ndarray, keep: np.ndarray) -> bytes:
-    """Put occupancies (in hundredths) into columns 55-60 of some lines; everything else stays byte for byte.
+    """Put occupancies (in hundredths) into columns 55-60 of some lines; every other byte stays.
 
-    Args:
-        source: The file.
-        rows: The lines of the atoms, 0-based.
-        units: Occupancy of each atom in hundredths.
-        keep: True for atoms whose field stays as it is, if it holds anything.
-
-    Returns:
-        The new file.
+    A field that holds something stays, too, where `keep` is True.
     """
     lines = source.split(b"\n")
     for row, unit, same in zip(rows, units, keep, strict=True):

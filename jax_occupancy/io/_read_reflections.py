@@ -7,7 +7,7 @@ import gemmi
 from jax_occupancy.io._mtz import mtz_table
 from jax_occupancy.io._reflection_table import ReflectionTable
 from jax_occupancy.io._reflections import Reflections
-from jax_occupancy.io._reflections_of_table import reflections_of_table
+from jax_occupancy.io._reflections_of_table import fields_of_table
 from jax_occupancy.io._refln import refln_table
 from jax_occupancy.io._source import kind_of_content, read_source
 
@@ -73,7 +73,7 @@ def read_reflections(
     source = read_source(path)
     try:
         table = _table(path, source, block, (amplitude, intensity, sigma, free), cell, spacegroup)
-        return reflections_of_table(
+        fields = fields_of_table(
             table,
             amplitude=amplitude,
             intensity=intensity,
@@ -83,6 +83,7 @@ def read_reflections(
             d_min=d_min,
             d_max=d_max,
         )
+        return Reflections(**fields)
     except (RuntimeError, UnicodeDecodeError) as error:
         # what gemmi finds wrong only when it is asked for it
         raise ValueError(f"{path} is damaged ({error}); copy it again") from error

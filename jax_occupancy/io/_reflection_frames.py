@@ -1,4 +1,4 @@
-"""Reflections from and to pandas tables, those of reciprocalspaceship among them (which is not needed for it)."""
+"""Reflections from pandas tables, those of reciprocalspaceship among them (which is not needed for it)."""
 
 from typing import Any
 
@@ -14,19 +14,8 @@ from jax_occupancy.io._reflection_table import (
     checked_cell,
     checked_spacegroup,
 )
-from jax_occupancy.io._reflections import Reflections
 
 _WHERE = "the table"
-
-
-def to_dataframe(data: Reflections) -> pd.DataFrame:
-    """Index H, K, L; columns F, SIGF, I, SIGI and FreeR_flag, those that are there."""
-    names = {"F": data.amplitude, "SIGF": data.sigma, "I": data.intensity, "SIGI": data.intensity_sigma}
-    columns: dict[str, np.ndarray] = {name: np.array(values) for name, values in names.items() if values is not None}
-    if data.n_free:
-        columns["FreeR_flag"] = np.where(data.free, 0, 1).astype(np.int32)
-    index = pd.MultiIndex.from_arrays(np.array(data.hkl.T), names=["H", "K", "L"])
-    return pd.DataFrame(columns, index=index)
 
 
 def frame_table(
@@ -36,11 +25,7 @@ def frame_table(
     spacegroup: gemmi.SpaceGroup | None,
     wavelength: float | None,
 ) -> ReflectionTable:
-    """The columns of a pandas table, typed by their dtype or name.
-
-    Raises:
-        ValueError: If H, K, L, the cell or the space group are missing, an index is no integer or the data unmerged.
-    """
+    """The columns of a pandas table, typed by their dtype or name."""
     if getattr(frame, "merged", None) is False:
         raise ValueError(f"{_WHERE} holds unmerged data; scale and merge them first (careless, aimless, xia2)")
     flat = frame.reset_index() if set("HKL") & {*frame.index.names} else frame

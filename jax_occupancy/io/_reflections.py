@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import gemmi
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.io._reflection_checks import PAIRS, check_arrays
+from jax_occupancy.io._reflection_frames import frame_table
+from jax_occupancy.io._reflections_of_table import fields_of_table
 
-if TYPE_CHECKING:
-    import pandas as pd
+# Each kind of data and its σ.
+_PAIRS = {"amplitude": "sigma", "intensity": "intensity_sigma"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,14 +75,14 @@ class Reflections:
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        dtypes = {"hkl": np.int32, "free": np.bool_} | dict.fromkeys((*PAIRS, *PAIRS.values()), np.float64)
+        dtypes = {"hkl": np.int32, "free": np.bool_} | dict.fromkeys((*_PAIRS, *_PAIRS.values()), np.float64)
         arrays = {}
         for name, dtype in dtypes.items():
             if getattr(self, name) is not None:
                 arrays[name] = np.array(getattr(self, name), dtype=dtype)
                 arrays[name].flags.writeable = False
                 object.__setattr__(self, name, arrays[name])
-        check_arrays(arrays)
+        _check_arrays(arrays)
         if self.wavelength is not None and not 0 < self.wavelength < np.inf:
             raise ValueError(f"wavelength is {self.wavelength}; wanted a positive number of Å, or None if unknown")
 
@@ -126,7 +128,7 @@ class Reflections:
             raise ValueError(
                 f"mask is {mask.dtype}{mask.shape}; wanted bool({self.n_reflections},), one for each reflection"
             )
-        arrays = {name: getattr(self, name) for name in ("hkl", "free", *PAIRS, *PAIRS.values())}
+        arrays = {name: getattr(self, name) for name in ("hkl", "free", *_PAIRS, *_PAIRS.values())}
         return replace(self, **{name: values[mask] for name, values in arrays.items() if values is not None})
 
     def with_amplitudes(
@@ -154,7 +156,7 @@ class Reflections:
         """
         return replace(self, amplitude=amplitude, sigma=sigma)
 
-    def to_dataframe(self) -> "pd.DataFrame":
+    def to_dataframe(self) -> pd.DataFrame:
         """A pandas table with the index H, K, L.
 
         Returns:
@@ -167,13 +169,16 @@ class Reflections:
             read_reflections("4xof.mtz").to_dataframe().loc[(1, 0, 2)]
             ```
         """
-        from jax_occupancy.io._reflection_frames import to_dataframe
-
-        return to_dataframe(self)
+        names = {"F": self.amplitude, "SIGF": self.sigma, "I": self.intensity, "SIGI": self.intensity_sigma}
+        columns: dict[str, np.ndarray] = {name: np.array(v) for name, v in names.items() if v is not None}
+        if self.n_free:
+            columns["FreeR_flag"] = np.where(self.free, 0, 1).astype(np.int32)
+        index = pd.MultiIndex.from_arrays(np.array(self.hkl.T), names=["H", "K", "L"])
+        return pd.DataFrame(columns, index=index)
 
     @staticmethod
     def from_dataframe(
-        frame: "pd.DataFrame",
+        frame: pd.DataFrame,
         *,
         cell: gemmi.UnitCell | None = None,
         spacegroup: gemmi.SpaceGroup | None = None,
@@ -219,10 +224,7 @@ class Reflections:
             >>> data.kind, data.intensity.tolist()
             ('intensities', [-3.0, 20.0])
         """
-        from jax_occupancy.io._reflection_frames import frame_table
-        from jax_occupancy.io._reflections_of_table import reflections_of_table
-
-        return reflections_of_table(
+        fields = fields_of_table(
             frame_table(frame, cell=cell, spacegroup=spacegroup, wavelength=wavelength),
             amplitude=amplitude,
             intensity=intensity,
@@ -232,6 +234,7 @@ class Reflections:
             d_min=d_min,
             d_max=d_max,
         )
+        return Reflections(**fields)
 
     def __repr__(self) -> str:
         low, high = self.resolution
@@ -239,3 +242,34 @@ class Reflections:
             f"Reflections({self.kind} of {self.n_reflections} reflections, {self.n_free} free, "
             f"{low:.2f} to {high:.2f} Å, {self.spacegroup.hm})"
         )
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse shapes and values that no later step could work with."""
+    hkl = arrays["hkl"]
+    if hkl.ndim != 2 or hkl.shape[1] != 3:
+        raise ValueError(f"hkl has shape {hkl.shape}; wanted (reflections, 3)")
+    shapes = {name: values.shape for name, values in arrays.items() if name != "hkl"}
+    if any(shape != (len(hkl),) for shape in shapes.values()):
+        raise ValueError(f"every array must have one row for each of the {len(hkl)} hkl; got {shapes}")
+    if not len(hkl):
+        raise ValueError("no reflections: give at least one")
+    for name, sigma in _PAIRS.items():
+        if (name in arrays) != (sigma in arrays):
+            raise ValueError(f"{name} and {sigma} belong together; got only one of them")
+    if not any(name in arrays for name in _PAIRS):
+        raise ValueError("no data: give amplitude and sigma, or intensity and intensity_sigma")
+    for name, values in arrays.items():
+        wanted, good = _expectation(name, values)
+        if not good.all():
+            rows = ", ".join(str(tuple(row.tolist())) for row in hkl[~good][:5])
+            raise ValueError(f"{name} must be {wanted}; wrong for {(~good).sum()} hkl, first {rows}")
+
+
+def _expectation(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
+    """What a field must be, and for each row whether it is."""
+    if name in _PAIRS.values():
+        return "finite and positive", np.isfinite(values) & (values > 0)
+    if name == "amplitude":
+        return "finite and not negative", np.isfinite(values) & (values >= 0)
+    return "finite", np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))

@@ -8,13 +8,12 @@ from jax_occupancy.io._choose_columns import Measurement, choose_columns
 from jax_occupancy.io._free_flags import free_set
 from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
-from jax_occupancy.io._reflections import Reflections
 
 # In Å; the best data of any kind end near 0.3.
 _HIGHEST = 0.2
 
 
-def reflections_of_table(
+def fields_of_table(
     table: ReflectionTable,
     *,
     amplitude: str | None = None,
@@ -24,8 +23,11 @@ def reflections_of_table(
     free_value: int | None = None,
     d_min: float | None = None,
     d_max: float | None = None,
-) -> Reflections:
-    """Choose from the columns of a table and clean what was chosen; arguments and errors as `read_reflections`."""
+) -> dict[str, Any]:
+    """Choose from the columns of a table and clean what was chosen: the fields of `Reflections`.
+
+    Arguments and errors are those of `read_reflections`.
+    """
     limits = _limits(d_min, d_max)
     measured, flags, notes = choose_columns(table, amplitude=amplitude, intensity=intensity, sigma=sigma, free=free)
     crystal = table.crystals[measured.values[0].dataset]
@@ -48,23 +50,24 @@ def reflections_of_table(
         )
     is_free, value, more = _free(table, rows.flag, flags, free_value)
     unique, is_free, left_out["duplicate"] = merge_repeats(rows, is_free)
-    return Reflections(
-        hkl=unique.hkl,
-        **_named_values(measured.quantity, unique),
-        free=is_free,
-        cell=crystal.cell,
-        spacegroup=table.spacegroup,
-        wavelength=crystal.wavelength,
-        labels={
+    return {
+        "hkl": unique.hkl,
+        measured.quantity: unique.value,
+        "sigma" if measured.quantity == "amplitude" else "intensity_sigma": unique.sigma,
+        "free": is_free,
+        "cell": crystal.cell,
+        "spacegroup": table.spacegroup,
+        "wavelength": crystal.wavelength,
+        "labels": {
             measured.quantity: measured.label,
             "sigma": measured.sigma_label,
             "free": None if flags is None else flags.label,
         },
-        free_value=value,
-        left_out=left_out,
-        notes=(*table.notes, *notes, *more),
-        path=table.path,
-    )
+        "free_value": value,
+        "left_out": left_out,
+        "notes": (*table.notes, *notes, *more),
+        "path": table.path,
+    }
 
 
 def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
@@ -107,9 +110,3 @@ def _free(
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
     is_free, _, notes = free_set(flag, free_value=0, label=label)
     return is_free, "f", (*notes, f"free set: status f in {column.label} (mmCIF convention)")
-
-
-def _named_values(quantity: str, unique: Measured) -> dict[str, Any]:
-    """Value and σ under the names of the fields of `Reflections`."""
-    names = ("amplitude", "sigma") if quantity == "amplitude" else ("intensity", "intensity_sigma")
-    return dict(zip(names, (unique.value, unique.sigma), strict=True))

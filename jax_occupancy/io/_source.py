@@ -43,11 +43,7 @@ def kind_of_content(data: bytes) -> str:
 
 
 def model_format_of(path: str | os.PathLike[str], data: bytes) -> str:
-    """The format of a model file ("pdb" or "mmcif"): its content decides, then its name.
-
-    Raises:
-        ValueError: If the content is no model, or neither content nor name say what it is.
-    """
+    """The format of a model file ("pdb" or "mmcif"): its content decides, then its name."""
     kind = kind_of_content(data)
     if kind == "mtz":
         raise ValueError(f"{path} is an MTZ file of reflections; a model (PDB or mmCIF) is wanted here")

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._atoms import walk
+from jax_occupancy.io._atoms import first_labels, walk
 from jax_occupancy.io._b_shifts import shift_mmcif, shift_pdb
-from jax_occupancy.io._labels import first_labels
 from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
