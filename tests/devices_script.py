@@ -67,15 +67,15 @@ def main():
         found.append(refine_series(model, [data], starts=1, mesh=mesh).table)
         numbers = [table[["occupancy", "esd"]].to_numpy() for table in found]
         turnkey_apart, series_apart = (float(np.nanmax(np.abs(other - numbers[0]))) for other in numbers[1:])
-    shards = len(linear.columns.values.sharding.device_set)
-    largest = max(shard.data.nbytes for shard in linear.columns.values.addressable_shards)
+    shards = len(linear.columns.source.sharding.device_set)
+    largest = max(shard.data.nbytes for shard in linear.columns.source.addressable_shards)
     print(
         json.dumps(
             {
                 "devices": jax.device_count(),
                 "processes": jax.process_count(),
                 "shards": shards,
-                "share": largest / fit.linear.columns.values.nbytes,
+                "share": largest / fit.linear.columns.source.nbytes,
                 "occupancies": float(np.max(np.abs(np.asarray(spread.x) - np.asarray(alone.x)))),
                 "target": apart[0] / abs(float(theirs[0])),
                 "gradient": apart[1] / float(np.max(np.abs(np.asarray(theirs[1])))),

@@ -8,12 +8,11 @@ from test_xray_structure_factors import make_crystal, make_hkl, make_table
 
 from jax_occupancy.refinement._information import extended_information, values_of_changes
 from jax_occupancy.xray import (
-    ComputedColumns,
+    Columns,
     Crystal,
     DisplacedSolvent,
     LeastSquares,
     LinearModel,
-    ShiftedColumns,
     _columns,
     group_scatterers,
     group_structure_factors,
@@ -67,8 +66,8 @@ def amplitude_of_parts(columns, occupancies):
     return np.abs(OVERALL * (atoms + SOLVENT_SCALE * (0.1 * FIXED[::-1] + shares @ SOLVENT[GROUP_OF_PART])))
 
 
-def part_columns(kind, **more):
-    return kind(jnp.asarray(HKL), group_scatterers(TABLE, PARTS, CELL), crystal(), 4, **more)
+def part_columns(axes=None):
+    return Columns.computed(jnp.asarray(HKL), group_scatterers(TABLE, PARTS, CELL), crystal(), 4, axes=axes)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def test_every_column_against_finite_differences(problem):
             )
             columns.append((plus - minus) / 2e-4)
     jacobian = np.stack(columns, 1)
-    shifted = part_columns(ShiftedColumns, axes=jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
+    shifted = part_columns(jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
     found = extended_information(linear, target, shifted, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B)))
     weight = np.asarray(target.weight)
     slope = 2 * weight * (amplitude_of_groups(of_groups) - np.asarray(target.observed))
@@ -126,6 +125,6 @@ def test_values_of_changes_against_the_model_with_those_occupancies(problem):
     of_parts = structure_factors(PARTS)
     new = [amplitude_of_parts(of_parts, Q[GROUP_OF_PART] + change) for change in changes]
     wanted = [np.sum(np.asarray(target.weight) * (f - np.asarray(target.observed)) ** 2) for f in new]
-    for columns in (part_columns(ComputedColumns), part_columns(ComputedColumns).stored()):
+    for columns in (part_columns(), part_columns().stored()):
         found = values_of_changes(linear, target, columns, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B, changes)))
         np.testing.assert_allclose(found, wanted, rtol=1e-10)

@@ -16,7 +16,7 @@ from jax_occupancy.refinement._evidence import Hypotheses, absent_and_full, unli
 from jax_occupancy.refinement._information import Information, extended_information, values_of_changes
 from jax_occupancy.refinement._model_error import ModelError
 from jax_occupancy.refinement._parts import Parts
-from jax_occupancy.xray import ShiftedColumns, StoredShiftedColumns
+from jax_occupancy.xray import Columns
 
 # A standard uncertainty below this is none: the equations and bounds leave the occupancy one value.
 NO_FREEDOM = 1e-6
@@ -62,7 +62,7 @@ def assess(
     fit: Fit,
     constraints: Constraints,
     parts: Parts,
-    columns: ShiftedColumns | StoredShiftedColumns,
+    columns: Columns,
     error: ModelError,
     *,
     log_likelihood_unit: float,
@@ -217,7 +217,7 @@ def _evidence(
     fit: Fit,
     constraints: Constraints,
     parts: Parts,
-    columns: ShiftedColumns | StoredShiftedColumns,
+    columns: Columns,
     delta_b,
     system: _System,
     scaled: Information,

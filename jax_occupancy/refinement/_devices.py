@@ -32,7 +32,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jax_occupancy.xray import DisplacedSolvent, LinearModel, ShiftedColumns, StoredColumns, StoredShiftedColumns
+from jax_occupancy.xray import Columns, DisplacedSolvent, LinearModel
 
 
 def padded_length(n_reflections: int, mesh: Mesh) -> int:
@@ -78,7 +78,7 @@ def shard_reflections(linear: LinearModel, mesh: Mesh) -> LinearModel:
     return LinearModel(**rows, columns=shard_columns(linear.columns, mesh), displaced=displaced)
 
 
-def shard_columns(columns: Any, mesh: Mesh) -> Any:
+def shard_columns(columns: Columns, mesh: Mesh) -> Columns:
     """Divide structure factors of groups among the devices of a mesh, all reflections of a device in one chunk.
 
     Args:
@@ -86,7 +86,7 @@ def shard_columns(columns: Any, mesh: Mesh) -> Any:
         mesh: the devices.
 
     Returns:
-        Columns of the same kind.
+        The same columns.
 
     Raises:
         ValueError: the columns are not stored.
@@ -94,28 +94,20 @@ def shard_columns(columns: Any, mesh: Mesh) -> Any:
     Example:
         >>> import jax.numpy as jnp
         >>> mesh = Mesh(jax.devices(), ("reflections",))
-        >>> shard_columns(StoredColumns.from_complex(jnp.ones((2, 3)) + 0j), mesh).n_groups
+        >>> shard_columns(Columns.from_complex(jnp.ones((2, 3)) + 0j), mesh).n_groups
         2
     """
-    if not isinstance(columns, StoredColumns):
+    if not columns.is_stored:
         raise ValueError(
-            f"columns are {type(columns).__name__}, computed in passes; raise `memory` so that they are stored: the "
-            "devices share it out"
+            "columns are computed in passes; raise `memory` so that they are stored: the devices share it out"
         )
     n = padded_length(columns.n_reflections, mesh)
-
-    def spread(chunks):
-        whole = np.moveaxis(np.asarray(chunks), 0, -2)
-        whole = whole.reshape(*whole.shape[:-2], -1)[..., : columns.n_reflections]
-        return _rows(whole, n, 0, mesh)[None]
-
-    values = spread(columns.values)
-    if isinstance(columns, StoredShiftedColumns):
-        return StoredShiftedColumns(values, n, spread(columns.shifts))
-    return StoredColumns(values, n)
+    whole = np.moveaxis(np.asarray(columns.source), 0, -2)
+    whole = whole.reshape(*whole.shape[:-2], -1)[..., : columns.n_reflections]
+    return Columns(_rows(whole, n, 0, mesh)[None], None, replicate(columns.axes, mesh), n, columns.n_groups)
 
 
-stored = jax.jit(ShiftedColumns.stored)
+stored = jax.jit(Columns.stored)
 
 
 def shard_target(target: Any, mesh: Mesh) -> Any:

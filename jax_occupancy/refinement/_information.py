@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._problem import information
-from jax_occupancy.xray import Columns, LinearModel, ShiftedColumns, StoredShiftedColumns, along
+from jax_occupancy.xray import Columns, LinearModel, along
 
 
 class Information(NamedTuple):
@@ -39,7 +39,7 @@ class Information(NamedTuple):
 def extended_information(
     linear: LinearModel,
     target: Callable[[Array], Array],
-    parts: ShiftedColumns | StoredShiftedColumns,
+    parts: Columns,
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
@@ -51,7 +51,7 @@ def extended_information(
     Args:
         linear: the model at the final scales.
         target: an elementwise function of its amplitudes.
-        parts: structure factors of the parts.
+        parts: structure factors of the parts and their derivatives.
         group_of_part: the group of each part.
         q: occupancies of the groups.
         delta_b: shifts of their B factors from those of `parts`, in Å².
@@ -66,14 +66,12 @@ def extended_information(
     count = jnp.zeros(n_groups, q.dtype).at[group_of_part].add(1.0)
 
     def step(carry, block, place, row_direction, row_solvent, row_s2, row_slope, row_weight):
-        columns, shifts = block
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)
-        atoms = along(row_direction, columns) * fall_off[group_of_part]
-        moved = along(row_direction, shifts) * fall_off[group_of_part]
+        atoms, *moved = along(row_direction, block) * fall_off[group_of_part]
         # The solvent that a group displaces is shared out evenly among its residues.
         displaced = linear.displaced_along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
         to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
-        to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], moved]))
+        to_groups = to_groups.at[:, group_of_part].add(jnp.stack([-(atoms * row_s2), *moved]))
         by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]
         jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, atoms.shape[1])])
         gradient, curvature, scores = carry

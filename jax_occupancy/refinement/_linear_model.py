@@ -11,12 +11,11 @@ from jaxtyping import Int
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.xray import (
-    ComputedColumns,
+    Columns,
     Crystal,
     DisplacedSolvent,
     LinearModel,
     Radiation,
-    ShiftedColumns,
     fixed_structure_factors,
     group_scatterers,
     group_solvent_structure_factors,
@@ -129,7 +128,7 @@ def linear_model(
     empty = opened.empty
     displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=real) if opened.groups.any() else None
     del opened  # a gigabyte for a thousand groups
-    columns = _columns(ComputedColumns, model, hkl, groups, weights, beam, dtype)
+    columns = _columns(model, hkl, groups, weights, beam, dtype)
     gigabytes = 2 * len(groups) * len(hkl) * real.itemsize / 1e9
     pair = jnp.result_type(real, jnp.complex64)
     n = len(hkl)
@@ -152,7 +151,7 @@ def shifted_columns(
     radiation: Radiation = "xray",
     wavelength: float | None = None,
     dtype=None,
-) -> ShiftedColumns:
+) -> Columns:
     """Structure factors of groups of atoms with their derivatives by position, to be summed over in passes.
 
     Args:
@@ -175,16 +174,16 @@ def shifted_columns(
     weights = 1.0 / site_orders(model.structure)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
     axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype)  # pyright: ignore
-    return _columns(ShiftedColumns, model, reflections.hkl, groups, weights, beam, dtype, axes=axes)
+    return _columns(model, reflections.hkl, groups, weights, beam, dtype, axes=axes)
 
 
-def _columns(kind, model: Any, hkl, groups, weights, beam, dtype, **more):
+def _columns(model: Any, hkl, groups, weights, beam, dtype, *, axes=None) -> Columns:
     scatterers = group_scatterers(model.atoms, groups, model.cell, weights=weights, dtype=dtype, **beam)
     crystal = Crystal.from_gemmi(model.cell, model.spacegroup, dtype=dtype)
-    return kind(hkl=jnp.asarray(hkl), scatterers=scatterers, crystal=crystal, count=len(groups), **more)
+    return Columns.computed(jnp.asarray(hkl), scatterers, crystal, len(groups), axes=axes)
 
 
-_stored = jax.jit(ComputedColumns.stored)
+_stored = jax.jit(Columns.stored)
 
 
 def _innermost_sets(tensor: OccupancyTensor, entries: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from jax_occupancy.refinement._search import search
 from jax_occupancy.refinement._setup import Setup, make_setup, start_values, without_outliers
 from jax_occupancy.refinement._solution import Solution, make_solution
 from jax_occupancy.refinement._targets import TARGETS
-from jax_occupancy.xray import Radiation, ShiftedColumns, StoredShiftedColumns
+from jax_occupancy.xray import Columns, Radiation
 
 
 class RefinementError(ValueError):
@@ -182,7 +182,7 @@ def _given_or_read(given: Any, kind: type, read: Callable[[Any], Any], wanted: s
 
 def refine_setup(
     setup: Setup,
-    columns: ShiftedColumns | StoredShiftedColumns,
+    columns: Columns,
     *,
     start: str | np.ndarray,
     target: str,

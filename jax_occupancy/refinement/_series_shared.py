@@ -19,7 +19,7 @@ from jax_occupancy.refinement._devices import shard_columns, stored
 from jax_occupancy.refinement._linear_model import shifted_columns
 from jax_occupancy.refinement._setup import Setup, make_setup
 from jax_occupancy.refinement._targets import Observations
-from jax_occupancy.xray import ShiftedColumns, StoredShiftedColumns
+from jax_occupancy.xray import Columns
 
 # Cells are the same within this: relative for lengths, degrees for angles. It is what rounding in files makes.
 SAME_LENGTH = 2e-4
@@ -37,7 +37,7 @@ class Shared:
     """
 
     setup: Setup
-    columns: ShiftedColumns | StoredShiftedColumns
+    columns: Columns
     rows: tuple[Int[np.ndarray, " _"], ...]
 
     def setup_of(self, index: int, reflections: Reflections) -> Setup:

@@ -1,14 +1,7 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
 from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
-from jax_occupancy.xray._columns import (
-    Columns,
-    ComputedColumns,
-    ShiftedColumns,
-    StoredColumns,
-    StoredShiftedColumns,
-    along,
-)
+from jax_occupancy.xray._columns import Columns, along
 from jax_occupancy.xray._completeness import completeness_by_shell
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._fixed import fixed_structure_factors
@@ -32,7 +25,6 @@ from jax_occupancy.xray._twinning import TwinTest, twin_test
 
 __all__ = [
     "Columns",
-    "ComputedColumns",
     "Crystal",
     "DisplacedSolvent",
     "FormFactors",
@@ -46,12 +38,9 @@ __all__ = [
     "Radiation",
     "Scale",
     "Scatterers",
-    "ShiftedColumns",
     "SigmaA",
     "Sites",
     "SolventDifference",
-    "StoredColumns",
-    "StoredShiftedColumns",
     "TwinTest",
     "along",
     "amplitudes_from_intensities",

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from jax_occupancy.xray._columns import Columns, StoredColumns, along, flat, weighted_sum
+from jax_occupancy.xray._columns import Columns, along, flat, weighted_sum
 
 
 class DisplacedSolvent(eqx.Module):
@@ -105,7 +105,7 @@ class LinearModel(eqx.Module):
         return cls(
             fixed=jnp.asarray(fixed, groups.dtype),
             mask=jnp.asarray(mask, groups.dtype),
-            columns=StoredColumns.from_complex(groups),
+            columns=Columns.from_complex(groups),
             overall=jnp.asarray(overall, real),
             solvent=jnp.asarray(solvent, real),
             s_squared=jnp.asarray(s_squared, real),

@@ -25,7 +25,7 @@ from simulated_crystal import build_crystal
 from steps import assessed, converge, of_groups, stored_columns, with_data
 
 from jax_occupancy.refinement import Constraints, Setup, make_setup
-from jax_occupancy.xray import StoredShiftedColumns
+from jax_occupancy.xray import Columns
 
 # Boxes along the axes at each resolution in Å: 9,000 to 26,000 reflections, 10 groups in a box.
 SIZES = {1.2: (2, 1, 1), 1.8: (2, 2, 1), 2.5: (4, 2, 1), 3.0: (3, 4, 1)}
@@ -48,7 +48,7 @@ class Case:
 
     experiment: Experiment
     setup: Setup
-    columns: StoredShiftedColumns
+    columns: Columns
     intensities: bool = False
 
     @classmethod

@@ -20,7 +20,7 @@ from jax_occupancy.refinement import (
     start_values,
     target_maker,
 )
-from jax_occupancy.xray import StoredShiftedColumns, r_factor
+from jax_occupancy.xray import Columns, r_factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +72,12 @@ def converge(setup: Setup, start: str | np.ndarray = "model") -> Ending:
     return Ending(fit, np.asarray(q), r_work, r_free, timer.seconds)
 
 
-def stored_columns(setup: Setup, model: Model) -> StoredShiftedColumns:
+def stored_columns(setup: Setup, model: Model) -> Columns:
     """Structure factors of the parts of groups and their derivatives, for all data sets of one model."""
     return shifted_columns(model, setup.data, setup.parts.atoms).stored()
 
 
-def assessed(setup: Setup, columns: StoredShiftedColumns, fit: Fit) -> Assessment:
+def assessed(setup: Setup, columns: Columns, fit: Fit) -> Assessment:
     """Uncertainties and evidence at the end of a maximum-likelihood refinement."""
     error = model_error(setup.observations, fit)
     return assess(fit, setup.constraints, setup.parts, columns, error, log_likelihood_unit=1.0, sandwich=False)
