@@ -1,7 +1,6 @@
 """From an atom table to sharing groups and the sets that exclude each other."""
 
-from jax_occupancy.groups._automatic import automatic_groups
-from jax_occupancy.groups._choose import choose_groups
+from jax_occupancy.groups._choose import automatic_groups, choose_groups
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet
 from jax_occupancy.groups._phenix import format_phenix, parse_phenix
 from jax_occupancy.groups._refmac import format_refmac, parse_refmac

@@ -4,73 +4,18 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from jax_occupancy.groups._building import Draft, finish_drafts
-from jax_occupancy.groups._checks import find_warnings
-from jax_occupancy.groups._contacts import join_contacts
 from jax_occupancy.groups._departed import NO_SIBLING
-from jax_occupancy.groups._grouping import Grouping, GroupSet
+from jax_occupancy.groups._grouping import GroupSet
 from jax_occupancy.groups._hydrogens import amide_homes, carriers, exchanged_pairs
-from jax_occupancy.groups._linking import Links, find_links, polymer_bonds
+from jax_occupancy.groups._linking import Links, find_links, join_contacts, polymer_bonds
 from jax_occupancy.groups._naming import atom_name, listing, residue_label, residue_name, residues_label
-from jax_occupancy.groups._table import AtomTable, read_table
+from jax_occupancy.groups._table import AtomTable
 
 WATERS = ("residue", "individual", "omit")
 HYDROGENS = ("carrier", "omit")
 SAME_START = 0.02  # a whole residue within this spread has one occupancy, written with rounding
-
-
-def automatic_groups(
-    atoms: pd.DataFrame,
-    *,
-    link: bool = True,
-    waters: str = "residue",
-    hydrogens: str = "carrier",
-    force_links: bool = False,
-) -> Grouping:
-    """Choose the occupancy groups of a structure, each with its reason.
-
-    The rules are those of phenix.refine (mmtbx 2022.9) with its known mistakes put right:
-
-    * atoms with a letter are refined, letter by letter and residue by residue; the letters of a residue sum to 1,
-      a lone letter is free; a ligand or water whose letters sum to less than 0.98 may be partly absent;
-    * residues of a polymer whose atoms all have letters are linked to the next one if they are bonded in every
-      letter, have the same letters, and start within 0.1 of each other;
-    * without letters, a whole residue at one partial occupancy (within 0.02) shares it, any other partly occupied
-      atom is refined by itself, and atoms at 0 or 1 stay as they are;
-    * hydrogen and deuterium that exchange on one site sum to 1; an amide hydrogen follows the carbonyl before it.
-
-    Args:
-        atoms: one row per atom in file order with the columns name, altloc, resname, chainid, resseq, occupancy and
-            x, y, z in Å; icode, element, kind and segment are used where present. Blanks may be "", " ", None, NaN.
-        link: link conformers along the chain; False treats every residue by itself.
-        waters: "residue" treats waters as any residue; "individual" refines every water without letters, also at 0
-            or 1; "omit" keeps all waters as they are.
-        hydrogens: "carrier" keeps hydrogens with their conformer or with the atom that carries them; "omit" keeps
-            them as they are.
-        force_links: link bonded neighbours whatever their starting occupancies.
-
-    Returns:
-        The groups, with warnings about what looks wrong in the file.
-
-    Raises:
-        ValueError: a column is missing, an occupancy is no finite number, or an option is unknown.
-
-    Example:
-        >>> import pandas as pd
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> grouping = automatic_groups(pd.DataFrame(rows))
-        >>> [(s.kind, [group.name for group in s.groups]) for s in grouping]
-        [('complete', ['A/7/HOH:A', 'A/7/HOH:B'])]
-    """
-    check_options(waters=waters, hydrogens=hydrogens)
-    table = read_table(atoms)
-    sets = automatic_sets(
-        table, link=link, waters=waters, hydrogens=hydrogens, force_links=force_links, taken=np.zeros(len(atoms), bool)
-    )
-    return Grouping(table.n_atoms, sets, find_warnings(table, sets))
 
 
 def automatic_sets(
@@ -81,9 +26,9 @@ def automatic_sets(
     hydrogens: str,
     force_links: bool,
     taken: np.ndarray,
-    joined: Mapping[str, np.ndarray] | None = None,
-    separated: np.ndarray | None = None,
-    contacts: np.ndarray | None = None,
+    joined: Mapping[str, np.ndarray],
+    separated: np.ndarray,
+    contacts: np.ndarray | None,
 ) -> tuple[GroupSet, ...]:
     """The automatic sets of the atoms that are not ``taken``; see ``automatic_groups``."""
     active = ~taken
@@ -94,8 +39,7 @@ def automatic_sets(
     bonds = polymer_bonds(table)
     links = find_links(table, active, bonds, link=link, force=force_links, joined=joined, separated=separated)
     if contacts is not None:
-        apart = np.empty(0, np.int64) if separated is None else separated
-        join_contacts(table, active, contacts, links, force=force_links, separated=apart)
+        join_contacts(table, active, contacts, links, force=force_links, separated=separated)
     pairs = exchanged_pairs(table, active)
     active[[atom for pair in pairs for atom in pair]] = False
     drafts = _lettered_drafts(table, active, bonds, links) + [_exchange_draft(table, pair) for pair in pairs]

@@ -83,11 +83,7 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
 
 
 def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
-    """The same sets; fixed members that leave a set no valid sum are refused, rounding above it is mended.
-
-    Raises:
-        ValueError: fixed members sum to more than their set has, or all members of a complete set to less.
-    """
+    """The same sets; fixed members that leave a set no valid sum are refused, rounding above it is mended."""
     bad = []
     mended = []
     for group_set in sets:

@@ -18,6 +18,53 @@ from jax_occupancy.groups._table import AtomTable, read_table
 from jax_occupancy.groups._user import Select, UserGroups, resolve
 
 
+def automatic_groups(
+    atoms: pd.DataFrame,
+    *,
+    link: bool = True,
+    waters: str = "residue",
+    hydrogens: str = "carrier",
+    force_links: bool = False,
+) -> Grouping:
+    """Choose the occupancy groups of a structure, each with its reason.
+
+    The rules are those of phenix.refine (mmtbx 2022.9) with its known mistakes put right:
+
+    * atoms with a letter are refined, letter by letter and residue by residue; the letters of a residue sum to 1,
+      a lone letter is free; a ligand or water whose letters sum to less than 0.98 may be partly absent;
+    * residues of a polymer whose atoms all have letters are linked to the next one if they are bonded in every
+      letter, have the same letters, and start within 0.1 of each other;
+    * without letters, a whole residue at one partial occupancy (within 0.02) shares it, any other partly occupied
+      atom is refined by itself, and atoms at 0 or 1 stay as they are;
+    * hydrogen and deuterium that exchange on one site sum to 1; an amide hydrogen follows the carbonyl before it.
+
+    Args:
+        atoms: one row per atom in file order with the columns name, altloc, resname, chainid, resseq, occupancy and
+            x, y, z in Å; icode, element, kind and segment are used where present. Blanks may be "", " ", None, NaN.
+        link: link conformers along the chain; False treats every residue by itself.
+        waters: "residue" treats waters as any residue; "individual" refines every water without letters, also at 0
+            or 1; "omit" keeps all waters as they are.
+        hydrogens: "carrier" keeps hydrogens with their conformer or with the atom that carries them; "omit" keeps
+            them as they are.
+        force_links: link bonded neighbours whatever their starting occupancies.
+
+    Returns:
+        The groups, with warnings about what looks wrong in the file.
+
+    Raises:
+        ValueError: a column is missing, an occupancy is no finite number, or an option is unknown.
+
+    Example:
+        >>> import pandas as pd
+        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
+        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
+        >>> grouping = automatic_groups(pd.DataFrame(rows))
+        >>> [(s.kind, [group.name for group in s.groups]) for s in grouping]
+        [('complete', ['A/7/HOH:A', 'A/7/HOH:B'])]
+    """
+    return choose_groups(atoms, link=link, waters=waters, hydrogens=hydrogens, force_links=force_links)
+
+
 def choose_groups(
     atoms: pd.DataFrame,
     user: UserGroups | None = None,
@@ -43,9 +90,9 @@ def choose_groups(
         atoms: the atom table, as for ``automatic_groups``.
         user: what the user asks for; None makes the automatic groups.
         select: turns a selection into 0-based positions of atoms; needed when ``user`` holds selections.
-        link: link conformers along the chain.
-        waters: "residue", "individual" or "omit"; see ``automatic_groups``.
-        hydrogens: "carrier" or "omit"; see ``automatic_groups``.
+        link: see ``automatic_groups``, as for the next two.
+        waters: what to do with waters.
+        hydrogens: what to do with hydrogens.
         force_links: link bonded neighbours, and join contacts, whatever their starting occupancies.
         contacts: pairs of positions of atoms that touch, (pairs, 2), such as ``jax_occupancy.io.find_contacts`` finds;
             the conformers they belong to are joined letter by letter, over residues and chains.

@@ -16,17 +16,7 @@ NO_SIBLING = "; nothing to sum with, so free from 0 to 1"
 def with_departed(
     table: AtomTable, sets: Sequence[GroupSet], removed: np.ndarray, claims: Mapping[str, np.ndarray]
 ) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
-    """Keep removed conformers as fixed members of their sets, and tell of those that went elsewhere.
-
-    Args:
-        table: the atoms.
-        sets: automatic sets of the atoms that are left.
-        removed: positions of atoms that keep their occupancy.
-        claims: positions of atoms of the user's groups, by what to call the group.
-
-    Returns:
-        The sets, and warnings that name conformers which no longer sum with their siblings.
-    """
+    """Keep removed conformers as fixed members of their sets, and warn of those that went to a group of the user."""
     names = [group.name for group_set in sets for group in group_set.groups]
     result, gone = [], []
     for group_set in sets:

@@ -23,19 +23,7 @@ class Piece:
 
 
 def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Sequence[str]) -> None:
-    """Refuse what a format has no words for.
-
-    Args:
-        grouping: the groups.
-        table: the atoms they were made from.
-        what: the format, for the message.
-        kinds: the kinds of sets it knows.
-
-    Raises:
-        ValueError: the table has another number of atoms, a set under a parent, a group without atoms, a fixed member
-            beside refined ones, a fixed value that is not what the file holds, or a kind of set that the format
-            does not know.
-    """
+    """Refuse what a format has no words for, naming the groups."""
     if table.n_atoms != grouping.n_atoms:
         raise ValueError(
             f"atoms has {table.n_atoms} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
@@ -84,20 +72,9 @@ def _differs(occupancy: np.ndarray, value: float | int) -> bool:
 
 
 def pieces_of(table: AtomTable, name: str, atoms: np.ndarray, *, by_resname: bool, blank: bool) -> list[Piece]:
-    """A group as pieces that select its atoms and no others.
+    """A group as pieces that select its atoms and no others, in file order.
 
-    Args:
-        table: the atoms.
-        name: name of the group, for the message.
-        atoms: its atoms.
-        by_resname: whether the format can tell residue names apart.
-        blank: whether it can ask for atoms without a letter; else no letter means any.
-
-    Returns:
-        The pieces, in file order.
-
-    Raises:
-        ValueError: the labels do not tell the atoms from others.
+    ``by_resname``: the format can tell residue names apart; ``blank``: it can ask for atoms without a letter.
     """
     keys: dict[tuple, list[int]] = {}
     for atom in atoms.tolist():

@@ -55,13 +55,10 @@ def _exchange(table: AtomTable, first: Position, other: Position, heavy: set[int
 
 
 def amide_homes(table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray]) -> dict[int, int]:
-    """The carbonyl carbon that each lettered amide hydrogen follows.
+    """The position of the carbonyl carbon that each lettered amide hydrogen follows, by position of the hydrogen.
 
     The place of an amide hydrogen depends on the peptide plane, which ends at the carbonyl of the residue before;
     so an atom named H or D follows the conformer of that carbonyl with the same letter, if there is one.
-
-    Returns:
-        Position of the carbon by position of the hydrogen.
     """
     amides = np.flatnonzero(active & table.hydrogen & table.lettered & np.isin(table.name, ("H", "D")))
     carbon, nitrogen = bonds

@@ -14,22 +14,7 @@ Term = dict[str, str]
 
 
 def translate_selection(text: str) -> tuple[str, ...]:
-    """Turn a phenix selection into selections in gemmi's syntax whose union it is.
-
-    Args:
-        text: chain, resseq or resid (with ranges ``5:9`` and ``5 through 9``), resname, name, altloc or altid, element,
-            water and all, joined by and, or, not and parentheses; not before anything but residue numbers.
-
-    Returns:
-        Selections in gemmi's syntax.
-
-    Raises:
-        ValueError: the text uses anything else, such as within; the message quotes it.
-
-    Example:
-        >>> translate_selection('chain A and resid 45 and (name CA or name CB) and altloc " "')
-        ('//A/45./CA:', '//A/45./CB:')
-    """
+    """Turn a phenix selection into selections in gemmi's syntax whose union it is."""
     tokens = _TOKEN.findall(text)
     try:
         terms, rest = _either(text, tokens)

@@ -13,16 +13,14 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
     """Say any grouping in the user's terms: named groups by selection, and sets.
 
     Nothing is left to the automatic choice, so that ``choose_groups`` makes the same groups of the same atoms
-    whatever its options.
+    whatever its options. The free groups come after the sets.
 
     Args:
         grouping: the groups.
         atoms: the atom table they were made from.
 
     Returns:
-        Groups that ``choose_groups`` turns into these groups again: the same atoms, names, kinds, parents, starts
-        and refinable flags. The free groups come after the sets. The value of a fixed member of a nested set is the
-        fraction of its parent.
+        The groups in the user's terms; a fixed member of a nested set has the fraction of its parent.
 
     Raises:
         ValueError: the table has another number of atoms than the grouping, atoms that no selection can tell

@@ -13,23 +13,7 @@ FULL = 1 - 1e-9  # fixed fractions that leave nothing tell nothing about their p
 def with_starts(
     sets: tuple["jax_occupancy.groups.GroupSet", ...],
 ) -> tuple["jax_occupancy.groups.GroupSet", ...]:
-    """Give groups without atoms the largest sum of their child sets, and fixed fractions their part of the parent.
-
-    Args:
-        sets: the sets; parents may stand before or after their children.
-
-    Returns:
-        The same sets with these starts, as the module of occupancies sees them.
-
-    Example:
-        >>> from jax_occupancy.groups import Group, GroupSet
-        >>> bound, free = (Group(name, [], 0.0, True, "asked") for name in ("bound", "other"))
-        >>> p = Group("p", [0], 0.0, False, "asked", fraction=0.25)
-        >>> q = Group("q", [1], 0.3, True, "asked")
-        >>> sets = (GroupSet("complete", (bound, free)), GroupSet("complete", (p, q), "bound"))
-        >>> [round(group.start, 3) for one in with_starts(sets) for group in one.groups]
-        [0.4, 0.0, 0.1, 0.3]
-    """
+    """Give groups without atoms the largest sum of their child sets, and fixed fractions their part of the parent."""
     for _ in range(2 * len(sets) + 1):  # every level may have to be climbed, and gone down again
         starts = {group.name: float(group.start) for s in sets for group in s.groups}
         updated = tuple(replace(s, groups=tuple(_settled(g, s, sets, starts) for g in s.groups)) for s in sets)

@@ -19,22 +19,11 @@ def apply_states(
     states: Mapping[str, tuple[str, ...]],
     extra: Mapping[str, np.ndarray],
 ) -> tuple[tuple[GroupSet, ...], tuple[GroupSet, ...]]:
-    """Regroup automatic sets by the state their letters belong to.
+    """Regroup automatic sets by the state their letters belong to: the set of states and those under it, and the rest.
 
     Hydrogen and deuterium that exchange on one site say nothing about a state and stay a set of their own. A ligand
-    or water with less than its state has, as a sum over its letters, is incomplete under it.
-
-    Args:
-        table: the atoms.
-        sets: the automatic sets.
-        states: letters by state.
-        extra: atoms that belong to a state whatever their letters.
-
-    Returns:
-        The set of states followed by the sets under it, and the sets that have no letter of any state.
-
-    Raises:
-        ValueError: a set has letters of a state and others, or a state has no atoms.
+    or water with less than its state has, as a sum over its letters, is incomplete under it. ``extra`` holds atoms that
+    belong to a state whatever their letters.
     """
     if not states:
         return (), tuple(sets)

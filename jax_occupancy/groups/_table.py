@@ -91,25 +91,7 @@ def group_numbers(*keys: np.ndarray) -> np.ndarray:
 
 
 def read_table(atoms: pd.DataFrame) -> AtomTable:
-    """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled, residues numbered.
-
-    Args:
-        atoms: one row per atom with the columns name, altloc, resname, chainid, resseq, occupancy and x, y, z in
-            Å; icode, element, kind, segment and partial are used where present.
-
-    Returns:
-        The arrays, in the order of the rows.
-
-    Raises:
-        ValueError: a column is missing, or an occupancy is not a finite number.
-
-    Example:
-        >>> import pandas as pd
-        >>> row = {"name": "O", "altloc": None, "resname": "HOH", "chainid": "A", "resseq": 7}
-        >>> table = read_table(pd.DataFrame([row | {"occupancy": 1.2, "x": 0.0, "y": 0.0, "z": 0.0}]))
-        >>> table.altloc.tolist(), table.kind.tolist(), table.occupancy.tolist()
-        ([''], ['water'], [1.0])
-    """
+    """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled, residues numbered."""
     missing = [column for column in REQUIRED if column not in atoms.columns]
     if missing:
         raise ValueError(

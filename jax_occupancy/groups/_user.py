@@ -116,11 +116,7 @@ def parse_state(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def resolve(selections: Sequence[str], select: Select | None, n_atoms: int, what: str) -> np.ndarray:
-    """The sorted positions of the union of some selections; each must match something.
-
-    Raises:
-        ValueError: a selection matches no atom or cannot be read; the message names it and ``what`` it is for.
-    """
+    """The sorted positions of the union of some selections of ``what``; each must match something."""
     chosen = np.zeros(n_atoms, bool)
     for text in selections:
         if select is None:
