@@ -23,8 +23,8 @@ def example(tmp_path_factory):
 @pytest.fixture(scope="module")
 def solution(example):
     model, reflections, _ = example
-    with jax.enable_x64(True):
-        return refine(model, reflections)
+    with jax.enable_x64(True):  # the B factors of the example are the true ones
+        return refine(model, reflections, b_factors="held")
 
 
 def test_finds_the_truth_within_the_noise(example, solution):
@@ -38,6 +38,23 @@ def test_finds_the_truth_within_the_noise(example, solution):
     assert solution.data.n_reflections + len(solution.outliers) == example[1].n_reflections
     assert len(solution.outliers) < 5
     assert [minimum.count for minimum in solution.minima] == [9]
+
+
+def test_by_default_the_b_factors_of_groups_follow_their_occupancies(example):
+    model, reflections, truth = example
+    wrong = model.atoms["tempfactor"].where(truth == 1, model.atoms["tempfactor"] + 6.0)
+    structure = model.structure.clone()
+    for site in structure[0].all():
+        site.atom.b_iso = wrong[site.atom.serial - 1]
+    swollen = dataclasses.replace(model, structure=structure, atoms=model.atoms.assign(tempfactor=wrong))
+    table = refine(swollen, reflections, starts=0).table
+    truths = np.array([truth[group.atoms[0]] for group in automatic_groups(model.atoms).groups])
+    assert np.all(np.abs(table["occupancy"] - truths) < 4 * table["esd"])
+    assert np.all(np.abs(table["delta_b"] + 6.0) < 4 * table["delta_b_esd"])
+    held = refine(swollen, reflections, starts=0, b_factors="held").table
+    assert np.sqrt(np.mean((held["occupancy"] - truths) ** 2)) > 3 * np.sqrt(
+        np.mean((table["occupancy"] - truths) ** 2)
+    )
 
 
 def test_errors_are_as_large_as_the_standard_uncertainties_say(example, solution):
@@ -80,7 +97,7 @@ def test_to_dict_has_what_the_json_file_promises(solution):
 
 
 def test_structure_factors_computed_in_passes_give_the_same_result(example, solution):
-    streamed = refine(*example[:2], memory=0, starts=0)
+    streamed = refine(*example[:2], memory=0, starts=0, b_factors="held")
     np.testing.assert_allclose(streamed.occupancies, solution.occupancies, atol=1e-8)
     np.testing.assert_allclose(streamed.table["esd"], solution.table["esd"], rtol=1e-6)
     assert streamed.target.end == pytest.approx(solution.target.end, rel=1e-9)

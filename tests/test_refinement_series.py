@@ -47,7 +47,12 @@ def series(example):
         # both cells have the same number of reflections, so that all is compiled once
         names = ["0 s", "1 s", "cold", "warm"]
         return refine_series(
-            model, [with_noise(data, 1), with_noise(data, 2), complete, warm], names=names, starts=0, outliers=False
+            model,
+            [with_noise(data, 1), with_noise(data, 2), complete, warm],
+            names=names,
+            starts=0,
+            outliers=False,
+            b_factors="held",
         )
 
 
@@ -55,7 +60,8 @@ def test_each_data_set_gets_what_refine_gives_it(example, series):
     model, data, _ = example
     assert list(series.solutions) == ["0 s", "1 s", "cold", "warm"]
     assert not series.failed
-    solution, alone = series.solutions["1 s"], refine(model, with_noise(data, 2), starts=0, outliers=False)
+    solution = series.solutions["1 s"]
+    alone = refine(model, with_noise(data, 2), starts=0, outliers=False, b_factors="held")
     assert solution.result == "converged"
     # solver tolerance 1e-6 on both sides
     np.testing.assert_allclose(solution.occupancies, alone.occupancies, atol=1e-5)

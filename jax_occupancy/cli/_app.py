@@ -47,6 +47,7 @@ from jax_occupancy.cli._options import (
     Waters,
     WatersChoice,
     Wavelength,
+    WriteShifts,
 )
 
 # When the command began: the times that it reports include its imports.
@@ -95,6 +96,7 @@ def refine(
         bool, typer.Option("--example", help="Run on a simulated crystal and show the true values beside the refined.")
     ] = False,
     out: Out = None,
+    write_shifts: WriteShifts = False,
     json: Json = None,
     csv: Csv = None,
     maps: Maps = None,
@@ -114,7 +116,7 @@ def refine(
     wavelength: Wavelength = None,
     outliers: Outliers = True,
     target: TargetChoice = Target.ML,
-    b_factors: BFactorsChoice = BFactors.HELD,
+    b_factors: BFactorsChoice = BFactors.GROUP,
     starts: Starts = 8,
     seed: Seed = 0,
     memory: Memory = 4.0,
@@ -130,9 +132,10 @@ def refine(
 ) -> None:
     """Refine occupancies against diffraction data.
 
-    Conformers with alternate-location letters, and residues or single atoms that are partly there, get one occupancy
-    each; conformers of a residue sum to one exactly. Coordinates stay as they are, and so do B factors unless
-    --b-factors group shifts them. Writes the model with nothing else changed, and beside it the groups (_groups.toml).
+    Conformers with alternate-location letters, and residues or single atoms that are partly there, get one
+    occupancy each; conformers of a residue sum to one exactly. Coordinates stay as they are; the B factors of each
+    group get one shift with its occupancy, which --write-shifts also writes (--b-factors held: none). Writes the
+    model with nothing else changed, and beside it the groups (_groups.toml).
     """
     if omit and maps is None:
         raise typer.BadParameter("--omit adds a map; name the file of the maps, such as --maps maps.mtz")
@@ -155,6 +158,7 @@ def refine(
             plot=plot,
             report=report,
             omit=tuple(omit or ()),
+            write_shifts=write_shifts,
         ),
         columns={
             "amplitude": amplitude,
@@ -261,7 +265,7 @@ def series(
     wavelength: Wavelength = None,
     outliers: Outliers = True,
     target: TargetChoice = Target.ML,
-    b_factors: BFactorsChoice = BFactors.HELD,
+    b_factors: BFactorsChoice = BFactors.GROUP,
     starts: Starts = 8,
     seed: Seed = 0,
     memory: Memory = 4.0,

@@ -22,8 +22,8 @@ class Target(StrEnum):
 class BFactors(StrEnum):
     """What to do with B factors."""
 
-    HELD = "held"
     GROUP = "group"
+    HELD = "held"
 
 
 class Radiation(StrEnum):
@@ -166,7 +166,9 @@ TargetChoice = Annotated[
 BFactorsChoice = Annotated[
     BFactors,
     typer.Option(
-        "--b-factors", help="Hold the B factors, or refine one shift for each group.", rich_help_panel=_REFINEMENT
+        "--b-factors",
+        help="Refine one shift of the B factors of each group, or hold them.",
+        rich_help_panel=_REFINEMENT,
     ),
 ]
 Starts = Annotated[
@@ -205,6 +207,14 @@ Out = Annotated[
         "--out",
         metavar="FILE",
         help="Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+WriteShifts = Annotated[
+    bool,
+    typer.Option(
+        "--write-shifts",
+        help="Write the shifted B factors too; without it the refined model differs in its occupancies alone.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -23,6 +23,7 @@ class Outputs:
         plot: the picture of `plot_solution`.
         report: the report, HTML.
         omit: groups that each get a map without them, in a file next to `maps`.
+        write_shifts: whether the refined model has the shifted B factors too.
     """
 
     model: Path | None = None
@@ -33,6 +34,7 @@ class Outputs:
     plot: Path | None = None
     report: Path | None = None
     omit: tuple[str, ...] = ()
+    write_shifts: bool = False
 
     def omit_map(self, name: str) -> Path:
         """The file of the map without a group: `maps.mtz` becomes `maps_omit_A-54-ARG-A.mtz`."""

@@ -145,7 +145,7 @@ def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model,
     """Write every file that was asked for, the account of it all last."""
     outputs = request.outputs
     if outputs.model is not None:
-        solution.write(model, outputs.model)
+        solution.write(model, outputs.model, shifts=outputs.write_shifts)
         header = "R values in its header, if any, are those of the model before"
         say(console, f"Wrote {outputs.model}; {header}.")
     if outputs.groups is not None:

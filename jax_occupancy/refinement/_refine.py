@@ -38,7 +38,7 @@ def refine(
     groups: Grouping | UserGroups | str | os.PathLike | None = None,
     start: str | np.ndarray = "model",
     target: Literal["ml", "ls"] | str = "ml",
-    b_factors: Literal["held", "group"] | str = "held",
+    b_factors: Literal["held", "group"] | str = "group",
     starts: int = 8,
     seed: int = 0,
     outliers: bool = True,
@@ -52,10 +52,11 @@ def refine(
 ) -> Solution:
     """Refine the occupancies of a model against diffraction data.
 
-    Coordinates, B factors and solvent mask are held, which makes the structure factors linear in the occupancies. In
+    Coordinates and solvent mask are held, which makes the structure factors linear in the occupancies; the B
+    factors of each group get one shift, refined with its occupancy, because they were refined at another one. In
     turn the scales and σ_A are fitted and the occupancies solved for, until neither moves. Random starts then check
-    that there is no other minimum; where there is one, or for least squares, one set after the other is restarted and
-    the lowest minimum kept. Standard uncertainties and the evidence for each group come last.
+    that there is no other minimum; where there is one, or for least squares, one set after the other is restarted
+    and the lowest minimum kept. Standard uncertainties and the evidence for each group come last.
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
@@ -67,7 +68,9 @@ def refine(
             of the site (see `Sites`).
         target: "ml", maximum likelihood on amplitudes or intensities; or "ls", least squares on amplitudes, for
             comparison: it lets the reflections with the largest errors decide and can have several minima.
-        b_factors: "held", or "group" to refine one shift of the B factors of each group with its occupancy.
+        b_factors: "group" refines one shift of the B factors of each group with its occupancy, "held" none: the
+            answer then takes the B factors of the model for right, and stays near the occupancies that they were
+            refined at.
         starts: how many random starts check the answer.
         seed: of the random starts.
         outliers: leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759, 1999).

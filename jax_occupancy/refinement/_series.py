@@ -33,7 +33,7 @@ def refine_series(
     groups: Grouping | UserGroups | str | os.PathLike | None = None,
     start: str | np.ndarray = "model",
     target: Literal["ml", "ls"] | str = "ml",
-    b_factors: Literal["held", "group"] | str = "held",
+    b_factors: Literal["held", "group"] | str = "group",
     starts: int = 8,
     seed: int = 0,
     outliers: bool = True,
@@ -59,7 +59,7 @@ def refine_series(
         groups: as in `refine`, like all that follow but the last three.
         start: where to start from.
         target: "ml" or "ls".
-        b_factors: "held" or "group".
+        b_factors: "group" or "held".
         starts: number of random starts.
         seed: of the random starts.
         outliers: leave out unlikely reflections.

@@ -137,12 +137,13 @@ class Solution:
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.covariance / np.outer(spread, spread)
 
-    def write(self, model: Model, path) -> None:
+    def write(self, model: Model, path, *, shifts: bool = False) -> None:
         """Write the model with the refined occupancies, PDB or mmCIF by the extension of `path`.
 
         The sums of complete sets are kept when the values are rounded, nested ones included. On special positions
         occupancies are written as they were read, with or without 1/n inside. mmCIF files get the standard
-        uncertainties in `_atom_site.occupancy_esd`. Where B factors were refined they are written too.
+        uncertainties in `_atom_site.occupancy_esd`. The B factors stay as they were read; with `shifts` those that
+        were refined are written.
 
         Raises:
             ValueError: `path` is the file the model was read from, or has no known extension.
@@ -154,7 +155,7 @@ class Solution:
             occupancies,
             # A PDB file has no place for standard uncertainties.
             esds=self.sites.to_file(self.esds) if format_of_name(path) == "mmcif" else None,
-            b_shifts=self.b_shifts,
+            b_shifts=self.b_shifts if shifts else None,
             sets=_sets_to_round(self.grouping, self.sites, occupancies),
         )
 
