@@ -1,0 +1,103 @@
+"""What may be chosen about a refinement: names, defaults and help of the command's options and of Python's."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from jax_occupancy.xray import Radiation
+
+B_FACTORS = ("group", "held")
+STARTS = ("model", "even", "random")
+RADIATIONS = ("xray", "electron", "neutron")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Options:
+    """Options of `refine` and `refine_series`, which take them by name: `refine(model, data, starts=20)`.
+
+    Attributes:
+        target: "ml", maximum likelihood on amplitudes or intensities; "ls", least squares on amplitudes, for
+            comparison: it lets the reflections with the largest errors decide and can have several minima; or a
+            target of your own, a subclass of `jax_occupancy.xray.Target`.
+        b_factors: "group" refines one shift of the B factors of each group with its occupancy, "held" none: the
+            answer then takes the B factors of the model for right, and stays near the occupancies that they were
+            refined at.
+        starts: how many random starts check the answer.
+        seed: of the random starts.
+        start: start from the occupancies of the "model", from "even" shares in every set (a half for a free group),
+            from a "random" point, or from occupancies given per atom, shape (atoms,); on special positions those of
+            the site (see `Sites`).
+        outliers: leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759, 1999).
+        radiation: "xray", "electron" or "neutron".
+        wavelength: of the X-rays in Å, for f′; None leaves it out.
+        memory: gigabytes that the structure factors of the groups may take; above it they are computed in passes
+            (which a mesh of devices does not do).
+
+    Raises:
+        ValueError: a value is none of those above.
+
+    Example:
+        >>> Options(starts=-1)
+        Traceback (most recent call last):
+        ...
+        ValueError: starts must be the number of random starts, 0 or more, not -1
+    """
+
+    target: Any = field(
+        default="ml",
+        metadata={"help": "Maximum likelihood, or least squares for comparison.", "choices": ("ml", "ls")},
+    )
+    b_factors: str = field(
+        default="group",
+        metadata={"help": "Refine one shift of the B factors of each group, or hold them.", "choices": B_FACTORS},
+    )
+    starts: int = field(default=8, metadata={"help": "Random starts that check the answer.", "metavar": "N", "min": 0})
+    seed: int = field(default=0, metadata={"help": "Seed of the random starts.", "metavar": "N", "min": 0})
+    start: Any = "model"
+    outliers: bool = field(
+        default=True,
+        metadata={
+            "help": "Leave out reflections that are too unlikely for the model, or keep them.",
+            "panel": "Data",
+        },
+    )
+    radiation: Radiation = field(
+        default="xray",
+        metadata={"help": "What the crystal was measured with.", "panel": "Data", "choices": RADIATIONS},
+    )
+    wavelength: float | None = field(
+        default=None,
+        metadata={
+            "help": "Of the X-rays, to add f' of every element. Default: without f'.",
+            "panel": "Data",
+            "metavar": "Å",
+        },
+    )
+    memory: float | int = field(
+        default=4.0,
+        metadata={
+            "help": "Limit for the structure factors of the groups; beyond it they are computed in passes.",
+            "metavar": "GB",
+            "min": 0,
+        },
+    )
+
+    def __post_init__(self):
+        if self.b_factors not in B_FACTORS:
+            raise ValueError(f"b_factors must be {' or '.join(map(repr, B_FACTORS))}, not {self.b_factors!r}")
+        if self.starts < 0:
+            raise ValueError(f"starts must be the number of random starts, 0 or more, not {self.starts}")
+        if isinstance(self.start, str) and self.start not in STARTS:
+            raise ValueError(f"start must be 'model', 'even', 'random' or one occupancy per atom, not {self.start!r}")
+        if not isinstance(self.start, str):
+            object.__setattr__(self, "start", np.asarray(self.start))
+
+    @classmethod
+    def of(cls, given: dict[str, Any], *, function: str) -> "Options":
+        """Options from the keyword arguments of a function, which the message about an unknown one names."""
+        known = [one.name for one in fields(cls)]
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise TypeError(f"{function} has no option {unknown[0]!r}; there are {', '.join(known)}")
+        return cls(**given)
