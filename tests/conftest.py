@@ -1,7 +1,19 @@
 """Fixtures that more than one test file uses."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
+
+# Most of what the tests cost is compiling, and most of it is the same program in another test, another worker of
+# pytest-xdist or a process that a test starts: all of them find it in one folder, which lasts as long as the run.
+# It must be there before JAX is imported, and a folder that is set already is used as it is.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax-occupancy-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import pytest
