@@ -1,11 +1,10 @@
-"""What may be chosen about a refinement: names, defaults and help of the command's options and of Python's."""
+"""What may be chosen about a refinement: names, defaults and help of the command's options and of Python's.
+
+The help of the command answers at once: nothing heavy is imported here.
+"""
 
 from dataclasses import dataclass, field, fields
-from typing import Any
-
-import numpy as np
-
-from jax_occupancy.xray import Radiation
+from typing import Any, Literal
 
 B_FACTORS = ("group", "held")
 STARTS = ("model", "even", "random")
@@ -62,7 +61,7 @@ class Options:
             "panel": "Data",
         },
     )
-    radiation: Radiation = field(
+    radiation: Literal["xray", "electron", "neutron"] = field(
         default="xray",
         metadata={"help": "What the crystal was measured with.", "panel": "Data", "choices": RADIATIONS},
     )
@@ -91,6 +90,8 @@ class Options:
         if isinstance(self.start, str) and self.start not in STARTS:
             raise ValueError(f"start must be 'model', 'even', 'random' or one occupancy per atom, not {self.start!r}")
         if not isinstance(self.start, str):
+            import numpy as np
+
             object.__setattr__(self, "start", np.asarray(self.start))
 
     @classmethod
