@@ -2,11 +2,16 @@
 
 from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
 from jax_occupancy.xray._columns import Columns, along
-from jax_occupancy.xray._completeness import completeness_by_shell
 from jax_occupancy.xray._crystal import Crystal
+from jax_occupancy.xray._diagnostics import (
+    completeness_by_shell,
+    dispersion_note,
+    hydrogen_note,
+    native_patterson,
+    twin_test,
+)
 from jax_occupancy.xray._fixed import fixed_structure_factors
-from jax_occupancy.xray._form_factors import FormFactors, Radiation, dispersion, dispersion_note, form_factors
-from jax_occupancy.xray._hydrogen_note import hydrogen_note
+from jax_occupancy.xray._form_factors import FormFactors, Radiation, dispersion, form_factors
 from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
 from jax_occupancy.xray._least_squares import LeastSquares
 from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
@@ -20,8 +25,6 @@ from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, reflection_sym
 from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
-from jax_occupancy.xray._translational_ncs import NativePatterson, native_patterson
-from jax_occupancy.xray._twinning import TwinTest, twin_test
 
 __all__ = [
     "Columns",
@@ -33,7 +36,6 @@ __all__ = [
     "LinearModel",
     "MapCoefficients",
     "MaximumLikelihood",
-    "NativePatterson",
     "Outliers",
     "Radiation",
     "Scale",
@@ -41,7 +43,6 @@ __all__ = [
     "SigmaA",
     "Sites",
     "SolventDifference",
-    "TwinTest",
     "along",
     "amplitudes_from_intensities",
     "completeness_by_shell",

@@ -1,6 +1,6 @@
 """Form factors as sums of Gaussians, from gemmi's tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import gemmi
@@ -10,8 +10,6 @@ from jaxtyping import Float, Int
 Radiation = Literal["xray", "electron", "neutron"]
 # Wavelengths that crystals are measured at, in Å; the tables of Cromer and Liberman cover them.
 SHORTEST, LONGEST = 0.1, 5.0
-# From this atomic number on, scandium's, elements have edges below 2.8 Å, where most crystals are measured.
-HEAVY = 21
 
 
 class FormFactors(NamedTuple):
@@ -116,36 +114,6 @@ def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: 
         )
     energy = gemmi.hc / wavelength
     return {name: gemmi.cromer_liberman(gemmi.Element(name).atomic_number, energy)[0] for name in found}
-
-
-def dispersion_note(
-    elements: Iterable[str], *, wavelength: float | None, radiation: Radiation = "xray", stated: float | None = None
-) -> str | None:
-    """A sentence if occupancies of heavy atoms are refined without f′, which near an edge is several electrons.
-
-    Args:
-        elements: Symbols of the atoms whose occupancies are refined.
-        wavelength: In Å; None where f′ is left out.
-        radiation: "xray", "electron" or "neutron".
-        stated: The wavelength that stands in the file of the data, if any.
-
-    Returns:
-        The sentence, None where there is nothing to say.
-
-    Example:
-        >>> dispersion_note(["C", "ZN"], wavelength=None)[:32], dispersion_note(["C"], wavelength=None)
-        ('The dispersion of Zn is left out', None)
-    """
-    if wavelength is not None or radiation != "xray":
-        return None
-    heavy = sorted({one.name for one in map(gemmi.Element, set(elements)) if one.atomic_number >= HEAVY})
-    if not heavy:
-        return None
-    of_file = f" ({stated:.4f} Å in the file of the data)" if stated is not None else ""
-    return (
-        f"The dispersion of {', '.join(heavy)} is left out; near an absorption edge it is several electrons, which "
-        f"would be taken for occupancy: give the wavelength{of_file}."
-    )
 
 
 def _coefficients(symbol: str, charge: int, radiation: Radiation) -> list[list[float]] | None:

@@ -1,0 +1,349 @@
+"""What a user should know of the data and the model besides occupancies: completeness, twinning, missing parts."""
+
+from collections.abc import Iterable
+from itertools import product
+from typing import NamedTuple
+
+import gemmi
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._form_factors import Radiation
+
+# Below it the data are called twinned; two thirds of the way from perfect twin to untwinned, and more than three
+# standard errors from untwinned with the fewest reflections allowed.
+TWINNED_BELOW = 0.44
+UNTWINNED, PERFECT_TWIN = 0.5, 0.375
+FEWEST_ACENTRIC = 500
+# Shells are used as far as their mean I/σ is above this: noise makes twinned data look untwinned.
+LOWEST_SIGNAL = 3.0
+# How far the lattice may be from a higher symmetry, in degrees.
+MAX_OBLIQUITY = 3.0
+
+# Reflections that show the packing of molecules and not their inner regularities, in Å.
+LOWEST, HIGHEST = 10.0, 5.0
+# A peak counts from this distance to the origin, in Å, and from this fraction of it.
+NEAREST, HEIGHT = 15.0, 0.2
+FEWEST_LOW = 100
+
+# From this atomic number on, scandium's, elements have edges below 2.8 Å, where most crystals are measured.
+HEAVY = 21
+
+
+class TwinTest(NamedTuple):
+    """Statistics of acentric intensities, made by `twin_test`.
+
+    Attributes:
+        mean_l: mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs.
+        n_reflections: acentric reflections in the test.
+        d_min: resolution they reach, in Å.
+        warning: a sentence if the data look twinned, else None.
+    """
+
+    mean_l: float
+    n_reflections: int
+    d_min: float
+    warning: str | None
+
+
+class NativePatterson(NamedTuple):
+    """The highest peak of the Patterson map away from the origin, found by `native_patterson`.
+
+    Attributes:
+        height: its height relative to the origin; NaN if nothing could be searched.
+        vector: where it is, in fractions of the cell, 0 to 1.
+        warning: a sentence if it means translational NCS, else None.
+    """
+
+    height: float
+    vector: tuple[float, float, float]
+    warning: str | None
+
+
+def completeness_by_shell(
+    hkl: np.ndarray, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup, n_shells: int = 10
+) -> pd.DataFrame:
+    """Count measured and possible reflections in shells of equal volume in reciprocal space.
+
+    The shells reach from the largest spacing of the crystal, measured or not, to the highest resolution measured:
+    missing low-order reflections hurt the bulk solvent, so they must not go unseen.
+
+    Args:
+        hkl: Miller indices of the measured reflections, integers (reflections, 3), of any asymmetric unit. Symmetry
+            mates count once, systematic absences not at all.
+        cell: unit cell.
+        spacegroup: space group.
+        n_shells: number of shells.
+
+    Returns:
+        One row for each shell, low resolution first, with d_max and d_min in Å, n_observed, n_possible and
+        completeness (0 to 1, NaN where nothing is possible).
+
+    Raises:
+        ValueError: `hkl` is not integers of shape (reflections, 3), is empty or (0, 0, 0) only, or `n_shells` is not
+            positive.
+
+    Example:
+        >>> cell, spacegroup = gemmi.UnitCell(20, 30, 40, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
+        >>> every = gemmi.make_miller_array(cell, spacegroup, 2.0)
+        >>> table = completeness_by_shell(every[::2], cell=cell, spacegroup=spacegroup, n_shells=2)
+        >>> table["completeness"].round(1).tolist()
+        [0.5, 0.5]
+    """
+    hkl = checked_hkl(hkl)
+    if n_shells < 1:
+        raise ValueError(f"n_shells: got {n_shells}, wanted a positive number")
+    highest = float(np.sqrt(cell.calculate_1_d2_array(hkl).max(initial=0)))
+    if highest == 0:
+        raise ValueError(f"hkl: got {len(hkl)} reflections, none but (0, 0, 0); wanted some that were measured")
+    possible = gemmi.make_miller_array(cell, spacegroup, (1 - 1e-6) / highest)
+    in_asu = gemmi.IntAsuData(cell, spacegroup, hkl, np.zeros(len(hkl), np.int32))
+    in_asu.ensure_asu()
+    measured = np.isin(_keys(possible), _keys(in_asu.miller_array))
+    s = np.sqrt(cell.calculate_1_d2_array(possible))
+    borders = np.cbrt(np.linspace(s.min() ** 3, highest**3, n_shells + 1))
+    shell = np.clip(np.searchsorted(borders, s, side="right") - 1, 0, n_shells - 1)
+    n_possible = np.bincount(shell, minlength=n_shells)
+    n_observed = np.bincount(shell[measured], minlength=n_shells)
+    completeness = np.where(n_possible > 0, n_observed / np.maximum(n_possible, 1), np.nan)
+    limits = {"d_max": 1 / borders[:-1], "d_min": 1 / borders[1:]}
+    return pd.DataFrame(limits | {"n_observed": n_observed, "n_possible": n_possible, "completeness": completeness})
+
+
+def twin_test(
+    hkl: np.ndarray,
+    amplitude: np.ndarray,
+    sigma: np.ndarray,
+    *,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+) -> TwinTest:
+    """Test for twinning without knowing the twin law.
+
+    L = (I₁ − I₂)/(I₁ + I₂) of acentric reflections that are close together and differ by even indices, which
+    anisotropy and translational NCS leave alone (Padilla & Yeates, Acta Cryst. D59, 1124-1130, 2003).
+
+    Args:
+        hkl: Miller indices, integers (reflections, 3), each reflection once.
+        amplitude: observed amplitudes.
+        sigma: their standard uncertainties, positive.
+        cell: unit cell.
+        spacegroup: space group.
+
+    Returns:
+        The statistics. No warning is given on fewer than 500 acentric reflections.
+
+    Raises:
+        ValueError: The arrays differ in length or hold numbers that are not finite.
+
+    Example:
+        >>> cell, spacegroup = gemmi.UnitCell(40, 50, 60, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
+        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 2.5)
+        >>> intensity = np.random.default_rng(0).exponential(size=len(hkl))
+        >>> test = twin_test(hkl, np.sqrt(intensity), np.full(len(hkl), 0.01), cell=cell, spacegroup=spacegroup)
+        >>> round(test.mean_l, 1), test.warning
+        (0.5, None)
+    """
+    hkl = checked_hkl(hkl)
+    columns = {"amplitude": np.asarray(amplitude, np.float64), "sigma": np.asarray(sigma, np.float64)}
+    check_columns(columns, len(hkl))
+    inverse_d2 = cell.calculate_1_d2_array(hkl)
+    operations = spacegroup.operations()
+    chosen = ~operations.centric_flag_array(hkl) & _strong(inverse_d2, **columns)
+    epsilon = operations.epsilon_factor_without_centering_array(hkl[chosen])
+    differences = _local_differences(hkl[chosen], columns["amplitude"][chosen] ** 2 / epsilon)
+    n = int(chosen.sum())
+    mean_l = float(np.abs(differences).mean()) if len(differences) else np.nan
+    d_min = float(1 / np.sqrt(inverse_d2[chosen].max())) if n else np.nan
+    if n < FEWEST_ACENTRIC or not mean_l < TWINNED_BELOW:
+        return TwinTest(mean_l, n, d_min, None)
+    laws = [op.as_hkl().triplet() for op in gemmi.find_twin_laws(cell, spacegroup, MAX_OBLIQUITY, False)]
+    possible = (
+        f"the lattice allows the twin laws {'; '.join(laws)}"
+        if laws
+        else "no twin law fits lattice and space group, so the true symmetry may be lower, or lattices may overlap"
+    )
+    warning = (
+        f"The data look twinned: mean |L| is {mean_l:.3f} for {n} acentric reflections to {d_min:.1f} Å "
+        f"({UNTWINNED} untwinned, {PERFECT_TWIN} for a perfect twin); {possible}. "
+        "Occupancies refined as if the crystal were not twinned are biased."
+    )
+    return TwinTest(mean_l, n, d_min, warning)
+
+
+def native_patterson(
+    hkl: np.ndarray, amplitude: np.ndarray, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
+) -> NativePatterson:
+    """Search the Patterson map at 10 to 5 Å for translational NCS, the way xtriage does.
+
+    A peak above 20 % of the origin and farther than 15 Å from it is rare by chance (Zwart, Grosse-Kunstleve & Adams,
+    CCP4 Newsletter 43, 2005). The translation makes whole classes of reflections weak, which amplitude statistics take
+    for noise or twinning.
+
+    Args:
+        hkl: Miller indices, integers (reflections, 3), each reflection once.
+        amplitude: observed amplitudes.
+        cell: unit cell.
+        spacegroup: space group.
+
+    Returns:
+        The peak. With fewer than 100 reflections in the range, or no room 15 Å away from all lattice points, there is
+        none and no warning.
+
+    Raises:
+        ValueError: The arrays differ in length or hold numbers that are not finite.
+
+    Example:
+        >>> cell, spacegroup = gemmi.UnitCell(40, 50, 60, 90, 90, 90), gemmi.SpaceGroup("P 1")
+        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 4)
+        >>> two_molecules = 1 + np.cos(2 * np.pi * hkl @ [0.5, 0.4, 0.1])
+        >>> found = native_patterson(hkl, two_molecules, cell=cell, spacegroup=spacegroup)
+        >>> np.round(found.vector, 1).tolist(), found.warning is not None
+        ([0.5, 0.4, 0.1], True)
+    """
+    hkl = checked_hkl(hkl)
+    amplitude = np.asarray(amplitude, np.float64)
+    check_columns({"amplitude": amplitude}, len(hkl))
+    inverse_d2 = cell.calculate_1_d2_array(hkl)
+    chosen = (inverse_d2 >= LOWEST**-2) & (inverse_d2 <= HIGHEST**-2)
+    none = NativePatterson(np.nan, (np.nan, np.nan, np.nan), None)
+    if chosen.sum() < FEWEST_LOW or not np.any(amplitude[chosen]):
+        return none
+    density = _patterson(hkl[chosen], amplitude[chosen] ** 2, cell, spacegroup)
+    order = np.argsort(-density, axis=None)
+    for some in np.array_split(order, max(1, len(order) // 10_000)):  # the peak is near the start
+        vectors = np.stack(np.unravel_index(some, density.shape), axis=-1) / density.shape
+        distance = _distance_to_lattice(vectors, cell, spacegroup)
+        far = np.flatnonzero(distance >= NEAREST)
+        if len(far):
+            height = float(density.flat[some[far[0]]] / density[0, 0, 0])
+            x, y, z = vectors[far[0]].tolist()
+            warning = (
+                f"The native Patterson map has a peak of {100 * height:.0f} % of the origin at ({x:.2f}, {y:.2f}, "
+                f"{z:.2f}), {distance[far[0]]:.0f} Å away: molecules repeat by a translation (translational NCS). It "
+                "makes whole classes of reflections weak, which upsets scales, error models and R factors: look at "
+                "these class by class."
+            )
+            return NativePatterson(height, (x, y, z), warning if height > HEIGHT else None)
+    return none
+
+
+def hydrogen_note(elements: Iterable[str]) -> str | None:
+    """A sentence if a model has no hydrogens: they hold about a tenth of the electrons of a protein.
+
+    Args:
+        elements: element symbols of the atoms, in any case; deuterium counts.
+
+    Returns:
+        The sentence, None if there is a hydrogen or no atom.
+
+    Example:
+        >>> hydrogen_note(["C", "H"]) is None, hydrogen_note(["C", "N"])[:27]
+        (True, 'The model has no hydrogens:')
+    """
+    found = {element.strip().upper() for element in elements}
+    if not found or found & {"H", "D"}:
+        return None
+    return (
+        "The model has no hydrogens: they hold about a tenth of the electrons of a protein; unless they were left out "
+        "on purpose, add them at their calculated places (with reduce or `gemmi h`, for example)."
+    )
+
+
+def dispersion_note(
+    elements: Iterable[str], *, wavelength: float | None, radiation: Radiation = "xray", stated: float | None = None
+) -> str | None:
+    """A sentence if occupancies of heavy atoms are refined without f′, which near an edge is several electrons.
+
+    Args:
+        elements: symbols of the atoms whose occupancies are refined.
+        wavelength: in Å; None where f′ is left out.
+        radiation: "xray", "electron" or "neutron".
+        stated: the wavelength that stands in the file of the data, if any.
+
+    Returns:
+        The sentence, None where there is nothing to say.
+
+    Example:
+        >>> dispersion_note(["C", "ZN"], wavelength=None)[:32], dispersion_note(["C"], wavelength=None)
+        ('The dispersion of Zn is left out', None)
+    """
+    if wavelength is not None or radiation != "xray":
+        return None
+    heavy = sorted({one.name for one in map(gemmi.Element, set(elements)) if one.atomic_number >= HEAVY})
+    if not heavy:
+        return None
+    of_file = f" ({stated:.4f} Å in the file of the data)" if stated is not None else ""
+    return (
+        f"The dispersion of {', '.join(heavy)} is left out; near an absorption edge it is several electrons, which "
+        f"would be taken for occupancy: give the wavelength{of_file}."
+    )
+
+
+def _keys(hkl: Int[np.ndarray, "reflections 3"]) -> Int[np.ndarray, " reflections"]:
+    """One number for each triple; Miller indices are far smaller than 2²⁰, and sums of keys are keys of sums."""
+    return hkl.astype(np.int64) @ np.array([2**40, 2**20, 1])
+
+
+def _strong(inverse_d2: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray) -> Bool[np.ndarray, " reflections"]:
+    """Reflections up to the first of twenty shells with too little signal; I/σ(I) is half of F/σ(F)."""
+    order = np.argsort(inverse_d2, kind="stable")
+    keep = np.zeros(len(order), bool)
+    for shell in np.array_split(order, 20):
+        if len(shell) and np.mean(amplitude[shell] / (2 * sigma[shell])) < LOWEST_SIGNAL:
+            break
+        keep[shell] = True
+    return keep
+
+
+def _local_differences(
+    hkl: Int[np.ndarray, "reflections 3"], intensity: Float[np.ndarray, " reflections"]
+) -> Float[np.ndarray, " pairs"]:
+    """L of all pairs whose indices differ by even numbers that add up to four at most."""
+    keys = _keys(hkl)
+    order = np.argsort(keys)
+    keys, intensity = keys[order], intensity[order]
+    found = []
+    for step in product((-4, -2, 0, 2, 4), repeat=3):
+        if step <= (0, 0, 0) or np.abs(step).sum() > 4:  # one of each pair of opposite steps
+            continue
+        wanted = keys + _keys(np.array([step]))
+        at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+        there = keys[at] == wanted
+        first, second = intensity[there], intensity[at[there]]
+        total = first + second
+        found.append((first - second)[total > 0] / total[total > 0])
+    return np.concatenate(found)
+
+
+def _patterson(
+    hkl: np.ndarray, intensity: np.ndarray, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
+) -> Float[np.ndarray, "u v w"]:
+    """Sum of I·cos(2πh·x) over all symmetry mates, on a grid of a quarter of the resolution."""
+    grid = gemmi.FloatGrid()
+    grid.set_unit_cell(cell)
+    grid.spacegroup = spacegroup
+    grid.set_size_from_spacing(HIGHEST / 4, gemmi.GridSizeRounding.Up)
+    shape = (grid.nu, grid.nv, grid.nw)
+    coefficients = np.zeros(shape)
+    for operation in spacegroup.operations().sym_ops:
+        mates = hkl @ np.array(operation.rot) // gemmi.Op.DEN
+        for sign in (1, -1):
+            coefficients[tuple((sign * mates % np.array(shape)).T)] = intensity  # mates that coincide count once
+    return np.fft.fftn(coefficients).real
+
+
+def _distance_to_lattice(
+    vectors: Float[np.ndarray, "points 3"], cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
+) -> Float[np.ndarray, " points"]:
+    """Distance to the nearest lattice point, centring included, in Å."""
+    orthogonal = np.array(cell.orth.mat.tolist())
+    nearest = np.full(len(vectors), np.inf)
+    for centring in np.array(list(spacegroup.operations().cen_ops)) / gemmi.Op.DEN:
+        away = vectors - centring
+        away -= np.round(away)
+        for shift in product((-1, 0, 1), repeat=3):
+            nearest = np.minimum(nearest, np.linalg.norm((away + shift) @ orthogonal.T, axis=-1))
+    return nearest
