@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from jax_occupancy.io import Reflections, read_reflections
-from jax_occupancy.io._column_names import is_calculated
-from jax_occupancy.io._free_flags import free_set
 
 NAN = np.nan
 HKL = [(1, 1, 0), (0, 0, 4), (2, 1, 3), (5, 1, 2), (1, 2, 3), (3, 3, 3)]
@@ -89,14 +87,15 @@ def test_usual_names(tmp_path, amplitude, sigma, free):
 
 def test_calculated_columns_are_never_taken(tmp_path):
     names = ["FC", "FC_ALL", "FCALC", "FWT", "F-model", "DELFWT", "2FOFCWT", "FOFCWT", "FC_ALL_LS", "FDELWT", "mFo-DFc"]
-    assert all(is_calculated(name) for name in names)
-    assert not any(is_calculated(name) for name in ("FP", "FOBS", "F-obs", "F", "F_meas", "FO", "FNAT", "Fpeak"))
     calculated = {name: ("F", [1, 2, 3, 4, 5, 6]) for name in names}
     # even right in front of a column of type Q
     data = read_reflections(write_mtz(tmp_path, {**calculated, "SIGX": ("Q", [1] * 6), **usual("FPK", "SIGFPK")}))
     assert data.labels["amplitude"] == "FPK"
     with pytest.raises(ValueError, match=r"no measured amplitudes.*Columns: FC \(F\), FC_ALL \(F\)"):
         read_reflections(write_mtz(tmp_path, calculated))
+    for name in ("FP", "FOBS", "F-obs", "F", "F_meas", "FO", "FNAT", "Fpeak"):
+        data = read_reflections(write_mtz(tmp_path, {**usual(name, f"SIG{name}"), "FC": calculated["FC"]}))
+        assert data.labels["amplitude"] == name
 
 
 def test_several_candidates_are_recorded(tmp_path):
@@ -260,39 +259,39 @@ def test_no_free_flags(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "value", "free"),
     [
-        ([0, 1, 1, 1, 1], 0, [0]),  # two values: the rarer one
-        ([0, 1, 0, 0, 0], 1, [1]),
-        ([-1, 1, 1, 1, 1], -1, [0]),
-        ([3, 0, 1, 2, 0], 0, [1, 4]),  # more: 0
-        ([0, 1, NAN, 1, NAN], 0, [0]),  # no flag: work
+        ([0, 1, 1, 1, 1, 1], 0, [0]),  # two values: the rarer one
+        ([0, 1, 0, 0, 0, 0], 1, [1]),
+        ([-1, 1, 1, 1, 1, 1], -1, [0]),
+        ([3, 0, 1, 2, 0, 1], 0, [1, 4]),  # more: 0
+        ([0, 1, NAN, 1, NAN, 1], 0, [0]),  # no flag: work
     ],
 )
-def test_free_value(flags, value, free):
-    mask, taken, notes = free_set(np.array(flags, float))
-    assert taken == value
-    assert np.flatnonzero(mask).tolist() == free
-    assert len(notes) == 1 + bool(np.isnan(flags).any())
+def test_free_value(tmp_path, flags, value, free):
+    data = read_reflections(write_mtz(tmp_path, usual(flags=flags)))
+    assert data.free_value == value
+    assert np.flatnonzero(data.free).tolist() == free
+    assert len(data.notes) == 1 + bool(np.isnan(flags).any())
 
 
-def test_stated_free_value_wins():
-    mask, taken, _ = free_set(np.array([0.0, 1, 1, 1]), free_value=1)
-    assert (taken, mask.tolist()) == (1, [False, True, True, True])
+def test_stated_free_value_wins(tmp_path):
+    data = read_reflections(write_mtz(tmp_path, usual(flags=[0, 1, 1, 1, 1, 1])), free_value=1)
+    assert (data.free_value, data.free.tolist()) == (1, [False] + [True] * 5)
 
 
 @pytest.mark.parametrize(
     ("flags", "free_value", "message"),
     [
-        ([0, 1, 0, 1], None, "as many 0 as 1"),
-        ([1, 2, 3, 1], None, r"has no value 0; it has 1, 2, 3"),
-        ([0, 1, 1, 1], 5, r"has no value 5; it has 0, 1"),
-        ([1, 2, 3, 4, 5, 6, 1], None, r"it has 1, 2, 3, 4, 5, \.\.\.: choose"),
-        ([0.5, 1, 1, 1], None, "free flags holds 0.5; free flags are integers"),
-        ([0, 0, 0, 0], 0, "none is left to refine against"),
+        ([0, 1, 0, 1, 0, 1], None, "FreeR_flag has as many 0 as 1"),
+        ([1, 2, 3, 1, 1, 1], None, r"has no value 0; it has 1, 2, 3"),
+        ([0, 1, 1, 1, 1, 1], 5, r"has no value 5; it has 0, 1"),
+        ([1, 2, 3, 4, 5, 6], None, r"it has 1, 2, 3, 4, 5, \.\.\.: choose"),
+        ([0.5, 1, 1, 1, 1, 1], None, "FreeR_flag holds 0.5; free flags are integers"),
+        ([0, 0, 0, 0, 0, 0], 0, "none is left to refine against"),
     ],
 )
-def test_free_flags_that_do_not_tell(flags, free_value, message):
+def test_free_flags_that_do_not_tell(tmp_path, flags, free_value, message):
     with pytest.raises(ValueError, match=message):
-        free_set(np.array(flags, float), free_value=free_value)
+        read_reflections(write_mtz(tmp_path, usual(flags=flags)), free_value=free_value)
 
 
 def test_one_flag_for_all_is_no_free_set(tmp_path):

@@ -34,7 +34,6 @@ class Measurement(NamedTuple):
 
     @property
     def sigma_label(self) -> str:
-        """The columns of σ."""
         return " and ".join(column.label for column in self.sigmas if column is not None)
 
 
@@ -49,11 +48,7 @@ class ChosenColumns(NamedTuple):
 def choose_columns(
     table: ReflectionTable, *, amplitude: str | None, intensity: str | None, sigma: str | None, free: str | None
 ) -> ChosenColumns:
-    """Take the named columns; find by type and usual name those that are not named.
-
-    Raises:
-        ValueError: If a name is not in the file or of the wrong type, or nothing fits.
-    """
+    """Take the named columns; find by type and usual name those that are not named."""
     if amplitude is not None and intensity is not None:
         raise ValueError(f"amplitude={amplitude!r} and intensity={intensity!r} are both given; choose one of them")
     notes: list[str] = []
@@ -75,13 +70,6 @@ def choose_columns(
     if flags is None:
         notes.append("no column of free flags: every reflection is used for refinement, there is no R-free")
     return ChosenColumns(measured, flags, tuple(notes))
-
-
-def has_measurements(columns: tuple[Column, ...], *names: str | None) -> bool:
-    """Whether there is anything measured to choose from, the named columns among it."""
-    labels = {column.label for column in columns}
-    measured = any(column.kind in tuple(_ORDER) and not is_calculated(column.label) for column in columns)
-    return measured and all(name is None or name.removeprefix("_refln.") in labels for name in names)
 
 
 def _kind(column: Column) -> str:

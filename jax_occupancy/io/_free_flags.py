@@ -5,29 +5,14 @@ from jaxtyping import Bool, Float
 
 
 def free_set(
-    flags: Float[np.ndarray, " reflections"], *, free_value: int | None = None, label: str = "free flags"
+    flags: Float[np.ndarray, " reflections"], *, free_value: int | None, label: str
 ) -> tuple[Bool[np.ndarray, " reflections"], int | None, tuple[str, ...]]:
     """Find the free set from a column of integer flags.
 
     CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
     programs the reverse. So with two values the rarer one is free, with more the value 0.
-
-    Args:
-        flags: One for each reflection, NaN where the file has none.
-        free_value: The value that means free, if it is known.
-        label: The name of the column, for messages.
-
-    Returns:
-        True for free reflections, the value that was taken (None if no value is free), and notes.
-
-    Raises:
-        ValueError: If flags are not integers, `free_value` does not occur, or the values do not tell.
-
-    Example:
-        >>> import numpy as np
-        >>> free, value, notes = free_set(np.array([1.0, 1.0, 0.0, 1.0]))
-        >>> free.tolist(), value
-        ([False, False, True, False], 0)
+    Flags are NaN where the file has none. Returns the mask, the value that was taken (None: there is no free set) and
+    notes.
     """
     known = ~np.isnan(flags)
     values, counts = np.unique(flags[known], return_counts=True)

@@ -1,72 +1,23 @@
-"""The MTZ format: opening a file and listing its columns."""
+"""The MTZ format, in which every reader keeps reflections until columns are chosen: reading, making, writing."""
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
+from jaxtyping import Int
 
-from jax_occupancy.io._reflection_table import (
-    Column,
-    Crystal,
-    ReflectionTable,
-    checked_cell,
-    checked_spacegroup,
-    stated_wavelength,
-)
+from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._source import GZIP_MAGIC
 
-
-def mtz_table(
-    path: str | os.PathLike[str],
-    source: bytes,
-    *,
-    cell: gemmi.UnitCell | None = None,
-    spacegroup: gemmi.SpaceGroup | None = None,
-) -> ReflectionTable:
-    """The columns of an MTZ file.
-
-    Args:
-        path: The file.
-        source: Its bytes, decompressed.
-        cell: For a file that states none.
-        spacegroup: For a file that states none.
-
-    Returns:
-        The table; values are read when they are asked for.
-
-    Raises:
-        ValueError: If the file is damaged, unmerged or empty, or lacks H, K, L, a cell or a space group.
-    """
-    mtz = _open(path, source)
-    group = checked_spacegroup(mtz.spacegroup, spacegroup, stated=mtz.spacegroup_name, where=path)
-    if mtz.batches:
-        raise ValueError(f"{path} holds unmerged data; scale and merge them first (aimless, xia2, autoPROC)")
-    if mtz.nreflections == 0:
-        raise ValueError(f"{path} holds no reflections")
-    if [column.label for column in mtz.columns[:3]] != ["H", "K", "L"]:
-        raise ValueError(f"{path} does not start with columns H, K, L; write it again with a current program")
-    wavelengths = {dataset.id: dataset.wavelength for dataset in mtz.datasets}
-    # a column may belong to a data set that the header forgot
-    crystals = {
-        number: Crystal(
-            checked_cell(mtz.get_cell(number), cell, where=path), stated_wavelength(wavelengths.get(number, 0.0))
-        )
-        for number in {column.dataset_id for column in mtz.columns}
-    }
-    return ReflectionTable(
-        where=str(path),
-        path=Path(path),
-        hkl=np.asarray(mtz.make_miller_array(), np.int32),
-        columns=tuple(_column(mtz, column) for column in mtz.columns[3:]),
-        spacegroup=group,
-        crystals=crystals,
-    )
+_TYPES = "HJFDQGLKMEPWAIRBYU"
 
 
-def _open(path: str | os.PathLike[str], source: bytes) -> gemmi.Mtz:
-    """The object of gemmi, or an error that says what is wrong with the file."""
+def read_mtz(path: str | os.PathLike[str], source: bytes) -> gemmi.Mtz:
+    """Read an MTZ file, whose decompressed bytes are `source`."""
     if b"END     " not in source and b"MTZENDOFHEADERS" not in source:
         # gemmi would read on and take what is lost for unset
         raise ValueError(f"{path} is a truncated MTZ file: its header has no END; copy it again")
@@ -84,12 +35,96 @@ def _open(path: str | os.PathLike[str], source: bytes) -> gemmi.Mtz:
         raise ValueError(f"{path} is a damaged MTZ file ({error}); copy it again") from error
 
 
-def _column(mtz: gemmi.Mtz, column: gemmi.Mtz.Column) -> Column:
-    return Column(column.label, column.type, lambda: _values(mtz, column), column.dataset_id)
+def make_mtz(
+    hkl: np.ndarray,
+    columns: Mapping[str, tuple[str, np.ndarray]],
+    *,
+    cell: gemmi.UnitCell | None,
+    spacegroup: gemmi.SpaceGroup | None,
+    wavelength: float | None,
+) -> gemmi.Mtz:
+    """Make an MTZ object of one data set from columns {label: (type, values)}."""
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.spacegroup = spacegroup
+    dataset = mtz.add_dataset("jax_occupancy")
+    if cell is not None:
+        mtz.set_cell_for_all(cell)
+    if wavelength is not None:
+        dataset.wavelength = wavelength
+    for label, (kind, _) in columns.items():
+        mtz.add_column(label, kind)
+    with np.errstate(over="ignore"):
+        mtz.set_data(np.column_stack([hkl, *(values for _, values in columns.values())]).astype(np.float32))
+    return mtz
 
 
-def _values(mtz: gemmi.Mtz, column: gemmi.Mtz.Column) -> np.ndarray:
-    """A column in float64, NaN where the value is missing (by NaN or by the number the file declares)."""
-    values = np.array(column.array, np.float64)
-    values[values == np.float64(mtz.valm)] = np.nan
-    return values
+def write_mtz(
+    path: str | os.PathLike[str],
+    *,
+    hkl: Int[np.ndarray, "reflections 3"],
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+    columns: Mapping[str, tuple[str, Any]],
+    title: str = "",
+    wavelength: float | None = None,
+) -> None:
+    """Write columns to an MTZ file, which appears complete or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        hkl: Miller indices, written in this order.
+        cell: The unit cell.
+        spacegroup: The space group.
+        columns: Label to type letter and values: F amplitude, J intensity, Q σ, P phase in degrees, W figure of merit,
+            I integer, R real, ... NaN is written as missing; the format stores float32.
+        title: One line of at most 70 characters; a longer one is cut.
+        wavelength: In Å, if it is known.
+
+    Raises:
+        ValueError: If there is no column or reflection, a length or type is wrong, a label repeats or does not fit, or
+            a value is infinite.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "maps.mtz")
+        ...     write_mtz(
+        ...         path,
+        ...         hkl=np.array([[1, 0, 0], [0, 0, 2]]),
+        ...         cell=gemmi.UnitCell(10, 20, 30, 90, 90, 90),
+        ...         spacegroup=gemmi.SpaceGroup("P 2 2 2"),
+        ...         columns={"FWT": ("F", [10.0, 20.0]), "PHWT": ("P", [0.0, 180.0])},
+        ...     )
+        ...     gemmi.read_mtz_file(str(path)).column_labels()
+        ['H', 'K', 'L', 'FWT', 'PHWT']
+    """
+    hkl = np.asarray(hkl)
+    if hkl.ndim != 2 or hkl.shape[1] != 3 or not len(hkl):
+        raise ValueError(f"hkl has shape {hkl.shape}; wanted (reflections, 3) with at least one reflection")
+    if not columns:
+        raise ValueError("no columns: give at least one, for example {'FWT': ('F', values)}")
+    checked = {label: (kind, _checked(label, kind, values, len(hkl))) for label, (kind, values) in columns.items()}
+    mtz = make_mtz(hkl, checked, cell=cell, spacegroup=spacegroup, wavelength=wavelength)
+    mtz.title = title[:70]
+    mtz.history = ["written by jax_occupancy"]
+    mtz.update_reso()
+    content = mtz.write_to_bytes()
+    with atomic_writer(path) as handle:
+        handle.write(content)
+
+
+def _checked(label: str, kind: str, values: Any, n_rows: int) -> np.ndarray:
+    """The values of a column, if it can be written."""
+    if not label or len(label) > 30 or not label.isascii() or label.split() != [label] or label in ("H", "K", "L"):
+        raise ValueError(f"column {label!r}: a label has 1 to 30 ASCII characters, no blanks, and is not H, K or L")
+    if len(kind) != 1 or kind not in _TYPES:
+        raise ValueError(f"column {label} has type {kind!r}; wanted one letter of {_TYPES}")
+    array = np.asarray(values, np.float64)
+    if array.shape != (n_rows,):
+        raise ValueError(f"column {label} has shape {array.shape}; wanted ({n_rows},), one value for each hkl")
+    # what float32 cannot hold comes out infinite
+    infinite = np.isinf(array) | (np.abs(array) > np.finfo(np.float32).max)
+    if infinite.any():
+        raise ValueError(f"column {label} is infinite in {infinite.sum()} rows, first {np.flatnonzero(infinite)[:5]}")
+    return array

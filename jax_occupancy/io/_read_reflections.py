@@ -4,8 +4,8 @@ import os
 
 import gemmi
 
-from jax_occupancy.io._mtz import mtz_table
-from jax_occupancy.io._reflection_table import ReflectionTable
+from jax_occupancy.io._mtz import read_mtz
+from jax_occupancy.io._reflection_table import ReflectionTable, table_of_mtz
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._reflections_of_table import fields_of_table
 from jax_occupancy.io._refln import refln_table
@@ -102,7 +102,7 @@ def _table(
     if kind == "mmcif":
         return refln_table(path, source, block=block, names=names, cell=cell, spacegroup=spacegroup)
     if kind == "mtz" and block is None:
-        return mtz_table(path, source, cell=cell, spacegroup=spacegroup)
+        return table_of_mtz(read_mtz(path, source), where=str(path), path=path, cell=cell, spacegroup=spacegroup)
     if kind == "mtz":
         raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
     looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")

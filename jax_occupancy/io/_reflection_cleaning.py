@@ -60,16 +60,8 @@ def leave_out(
 ) -> tuple[Measured, dict[str, int]]:
     """Drop what is no measurement and count it by the first reason that holds.
 
-    Args:
-        data: All rows.
-        quantity: "amplitude" or "intensity"; only intensities may be negative.
-        cell: For the resolution.
-        spacegroup: For systematic absences.
-        limits: Lowest and highest d that are kept, in Å.
-        excluded: What the file itself excludes.
-
-    Returns:
-        The rows that are left, and how many were left out for each reason.
+    Only intensities may be negative; `limits` are the lowest and highest d that are kept, in Å; `excluded` is what the
+    file itself excludes.
     """
     hkl, value, sigma = data.hkl, data.value, data.sigma
     d = cell.calculate_d_array(np.array(hkl))
@@ -97,10 +89,8 @@ def merge_repeats(data: Measured, free: Bool[np.ndarray, " rows"]) -> tuple[Meas
     """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
 
     A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
-    measurement: it counts once.
-
-    Returns:
-        Unique reflections in the order of the file, the free ones, and how many rows were merged away.
+    measurement: it counts once. Returns unique reflections in the order of the file, the free ones, and how many rows
+    were merged away.
     """
     unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)

@@ -7,13 +7,8 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.io._column_names import guessed_kind
-from jax_occupancy.io._reflection_table import (
-    Column,
-    Crystal,
-    ReflectionTable,
-    checked_cell,
-    checked_spacegroup,
-)
+from jax_occupancy.io._mtz import make_mtz
+from jax_occupancy.io._reflection_table import ReflectionTable, table_of_mtz
 
 _WHERE = "the table"
 
@@ -38,23 +33,23 @@ def frame_table(
         raise ValueError(
             f"{_WHERE} has no {', '.join(missing)}; wanted H, K, L as index levels or columns, got {found}"
         )
-    spacegroup = spacegroup or getattr(frame, "spacegroup", None)
-    crystal = Crystal(checked_cell(cell or getattr(frame, "cell", None), None, where=_WHERE), wavelength)
-    names = [name for name in flat.columns if name not in ("H", "K", "L")]
-    return ReflectionTable(
-        where=_WHERE,
-        path=None,
-        hkl=np.column_stack([_indices(flat, name) for name in "HKL"]).astype(np.int32),
-        columns=tuple(_column(flat, name) for name in names),
-        spacegroup=checked_spacegroup(spacegroup, None, stated="none", where=_WHERE),
-        crystals={0: crystal},
+    hkl = np.column_stack([_indices(flat, name) for name in "HKL"])
+    columns, unreadable = {}, {}
+    for name in flat.columns.difference([*"HKL"], sort=False):
+        # dtypes of reciprocalspaceship carry the letter of MTZ
+        kind = getattr(flat[name].dtype, "mtztype", None) or guessed_kind(str(name))
+        try:
+            columns[str(name)] = kind, _numbers(flat, name)
+        except ValueError as error:
+            columns[str(name)], unreadable[str(name)] = (kind, np.full(len(flat), np.nan)), str(error)
+    mtz = make_mtz(
+        hkl,
+        columns,
+        cell=cell or getattr(frame, "cell", None),
+        spacegroup=spacegroup or getattr(frame, "spacegroup", None),
+        wavelength=wavelength,
     )
-
-
-def _column(frame: pd.DataFrame, name: Any) -> Column:
-    """One column; dtypes of reciprocalspaceship carry the letter of MTZ."""
-    kind = getattr(frame[name].dtype, "mtztype", None) or guessed_kind(str(name))
-    return Column(str(name), kind, lambda: _numbers(frame, name))
+    return table_of_mtz(mtz, where=_WHERE, unreadable=unreadable)
 
 
 def _numbers(frame: pd.DataFrame, name: Any) -> np.ndarray:

@@ -1,26 +1,26 @@
 """What every format of reflections comes down to: rows of hkl and typed columns, not yet chosen from."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
-# Type letters of MTZ, used for every format: F amplitude, J intensity, G and K the same of one Friedel mate,
-# Q, L and M their σ, I integer, R real. STATUS is no letter of MTZ: mmCIF's codes, read as 0 = free, 1 = work.
-STATUS = "status"
+# Beside the types of MTZ (F amplitude, J intensity, G and K the same of one Friedel mate, Q, L and M their σ,
+# I integer, R real): mmCIF's codes, read as 0 = free, 1 = work.
+STATUS = "s"
 
 
 class Column(NamedTuple):
-    """One column; `read` gives its values in float64, NaN where there is none."""
+    """One column; NaN where there is no value."""
 
     label: str
     kind: str
-    read: Callable[[], np.ndarray]
+    values: Float[np.ndarray, " rows"]
     dataset: int = 0
 
 
@@ -43,6 +43,7 @@ class ReflectionTable:
         spacegroup: The space group.
         crystals: Cell and wavelength of each data set that a column may belong to.
         excluded: Rows that the file itself says are not to be used, by reason.
+        unreadable: What is wrong with values of a column, by its label.
         notes: Choices made so far.
     """
 
@@ -52,12 +53,60 @@ class ReflectionTable:
     columns: tuple[Column, ...]
     spacegroup: gemmi.SpaceGroup
     crystals: Mapping[int, Crystal]
-    excluded: Mapping[str, Bool[np.ndarray, " rows"]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    excluded: Mapping[str, Bool[np.ndarray, " rows"]]
+    unreadable: Mapping[str, str]
+    notes: tuple[str, ...]
 
     def listed(self) -> str:
         """All columns with their types, for messages."""
         return ", ".join(f"{column.label} ({column.kind})" for column in self.columns) or "none but the indices"
+
+
+def table_of_mtz(
+    mtz: gemmi.Mtz,
+    *,
+    where: str,
+    path: str | os.PathLike[str] | None = None,
+    cell: gemmi.UnitCell | None = None,
+    spacegroup: gemmi.SpaceGroup | None = None,
+    stated: str | None = None,
+    excluded: Mapping[str, np.ndarray] | None = None,
+    unreadable: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
+) -> ReflectionTable:
+    """The table of an MTZ object, with cell and space group from elsewhere if it states none."""
+    wavelengths = {dataset.id: dataset.wavelength for dataset in mtz.datasets}
+    # a column may belong to a data set that the header forgot
+    crystals = {
+        number: Crystal(
+            _checked_cell(mtz.get_cell(number), cell, where), stated_wavelength(wavelengths.get(number, 0.0))
+        )
+        for number in {column.dataset_id for column in mtz.columns}
+    }
+    group = mtz.spacegroup or spacegroup
+    if group is None:
+        name = mtz.spacegroup_name if stated is None else stated
+        raise ValueError(f"{where} names no known space group ({name!r}); set it in the file or give spacegroup=...")
+    if mtz.batches:
+        raise ValueError(f"{where} holds unmerged data; scale and merge them first (aimless, xia2, autoPROC)")
+    if mtz.nreflections == 0:
+        raise ValueError(f"{where} holds no reflections")
+    if [column.label for column in mtz.columns[:3]] != ["H", "K", "L"]:
+        raise ValueError(f"{where} does not start with columns H, K, L; write it again with a current program")
+    values = np.array(mtz.array)
+    if not np.isnan(mtz.valm):
+        values[:, 3:][values[:, 3:] == np.float32(mtz.valm)] = np.nan
+    return ReflectionTable(
+        where=where,
+        path=None if path is None else Path(path),
+        hkl=np.asarray(mtz.make_miller_array(), np.int32),
+        columns=tuple(Column(c.label, c.type, values[:, c.idx], c.dataset_id) for c in mtz.columns[3:]),
+        spacegroup=group,
+        crystals=crystals,
+        excluded=excluded or {},
+        unreadable=unreadable or {},
+        notes=notes,
+    )
 
 
 def stated_wavelength(value: float) -> float | None:
@@ -65,18 +114,14 @@ def stated_wavelength(value: float) -> float | None:
     return float(value) if np.isfinite(value) and value > 0 else None
 
 
-def checked_cell(
-    cell: gemmi.UnitCell | None, fallback: gemmi.UnitCell | None, *, where: str | os.PathLike[str]
-) -> gemmi.UnitCell:
-    """The cell of the file, else the caller's; a cell without volume is none.
-
-    Raises:
-        ValueError: If neither is a cell.
-    """
+def _checked_cell(cell: gemmi.UnitCell, fallback: gemmi.UnitCell | None, where: str) -> gemmi.UnitCell:
+    """The cell of the file, else the caller's; a cell without volume is none."""
     for candidate in (cell, fallback):
         if candidate is not None and candidate.is_crystal() and _is_possible(candidate):
             return candidate
-    stated = f"the cell {cell.parameters}" if cell is not None else "no cell"
+    # what gemmi has where nothing is stated
+    none = not cell.is_crystal() and cell.parameters[:3] == (1, 1, 1)
+    stated = "no cell" if none else f"the cell {cell.parameters}"
     raise ValueError(f"{where} states {stated}, which no crystal has; give the right one with cell=...")
 
 
@@ -84,24 +129,6 @@ def _is_possible(cell: gemmi.UnitCell) -> bool:
     lengths, angles = cell.parameters[:3], cell.parameters[3:]
     positive = all(length > 0 for length in lengths) and all(0 < angle < 180 for angle in angles)
     return positive and bool(np.isfinite(cell.volume)) and cell.volume > 0
-
-
-def checked_spacegroup(
-    spacegroup: gemmi.SpaceGroup | None,
-    fallback: gemmi.SpaceGroup | None,
-    *,
-    stated: str,
-    where: str | os.PathLike[str],
-) -> gemmi.SpaceGroup:
-    """The space group of the file, else the caller's.
-
-    Raises:
-        ValueError: If neither is known.
-    """
-    found = spacegroup or fallback
-    if found is None:
-        raise ValueError(f"{where} names no known space group ({stated!r}); set it in the file or give spacegroup=...")
-    return found
 
 
 def to_asu(

@@ -83,14 +83,21 @@ def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
 def _rows(table: ReflectionTable, measured: Measurement, flags: Column | None) -> Measured:
     """The chosen columns as values, in the asymmetric unit, Friedel mates joined."""
     hkl = to_asu(table.hkl, table.crystals[measured.values[0].dataset].cell, table.spacegroup)
-    values = [column.read() for column in measured.values]
-    sigmas = [column.read() for column in measured.sigmas if column is not None]
+    values = [_values(table, column) for column in measured.values]
+    sigmas = [_values(table, column) for column in measured.sigmas if column is not None]
     value, sigma = values[0], sigmas[0]
     if len(values) == 2:
         centric = table.spacegroup.operations().centric_flag_array(hkl).astype(bool)
         value, sigma = join_mates((values[0], values[1]), (sigmas[0], sigmas[1]), centric)
-    flag = np.full(len(hkl), np.nan) if flags is None else flags.read()
+    flag = np.full(len(hkl), np.nan) if flags is None else _values(table, flags)
     return Measured(hkl, value, sigma, flag)
+
+
+def _values(table: ReflectionTable, column: Column) -> np.ndarray:
+    """The values of a column in float64, if all of them could be read."""
+    if column.label in table.unreadable:
+        raise ValueError(table.unreadable[column.label])
+    return column.values.astype(np.float64)
 
 
 def _free(

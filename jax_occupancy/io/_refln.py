@@ -1,18 +1,56 @@
 """The mmCIF format of reflections: data blocks with a `_refln` loop."""
 
 import os
-from pathlib import Path
 
 import gemmi
 import numpy as np
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 
-from jax_occupancy.io._choose_columns import has_measurements
+from jax_occupancy.io._column_names import is_calculated
 from jax_occupancy.io._mmcif import read_document
-from jax_occupancy.io._reflection_table import Crystal, ReflectionTable, checked_cell, checked_spacegroup
-from jax_occupancy.io._refln_columns import REFLN, numbers, refln_columns, status_flags
-from jax_occupancy.io._refln_crystal import stated_cell, stated_spacegroup, wavelength_of
+from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength, table_of_mtz
+
+_REFLN = "_refln."
+# MTZ types of the items that the dictionary of the PDB has (mmcif_pdbx, category refln).
+_KINDS = {
+    "F_meas": "F",
+    "F_meas_au": "F",
+    "F_meas_sigma": "Q",
+    "F_meas_sigma_au": "Q",
+    "intensity_meas": "J",
+    "intensity_sigma": "Q",
+    "F_squared_meas": "J",
+    "F_squared_sigma": "Q",
+    "pdbx_F_plus": "G",
+    "pdbx_F_minus": "G",
+    "pdbx_F_plus_sigma": "L",
+    "pdbx_F_minus_sigma": "L",
+    "pdbx_I_plus": "K",
+    "pdbx_I_minus": "K",
+    "pdbx_I_plus_sigma": "M",
+    "pdbx_I_minus_sigma": "M",
+    "pdbx_r_free_flag": "I",
+    "F_calc": "F",
+    "F_calc_au": "F",
+    "F_squared_calc": "J",
+    "intensity_calc": "J",
+    "pdbx_FWT": "F",
+    "pdbx_DELFWT": "F",
+    "pdbx_F_calc_part_solvent": "F",
+    "pdbx_F_calc_with_solvent": "F",
+    "F_part_au": "F",
+    "phase_calc": "P",
+    "phase_meas": "P",
+    "pdbx_PHWT": "P",
+    "pdbx_DELPHWT": "P",
+    "fom": "W",
+    "status": "I",
+}
+_SPELLED = {name.lower(): name for name in _KINDS}
+_FLAG_OF_CODE = {"f": 0.0, "o": 1.0, "<": 1.0}
+_GROUP_NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt", "_space_group.name_H-M_full")
+_GROUP_NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number")
 
 
 def refln_table(
@@ -26,39 +64,34 @@ def refln_table(
 ) -> ReflectionTable:
     """The columns of one block of an mmCIF file: the named one, or the first with measured data.
 
-    Args:
-        path: The file, for messages.
-        source: Its bytes, decompressed.
-        block: The name of the block, with or without "data_".
-        names: Columns that the block must have, if there are several to choose from.
-        cell: For a block that states none.
-        spacegroup: For a block that states none.
-
-    Returns:
-        The table.
-
-    Raises:
-        ValueError: If the file is damaged, has no (such) block of reflections, or an index is no integer.
+    If there are several blocks to choose from, it must have the columns `names`.
     """
     document = read_document(source, path=path)
-    blocks = [candidate for candidate in document if len(candidate.find_values(REFLN + "index_h"))]
+    blocks = [candidate for candidate in document if len(candidate.find_values(_REFLN + "index_h"))]
     if not blocks:
         raise ValueError(
             f"{path} {_what_it_is(document)}; reflections are wanted here: a data_ block with a _refln loop"
         )
-    listed = ", ".join(candidate.name for candidate in blocks[:8])
-    if block is not None:
-        wanted = block.lower().removeprefix("data_")
-        chosen = [candidate for candidate in blocks if candidate.name.lower() == wanted]
-        if not chosen:
-            raise ValueError(f"{path} has no block {block!r} with reflections; it has {listed}")
-        return _table(path, chosen[0], cell, spacegroup)
-    if len(blocks) == 1:
-        return _table(path, blocks[0], cell, spacegroup)
-    fitting = [b for b in blocks if has_measurements(refln_columns(path, b), *names)]
-    taken = (fitting or blocks)[0]
-    note = f"block {taken.name} taken, of {listed}: choose another with block=..."
-    return _table(path, taken, cell, spacegroup, note)
+    taken, notes = _chosen_block(path, blocks, block, names)
+    where = f"{path}, block {taken.name}"
+    _check_indices(taken, where)
+    others, more = _other_data_sets(taken)
+    status = taken.find_values(_REFLN + "status")
+    flags = _status_flags(status) if status else np.ones(len(others))
+    mtz, unreadable = _to_mtz(taken, where, flags, _wavelength_of(taken, ~others))
+    group, stated = _spacegroup_of(taken, mtz.cell)
+    mtz.spacegroup = group or mtz.spacegroup
+    return table_of_mtz(
+        mtz,
+        where=where,
+        path=path,
+        cell=cell,
+        spacegroup=spacegroup,
+        stated=stated,
+        excluded={"other data set": others, "rejected by status": np.isinf(flags)},
+        unreadable=unreadable,
+        notes=(*notes, *more),
+    )
 
 
 def _what_it_is(document: cif.Document) -> str:
@@ -73,50 +106,113 @@ def _what_it_is(document: cif.Document) -> str:
     return "holds no reflections"
 
 
-def _table(
-    path: str | os.PathLike[str],
-    block: cif.Block,
-    cell: gemmi.UnitCell | None,
-    spacegroup: gemmi.SpaceGroup | None,
-    *notes: str,
-) -> ReflectionTable:
-    """The columns of one block, with the rows that the block itself excludes."""
-    where = f"{path}, block {block.name}"
-    others, more = _other_data_sets(block)
-    status = block.find_values(REFLN + "status")
-    rejected = np.zeros(len(others), bool) if not status else np.isinf(status_flags(status))
-    own_cell = stated_cell(block, where)
-    crystal = Crystal(checked_cell(own_cell, cell, where=where), wavelength_of(block, ~others))
-    group, stated = stated_spacegroup(block, crystal.cell)
-    return ReflectionTable(
-        where=where,
-        path=Path(path),
-        hkl=_indices(block, where),
-        columns=refln_columns(where, block),
-        spacegroup=checked_spacegroup(group, spacegroup, stated=stated, where=where),
-        crystals={0: crystal},
-        excluded={"other data set": others, "rejected by status": rejected},
-        notes=(*notes, *more),
-    )
+def _chosen_block(
+    path: str | os.PathLike[str], blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
+) -> tuple[cif.Block, tuple[str, ...]]:
+    """The block to read, and a note if there was a choice."""
+    listed = ", ".join(candidate.name for candidate in blocks[:8])
+    if name is not None:
+        wanted = name.lower().removeprefix("data_")
+        chosen = [candidate for candidate in blocks if candidate.name.lower() == wanted]
+        if not chosen:
+            raise ValueError(f"{path} has no block {name!r} with reflections; it has {listed}")
+        return chosen[0], ()
+    if len(blocks) == 1:
+        return blocks[0], ()
+    taken = next((b for b in blocks if _has_measurements(b, columns)), blocks[0])
+    return taken, (f"block {taken.name} taken, of {listed}: choose another with block=...",)
 
 
-def _indices(block: cif.Block, where: str) -> Int[np.ndarray, "rows 3"]:
-    """The Miller indices."""
-    columns = []
+def _items(block: cif.Block) -> list[str]:
+    """The items of the loop that we know, spelled as in the dictionary: names of items have no case."""
+    tags = [item[len(_REFLN) :].lower() for item in block.find_mmcif_category(_REFLN).tags]
+    return [_SPELLED[tag] for tag in tags if tag in _SPELLED]
+
+
+def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool:
+    """Whether a block has anything measured, the named columns among it."""
+    items = _items(block)
+    measured = any(_KINDS[item] in "FJGK" and not is_calculated(item) for item in items)
+    return measured and all(name is None or name.removeprefix("_refln.") in items for name in columns)
+
+
+def _check_indices(block: cif.Block, where: str) -> None:
+    """Miller indices are integers; gemmi would take anything else for 0."""
     for letter in "hkl":
-        label = f"{where}: item _refln.index_{letter}"
-        values = numbers(block.find_values(f"{REFLN}index_{letter}"), label)
+        column = block.find_values(f"{_REFLN}index_{letter}")
+        values = np.array([cif.as_number(cif.as_string(text)) for text in column], np.float64)
         wrong = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)) | (np.abs(values) > 1e6))
         if not len(values) or len(wrong):
-            raise ValueError(f"{label} must hold an integer in every row; wrong in rows {(wrong[:5] + 1).tolist()}")
-        columns.append(values.astype(np.int32))
-    return np.column_stack(columns)
+            raise ValueError(
+                f"{where}: item _refln.index_{letter} must hold an integer in every row; "
+                f"wrong in rows {(wrong[:5] + 1).tolist()}"
+            )
+
+
+def _to_mtz(
+    block: cif.Block, where: str, flags: np.ndarray, wavelength: float | None
+) -> tuple[gemmi.Mtz, dict[str, str]]:
+    """The known items of a block as an MTZ object, and by item what is wrong with its values."""
+    table = block.find_mmcif_category(_REFLN)
+    if table.loop is None:
+        # one reflection, in pairs
+        tags, row = [tag[len(_REFLN) :] for tag in table.tags], list(table[0])
+        block.init_loop(_REFLN, tags).add_row(row)
+    items = [item for item in _items(block) if item != "status" or (flags == 0).any() or _has_numbers(block)]
+    document = cif.Document()
+    document.add_copied_block(block)
+    reader = gemmi.CifToMtz()
+    reader.spec_lines = [f"{item} {item} {_KINDS[item]} 1" for item in items] or ["index_h none I 1"]
+    refln = gemmi.as_refln_blocks(document)[0]
+    mtz = reader.convert_block_to_mtz(refln, (None, 0))
+    mtz.set_cell_for_all(mtz.cell)
+    mtz.datasets[1].wavelength = wavelength or 0.0
+    unreadable = {}
+    for number, item in enumerate(items, start=3):
+        if item == "status":
+            mtz.array[:, number] = np.where(np.isinf(flags), np.nan, flags)
+            mtz.columns[number].type = "I" if _has_numbers(refln.block) else STATUS
+        elif wrong := _mend(mtz.array[:, number], refln.block.find_values(_REFLN + item)):
+            unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
+    return mtz, unreadable
+
+
+def _mend(values: np.ndarray, column: cif.Column) -> str:
+    """Read what gemmi took for no number: quoted ones, and the nan and inf of careless programs; say what is none."""
+    odd = []
+    for row in np.flatnonzero(np.isnan(values)).tolist():
+        if not cif.is_null(column[row]):
+            try:
+                values[row] = float(cif.as_string(column[row]))
+            except ValueError:
+                odd.append(f"{column[row]!r} in row {row + 1}")
+    return f"{len(odd)} values that are no numbers, first {', '.join(odd[:3])}" if odd else ""
+
+
+def _status_flags(column: cif.Column) -> Float[np.ndarray, " rows"]:
+    """0 for the free set, 1 for the working set, NaN for no code; infinite where the code says not to use it.
+
+    The dictionary has o (observed), f (free), < (weak), and x, -, h, l for what is unreliable, systematically absent
+    or outside the resolution limits of the refinement. Old files have the numbers of other programs here.
+    """
+    flag_of = {}
+    for text in set(column):
+        code = cif.as_string(text).strip().lower()
+        number = float(code) if code.lstrip("-").isdigit() else np.inf
+        flag_of[text] = np.nan if cif.is_null(text) or not code else _FLAG_OF_CODE.get(code, number)
+    return np.array([flag_of[text] for text in column], np.float64)
+
+
+def _has_numbers(block: cif.Block) -> bool:
+    """Whether the status is a number, not a code."""
+    codes = {cif.as_string(text).strip().lower() for text in block.find_values(_REFLN + "status")}
+    return codes.isdisjoint(_FLAG_OF_CODE) and any(code.lstrip("-").isdigit() for code in codes)
 
 
 def _other_data_sets(block: cif.Block) -> tuple[Bool[np.ndarray, " rows"], tuple[str, ...]]:
     """Rows of a second crystal or wavelength: one loop may hold several data sets, whose reflections repeat."""
-    n_rows = len(block.find_values(REFLN + "index_h"))
-    keys = [block.find_values(REFLN + name) for name in ("crystal_id", "wavelength_id")]
+    n_rows = len(block.find_values(_REFLN + "index_h"))
+    keys = [block.find_values(_REFLN + name) for name in ("crystal_id", "wavelength_id")]
     rows = list(zip(*(list(key) if key else ["."] * n_rows for key in keys), strict=True))
     others = np.array([row != rows[0] for row in rows])
     if not others.any():
@@ -127,3 +223,40 @@ def _other_data_sets(block: cif.Block) -> tuple[Bool[np.ndarray, " rows"], tuple
         "Split the file for another"
     )
     return others, (note,)
+
+
+def _spacegroup_of(block: cif.Block, cell: gemmi.UnitCell) -> tuple[gemmi.SpaceGroup | None, str]:
+    """The space group that a block states by name, else by number; and what it says."""
+    stated = ""
+    for tag in _GROUP_NAMES:
+        text = _single(block, tag)
+        if text:
+            stated = stated or text
+            # the angles tell H 3 from R 3
+            found = gemmi.find_spacegroup_by_name(text, cell.alpha, cell.gamma)
+            if found is not None:
+                return found, stated
+    for tag in _GROUP_NUMBERS:
+        text = _single(block, tag)
+        if text.isdigit() and 1 <= int(text) <= 230:
+            return gemmi.find_spacegroup_by_number(int(text)), stated or text
+    return None, stated
+
+
+def _single(block: cif.Block, tag: str) -> str:
+    """The one value of an item, empty if there is none."""
+    column = block.find_values(tag)
+    return cif.as_string(column[0]) if column and not cif.is_null(column[0]) else ""
+
+
+def _wavelength_of(block: cif.Block, taken: Bool[np.ndarray, " rows"]) -> float | None:
+    """The wavelength in Å, if it is stated and there is one only, or one for the rows that were taken."""
+    values = block.find_values("_diffrn_radiation_wavelength.wavelength")
+    ids = list(block.find_values("_diffrn_radiation_wavelength.id"))
+    numbers = [stated_wavelength(cif.as_number(text)) for text in values]
+    used = block.find_values(_REFLN + "wavelength_id")
+    if len(numbers) > 1 and len(ids) == len(numbers) and used:
+        row = int(np.flatnonzero(taken)[0])
+        numbers = [number for number, name in zip(numbers, ids, strict=True) if name == used[row]]
+    known = {number for number in numbers if number is not None}
+    return known.pop() if len(known) == 1 else None
