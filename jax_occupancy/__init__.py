@@ -22,9 +22,8 @@ residue compete for the same place, and some values are known and must not move.
 **From files to refined occupancies**
 
 * `refine(model, reflections)` does it all and returns a `Solution`: a table with standard uncertainties and what the
-  data say for each group, `solution.plot()`, `solution.write(model, path)`. It can go on after an interruption
-  (`checkpoint=`). `refine_series(model, datasets)` does it for many data sets of one model and returns a
-  `SeriesSolution`.
+  data say for each group, `solution.plot()`, `solution.write(model, path)`. `refine_series(model, datasets)` does
+  it for many data sets of one model and returns a `SeriesSolution`.
 * `read_model`, `read_reflections` and `write_model` handle files. `group_model` decides what shares an occupancy and
   says why, with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
 * `save_solution` and `load_solution` keep a solution in a file, whole; `save_series` and `load_series` a series.

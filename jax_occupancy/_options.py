@@ -6,6 +6,7 @@ The help of the command answers at once: nothing heavy is imported here.
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+TARGETS = ("ml", "ls")
 B_FACTORS = ("group", "held")
 STARTS = ("model", "even", "random")
 RADIATIONS = ("xray", "electron", "neutron")
@@ -45,7 +46,7 @@ class Options:
 
     target: Any = field(
         default="ml",
-        metadata={"help": "Maximum likelihood, or least squares for comparison.", "choices": ("ml", "ls")},
+        metadata={"help": "Maximum likelihood, or least squares for comparison.", "choices": TARGETS},
     )
     b_factors: str = field(
         default="group",
@@ -83,6 +84,8 @@ class Options:
     )
 
     def __post_init__(self):
+        if isinstance(self.target, str) and self.target not in TARGETS:
+            raise ValueError(f"target must be one of {', '.join(TARGETS)} or a target of your own, not {self.target!r}")
         if self.b_factors not in B_FACTORS:
             raise ValueError(f"b_factors must be {' or '.join(map(repr, B_FACTORS))}, not {self.b_factors!r}")
         if self.starts < 0:

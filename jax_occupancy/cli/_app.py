@@ -1,6 +1,5 @@
 """The commands and what they take. What they do is imported when they run, so that --help answers at once."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,6 @@ from jax_occupancy.cli._options import (
     BFactors,
     BFactorsChoice,
     Block,
-    Checkpoint,
     ContactDistance,
     Csv,
     DMax,
@@ -120,7 +118,6 @@ def refine(
     starts: Starts = 8,
     seed: Seed = 0,
     memory: Memory = 4.0,
-    checkpoint: Checkpoint = None,
     model_number: ModelNumber = None,
     groups: GroupsFile = None,
     state: States = None,
@@ -180,7 +177,6 @@ def refine(
             "radiation": radiation.value,
             "wavelength": wavelength,
             "memory": memory,
-            "checkpoint": checkpoint,
         },
         model_number=model_number,
         quiet=quiet,
@@ -339,9 +335,7 @@ def main() -> None:
     except SystemExit as end:
         # Ctrl-C, of which typer says nothing
         if end.code == INTERRUPTED:
-            kept = any(argument.startswith("--checkpoint") for argument in sys.argv)
-            resumes = "; the same command goes on from the checkpoint" if kept else ""
-            typer.echo(f"interrupted; no file is half written{resumes}", err=True)
+            typer.echo("interrupted; no file is half written", err=True)
         raise
     except (ValueError, TypeError, OSError, MarkupError) as error:
         from jax_occupancy.cli._console import as_options

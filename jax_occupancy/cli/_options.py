@@ -191,15 +191,6 @@ Memory = Annotated[
         rich_help_panel=_REFINEMENT,
     ),
 ]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        metavar="FILE",
-        help="Keep the state after every cycle; the same command goes on from there. Removed at the end.",
-        rich_help_panel=_REFINEMENT,
-    ),
-]
 Out = Annotated[
     Path | None,
     typer.Option(

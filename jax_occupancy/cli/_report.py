@@ -9,8 +9,6 @@ from jax_occupancy.io import Model, Reflections
 from jax_occupancy.refinement import Solution
 from jax_occupancy.xray import completeness_by_shell, hydrogen_note, native_patterson, twin_test
 
-# Name of each target and digits of its value.
-TARGET_NAMES = {"ml": ("-log-likelihood", 2), "ls": ("Sum of squares", 6)}
 N_SHELLS = 5
 OUTLIERS_SHOWN = 5
 # Above it a model is wrong, or not of these data: random atoms give 0.59 (Wilson, Acta Cryst. 3, 397, 1950).
@@ -74,7 +72,7 @@ def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | 
         if np.isfinite(values.end):
             say(console, f"{name}  {values.start:.4f} → {values.end:.4f}")
     print_doubts(console, solution)
-    name, digits = TARGET_NAMES[solution.target_name]
+    name, digits = solution.target_label, solution.target_digits
     start, end = (f"{value:.{digits}f}" for value in (solution.target.start, solution.target.end))
     say(console, f"{name}  {start} → {end} (both on the final scales)")
     if solution.sigma_a_source == "working":
@@ -131,7 +129,7 @@ def _print_minima(console: Console, solution: Solution) -> None:
             "as accurate: that is what the standard uncertainties are for.",
         )
     else:
-        digits = TARGET_NAMES[solution.target_name][1]
+        digits = solution.target_digits
         say_note(console, f"{len(minima)} distinct minima; the lowest is the answer:")
         for minimum in minima:
             say(

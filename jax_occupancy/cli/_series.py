@@ -108,7 +108,7 @@ def run_series(
             names=_numbers_or_names(names) if names else None,
             groups=chosen,
             **refinement,
-            progress=lambda name: progress.update(task, description=name, advance=1),
+            progress=lambda stage: progress.update(task, description=stage, advance=stage.endswith(": read")),
         )
     watch.lap("solve")
     note_on_dispersion(console, model, chosen, refinement)

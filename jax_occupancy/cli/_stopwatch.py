@@ -9,7 +9,6 @@ STAGES = {
     "read": "reading",
     "groups": "choosing groups",
     "structure_factors": "computing structure factors",
-    "resume": "going on from the checkpoint",
     "scale": "scaling",
     "solve": "solving for the occupancies",
     "starts": "trying other starts",

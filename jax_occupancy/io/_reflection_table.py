@@ -61,11 +61,6 @@ class ReflectionTable:
         """All columns with their types, for messages."""
         return ", ".join(f"{column.label} ({column.kind})" for column in self.columns) or "none but the indices"
 
-    def wavelength_of(self, column: Column) -> float | None:
-        """The wavelength of a column's data set, else the only one that the file states."""
-        stated = {crystal.wavelength for crystal in self.crystals.values()} - {None}
-        return self.crystals[column.dataset].wavelength or (stated.pop() if len(stated) == 1 else None)
-
 
 def table_of_mtz(
     mtz: gemmi.Mtz,

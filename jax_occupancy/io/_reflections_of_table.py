@@ -57,7 +57,7 @@ def fields_of_table(
         "free": is_free,
         "cell": crystal.cell,
         "spacegroup": table.spacegroup,
-        "wavelength": table.wavelength_of(measured.values[0]),
+        "wavelength": crystal.wavelength,
         "labels": {
             measured.quantity: measured.label,
             "sigma": measured.sigma_label,
@@ -110,10 +110,10 @@ def _free(
                 f"{table.where} has no free flags that could be {free_value}; name their column with free=..."
             )
         return np.zeros(len(flag), bool), None, ()
-    label, codes = f"{table.where}: column {column.label}", column.kind == STATUS
-    if codes and free_value is not None:
+    label = f"{table.where}: column {column.label}"
+    if column.kind != STATUS:
+        return free_set(flag, free_value=free_value, label=label)
+    if free_value is not None:
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
-    is_free, value, notes = free_set(
-        flag, all_flags=_values(table, column), free_value=free_value, codes=codes, label=label
-    )
-    return is_free, "f" if codes and value is not None else value, notes
+    is_free, _, notes = free_set(flag, free_value=0, label=label)
+    return is_free, "f", (*notes, f"free set: status f in {column.label} (mmCIF convention)")

@@ -26,12 +26,6 @@ def coincident_members(
 
     Returns:
         Lists of two or more groups that are one to the data.
-
-    Example:
-        >>> import numpy as np
-        >>> columns = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.001], [3.0, -1.0, 0.5]])
-        >>> coincident_members(100 * columns @ columns.T, [[0, 1, 2]])
-        [[0, 1]]
     """
     size = np.diag(information)
     found = []

@@ -17,8 +17,6 @@ from jax_occupancy.core import Topology
 class Constraints(NamedTuple):
     """Variables of the solver and the equations they obey.
 
-    `constraints_of` finds them for a tensor.
-
     Attributes:
         entries: the collapsed entry that each of the first variables is; the vacancies follow.
         matrix: one row per equation, one column per variable.

@@ -5,11 +5,8 @@ With A the equations that hold and the bounds that are met, the covariance is th
     [ H  Aᵀ ]
     [ A  0  ]
 
-(Golub & Van Loan, Matrix Computations, 6.2; Aitchison & Silvey, Ann. Math. Stat. 29, 813-828, 1958). All functions are
-numpy's and take leading axes for many models at once.
+(Golub & Van Loan, Matrix Computations, 6.2; Aitchison & Silvey, Ann. Math. Stat. 29, 813-828, 1958).
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -20,28 +17,14 @@ PRIOR_OCCUPANCY = 1.0
 ONE_SIDED = 0.05
 
 
-class Uncertainty(NamedTuple):
-    """What is known of the variables at a minimum.
-
-    What `uncertainty` returns.
-
-    Attributes:
-        covariance: of the variables; zero for one on its bound.
-        limit: for a variable on its bound at zero, the value that it stays below with 95 % probability; NaN elsewhere.
-    """
-
-    covariance: Float[np.ndarray, "*models variables variables"]
-    limit: Float[np.ndarray, "*models variables"]
-
-
 def uncertainty(
-    curvature: Float[np.ndarray, "*models variables variables"],
-    gradient: Float[np.ndarray, "*models variables"],
+    curvature: Float[np.ndarray, "variables variables"],
+    gradient: Float[np.ndarray, " variables"],
     matrix: Float[np.ndarray, "equations variables"],
-    at_bound: Bool[np.ndarray, "*models variables"],
+    at_bound: Bool[np.ndarray, " variables"],
     *,
-    scores: Float[np.ndarray, "*models variables variables"] | None = None,
-) -> Uncertainty:
+    scores: Float[np.ndarray, "variables variables"] | None = None,
+) -> tuple[Float[np.ndarray, "variables variables"], Float[np.ndarray, " variables"]]:
     """Find the covariance of variables that obey equations and are not negative.
 
     Args:
@@ -53,54 +36,54 @@ def uncertainty(
             sandwich C·scores·C (Huber, 1967; White, 1982), which holds where the target is not a likelihood.
 
     Returns:
-        Covariance, and limits of the variables at zero: the likelihood beyond the bound is cut off and what is left
-        normalised, so that the limit is a Bayesian one with an even prior.
+        The covariance, zero for a variable on its bound; and for each of these the value that it stays below with 95 %
+        probability (NaN for the others): the likelihood beyond the bound is cut off and what is left normalised, so
+        that the limit is a Bayesian one with an even prior.
 
     Example:
         >>> curvature = np.diag([400.0, 100.0])  # alone they would have esds of 0.05 and 0.1, but they sum to one
-        >>> found = uncertainty(curvature, np.zeros(2), np.ones((1, 2)), np.zeros(2, bool))
-        >>> np.sqrt(np.diag(found.covariance)).round(3).tolist()
+        >>> covariance, _ = uncertainty(curvature, np.zeros(2), np.ones((1, 2)), np.zeros(2, bool))
+        >>> np.sqrt(np.diag(covariance)).round(3).tolist()
         [0.045, 0.045]
     """
-    n, m = curvature.shape[-1], matrix.shape[0]
+    n, m = curvature.shape[0], matrix.shape[0]
     free = ~at_bound
-    both = free[..., :, None] & free[..., None, :]
+    both = free[:, None] & free
     # Occupancies, B factors and shifts differ by orders of magnitude: the system is solved for scaled variables.
-    scale = 1 / np.sqrt(np.maximum(np.diagonal(curvature, axis1=-2, axis2=-1), 1e-30))
-    scaled = curvature * scale[..., :, None]
-    scaled *= scale[..., None, :]
-    system = np.zeros((*curvature.shape[:-2], n + m, n + m))
-    system[..., :n, :n] = np.where(both, scaled, 0)
+    scale = 1 / np.sqrt(np.maximum(np.diagonal(curvature), 1e-30))
+    scaled = curvature * scale[:, None]
+    scaled *= scale
+    system = np.zeros((n + m, n + m))
+    system[:n, :n] = np.where(both, scaled, 0)
     diagonal = np.arange(n)
-    system[..., diagonal, diagonal] += np.where(free, 1e-12, 1.0)
-    sides = np.where(free[..., None, :], matrix * scale[..., None, :], 0)
+    system[diagonal, diagonal] += np.where(free, 1e-12, 1.0)
+    sides = np.where(free, matrix * scale, 0)
+    system[n:, :n], system[:n, n:] = sides, sides.T
     # Without a free variable an equation says nothing; the same size keeps the system regular.
-    empty = ~np.any(sides != 0, axis=-1)
-    system[..., n:, :n], system[..., :n, n:] = sides, np.swapaxes(sides, -1, -2)
-    system[..., n + np.arange(m), n + np.arange(m)] = np.where(empty, 1.0, -1e-14)
+    empty = ~np.any(sides != 0, axis=1)
+    system[n + np.arange(m), n + np.arange(m)] = np.where(empty, 1.0, -1e-14)
     inverse = np.linalg.inv(system)
-    limit = _limits(scaled, gradient * scale, matrix, at_bound, inverse, scale)
-    block = np.where(both, inverse[..., :n, :n], 0)
-    block *= scale[..., :, None]
-    block *= scale[..., None, :]
-    return Uncertainty(block if scores is None else block @ scores @ block, limit)
+    limit = _limits(scaled, gradient * scale, matrix * scale, at_bound, inverse) * scale
+    block = np.where(both, inverse[:n, :n], 0)
+    block *= scale[:, None]
+    block *= scale
+    return (block if scores is None else block @ scores @ block), limit
 
 
-def _limits(curvature, gradient, matrix, at_bound, inverse, scale) -> Float[np.ndarray, "*models variables"]:
+def _limits(curvature, gradient, matrix, at_bound, inverse) -> Float[np.ndarray, " variables"]:
     """95 % limits, from the curvature and the slope that each bound variable has when all free ones follow it."""
-    free, bound = ~at_bound, np.flatnonzero(at_bound.any(axis=tuple(range(at_bound.ndim - 1))))
-    beside = np.concatenate(
-        [np.where(free[..., :, None], curvature[..., bound], 0), matrix[:, bound] * scale[..., None, bound]], axis=-2
-    )  # one column per variable on its bound
-    pull_of_free = np.concatenate([np.where(free, gradient, 0), np.zeros((*gradient.shape[:-1], matrix.shape[0]))], -1)
+    free, bound = ~at_bound, np.flatnonzero(at_bound)
+    # one column per variable on its bound
+    beside = np.concatenate([np.where(free[:, None], curvature[:, bound], 0), matrix[:, bound]])
+    pull_of_free = np.concatenate([np.where(free, gradient, 0), np.zeros(matrix.shape[0])])
     followed = inverse @ beside
-    stiffness = np.diagonal(curvature, axis1=-2, axis2=-1)[..., bound] - np.sum(beside * followed, axis=-2)
-    pull = gradient[..., bound] - np.einsum("...kn,...k->...n", followed, pull_of_free)
+    stiffness = np.diagonal(curvature)[bound] - np.sum(beside * followed, axis=0)
+    pull = gradient[bound] - followed.T @ pull_of_free
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = 1 / np.sqrt(np.where(stiffness > 0, stiffness, np.nan))
         middle = np.minimum(-pull * spread**2, 0)
         # the quantile of a normal distribution that is cut off below zero, in logarithms: the bound may be far
         limit = middle - spread * ndtri_exp(np.log(ONE_SIDED) + log_ndtr(middle / spread))
-    found = np.full(at_bound.shape, np.nan)
-    found[..., bound] = np.where(at_bound[..., bound], limit * scale[..., bound], np.nan)
+    found = np.full(at_bound.size, np.nan)
+    found[bound] = limit
     return found

@@ -1,60 +1,72 @@
 """Scales, σ_A and occupancies in turn, until none of them moves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._problem import BShifts, Problem, minimise, split_variables
-from jax_occupancy.refinement._solver import SolverResult
-from jax_occupancy.refinement._targets import Observations, TargetMaker
-from jax_occupancy.xray import LinearModel, Scale, SigmaA, fit_scale
+from jax_occupancy.refinement._objective import Objective, amplitude_at, minimise, unscaled_at, value_at
+from jax_occupancy.refinement._problem import Problem
+from jax_occupancy.refinement._solver import Result, SolverResult
+from jax_occupancy.refinement._starts import Minimum
+from jax_occupancy.xray import LinearModel, Scale, SigmaA
 
 # The scales follow the occupancies so closely that a few rounds bring both to rest.
 MAX_CYCLES = 30
 
 Stage = Callable[[str], Any]
-OnCycle = Callable[[Array, list[dict[str, float]]], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
-    """Where the cycles ended.
-
-    What `run_cycles` returns.
+class State:
+    """Where a refinement is: what moves, and how it came there.
 
     Attributes:
-        problem: the target at the final scales and σ_A.
-        result: where the solver ended in the last cycle.
+        objective: the target at the present scales and σ_A.
+        solved: where the solver ended in the last cycle.
         scale: overall and solvent scales.
-        sigma_a: None where the target needs none.
+        sigma_a: None for targets that are no likelihood.
         moved: largest change of a variable in the last cycle.
-        converged: whether that is at most ten times the tolerance of the solver (see `tolerance_of`).
+        result: `Result.converged` if the solver came to rest and moved nothing by more than ten times its tolerance.
         history: one row per cycle: target before and after, steps and largest change.
+        begin: variables at the start of the search.
+        minima: where the start, the random starts and the restarts of single sets ended.
     """
 
-    problem: Problem
-    result: SolverResult
+    objective: Objective
+    solved: SolverResult
     scale: Scale
     sigma_a: SigmaA | None
     moved: float
-    converged: bool
+    result: Result
     history: tuple[dict[str, float], ...]
+    begin: Float[Array, " variables"] | None = None
+    minima: tuple[Minimum, ...] = ()
 
     @property
     def x(self) -> Float[Array, " variables"]:
-        """The variables (see `Problem`)."""
-        return self.result.x
+        """The variables (see `Objective`)."""
+        return self.solved.x
 
     @property
     def linear(self) -> LinearModel:
-        """The model at the final scales."""
-        return self.problem.linear
+        """The model at the present scales."""
+        return self.objective.linear
+
+    def log_likelihood_unit(self, problem: Problem) -> float:
+        """What one unit of the target is in log-likelihood.
+
+        Least squares is a likelihood whose variance is what is left over: N/2 over the sum of squares.
+        """
+        if self.objective.target.is_likelihood:
+            return 1.0
+        misfit = float(jnp.sum(self.objective.target(self.objective.amplitude(self.x))))
+        working = problem.data.n_reflections - problem.data.n_free
+        return working / (2 * max(misfit, np.finfo(float).tiny))
 
 
 def tolerance_of(dtype: Any) -> float:
@@ -63,28 +75,20 @@ def tolerance_of(dtype: Any) -> float:
 
 
 def run_cycles(
-    linear: LinearModel,
-    observations: Observations,
-    constraints: Constraints,
+    problem: Problem,
     x: Float[Array, " variables"],
-    make_target: TargetMaker,
     *,
-    b_shifts: BShifts | None = None,
+    weight: float = 1.0,
     stage: Stage = lambda name: None,
-    on_cycle: OnCycle = lambda x, history: None,
     max_cycles: int = MAX_CYCLES,
-) -> Fit:
+) -> State:
     """Fit the scales and solve for the occupancies in turn.
 
     Args:
-        linear: the structure factors; their scales are replaced.
-        observations: the data, of all its reflections or some.
-        constraints: equations of the occupancies.
-        x: start.
-        make_target: makes the target for amplitudes of the present model.
-        b_shifts: bounds and prior of B shifts; None holds the B factors.
+        problem: model, data and groups.
+        x: start; if it goes on after the vacancies, with the B shifts (see `Objective`).
+        weight: of the prior of the B shifts in the target.
         stage: called with "scale" and "solve" as these begin.
-        on_cycle: called after each cycle with the variables and the history so far.
         max_cycles: limit on the number of rounds.
 
     Returns:
@@ -92,92 +96,59 @@ def run_cycles(
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> from jax_occupancy.refinement import make_setup, start_values, target_maker
-        >>> setup = make_setup(*read_example())
-        >>> x = start_values(setup, "model")
-        >>> maker = target_maker("ml", setup.observations, dtype=x.dtype)
-        >>> run_cycles(setup.linear, setup.observations, setup.constraints, x, maker).converged
-        True
+        >>> from jax_occupancy.refinement import prepare
+        >>> problem = prepare(*read_example())
+        >>> run_cycles(problem, problem.start("model")).result.name
+        'converged'
     """
-    dtype = linear.overall.dtype
+    linear, observations = problem.linear, problem.observations
+    dtype, n = linear.overall.dtype, linear.fixed.size
     tolerance = tolerance_of(dtype)
-    matrix = jnp.asarray(_equations(constraints, x.size, b_shifts), dtype)
+    with_b = x.size > problem.n_variables
+    spread = problem.spread_of_shifts if with_b else None
+    matrix = jnp.asarray(_equations(problem.constraints, x.size, spread), dtype)
+    prior = {}
+    if with_b:
+        prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
+        prior["weight"] = jnp.asarray(weight, dtype)
+    kind = problem.target_class
+    model = Objective(linear, None, matrix, **prior)
     history: list[dict[str, float]] = []
-    unknown = jnp.zeros((x.size, x.size), dtype)
-    n = linear.fixed.size
     while True:
         stage("scale")
-        q, delta_b = split_variables(x, linear.n_groups, b_shifts)
-        scale = _fit_scale(linear, q, delta_b, observations)
-        linear = linear.with_scale(
+        calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))
+        scale = observations.scale(calculated, mask)
+        model = model.with_scale(
             observations.spread(scale.overall, n, fill=1.0), observations.spread(scale.solvent, n, fill=0.0)
         )
-        made = make_target(np.asarray(_amplitude(linear, q, delta_b), np.float64))
-        problem = Problem(linear, made.target, matrix, b_shifts)
+        sigma_a = None
+        if kind.is_likelihood:
+            sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
+        objective = replace(model, target=observations.target(kind, sigma_a, n, dtype=dtype))
         stage("solve")
-        before = float(value_at(problem, x))
-        result = minimise(problem, x, unknown, tolerance=tolerance)
-        moved = float(jnp.max(jnp.abs(result.x - x), initial=0))
-        x = result.x
-        row = {"start": before, "end": float(result.target), "max_shift": moved}
-        history.append(row | {"steps": int(result.steps)})
-        on_cycle(x, history)
-        converged = moved <= 10 * tolerance
-        if converged or len(history) == max_cycles:
-            return Fit(problem, result, scale, made.sigma_a, moved, converged, tuple(history))
+        before = float(value_at(objective, x))
+        solved = minimise(objective, x, tolerance=tolerance)
+        moved = float(jnp.max(jnp.abs(solved.x - x), initial=0))
+        x = solved.x
+        row = {"start": before, "end": float(solved.target), "max_shift": moved}
+        history.append(row | {"steps": int(solved.steps)})
+        result = Result(int(solved.result))
+        at_rest = moved <= 10 * tolerance or result in (Result.stalled, Result.not_finite)
+        if at_rest or len(history) == max_cycles:
+            result = result if at_rest else Result.max_cycles
+            return State(objective, solved, scale, sigma_a, moved, result, tuple(history))
 
 
-def scaled_amplitudes(
-    linear: LinearModel, x: Float[Array, " variables"], observations: Observations
-) -> Float[np.ndarray, " reflections"]:
-    """Amplitudes of the model on the scale of the data, without any refinement."""
-    q = x[: linear.n_groups]
-    scale = _fit_scale(linear, q, None, observations)
-    calculated, mask = (observations.gather(np.asarray(part)) for part in _parts_of_model(linear, q, None))
-    return np.abs(scale.apply(calculated, mask)).astype(np.float64)
-
-
-def _equations(constraints: Constraints, n_variables: int, b_shifts: BShifts | None) -> np.ndarray:
+def _equations(
+    constraints: Constraints, n_variables: int, spread: Float[np.ndarray, " groups"] | None
+) -> Float[np.ndarray, "equations variables"]:
     """The equations for all variables: conformers that are held equal have the same B shift too."""
     matrix = np.pad(constraints.matrix, ((0, 0), (0, n_variables - constraints.matrix.shape[1])))
     pairs = [(tie[0], other) for tie in constraints.ties for other in tie[1:]]
-    if b_shifts is None or not pairs:
+    if spread is None or not pairs:
         return matrix
-    spread = np.asarray(b_shifts.spread, np.float64)
     rows = np.zeros((len(pairs), n_variables))
     first = n_variables - spread.size
     for row, (one, other) in zip(rows, pairs, strict=True):
         row[first + one], row[first + other] = spread[one], -spread[other]
     return np.concatenate([matrix, rows])
-
-
-def _fit_scale(linear: LinearModel, q: Array, delta_b: Array | None, observations: Observations) -> Scale:
-    data = observations.reflections
-    calculated, mask = (observations.gather(np.asarray(part)) for part in _parts_of_model(linear, q, delta_b))
-    return fit_scale(
-        data.hkl,
-        observations.amplitude,
-        observations.sigma,
-        data.free,
-        calculated=calculated,
-        mask=mask,
-        cell=data.cell,
-        spacegroup=data.spacegroup,
-    )
-
-
-# Compiled as a whole: operation by operation the first call costs a second.
-@eqx.filter_jit
-def _parts_of_model(linear: LinearModel, q: Array, delta_b: Array | None) -> tuple[Array, Array]:
-    return linear.calculated(q, delta_b), linear.solvent_mask(q)
-
-
-_amplitude = eqx.filter_jit(LinearModel.amplitude)
-amplitude_at = eqx.filter_jit(Problem.amplitude)
-value_at = eqx.filter_jit(Problem.value)
-
-
-@eqx.filter_jit
-def structure_factors_at(problem: Problem, x: Float[Array, " variables"]) -> Complex[Array, " reflections"]:
-    """Structure factors of the model on the scale of the data."""
-    return problem.linear(*problem.split(x))

@@ -5,38 +5,35 @@ model of the target; the target itself is then evaluated there, so the log-likel
 are compared with is never beaten by more than what the hypothesis is worth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import nnls
+from scipy.sparse.csgraph import connected_components
+
+from jax_occupancy.refinement._constraints import Constraints
+from jax_occupancy.refinement._problem import Parts
 
 # Weight of an equation against the curvatures, which are scaled to one.
 STIFF = 1e4
 
 
-class Hypotheses(NamedTuple):
-    """Changes of the model that the data are asked about.
+class Hypothesis(NamedTuple):
+    """A change of the model that the data are asked about.
 
     Attributes:
-        changes: what each adds to the occupancies of the parts.
         kind: "absent", "full", "unlinked" or "residue".
         subject: the group ("absent", "full"), the number of the set ("unlinked"), or (set, residue).
+        change: what it adds to the occupancies of the parts.
         occupancies: for a residue the occupancy of each of its groups if it is let go.
     """
 
-    changes: list[Float[np.ndarray, " parts"]]
-    kind: list[str]
-    subject: list[Any]
-    occupancies: list[dict[int, float]]
-
-    def add(self, change, kind: str, subject, occupancies=None) -> None:
-        """Append one."""
-        self.changes.append(change)
-        self.kind.append(kind)
-        self.subject.append(subject)
-        self.occupancies.append(occupancies or {})
+    kind: str
+    subject: Any
+    change: Float[np.ndarray, " parts"]
+    occupancies: dict[int, float]
 
 
 def constrained_minimum(
@@ -46,20 +43,9 @@ def constrained_minimum(
     matrix: Float[np.ndarray, "equations n"],
     total: Float[np.ndarray, " equations"],
 ) -> Float[np.ndarray, " n"]:
-    """Minimise gradient·d + ½ d·curvature·d over x + d ≥ 0 with matrix·(x + d) = total.
-
-    Args:
-        curvature: positive semidefinite.
-        gradient: at x.
-        x: where the quadratic is expanded.
-        matrix: the equations.
-        total: their right sides.
-
-    Returns:
-        x + d.
+    """Minimise gradient·d + ½ d·curvature·d over x + d ≥ 0 with matrix·(x + d) = total, and return x + d.
 
     Example:
-        >>> import numpy as np
         >>> H, total = 9 * np.eye(2), np.ones(1)
         >>> constrained_minimum(H, np.zeros(2), np.array([0.7, 0.9]), np.ones((1, 2)), total).round(6).tolist()
         [0.4, 0.6]
@@ -73,34 +59,21 @@ def constrained_minimum(
 
 
 def absent_and_full(
-    hypotheses: Hypotheses,
-    *,
+    constraints: Constraints,
     curvature: Float[np.ndarray, "variables variables"],
     gradient: Float[np.ndarray, " variables"],
-    matrix: Float[np.ndarray, "equations variables"],
-    total: Float[np.ndarray, " equations"],
     x: Float[np.ndarray, " variables"],
-    n_groups: int,
     group_of_part: Int[np.ndarray, " parts"],
-) -> None:
-    """Add, for each group, that it is nowhere and that it is everywhere.
-
-    Args:
-        hypotheses: what to add to.
-        curvature: information on the variables.
-        gradient: of the target.
-        matrix: equations of the variables.
-        total: their right sides.
-        x: the minimum.
-        n_groups: how many of the first variables are groups.
-        group_of_part: the group of each part.
-    """
-    families = _families(matrix)
+) -> Iterator[Hypothesis]:
+    """For each group, that it is nowhere and that it is everywhere, as far as its set allows."""
+    matrix, total, n_groups = constraints.matrix, constraints.total, constraints.entries.size
+    linked = (matrix != 0).astype(float)
+    _, family = connected_components(linked.T @ linked, directed=False)
     for group in range(n_groups):
-        members, rows = families[group]
+        members = np.flatnonzero(family == family[group])
+        rows = np.flatnonzero(linked[:, members].any(axis=1))
         for kind, value in (("absent", 0.0), ("full", 1.0)):
-            wanted = np.zeros(members.size)
-            wanted[np.flatnonzero(members == group)] = 1.0
+            wanted = (members == group).astype(float)
             equations = np.concatenate([matrix[np.ix_(rows, members)], wanted[None]])
             sums = np.append(total[rows], value)
             new = constrained_minimum(
@@ -111,41 +84,26 @@ def absent_and_full(
             change = np.zeros(n_groups)
             inside = members < n_groups
             change[members[inside]] = (new - x[members])[inside]
-            hypotheses.add(change[group_of_part], kind, group)
+            yield Hypothesis(kind, group, change[group_of_part], {})
 
 
 def unlinked(
-    hypotheses: Hypotheses,
-    *,
+    constraints: Constraints,
     information: Float[np.ndarray, "parts parts"],
     gradient: Float[np.ndarray, " parts"],
-    sets: Sequence[Int[np.ndarray, " _"]],
-    complete: Sequence[bool],
-    wholes: Sequence[float],
     x: Float[np.ndarray, " variables"],
-    group_of_part: Int[np.ndarray, " parts"],
-    residues: Sequence[str],
-) -> None:
-    """Add, for each set that runs over several residues, that each residue goes its own way, and that all do.
-
-    Args:
-        hypotheses: what to add to.
-        information: on the occupancies of the parts.
-        gradient: of the target.
-        sets: the groups of each set.
-        complete: whether they share out all of what the set has.
-        wholes: what each set has: 1, what fixed members leave, or what its parent has.
-        x: the minimum.
-        group_of_part: the group of each part.
-        residues: the residue of each part.
-    """
-    names = np.array(residues)
-    for number, (members, full, whole) in enumerate(zip(sets, complete, wholes, strict=True)):
+    parts: Parts,
+) -> Iterator[Hypothesis]:
+    """For each set that runs over several residues, that each residue goes its own way, and that all do."""
+    names, group_of_part, n_groups = np.array(parts.residue), parts.group, constraints.entries.size
+    for number, variables in enumerate(constraints.sets):
+        members = variables[variables < n_groups]
         inside = np.isin(group_of_part, members)
         here = list(dict.fromkeys(names[inside].tolist()))
         if len(here) < 2:
             continue
-        everywhere = np.zeros(len(residues))
+        whole, full = float(x[variables].sum()), members.size == variables.size
+        everywhere = np.zeros(len(names))
         for residue in here:
             own = np.flatnonzero(inside & (names == residue))
             if own.size != members.size:
@@ -153,10 +111,10 @@ def unlinked(
             rest = np.flatnonzero(inside & (names != residue))
             share = (members, full, whole, information, gradient, x, group_of_part)
             change, occupancies = _let_go(own, rest, *share)
-            hypotheses.add(change, "residue", (number, residue), occupancies)
+            yield Hypothesis("residue", (number, residue), change, occupancies)
             everywhere[own] = _let_go(own, rest[:0], *share)[0][own]
         if everywhere.any():
-            hypotheses.add(everywhere, "unlinked", number)
+            yield Hypothesis("unlinked", number, everywhere, {})
 
 
 def _let_go(own, rest, members, full, whole, information, gradient, x, group_of_part):
@@ -178,26 +136,3 @@ def _let_go(own, rest, members, full, whole, information, gradient, x, group_of_
     new = constrained_minimum(curvature, slope, start, sums, total)[: k * blocks]
     change = spread @ (new - np.tile(x[members], blocks))
     return change, dict(zip(members.tolist(), new[:k].tolist(), strict=True))
-
-
-def _families(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each variable the variables and equations that it is connected with."""
-    linked = matrix != 0
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    known: dict[int, int] = {}
-    for variable in range(matrix.shape[1]):
-        if variable in known:
-            found.append(found[known[variable]])
-            continue
-        members, rows = np.zeros(matrix.shape[1], bool), np.zeros(matrix.shape[0], bool)
-        members[variable] = True
-        while True:
-            rows = linked[:, members].any(axis=1)
-            grown = members | linked[rows].any(axis=0)
-            if np.array_equal(grown, members):
-                break
-            members = grown
-        for member in np.flatnonzero(members):
-            known.setdefault(int(member), variable)
-        found.append((np.flatnonzero(members), np.flatnonzero(rows)))
-    return found

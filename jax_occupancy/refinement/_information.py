@@ -4,7 +4,6 @@ Positions of groups are not refined and B factors need not be, but they are as u
 with them. Their derivatives are linearised at the refined model, so that they cost one pass over the data.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jax_occupancy.refinement._problem import information
-from jax_occupancy.xray import Columns, LinearModel, along
+from jax_occupancy.refinement._objective import Objective
+from jax_occupancy.xray import Columns, along
 
 
 class Information(NamedTuple):
@@ -37,8 +36,7 @@ class Information(NamedTuple):
 
 @eqx.filter_jit
 def extended_information(
-    linear: LinearModel,
-    target: Callable[[Array], Array],
+    objective: Objective,
     parts: Columns,
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
@@ -46,20 +44,8 @@ def extended_information(
     *,
     with_scores: bool = True,
 ) -> Information:
-    """Sum the information over all reflections.
-
-    Args:
-        linear: the model at the final scales.
-        target: an elementwise function of its amplitudes.
-        parts: structure factors of the parts and their derivatives.
-        group_of_part: the group of each part.
-        q: occupancies of the groups.
-        delta_b: shifts of their B factors from those of `parts`, in Å².
-        with_scores: whether the scores are wanted, which cost as much as the curvature.
-
-    Returns:
-        Gradient and matrices.
-    """
+    """Sum the information over all reflections; `parts` have derivatives, scores cost as much as the curvature."""
+    linear, target = objective.linear, objective.target
     f, direction = linear.amplitude_and_direction(q, delta_b)
     slope = jax.grad(lambda f: jnp.sum(target(f)))(f)
     n_parts, n_groups = parts.n_groups, q.size
@@ -67,11 +53,12 @@ def extended_information(
 
     def step(carry, block, place, row_direction, row_solvent, row_s2, row_slope, row_weight):
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)
-        atoms, *moved = along(row_direction, block) * fall_off[group_of_part]
+        moved = along(row_direction, block) * fall_off[group_of_part]
+        atoms, shifts = moved[0], moved[1:]
         # The solvent that a group displaces is shared out evenly among its residues.
         displaced = linear.displaced_along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
         to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
-        to_groups = to_groups.at[:, group_of_part].add(jnp.stack([-(atoms * row_s2), *moved]))
+        to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], shifts]))
         by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]
         jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, atoms.shape[1])])
         gradient, curvature, scores = carry
@@ -83,52 +70,37 @@ def extended_information(
 
     n = n_parts + 4 * n_groups
     square = jnp.zeros((n, n), q.dtype)
-    rows = (linear.places, direction, linear.solvent, linear.s_squared, slope, information(target, f))
+    rows = (linear.places, direction, linear.solvent, linear.s_squared, slope, target.information(f))
     begin = (jnp.zeros(n_parts, q.dtype), square, square if with_scores else None)
     return Information(*parts.fold(step, begin, *rows)[0])
 
 
 @eqx.filter_jit
 def values_of_changes(
-    linear: LinearModel,
-    target: Callable[[Array], Array],
+    objective: Objective,
     parts: Columns,
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
     changes: Float[Array, "changes parts"],
 ) -> Float[Array, " changes"]:
-    """Evaluate the target for many changes of the occupancies of parts, each on its own.
-
-    Args:
-        linear: the model at the final scales.
-        target: an elementwise function of its amplitudes whose arrays have the reflections on their last axis.
-        parts: structure factors of the parts.
-        group_of_part: the group of each part.
-        q: occupancies of the groups.
-        delta_b: shifts of their B factors, in Å².
-        changes: what each change adds to the occupancies of the parts.
-
-    Returns:
-        The target after each change.
-    """
+    """Evaluate the target for many changes of the occupancies of parts, each on its own."""
+    linear, target = objective.linear, objective.target
     whole = linear(q, delta_b)
     n = whole.shape[0]
     count = jnp.zeros(q.size, q.dtype).at[group_of_part].add(1.0)
     of_groups = jnp.zeros((changes.shape[0], q.size), q.dtype).at[:, group_of_part].add(changes / count[group_of_part])
-    by_reflection, rest = eqx.partition(target, lambda leaf: eqx.is_array(leaf) and leaf.shape[-1:] == (n,))
-    leaves, structure = jax.tree.flatten(by_reflection)
+    leaves, structure = jax.tree.flatten(target)
 
     def step(total, columns, place, row_f, row_overall, row_solvent, row_s2, valid, *row_leaves):
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part]
         added = jnp.einsum("hp,pb,pcb->hcb", changes, fall_off, columns, precision="highest")
         added = added + row_solvent * linear.displaced_sum(of_groups, place)
         f = jnp.sqrt(jnp.sum((row_f + row_overall * added) ** 2, axis=1))
-        here = eqx.combine(jax.tree.unflatten(structure, row_leaves), rest)
+        here = jax.tree.unflatten(structure, row_leaves)
         # Rows are filled up with zeros, for which a target need not be finite.
         return total + jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1), None
 
     pair = jnp.stack([whole.real, whole.imag])
-    valid = jnp.ones(n, q.dtype)
-    rows = (linear.places, pair, linear.overall, linear.solvent, linear.s_squared, valid, *leaves)
+    rows = (linear.places, pair, linear.overall, linear.solvent, linear.s_squared, jnp.ones(n, q.dtype), *leaves)
     return parts.fold(step, jnp.zeros(changes.shape[0], q.dtype), *rows)[0]

@@ -41,10 +41,6 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
 
     Raises:
         ValueError: the model has no cell or space group, or they differ from those of the data.
-
-    Example:
-        >>> from jax_occupancy.example import read_example
-        >>> check_same_crystal(*read_example())  # nothing to complain of
     """
     if model.cell is None:
         raise ValueError(NO_CELL.format(model.path))
@@ -152,25 +148,7 @@ def shifted_columns(
     wavelength: float | None = None,
     dtype=None,
 ) -> Columns:
-    """Structure factors of groups of atoms with their derivatives by position, to be summed over in passes.
-
-    Args:
-        model: the atoms.
-        reflections: Miller indices to compute for.
-        groups: positions of the atoms of each group.
-        radiation: "xray", "electron" or "neutron".
-        wavelength: of the X-rays in Å, for f′; None leaves it out.
-        dtype: float32 or float64; JAX' default float when left out.
-
-    Returns:
-        The columns; nothing is computed yet.
-
-    Example:
-        >>> from jax_occupancy.example import read_example
-        >>> columns = shifted_columns(*read_example(), [np.arange(3), np.arange(3, 9)])
-        >>> columns.n_groups
-        2
-    """
+    """Structure factors of groups of atoms with their derivatives by position, to be summed over in passes."""
     weights = 1.0 / site_orders(model.structure)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
     axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype)  # pyright: ignore

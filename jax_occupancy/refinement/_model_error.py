@@ -12,63 +12,18 @@ which of the two it is, nor whether the atoms of a group are wrong together or e
 to be the cause of all of it.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.refinement._cycles import Fit, amplitude_at
-from jax_occupancy.refinement._targets import Observations, sigma_a_of
 from jax_occupancy.xray import SigmaA
 
 # A perfect model is not believed in: Å and Å².
 SMALLEST_SHIFT, SMALLEST_B = 1e-3, 1e-2
 
 
-class ModelError(NamedTuple):
-    """Standard deviations of what is held.
-
-    What `model_error` returns.
-
-    Attributes:
-        shift: of a position along each axis, in Å.
-        b: of a B factor, in Å²; one for each group where their B factors are refined.
-    """
-
-    shift: float
-    b: float | Float[np.ndarray, " groups"]
-
-
-def model_error(observations: Observations, fit: Fit) -> ModelError:
-    """Estimate the errors of a model from σ_A.
-
-    Args:
-        observations: the data.
-        fit: the end of the refinement; where its target needed no σ_A it is estimated here.
-
-    Returns:
-        The errors of a typical group.
-
-    Example:
-        >>> from jax_occupancy.example import read_example
-        >>> from jax_occupancy.refinement import make_setup, run_cycles, start_values, target_maker
-        >>> setup = make_setup(*read_example())
-        >>> x = start_values(setup, "model")
-        >>> maker = target_maker("ml", setup.observations, dtype=x.dtype)
-        >>> fit = run_cycles(setup.linear, setup.observations, setup.constraints, x, maker)
-        >>> model_error(setup.observations, fit).shift < 0.02  # Å; the model of the example is true
-        True
-    """
-    sigma_a = fit.sigma_a
-    if sigma_a is None:
-        amplitude = np.asarray(amplitude_at(fit.problem, fit.x), np.float64)
-        sigma_a = sigma_a_of(observations, observations.gather(amplitude))
-    return error_of_curve(sigma_a, observations.sigma, 1 / (2 * observations.reflections.d_spacing()))
-
-
-def error_of_curve(
+def model_error(
     sigma_a: SigmaA, sigma: Float[np.ndarray, " reflections"], s: Float[np.ndarray, " reflections"]
-) -> ModelError:
+) -> tuple[float, float]:
     """Fit each error to σ_A, where that is known best: the weights are those of 1 − σ_A² in the Wilson distribution.
 
     Args:
@@ -77,11 +32,12 @@ def error_of_curve(
         s: sin θ/λ in 1/Å.
 
     Returns:
-        The errors, either one as large as it is if the other is nothing.
+        Standard deviation of a position along each axis in Å, and of a B factor in Å²; either one as large as it is if
+        the other is nothing.
     """
     weight = (sigma_a.power / sigma_a.total_variance(sigma)) ** 2
     fall = -2 * np.log(sigma_a.sigma_a)
     shift, b = (
         np.sqrt(np.sum(weight * term * fall) / np.sum(weight * term**2)) for term in ((4 * np.pi * s) ** 2, s**4)
     )
-    return ModelError(max(float(shift), SMALLEST_SHIFT), max(float(b), SMALLEST_B))
+    return max(float(shift), SMALLEST_SHIFT), max(float(b), SMALLEST_B)

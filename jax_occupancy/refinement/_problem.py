@@ -1,182 +1,269 @@
-"""A target as a function of everything that is refined, and its derivatives."""
+"""Everything that stays the same while occupancies are refined."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+import pandas as pd
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
 
-from jax_occupancy.refinement._solver import SolverResult, gauss_newton
-from jax_occupancy.xray import LinearModel
+from jax_occupancy._options import Options
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.groups import Grouping
+from jax_occupancy.io import Model, Reflections
+from jax_occupancy.refinement._constraints import Constraints, constraints_of
+from jax_occupancy.refinement._devices import shard_reflections
+from jax_occupancy.refinement._group_model import group_model, model_sites
+from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model, shifted_columns
+from jax_occupancy.refinement._observations import Observations
+from jax_occupancy.refinement._starts import random_starts
+from jax_occupancy.xray import (
+    Columns,
+    LeastSquares,
+    LinearModel,
+    MaximumLikelihood,
+    Outliers,
+    Sites,
+    Target,
+    find_outliers,
+)
+
+TARGETS: dict[str, type[Target]] = {"ml": MaximumLikelihood, "ls": LeastSquares}
+# A B factor is not shifted below this, in Å².
+SMALLEST_B = 1.0
+# Standard deviation of the prior of a B shift, relative to the mean B of the group.
+RELATIVE_B_SPREAD = 0.3
 
 
-class BShifts(eqx.Module):
-    """Bounds and prior of the B shifts of groups, in Å².
-
-    `Setup.b_shifts` makes them for a model.
+class Parts(NamedTuple):
+    """Groups cut into residues, by which their links are judged.
 
     Attributes:
-        lowest: the most negative shift, which keeps the B factors of all atoms of the group positive.
-        spread: standard deviation of the weak prior around no shift; it alone decides for a group that is not there.
-            Also the unit of the solver's variable.
-        weight: of the prior in the target; 1 where the target is minus a log-likelihood.
+        atoms: positions of the atoms of each part.
+        group: the group each part belongs to, ascending.
+        residue: the residue each part lies in, such as "A/54/ARG"; conformers of one residue share it.
     """
 
-    lowest: Float[Array, " groups"]
-    spread: Float[Array, " groups"]
-    weight: Float[Array, ""]
+    atoms: tuple[Int[np.ndarray, " _"], ...]
+    group: Int[np.ndarray, " parts"]
+    residue: tuple[str, ...]
 
 
-class Problem(eqx.Module):
-    """Minus the logarithm of the likelihood (or another target) of occupancies and, if wanted, B shifts.
-
-    The variables x are the occupancies of the groups, then the vacancies of the sets that may stay partly empty, which
-    scatter nothing, then the B shifts above the lowest allowed ones in units of their spread. None of
-    them is negative.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A model, its data and its groups, with all that follows from them and does not change.
 
     Attributes:
-        linear: structure factors.
-        target: an elementwise function of the model amplitudes.
-        matrix: equations that x satisfies (see `Constraints`).
-        b_shifts: None where B factors are held.
-
-    Example:
-        >>> from jax_occupancy.xray import LeastSquares, LinearModel
-        >>> nothing, ones = jnp.zeros(3), jnp.ones(3)
-        >>> groups = jnp.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]]) + 0j  # of two groups at three reflections
-        >>> linear = LinearModel.from_structure_factors(nothing, nothing, groups, ones, nothing)
-        >>> target = LeastSquares.from_data([1.4, 1.0, 0.9], [False, False, False])  # 0.7 and 0.3 of them
-        >>> problem = Problem(linear, target, matrix=jnp.ones((1, 2)))
-        >>> round(float(problem.value(jnp.array([0.7, 0.3]))), 6)
-        0.0
+        model: the atoms.
+        options: what was chosen.
+        observations: the data, and what became of intensities.
+        grouping: which atoms share an occupancy.
+        sites: special positions.
+        tensor: the module at the start.
+        constraints: variables and equations.
+        parts: the groups by residue.
+        linear: structure factors, not yet scaled.
+        columns: structure factors of the parts with their derivatives by position, for the same reflections.
+        mean_b: mean B factor of each group in Å².
+        lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
+        outliers: reflections that were left out because the model makes them too unlikely.
     """
 
+    model: Model
+    options: Options
+    observations: Observations
+    grouping: Grouping
+    sites: Sites
+    tensor: OccupancyTensor
+    constraints: Constraints
+    parts: Parts
     linear: LinearModel
-    target: Callable[[Array], Array]
-    matrix: Float[Array, "equations variables"]
-    b_shifts: BShifts | None = None
+    columns: Columns
+    mean_b: Float[np.ndarray, " groups"]
+    lowest_b: Float[np.ndarray, " groups"]
+    outliers: Outliers | None = None
 
-    def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
-        """Occupancies and B shifts (None where they are held)."""
-        return split_variables(x, self.linear.n_groups, self.b_shifts)
+    @property
+    def data(self) -> Reflections:
+        """The reflections."""
+        return self.observations.reflections
 
-    def amplitude(self, x: Float[Array, " variables"]) -> Float[Array, " reflections"]:
-        """Amplitudes of the model."""
-        return self.linear.amplitude(*self.split(x))
+    @property
+    def target_class(self) -> type[Target]:
+        """What is minimised."""
+        wanted = self.options.target
+        return TARGETS[wanted] if isinstance(wanted, str) else wanted
 
-    def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
-        """The target, and the prior of the B shifts."""
-        misfit = jnp.sum(self.target(self.amplitude(x)))
-        if self.b_shifts is None:
-            return misfit
-        return misfit + 0.5 * self.b_shifts.weight * jnp.sum(self._relative_shifts(x) ** 2)
+    @property
+    def n_groups(self) -> int:
+        """Number of occupancies that can move."""
+        return self.constraints.entries.size
 
-    def gradient(self, x: Float[Array, " variables"]) -> Float[Array, " variables"]:
-        """First derivatives."""
-        q, delta_b = self.split(x)
-        f, direction = self.linear.amplitude_and_direction(q, delta_b)
-        slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
-        pulls = self._place(self.linear.gradient(direction, slope, q, delta_b), x.size)
-        if self.b_shifts is None:
-            return pulls
-        return pulls.at[x.size - q.size :].add(self.b_shifts.weight * self._relative_shifts(x))
+    @property
+    def n_variables(self) -> int:
+        """Number of occupancies and vacancies."""
+        return self.constraints.matrix.shape[1]
 
-    def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
-        """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
-        q, delta_b = self.split(x)
-        f, direction = self.linear.amplitude_and_direction(q, delta_b)
-        matrix = self.linear.curvature(direction, information(self.target, f), q, delta_b)
-        matrix = self._place(self._place(matrix, x.size).T, x.size)
-        if self.b_shifts is None:
-            return matrix
-        last = jnp.arange(x.size - q.size, x.size)
-        return matrix.at[last, last].add(self.b_shifts.weight)
+    @property
+    def lowest_shifts(self) -> Float[np.ndarray, " groups"]:
+        """The most negative shift of the B factors of each group, in Å²."""
+        return np.minimum(SMALLEST_B - self.lowest_b, 0)
 
-    def solve(self, x: Float[Array, " variables"], *, tolerance: float, **options) -> SolverResult:
-        """Minimise from x; the options are those of `gauss_newton`."""
-        return gauss_newton(self.value, self.gradient, self.curvature, self.matrix, x, tolerance=tolerance, **options)
+    @property
+    def spread_of_shifts(self) -> Float[np.ndarray, " groups"]:
+        """Standard deviation of their prior, in Å²."""
+        return RELATIVE_B_SPREAD * np.maximum(self.mean_b, SMALLEST_B)
 
-    def _relative_shifts(self, x: Array) -> Array:
-        assert self.b_shifts is not None
-        return self.b_shifts.lowest / self.b_shifts.spread + x[x.size - self.linear.n_groups :]
+    def start(self, where: Any, *, seed: int = 0) -> Float[Array, " variables"]:
+        """The solver's variables at "model", "even", "random", or at occupancies per atom: a feasible point."""
+        tensor, dtype = self.tensor, self.linear.overall.dtype
+        if isinstance(where, str) and where == "random":
+            return jnp.asarray(random_starts(tensor, self.constraints, count=1, seed=seed)[0], dtype)
+        if isinstance(where, str) and where == "even":
+            # Logit zero is an even share in every kind of set.
+            tensor = tensor.with_refinable_params(jnp.zeros_like(tensor.refinable_params))
+        elif not isinstance(where, str):
+            tensor = tensor.with_occupancies(where)
+        q = np.asarray(tensor.group_occupancies, np.float64)
+        return jnp.asarray(self.constraints.variables(q), dtype)
 
-    def _place(self, parameters: Array, n_variables: int) -> Array:
-        """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""
-        n = self.linear.n_groups
-        if self.b_shifts is not None:
-            units = jnp.concatenate([jnp.ones_like(self.b_shifts.spread), self.b_shifts.spread])
-            parameters = parameters * units.reshape(-1, *[1] * (parameters.ndim - 1))
-        # The target does not depend on vacancies.
-        vacancies = jnp.zeros((n_variables - parameters.shape[0], *parameters.shape[1:]), parameters.dtype)
-        return jnp.concatenate([parameters[:n], vacancies, parameters[n:]])
+    def with_ties(self, ties: list[list[int]]) -> "Problem":
+        """Hold the occupancies of coincident conformers equal."""
+        return replace(self, constraints=self.constraints.with_ties(ties))
+
+    def without_outliers(self) -> "Problem":
+        """Leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759-1764, 1999).
+
+        They are judged with even shares in every set, so that they do not depend on the start of the refinement. The
+        linear model keeps them, a copy without them may not fit in memory.
+        """
+        observations, data = self.observations, self.data
+        q = self.start("even")[: self.n_groups]
+        parts = (self.linear.calculated(q), self.linear.solvent_mask(q))
+        calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
+        amplitude = np.abs(observations.scale(calculated, mask).apply(calculated, mask)).astype(np.float64)
+        outliers = find_outliers(
+            data.hkl,
+            observations.amplitude,
+            observations.sigma,
+            sigma_a=observations.sigma_a(amplitude),
+            model_amplitude=amplitude,
+            cell=data.cell,
+            spacegroup=data.spacegroup,
+        )
+        if not outliers.mask.any():
+            return self
+        return replace(self, observations=observations.select(~outliers.mask), outliers=outliers)
+
+    def observing(self, observations: Observations) -> "Problem":
+        """The same model with other data; their `rows` say which reflections of `linear` they are."""
+        return replace(self, observations=observations, outliers=None)
+
+    def on(self, mesh: Mesh | None) -> "Problem":
+        """The same with the reflections divided among devices, see `shard_reflections`."""
+        if mesh is None:
+            return self
+        # The linear model is filled up, so the data must know their rows of it.
+        linear, columns = shard_reflections((self.linear, jax.jit(Columns.stored)(self.columns)), mesh)
+        return replace(self, observations=self.observations.located(), linear=linear, columns=columns)
 
 
-def split_variables(
-    x: Float[Array, " variables"], n_groups: int, b_shifts: BShifts | None
-) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
-    """Occupancies and B shifts (None where they are held) from the variables of a `Problem`."""
-    if b_shifts is None:
-        return x[:n_groups], None
-    return x[:n_groups], b_shifts.lowest + b_shifts.spread * x[x.size - n_groups :]
-
-
-@eqx.filter_jit
-def minimise(
-    problem: Problem,
-    x: Float[Array, " variables"],
-    known_curvature: Float[Array, "variables variables"],
+def prepare(
+    model: Model,
+    reflections: Reflections,
+    groups: Any = None,
+    options: Options | None = None,
     *,
-    tolerance: float,
-) -> SolverResult:
-    """Minimise from x, compiled once for all starts of a problem; see `gauss_newton`."""
-    return problem.solve(x, tolerance=tolerance, known_curvature=known_curvature)
-
-
-def solve(
-    linear: LinearModel,
-    target: Callable[[Array], Array],
-    matrix: Float[Array, "equations variables"],
-    x: Float[Array, " variables"],
-    *,
-    tolerance: float,
-    b_shifts: BShifts | None = None,
-) -> SolverResult:
-    """Minimise a target over the occupancies at fixed scales.
+    stage: Callable[[str], Any] = lambda name: None,
+    store: bool = False,
+) -> Problem:
+    """Bring model, data and groups together and compute the structure factors.
 
     Args:
-        linear: the structure factors as a function of the first variables.
-        target: an elementwise function of the model amplitudes, such as `LeastSquares`.
-        matrix: equations that x satisfies (see `Constraints`).
-        x: start values of occupancies and vacancies, then B shifts if they are refined (see `Problem`).
-        tolerance: largest change of a variable that counts as none.
-        b_shifts: bounds and prior of the B shifts; None holds them.
+        model: what `read_model` returned.
+        reflections: what `read_reflections` returned.
+        groups: as for `group_model`.
+        options: what is chosen; the defaults when left out.
+        stage: called with "groups" and "structure_factors" as these begin.
+        store: keep the structure factors of the parts too, for many data sets, if they fit in the memory allowed.
 
     Returns:
-        The end point.
+        The problem, in JAX' default float type.
+
+    Raises:
+        ValueError: model and data do not belong together.
 
     Example:
-        >>> from jax_occupancy.xray import LeastSquares, LinearModel
-        >>> nothing, ones = jnp.zeros(3), jnp.ones(3)
-        >>> groups = jnp.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]]) + 0j  # of two groups at three reflections
-        >>> linear = LinearModel.from_structure_factors(nothing, nothing, groups, ones, nothing)
-        >>> target = LeastSquares.from_data([1.4, 1.0, 0.9], [False, False, False])  # 0.7 and 0.3 of them
-        >>> end = solve(linear, target, jnp.ones((1, 2)), jnp.array([0.5, 0.5]), tolerance=1e-6)
-        >>> [round(q, 3) for q in end.x.tolist()]
-        [0.7, 0.3]
+        >>> from jax_occupancy.example import read_example
+        >>> problem = prepare(*read_example())
+        >>> x = problem.start("random", seed=1)
+        >>> bool(np.allclose(problem.constraints.matrix @ x, problem.constraints.total, atol=1e-6))
+        True
     """
-    unknown = jnp.zeros((x.size, x.size), x.dtype)
-    return minimise(Problem(linear, target, matrix, b_shifts), x, unknown, tolerance=tolerance)
+    options = options or Options()
+    dtype = jnp.result_type(float)
+    beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
+    check_same_crystal(model, reflections)
+    stage("groups")
+    grouping = group_model(model, groups)
+    sites = model_sites(model)
+    tensor = grouping.to_tensor(sites.chemical, dtype=dtype)
+    constraints = constraints_of(tensor.topology, np.asarray(tensor.group_occupancies, np.float64))
+    members = [np.flatnonzero(tensor.expansion_mask == entry) for entry in constraints.entries]
+    parts = parts_of(model.atoms, members)
+    stage("structure_factors")
+    entries, memory = constraints.entries, options.memory
+    linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
+    jax.block_until_ready(linear)
+    columns = shifted_columns(model, reflections, parts.atoms, dtype=dtype, **beam)
+    # value and three derivatives, real and imaginary part
+    if store and 8 * columns.n_groups * columns.n_reflections * dtype.itemsize / 1e9 <= memory:
+        columns = jax.jit(Columns.stored)(columns)
+    b, lowest = equivalent_and_lowest_b(model)
+    return Problem(
+        model=model,
+        options=options,
+        observations=Observations.from_reflections(reflections),
+        grouping=grouping,
+        sites=sites,
+        tensor=tensor,
+        constraints=constraints,
+        parts=parts,
+        linear=linear,
+        columns=columns,
+        mean_b=np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members]),
+        lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
+    )
 
 
-def information(target: Callable[[Array], Array], f: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-    """Curvature of a target by each amplitude, never negative.
+def parts_of(atoms: pd.DataFrame, groups: Sequence[Int[np.ndarray, " _"]]) -> Parts:
+    """Cut groups into residues; microheterogeneity (several residue names in one place) is one residue."""
+    place = atoms["chainid"].astype(str) + "/" + atoms["resseq"].astype(str) + atoms["icode"].astype(str)
+    # The name that comes first in the file stands for the place.
+    name = atoms["resname"].astype(str).groupby(place, sort=False).transform("first")
+    labels = (place + "/" + name).to_numpy(str)
+    parts = [
+        (members[labels[members] == label], index, label)
+        for index, members in enumerate(groups)
+        for label in dict.fromkeys(labels[members].tolist())
+    ]
+    found, group, residue = zip(*parts, strict=True) if parts else ((), (), ())
+    return Parts(tuple(found), np.array(group, np.int64), tuple(residue))
 
-    The Fisher information if the target knows it, else its second derivative without the negative ones of single
-    reflections (generalised Gauss-Newton).
-    """
-    if hasattr(target, "information"):
-        return target.information(f)
-    slope = jax.grad(lambda f: jnp.sum(target(f)))
-    # The target is elementwise, so one directional derivative of its slope holds every second derivative.
-    return jnp.maximum(jax.jvp(slope, (f,), (jnp.ones_like(f),))[1], 0)
+
+def equivalent_and_lowest_b(model: Model) -> tuple[Float[np.ndarray, " atoms"], Float[np.ndarray, " atoms"]]:
+    """B factor of each atom and along the direction in which it moves least, in Å²; the same for an isotropic atom."""
+    b = model.atoms["tempfactor"].to_numpy(np.float64).copy()
+    lowest = b.copy()
+    columns = ["u11", "u22", "u33", "u12", "u13", "u23"]
+    if set(columns) <= set(model.atoms.columns):
+        u = model.atoms[columns].to_numpy(np.float64)
+        there = np.isfinite(u).all(axis=1) & (u != 0).any(axis=1)
+        tensors = u[there][:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+        principal = 8 * np.pi**2 * np.linalg.eigvalsh(tensors)
+        b[there], lowest[there] = principal.mean(axis=1), principal[:, 0]
+    return b, lowest

@@ -1,28 +1,45 @@
-"""One model, many data sets: time points, temperatures, a titration, a fragment campaign."""
+"""One model, many data sets: time points, temperatures, a titration, a fragment campaign.
+
+All data sets of one cell are handled as measurements of the same reflections, those that any of them has; what a data
+set lacks does not count in its target. So structure factors are computed once, and JAX compiles every step once.
+"""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import gemmi
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
+from jax_occupancy._options import Options
 from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._group_model import group_model
-from jax_occupancy.refinement._linear_model import MEMORY, check_same_crystal
-from jax_occupancy.refinement._refine import RefinementError, check_options, model_of, refine_setup, reflections_of
-from jax_occupancy.refinement._series_shared import by_cell, share
+from jax_occupancy.refinement._linear_model import check_same_crystal
+from jax_occupancy.refinement._observations import Observations
+from jax_occupancy.refinement._problem import Problem, prepare
+from jax_occupancy.refinement._refine import (
+    NOTHING,
+    RefinementError,
+    check_mesh,
+    model_of,
+    refine_problem,
+    reflections_of,
+)
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
-from jax_occupancy.xray import Radiation
 
 DataSet = Reflections | str | os.PathLike
 Name = str | float | int
+
+# Cells are the same within this: relative for lengths, degrees for angles. It is what rounding in files makes.
+SAME_LENGTH = 2e-4
+SAME_ANGLE = 0.02
 
 
 def refine_series(
@@ -31,18 +48,10 @@ def refine_series(
     *,
     names: Sequence[Name] | None = None,
     groups: Grouping | UserGroups | str | os.PathLike | None = None,
-    start: str | np.ndarray = "model",
-    target: Literal["ml", "ls"] | str = "ml",
-    b_factors: Literal["held", "group"] | str = "group",
-    starts: int = 8,
-    seed: int = 0,
-    outliers: bool = True,
-    radiation: Radiation = "xray",
-    wavelength: float | None = None,
-    memory: float | int = MEMORY,
     mesh: Mesh | None = None,
-    throw: bool = False,
-    progress: Callable[[str], None] | None = None,
+    throw: bool = True,
+    progress: Callable[[str], Any] | None = None,
+    **options: Any,
 ) -> SeriesSolution:
     """Refine the occupancies of one model against many data sets.
 
@@ -56,87 +65,64 @@ def refine_series(
         datasets: what `read_reflections` returned, or paths to MTZ or mmCIF files.
         names: of the data sets, or the numbers they stand for (times, temperatures, concentrations), which plots draw
             to scale; by default the names of their files without extensions.
-        groups: as in `refine`, like all that follow but the last three.
-        start: where to start from.
-        target: "ml" or "ls".
-        b_factors: "group" or "held".
-        starts: number of random starts.
-        seed: of the random starts.
-        outliers: leave out unlikely reflections.
-        radiation: "xray", "electron" or "neutron".
-        wavelength: in Å, for f′.
-        memory: gigabytes for the structure factors, which are twice there: of groups and, with derivatives, of parts.
-        mesh: devices to divide the reflections among (see `shard_reflections`); None uses one.
-        throw: raise at the first data set that can't be refined, in place of going on without it.
-        progress: called with the name of each data set as its refinement begins.
+        groups: as in `refine`.
+        mesh: as in `refine`.
+        throw: raise where there is no answer for any data set; otherwise the series says why.
+        progress: called with the name of each stage as it begins, after that of the data set: "warm: scale".
+        options: as in `refine`; `memory` holds for the structure factors of groups and, with derivatives, of parts.
 
     Returns:
         The occupancies of all data sets in one table, the solutions, and what could not be refined.
 
     Raises:
-        RefinementError: no occupancy is refinable, or not one data set could be refined.
-        ValueError: the model can't be read, or an argument is wrong; with `throw` also what is wrong with a data set.
+        RefinementError: no occupancy is refinable, or not one data set could be refined (not with `throw=False`).
+        ValueError: the model can't be read, or an option is wrong.
+        TypeError: the data sets are no list, or there is no such option.
 
     Example:
-        >>> import tempfile
-        >>> from jax_occupancy.example import write_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     example = write_example(folder)
-        ...     series = refine_series(example.model, [example.reflections, "lost.mtz"], starts=0)
+        >>> from jax_occupancy.example import read_example
+        >>> model, reflections = read_example()
+        >>> series = refine_series(model, [reflections, "lost.mtz"], names=["here", "lost"], starts=0)
         >>> list(series.solutions), list(series.failed)
-        (['example'], ['lost'])
+        (['here'], ['lost'])
     """
     if isinstance(datasets, str | os.PathLike | Reflections):
         raise ValueError(f"datasets is a single {type(datasets).__name__}; wanted a list of data sets")
     if isinstance(datasets, Mapping):
         raise TypeError("datasets is a mapping; give its values, and names=list(datasets)")
-    check_options(target, b_factors, starts, mesh)
+    chosen = Options.of(options, function="refine_series")
+    check_mesh(mesh)
     given = dict(zip(_names(names, datasets), datasets, strict=True))
     model = model_of(model)
     grouping = group_model(model, groups)
+    tell = progress or (lambda stage: None)
     failed: dict[Name, str] = {}
-    attempt = partial(_attempt, failed=failed, throw=throw)
     usable: dict[Name, Reflections] = {}
     for name, data in given.items():
-        with attempt(name):
-            usable[name] = _read(model, data)
-    options: dict[str, Any] = {"start": start, "target": target, "b_factors": b_factors, "starts": starts, "seed": seed}
+        try:
+            usable[name] = reflections_of(data)
+            check_same_crystal(model, usable[name])
+        except (ValueError, OSError) as error:
+            usable.pop(name, None)
+            failed[name] = str(error)
     solutions: dict[Name, Solution] = {}
-    for placed, members in by_cell(model, usable) if usable else ():
-        data = [usable[name] for name in members]
-        shared = share(placed, data, grouping, memory=memory, radiation=radiation, wavelength=wavelength)
-        shared = shared if mesh is None else shared.on(mesh)
-        if shared.setup.n_groups == 0:
-            raise RefinementError(f"{model.path}: no occupancy to refine; see `refine` for what is refined")
-        for index, name in enumerate(members):
-            if progress is not None:
-                progress(str(name))
-            with attempt(name):
-                clock = Clock(None)
-                clock.begin("read")
-                setup = shared.setup_of(index, data[index])
-                solutions[name] = refine_setup(setup, shared.columns, **options, outliers=outliers, clock=clock)
-    if not solutions:
+    for placed, members in _by_cell(model, usable) if usable else ():
+        shared, rows = _share([usable[name] for name in members], placed, grouping, chosen)
+        if throw and shared.n_groups == 0:
+            raise RefinementError(NOTHING.format(model.path))
+        shared = shared.on(mesh)
+        for name, row in zip(members, rows, strict=True):
+            clock = Clock(lambda stage, name=name: tell(f"{name}: {stage}"))
+            clock.begin("read")
+            try:
+                observations = Observations.from_reflections(usable[name])._replace(rows=row)
+                solutions[name] = refine_problem(shared.observing(observations), clock)
+            except (ValueError, OSError) as error:
+                failed[name] = str(error)
+    if throw and not solutions:
         messages = "".join(f"\n  {name}: {message}" for name, message in failed.items())
         raise RefinementError(f"none of {len(given)} data sets could be refined:{messages}")
     return SeriesSolution.from_solutions({name: solutions[name] for name in given if name in solutions}, failed)
-
-
-@contextmanager
-def _attempt(name: Name, failed: dict[Name, str], *, throw: bool) -> Iterator[None]:
-    """Write down why a data set failed, or let the error through."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if throw:
-            raise
-        failed[name] = str(error)
-
-
-def _read(model: Model, data: DataSet) -> Reflections:
-    reflections = reflections_of(data)
-    check_same_crystal(model, reflections)
-    return reflections
 
 
 def _names(names: Sequence[Name] | None, datasets: Sequence[DataSet]) -> list[Name]:
@@ -156,3 +142,47 @@ def _names(names: Sequence[Name] | None, datasets: Sequence[DataSet]) -> list[Na
     if not names:
         raise ValueError("datasets is empty; wanted at least one data set")
     return names
+
+
+def _share(
+    datasets: Sequence[Reflections], model: Model, grouping: Grouping, options: Options
+) -> tuple[Problem, list[Int[np.ndarray, " _"]]]:
+    """The problem for all reflections that any data set of one cell has, and where those of each are among them."""
+    hkl, inverse = np.unique(np.concatenate([data.hkl for data in datasets]), axis=0, return_inverse=True)
+    ones, first = np.ones(len(hkl)), datasets[0]
+    everything = Reflections(
+        hkl=hkl, free=ones < 0, amplitude=ones, sigma=ones, cell=first.cell, spacegroup=first.spacegroup
+    )
+    ends = np.cumsum([data.n_reflections for data in datasets])[:-1]
+    return prepare(model, everything, grouping, options, store=True), np.split(inverse.reshape(-1), ends)
+
+
+def _by_cell(model: Model, datasets: Mapping[Any, Reflections]) -> list[tuple[Model, list]]:
+    """For each cell the model in it, at the same fractional coordinates, and the names of its data sets."""
+    cells, members = [model.cell], [[]]
+    for name, data in datasets.items():
+        found = next((i for i, cell in enumerate(cells) if _same_cell(cell, data.cell)), len(cells))
+        if found == len(cells):
+            cells.append(data.cell)
+            members.append([])
+        members[found].append(name)
+    models = [model, *(_in_cell(model, cell) for cell in cells[1:])]
+    return [(one, names) for one, names in zip(models, members, strict=True) if names]
+
+
+def _same_cell(one: gemmi.UnitCell, other: gemmi.UnitCell) -> bool:
+    ours, theirs = np.array(one.parameters), np.array(other.parameters)
+    return bool(np.all(np.abs(ours - theirs) <= np.concatenate([SAME_LENGTH * ours[:3], [SAME_ANGLE] * 3])))
+
+
+def _in_cell(model: Model, cell: gemmi.UnitCell) -> Model:
+    """The model with other Cartesian coordinates: to be computed with, it keeps the bytes of its file."""
+    structure = model.structure.clone()
+    structure.cell = cell
+    structure.setup_cell_images()
+    xyz = np.zeros((model.n_atoms, 3))
+    for site in structure[0].all():
+        site.atom.pos = cell.orthogonalize(model.cell.fractionalize(site.atom.pos))  # pyright: ignore
+        xyz[site.atom.serial - 1] = site.atom.pos.tolist()
+    atoms = model.atoms.assign(x=xyz[:, 0], y=xyz[:, 1], z=xyz[:, 2])
+    return replace(model, structure=structure, atoms=atoms, cell=cell)

@@ -13,11 +13,12 @@ from jax_occupancy.groups import Grouping, whole_sets
 from jax_occupancy.io import Model, Reflections, format_of_name, write_model
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
-from jax_occupancy.refinement._cycles import amplitude_at, structure_factors_at, value_at
-from jax_occupancy.refinement._search import Found
-from jax_occupancy.refinement._setup import Setup
+from jax_occupancy.refinement._cycles import State
+from jax_occupancy.refinement._objective import amplitude_at, structure_factors_at, value_at
+from jax_occupancy.refinement._problem import Problem
+from jax_occupancy.refinement._solver import Result
 from jax_occupancy.refinement._starts import Minimum
-from jax_occupancy.refinement._table import entries_of_groups, residue_table, solution_table
+from jax_occupancy.refinement._table import entries_of_groups, solution_table
 from jax_occupancy.xray import Scale, SigmaA, Sites, r_factor
 
 SUM_TOLERANCE = 1e-3
@@ -56,18 +57,20 @@ class Solution:
         data: the reflections that were used.
         f_model: structure factors of the refined model on the scale of the data, complex, (reflections,).
         outliers: reflections that were left out, a frame with their indices and why.
-        target_name: "ml" or "ls".
+        target_name: "ml", "ls" or the name of a target of your own.
         target: the value of the target: −log-likelihood (ml), or the sum of squares over that of F_obs (ls).
-        sigma_a: σ_A at the end; None for least squares.
+        sigma_a: σ_A at the end; None where the target is no likelihood.
         r_work: R of the working set.
         r_free: R of the free set, NaN without one.
         scale: overall and solvent scales at the end.
         starts: number of random starts.
         minima: the distinct minima that the start, the random starts and the restarts ended in, the lowest first.
         history: one row per cycle of scaling and solving.
-        result: "converged", "max_cycles" or "nothing_to_refine".
+        result: "converged", "max_cycles", "nothing_to_refine" or the name of another `Result`.
         message: the result in a sentence.
         seconds: wall-clock time of each stage.
+        target_label: what the value of the target is called.
+        target_digits: decimals of it that say something.
 
     Example:
         >>> from jax_occupancy import refine
@@ -103,6 +106,8 @@ class Solution:
     result: str
     message: str
     seconds: Mapping[str, float]
+    target_label: str = "-log-likelihood"
+    target_digits: int = 2
 
     def __repr__(self) -> str:
         return (
@@ -191,7 +196,7 @@ class Solution:
                 "resolution": [low, high],
                 "seconds": dict(self.seconds),
                 "starts": self.starts,
-                "minima": [minimum.to_dict() for minimum in self.minima],
+                "minima": [{key: getattr(one, key) for key in ("target", "count", "max_shift")} for one in self.minima],
                 "groups": [row | {"atoms": group.atoms} for row, group in zip(rows, self.grouping.groups, strict=True)],
                 "residues": self.residues.to_dict("records"),
                 "outliers": self.outliers.to_dict("records"),
@@ -200,84 +205,75 @@ class Solution:
         )
 
 
-def make_solution(
-    setup: Setup, found: Found, assessment: Assessment, *, target_name: str, starts: int, clock: Clock
-) -> Solution:
+def make_solution(problem: Problem, state: State, assessment: Assessment, clock: Clock) -> Solution:
     """Gather what the steps of a refinement have found."""
-    fit, data = found.fit, setup.data
-    q, delta_b = fit.problem.split(fit.x)
-    refined = _put_back(setup, np.asarray(q, np.float64))
-    gather = setup.observations.gather
-    f_model = gather(np.asarray(structure_factors_at(fit.problem, fit.x)))
-    at_start = gather(np.asarray(amplitude_at(fit.problem, found.begin), np.float64))
+    objective, entries = state.objective, problem.constraints.entries
+    q, delta_b = objective.split(state.x)
+    refined = _put_back(problem, np.asarray(q, np.float64))
+    gather = problem.observations.gather
+    f_model = gather(np.asarray(structure_factors_at(objective, state.x)))
+    at_start = gather(np.asarray(amplitude_at(objective, state.begin), np.float64))
+    amplitudes = at_start, np.abs(f_model).astype(np.float64)
     r_work, r_free = zip(
-        *(r_factor(setup.observations.amplitude, f, data.free) for f in (at_start, np.abs(f_model).astype(np.float64))),
-        strict=True,
+        *(r_factor(problem.observations.amplitude, f, problem.data.free) for f in amplitudes), strict=True
     )
-    values = [float(value_at(fit.problem, x)) for x in (found.begin, fit.x)]
-    table = solution_table(setup, assessment, refined)
-    per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "b")}
-    per_entry["esd"][setup.constraints.entries] = assessment.esd
-    per_entry["b"][setup.constraints.entries] = assessment.delta_b
-    names = _names(setup)
-    outliers = {} if setup.outliers is None else setup.outliers.columns()
+    values = [float(value_at(objective, x)) for x in (state.begin, state.x)]
+    per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "delta_b")}
+    for name, column in per_entry.items():
+        column[entries] = assessment.groups[name]
+    by_entry = dict(zip(entries_of_groups(problem.grouping, refined), problem.grouping.groups, strict=True))
+    names = [by_entry[int(entry)].name for entry in entries]
+    residues = assessment.residues
+    table = solution_table(problem, assessment, refined)
+    result = state.result if problem.n_groups else Result.nothing_to_refine
+    target = objective.target
     clock.end()
     return Solution(
         tensor=refined,
         occupancies=np.asarray(refined(), np.float64),
         esds=per_entry["esd"][refined.expansion_mask],
-        b_shifts=None if delta_b is None else np.nan_to_num(per_entry["b"][refined.expansion_mask]),
+        b_shifts=None if delta_b is None else np.nan_to_num(per_entry["delta_b"][refined.expansion_mask]),
         table=table,
-        residues=residue_table(assessment.residues, names),
+        residues=residues.assign(group=[names[i] for i in residues["group"]]).drop(columns="set"),
         covariance=pd.DataFrame(assessment.covariance, index=names, columns=names),  # pyright: ignore
-        grouping=setup.grouping,
-        sites=setup.sites,
-        data=data,
+        grouping=problem.grouping,
+        sites=problem.sites,
+        data=problem.data,
         f_model=f_model,
-        outliers=pd.DataFrame(outliers),
-        target_name=target_name,
+        outliers=pd.DataFrame({} if problem.outliers is None else problem.outliers.columns()),
+        target_name=target.name,
         target=StartEnd(*values),
-        sigma_a=fit.sigma_a,
+        sigma_a=state.sigma_a,
         r_work=StartEnd(*r_work),
         r_free=StartEnd(*r_free),
-        scale=fit.scale,
-        starts=starts,
-        minima=found.minima,
-        history=pd.DataFrame(list(found.history)),
-        result=_result(setup, found),
-        message=_message(setup, found),
+        scale=state.scale,
+        starts=problem.options.starts,
+        minima=state.minima,
+        history=pd.DataFrame(list(state.history)),
+        result=result.name,
+        message=_message(result, state),
         seconds=clock.seconds,
+        target_label=target.label,
+        target_digits=target.digits,
     )
 
 
-def _result(setup: Setup, found: Found) -> str:
-    if setup.n_groups == 0:
-        return "nothing_to_refine"
-    return "converged" if found.fit.converged else "max_cycles"
-
-
-def _message(setup: Setup, found: Found) -> str:
-    cycles, moved = len(found.history), found.fit.moved
-    if setup.n_groups == 0:
-        return "No occupancy is refinable."
-    if found.fit.converged:
+def _message(result: Result, state: State) -> str:
+    cycles, moved = len(state.history), state.moved
+    if result == Result.converged:
         unit = 10.0 ** np.floor(np.log10(max(moved, 1e-9)))
         bound = unit * np.ceil(moved / unit + 1e-9)
         return f"The occupancies moved by less than {bound:.0e} in the last of {cycles} cycles."
-    return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
+    if result == Result.max_cycles:
+        return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
+    return f"{result.sentence[0].upper()}{result.sentence[1:]}."
 
 
-def _names(setup: Setup) -> list[str]:
-    """Names of the groups that can move, in the order of the variables."""
-    by_entry = dict(zip(entries_of_groups(setup.grouping, setup.tensor), setup.grouping.groups, strict=True))
-    return [by_entry[int(entry)].name for entry in setup.constraints.entries]
-
-
-def _put_back(setup: Setup, q: np.ndarray) -> OccupancyTensor:
+def _put_back(problem: Problem, q: np.ndarray) -> OccupancyTensor:
     """Give the module the solver's occupancies, on a bound where the solver ended on one."""
-    collapsed = np.array(setup.tensor.group_occupancies, np.float64)
-    collapsed[setup.constraints.entries] = q
-    return setup.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), margin=0)
+    collapsed = np.array(problem.tensor.group_occupancies, np.float64)
+    collapsed[problem.constraints.entries] = q
+    return problem.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), margin=0)
 
 
 def _sets_to_round(grouping: Grouping, sites: Sites, occupancies: np.ndarray) -> list[list[np.ndarray]]:

@@ -4,30 +4,50 @@ In logit space a random start in three ends stuck where the gradient vanishes al
 with an active set it does not. The structure factor is linear in q, so a step costs one product with the Jacobian.
 """
 
+import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 
 # After a step shorter than this the matrix of second derivatives is kept: it changes less than the next step needs.
 REFRESH = 0.05
+# A gain below this many units of its last digit can't be told from the rounding of a target.
+RESOLVED = 100
+
+
+class Result(enum.IntEnum):
+    """How a search ended, with a sentence for it; only `converged` is an answer."""
+
+    converged = 0, "the occupancies came to rest"
+    stalled = 1, "no step lowers the target although its derivatives say so, so these contradict its values"
+    not_finite = 2, "the target or its derivatives are no finite numbers"
+    max_steps = 3, "the solver took as many steps as it may without coming to rest"
+    max_cycles = 4, "scales and occupancies still moved after as many cycles as there may be"
+    nothing_to_refine = 5, "no occupancy is refinable"
+
+    sentence: str
+
+    def __new__(cls, number: int, sentence: str):
+        """A number that JAX can carry."""
+        member = int.__new__(cls, number)
+        member._value_, member.sentence = number, sentence
+        return member
 
 
 class SolverResult(NamedTuple):
     """Where the solver ended.
-
-    What `gauss_newton` and `solve` return.
 
     Attributes:
         x: occupancies of the refinable groups, then the vacancies, then shifts of B factors if they are refined.
         target: the target there.
         steps: steps taken.
         shift: largest change of a variable in the last step.
-        converged: whether that change fell below the tolerance.
+        result: the number of a `Result`.
         curvature: the matrix of the last step.
     """
 
@@ -35,7 +55,7 @@ class SolverResult(NamedTuple):
     target: Float[Array, ""]
     steps: Int[Array, ""]
     shift: Float[Array, ""]
-    converged: Bool[Array, ""]
+    result: Int[Array, ""]
     curvature: Float[Array, "variables variables"]
 
 
@@ -103,9 +123,15 @@ def gauss_newton(
         better = value <= result.target + slack
         new_x, value = jnp.where(better, new_x, result.x), jnp.where(better, value, result.target)
         shift = jnp.max(jnp.abs(new_x - result.x), initial=0)
-        # A shortened step is no sign of convergence; one that could not be taken at all ends the search.
+        # A shortened step is no sign of convergence; one that can't be taken at all ends the search.
         wanted = jnp.max(jnp.abs(step), initial=0)
-        return SolverResult(new_x, value, result.steps + 1, shift, (wanted <= tolerance) | ~better, matrix_at)
+        at_rest = (wanted <= tolerance) | (~better & (-slope <= RESOLVED / 8 * slack))
+        how = jnp.where(better, Result.max_steps, Result.stalled)
+        how = jnp.where(at_rest, Result.converged, how)
+        how = jnp.where(jnp.isfinite(result.target) & jnp.isfinite(wanted), how, Result.not_finite)
+        return SolverResult(new_x, value, result.steps + 1, shift, how, matrix_at)
 
-    start = SolverResult(x, target(x), jnp.array(0), jnp.array(jnp.inf, x.dtype), jnp.array(x.size == 0), known)
-    return lax.while_loop(lambda r: ~r.converged & (r.steps < max_steps), body, start)
+    # Until it ends for another reason a search is one that runs out of steps.
+    how = jnp.array(Result.max_steps if x.size else Result.converged)
+    start = SolverResult(x, target(x), jnp.array(0), jnp.array(jnp.inf, x.dtype), how, known)
+    return lax.while_loop(lambda r: (r.result == Result.max_steps) & (r.steps < max_steps), body, start)

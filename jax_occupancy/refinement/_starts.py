@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._problem import Problem, minimise
 from jax_occupancy.refinement._solver import SolverResult
 
 # Two ends are the same if no occupancy differs by more, or if the data can't tell them apart: by less than this
@@ -23,8 +21,6 @@ RELATIVE_GAIN = 1e-9
 class Minimum(NamedTuple):
     """A minimum of the target.
 
-    `Solution.minima` lists them, the lowest first.
-
     Attributes:
         x: the variables there.
         target: its value.
@@ -37,25 +33,11 @@ class Minimum(NamedTuple):
     count: int
     max_shift: float
 
-    def to_dict(self) -> dict[str, float]:
-        """All but the variables."""
-        return {"target": self.target, "count": self.count, "max_shift": self.max_shift}
-
 
 def random_starts(
     tensor: OccupancyTensor, constraints: Constraints, *, count: int, seed: int
 ) -> Float[np.ndarray, "starts variables"]:
-    """Draw feasible starts, uniform on the simplex of each set.
-
-    Args:
-        tensor: the module; its fixed entries stay.
-        constraints: the variables.
-        count: how many starts.
-        seed: of the random numbers.
-
-    Returns:
-        One start per row.
-    """
+    """Draw feasible starts, uniform on the simplex of each set; fixed entries stay."""
     topology, random = tensor.topology, np.random.default_rng(seed)
     n_entries, n_sets = topology.n_collapsed, topology.n_sets
     # Shares of exponential variates are uniform on a simplex; the vacancy, whose logit is zero, is one of them.
@@ -74,12 +56,7 @@ def random_starts(
 def set_by_set_starts(constraints: Constraints, x: Float[np.ndarray, " variables"]) -> Float[np.ndarray, "starts n"]:
     """Changes of one set at a time: each of its members in turn gets three quarters of the whole.
 
-    Args:
-        constraints: the variables and their sets.
-        x: where the whole of nested sets is taken from.
-
-    Returns:
-        One row per change: the new values of the set's variables, NaN for all others.
+    One row per change: the new values of the set's variables, NaN for all others.
     """
     changes = []
     tied = {variable for tie in constraints.ties for variable in tie}
@@ -95,54 +72,14 @@ def set_by_set_starts(constraints: Constraints, x: Float[np.ndarray, " variables
     return np.reshape(changes, (len(changes), x.size))
 
 
-def restart_set_by_set(
-    problem: Problem,
-    best: SolverResult,
-    changes: Float[np.ndarray, "starts variables"],
-    known_curvature: Float[Array, "variables variables"],
-    *,
-    tolerance: float,
-) -> list[SolverResult]:
-    """Restart with one set changed at a time, always from the lowest minimum so far.
-
-    Args:
-        problem: what is minimised.
-        best: a minimum.
-        changes: from `set_by_set_starts`.
-        known_curvature: as for `gauss_newton`.
-        tolerance: as in `solve`.
-
-    Returns:
-        Where each restart ended.
-    """
-    matrix = np.asarray(problem.matrix)
-    results = []
-    for change in changes:
-        x = np.asarray(best.x)
-        wanted = carry_down(matrix, np.where(np.isnan(change), x, change))
-        if np.max(np.abs(matrix @ (wanted - x)), initial=0) > 1e-6:
-            continue  # the parent of this set has changed since
-        result = minimise(problem, jnp.asarray(wanted, best.x.dtype), known_curvature, tolerance=tolerance)
-        results.append(result)
-        if result.target < best.target - RELATIVE_GAIN * abs(best.target):
-            best = result
-    return results
-
-
 def carry_down(
     matrix: Float[np.ndarray, "equations variables"], x: Float[np.ndarray, " variables"]
 ) -> Float[np.ndarray, " variables"]:
     """Let the children of every parent share out what it has now, in the proportions they had; evenly if they had none.
 
-    Args:
-        matrix: the equations; a parent has a negative coefficient in those of its children.
-        x: variables in which parents may have changed.
-
-    Returns:
-        The variables with the children brought along, at every depth of nesting.
+    A parent has a negative coefficient in the equations of its children; every depth of nesting is followed.
 
     Example:
-        >>> import numpy as np
         >>> matrix = np.array([[1.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 1.0]])
         >>> carry_down(matrix, np.array([0.8, 0.2, 0.1, 0.3])).round(3).tolist()
         [0.8, 0.2, 0.2, 0.6]
@@ -163,13 +100,8 @@ def distinct_minima(
 ) -> tuple[Minimum, ...]:
     """Sort the ends of all starts into minima, the lowest first.
 
-    Args:
-        results: where each start ended.
-        information: of the variables, in units of the log-likelihood: what the data can't tell apart is the same.
-        n_groups: how many of the first variables are occupancies.
-
-    Returns:
-        The distinct minima.
+    Ends are the same if none of the first `n_groups` variables differs, or if the data can't tell them apart:
+    `information` is in units of the log-likelihood.
     """
     found: list[tuple[np.ndarray, float, int]] = []
     for result in sorted(results, key=lambda result: float(result.target)):

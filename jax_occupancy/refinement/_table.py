@@ -1,7 +1,5 @@
 """The result group by group, with what should be said of each."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
@@ -9,9 +7,7 @@ from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._numbers import with_esd
-
-if TYPE_CHECKING:
-    from jax_occupancy.refinement._setup import Setup
+from jax_occupancy.refinement._problem import Problem
 
 # Log-likelihoods: e^3 = 20 is where a group counts as supported; a link is doubtful if its removal gains as much for
 # every occupancy that becomes free.
@@ -20,7 +16,7 @@ SUPPORTED = 3.0
 UNKNOWN = 0.2
 
 
-def solution_table(setup: "Setup", assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
+def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
     """Put together what is known of each group.
 
     Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
@@ -28,28 +24,22 @@ def solution_table(setup: "Setup", assessment: Assessment, refined: OccupancyTen
     delta_b_esd (Å²) and b_correlation; llg_absent and llg_full (log-likelihood gained over an occupancy of zero and
     over one of one), llg_unlinked (that would be gained by residues that go their own way); note; refinable, reason.
     NaN where something does not apply.
-
-    Args:
-        setup: the problem.
-        assessment: in the order of the solver's variables.
-        refined: the refined module.
-
-    Returns:
-        One row per group.
     """
-    table = setup.grouping.to_frame()
-    groups = setup.grouping.groups
-    entries = entries_of_groups(setup.grouping, refined)
-    variable = {int(entry): i for i, entry in enumerate(setup.constraints.entries)}
+    table = problem.grouping.to_frame()
+    groups = problem.grouping.groups
+    entries = entries_of_groups(problem.grouping, refined)
+    variable = {int(entry): i for i, entry in enumerate(problem.constraints.entries)}
     order = [variable.get(entry, -1) for entry in entries]
     q = np.asarray(refined.group_occupancies, np.float64)[entries]
     column = list(table.columns).index("start") + 1
     names = {i: group.name for i, group in zip(order, groups, strict=True) if i >= 0}
-    for name, values in {"occupancy": q, **_numbers(assessment, order)}.items():
+    found = assessment.groups.reindex(order).reset_index(drop=True)
+    found["at_bound"] = found["at_bound"].eq(True)
+    for name, values in {"occupancy": q, **found}.items():
         table.insert(column, name, values)
         column += 1
-    moving = np.asarray(refined.group_occupancies, np.float64)[setup.constraints.entries]
-    notes = [_note(setup, assessment, moving, i, names) if i >= 0 else "" for i in order]
+    moving = np.asarray(refined.group_occupancies, np.float64)[problem.constraints.entries]
+    notes = [_note(problem, assessment, moving, i, names) if i >= 0 else "" for i in order]
     table.insert(column, "note", notes)
     return table
 
@@ -63,46 +53,30 @@ def entries_of_groups(grouping: Grouping, tensor: OccupancyTensor) -> list[int]:
     ]
 
 
-def residue_table(residues: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Name the groups of the residues of linked sets."""
-    return residues.assign(group=[names[i] for i in residues["group"]]).drop(columns="set")
-
-
-def _numbers(assessment: Assessment, order: list[int]) -> dict[str, np.ndarray]:
-    columns = ["esd", "esd_fixed", "at_bound", "limit", "delta_b", "delta_b_esd", "b_correlation"]
-    columns += ["llg_absent", "llg_full", "llg_unlinked"]
-    missing = np.array(order) < 0
-    found = {}
-    for name in columns:
-        values = getattr(assessment, name)[order]
-        found[name] = values & ~missing if values.dtype == bool else np.where(missing, np.nan, values)
-    return found
-
-
-def _note(setup: "Setup", assessment: Assessment, q: np.ndarray, i: int, names: dict[int, str]) -> str:
+def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, names: dict[int, str]) -> str:
     """What a crystallographer should know of a group before believing its occupancy."""
-    notes = []
-    for tie in setup.constraints.ties:
+    notes, known = [], assessment.groups.iloc[i]
+    for tie in problem.constraints.ties:
         if i in tie:
             others = ", ".join(names[j] for j in tie if j != i)
             total = with_esd(q[list(tie)].sum(), np.sqrt(max(assessment.covariance[np.ix_(tie, tie)].sum(), 0)))
             notes.append(f"the data can't tell it from {others}: only their sum is determined, {total}, split evenly")
-    if np.isfinite(assessment.limit[i]):
+    if np.isfinite(known["limit"]):
         notes.append("on a bound")
-    elif assessment.esd_fixed[i] > UNKNOWN:
+    elif known["esd_fixed"] > UNKNOWN:
         notes.append("too small or too disordered: the data hardly see it")
-    if assessment.llg_absent[i] < SUPPORTED:
+    if known["llg_absent"] < SUPPORTED:
         notes.append(f"not supported: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
-    elif assessment.llg_full[i] < SUPPORTED and not assessment.at_bound[i]:
+    elif known["llg_full"] < SUPPORTED and not known["at_bound"]:
         notes.append("the data do not tell it from fully occupied")
-    if assessment.llg_unlinked[i] > SUPPORTED * _freed(assessment, setup, i):
+    if known["llg_unlinked"] > SUPPORTED * _freed(assessment, problem, i):
         notes.append("its residues differ, see the table of residues")
     return "; ".join(notes)
 
 
-def _freed(assessment: Assessment, setup: "Setup", i: int) -> int:
+def _freed(assessment: Assessment, problem: Problem, i: int) -> int:
     """How many occupancies unlinking the set of a group sets free."""
-    members = next((m for m in setup.constraints.sets if i in m), np.zeros(0, int))
+    members = next((m for m in problem.constraints.sets if i in m), np.zeros(0, int))
     residues = assessment.residues
     own = residues.loc[residues["group"].isin(members.tolist()), "residue"]
     return max(1, (len(set(own)) - 1) * max(1, members.size - 1))

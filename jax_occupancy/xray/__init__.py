@@ -25,6 +25,7 @@ from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, reflection_sym
 from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
+from jax_occupancy.xray._target import Target
 
 __all__ = [
     "Columns",
@@ -43,6 +44,7 @@ __all__ = [
     "SigmaA",
     "Sites",
     "SolventDifference",
+    "Target",
     "along",
     "amplitudes_from_intensities",
     "completeness_by_shell",

@@ -1,16 +1,16 @@
 """Least squares on amplitudes."""
 
-import equinox as eqx
+from typing import Any, ClassVar
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jax_occupancy.xray._target import Target
 
-class LeastSquares(eqx.Module):
+
+class LeastSquares(Target):
     """Squared misfit of amplitudes, T = Σ (F_model − F_obs)² / Σ F_obs² over the working set, all weights alike.
-
-    A target is a callable module that maps the model amplitudes to one number per reflection, each a function of that
-    reflection's amplitude alone; their sum is minimised. The solver takes all derivatives from JAX.
 
     Attributes:
         observed: F_obs, on the scale of the model.
@@ -21,6 +21,11 @@ class LeastSquares(eqx.Module):
         >>> print(target(jnp.array([3.0, 5.0])))
         [0.   0.04]
     """
+
+    name: ClassVar[str] = "ls"
+    label: ClassVar[str] = "Sum of squares"
+    digits: ClassVar[int] = 6
+    is_likelihood: ClassVar[bool] = False
 
     observed: Float[Array, " reflections"]
     weight: Float[Array, " reflections"]
@@ -42,6 +47,11 @@ class LeastSquares(eqx.Module):
         if not norm > 0:
             raise ValueError("no reflection with an amplitude above zero is in the working set")
         return cls(jnp.asarray(values, dtype), jnp.asarray(working / norm, dtype))
+
+    @classmethod
+    def from_observations(cls, observations: Any, sigma_a: Any, *, dtype=None) -> "LeastSquares":
+        """Take the amplitudes and the free set; σ_A says nothing here."""
+        return cls.from_data(observations.amplitude, observations.free, dtype=dtype)
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
         """Contribution of each reflection to the target."""

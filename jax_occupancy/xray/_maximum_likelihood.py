@@ -1,23 +1,17 @@
-"""Maximum likelihood on amplitudes.
+"""Maximum likelihood on amplitudes or intensities."""
 
-A target, this one and every other, is an `eqx.Module` that maps the amplitudes of the model, (reflections,), to one
-number per reflection; each number depends on that reflection's amplitude alone and is zero in the free set. Their sum
-is minimised. That is all a new target must bring: ten lines, with a `from_data` that takes what it needs of the data
-as arrays. The solver takes the derivatives from JAX, so the target must have finite first and second derivatives for
-every amplitude ≥ 0, in float32 also. A method `information(amplitude)`, if there is one, gives a positive curvature
-to use in place of the second derivative.
-"""
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jax_occupancy.xray import _rice
 from jax_occupancy.xray._sigma_a import SigmaA
+from jax_occupancy.xray._target import Target
 
 
-class MaximumLikelihood(eqx.Module):
+class MaximumLikelihood(Target):
     r"""Minus the logarithm of the likelihood of the working set, Σ −log p(F_obs | F_model).
 
     Acentric reflections follow Rice's distribution, centric ones a folded normal (Read, 1990; Pannu & Read, 1996;
@@ -41,11 +35,21 @@ class MaximumLikelihood(eqx.Module):
         ['4.26', '1.89']
     """
 
+    name: ClassVar[str] = "ml"
+
     observed: Float[Array, " reflections"]
     shrinkage: Float[Array, " reflections"]
     variance: Float[Array, " reflections"]
     centric: Bool[Array, " reflections"]
     weight: Float[Array, " reflections"]
+
+    @classmethod
+    def from_observations(cls, observations: Any, sigma_a: SigmaA, *, dtype=None) -> "MaximumLikelihood":
+        """Take amplitudes, or intensities where these were measured."""
+        weak, free = observations.french_wilson, observations.free
+        if weak is None:
+            return cls.from_data(observations.amplitude, observations.sigma, free, sigma_a=sigma_a, dtype=dtype)
+        return cls.from_intensities(weak.effective, weak.precision, free, sigma_a=sigma_a, dtype=dtype)
 
     @classmethod
     def from_data(

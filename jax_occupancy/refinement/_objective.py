@@ -1,0 +1,135 @@
+"""A target as a function of everything that is refined, and its derivatives."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from jax_occupancy.refinement._solver import SolverResult, gauss_newton
+from jax_occupancy.xray import LinearModel, Target
+
+
+class Objective(eqx.Module):
+    """Minus the logarithm of the posterior (or another target with priors) of occupancies and, if wanted, B shifts.
+
+    The variables x are the occupancies of the groups, then the vacancies of the sets that may stay partly empty, which
+    scatter nothing, then the B shifts above the lowest allowed ones in units of their spread. None is negative.
+
+    Attributes:
+        linear: structure factors on the scale of the data.
+        target: an elementwise function of the model amplitudes; None until the scales are known that it is made for.
+        matrix: equations that x satisfies (see `Constraints`).
+        lowest_b: the most negative B shifts, in Å², which keep the B factors of all atoms positive; None holds B.
+        spread_b: standard deviations of their prior around no shift, in Å²; it alone decides for a group that is not
+            there.
+        weight: of the prior in the target; 1 where the target is minus a log-likelihood.
+
+    Example:
+        >>> from jax_occupancy.xray import LeastSquares, LinearModel
+        >>> nothing, ones = jnp.zeros(3), jnp.ones(3)
+        >>> groups = jnp.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]]) + 0j  # of two groups at three reflections
+        >>> linear = LinearModel.from_structure_factors(nothing, nothing, groups, ones, nothing)
+        >>> target = LeastSquares.from_data([1.4, 1.0, 0.9], [False, False, False])  # 0.7 and 0.3 of them
+        >>> objective = Objective(linear, target, matrix=jnp.ones((1, 2)))
+        >>> [round(q, 3) for q in minimise(objective, jnp.array([0.5, 0.5]), tolerance=1e-6).x.tolist()]
+        [0.7, 0.3]
+    """
+
+    linear: LinearModel
+    target: Target | None
+    matrix: Float[Array, "equations variables"]
+    lowest_b: Float[Array, " groups"] | None = None
+    spread_b: Float[Array, " groups"] | None = None
+    weight: Float[Array, ""] | float = 1.0
+
+    def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
+        """Occupancies and B shifts (None where they are held)."""
+        n = self.linear.n_groups
+        return x[:n], None if self.lowest_b is None else self.lowest_b + self.spread_b * x[x.size - n :]
+
+    def with_scale(self, overall, solvent) -> "Objective":
+        """The same on other scales, each (reflections,)."""
+        return eqx.tree_at(lambda one: one.linear, self, self.linear.with_scale(overall, solvent))
+
+    def unscaled(self, x: Float[Array, " variables"]) -> tuple[Array, Array]:
+        """Structure factors of the atoms and of the solvent at density 1, which scales are fitted to."""
+        q, delta_b = self.split(x)
+        return self.linear.calculated(q, delta_b), self.linear.solvent_mask(q)
+
+    def structure_factors(self, x: Float[Array, " variables"]) -> Complex[Array, " reflections"]:
+        """Structure factors of the model on the scale of the data."""
+        return self.linear(*self.split(x))
+
+    def amplitude(self, x: Float[Array, " variables"]) -> Float[Array, " reflections"]:
+        """Amplitudes of the model."""
+        return self.linear.amplitude(*self.split(x))
+
+    def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
+        """The target, and the prior of the B shifts."""
+        misfit = jnp.sum(self.target(self.amplitude(x)))
+        if self.lowest_b is None:
+            return misfit
+        return misfit + 0.5 * self.weight * jnp.sum(self._relative_shifts(x) ** 2)
+
+    def gradient(self, x: Float[Array, " variables"]) -> Float[Array, " variables"]:
+        """First derivatives."""
+        q, delta_b = self.split(x)
+        f, direction = self.linear.amplitude_and_direction(q, delta_b)
+        slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
+        pulls = self._place(self.linear.gradient(direction, slope, q, delta_b), x.size)
+        if self.lowest_b is None:
+            return pulls
+        return pulls.at[x.size - q.size :].add(self.weight * self._relative_shifts(x))
+
+    def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
+        """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
+        q, delta_b = self.split(x)
+        f, direction = self.linear.amplitude_and_direction(q, delta_b)
+        matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b)
+        matrix = self._place(self._place(matrix, x.size).T, x.size)
+        if self.lowest_b is None:
+            return matrix
+        last = jnp.arange(x.size - q.size, x.size)
+        return matrix.at[last, last].add(self.weight)
+
+    def _relative_shifts(self, x: Array) -> Array:
+        return self.lowest_b / self.spread_b + x[x.size - self.linear.n_groups :]
+
+    def _place(self, parameters: Array, n_variables: int) -> Array:
+        """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""
+        n = self.linear.n_groups
+        if self.lowest_b is not None:
+            units = jnp.concatenate([jnp.ones_like(self.spread_b), self.spread_b])
+            parameters = parameters * units.reshape(-1, *[1] * (parameters.ndim - 1))
+        # The target does not depend on vacancies.
+        vacancies = jnp.zeros((n_variables - parameters.shape[0], *parameters.shape[1:]), parameters.dtype)
+        return jnp.concatenate([parameters[:n], vacancies, parameters[n:]])
+
+
+@eqx.filter_jit
+def minimise(
+    objective: Objective,
+    x: Float[Array, " variables"],
+    known_curvature: Float[Array, "variables variables"] | None = None,
+    *,
+    tolerance: float,
+) -> SolverResult:
+    """Minimise from x, compiled once for all starts of an objective; see `gauss_newton`."""
+    known = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
+    # Not the methods themselves: JAX hashes what it branches to, and a method of a module has no hash.
+    return gauss_newton(
+        lambda x: objective.value(x),
+        lambda x: objective.gradient(x),
+        lambda x: objective.curvature(x),
+        objective.matrix,
+        x,
+        tolerance=tolerance,
+        known_curvature=known,
+    )
+
+
+# Compiled as a whole: operation by operation the first call of each costs a second.
+amplitude_at = eqx.filter_jit(Objective.amplitude)
+structure_factors_at = eqx.filter_jit(Objective.structure_factors)
+unscaled_at = eqx.filter_jit(Objective.unscaled)
+value_at = eqx.filter_jit(Objective.value)
