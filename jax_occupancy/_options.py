@@ -29,7 +29,7 @@ class Options:
             from a "random" point, or from occupancies given per atom, shape (atoms,); on special positions those of
             the site (see `Sites`).
         outliers: leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759, 1999).
-        radiation: "xray", "electron" or "neutron".
+        radiation: "xray", "electron" or "neutron"; None takes what the files say (see `agreed_radiation`), else X-rays.
         wavelength: of the X-rays in Å, for f′; None leaves it out.
         memory: gigabytes that the structure factors of the groups may take; above it they are computed in passes
             (which a mesh of devices does not do).
@@ -62,9 +62,13 @@ class Options:
             "panel": "Data",
         },
     )
-    radiation: Literal["xray", "electron", "neutron"] = field(
-        default="xray",
-        metadata={"help": "What the crystal was measured with.", "panel": "Data", "choices": RADIATIONS},
+    radiation: Literal["xray", "electron", "neutron"] | None = field(
+        default=None,
+        metadata={
+            "help": "What the crystal was measured with. Default: what the files say, else X-rays.",
+            "panel": "Data",
+            "choices": RADIATIONS,
+        },
     )
     wavelength: float | None = field(
         default=None,

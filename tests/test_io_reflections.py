@@ -1,4 +1,4 @@
-"""Reading reflections: columns, free flags, what is left out, the asymmetric unit."""
+"""Reading reflections: what is left out, the asymmetric unit, damaged files, and the object."""
 
 import gzip
 
@@ -6,35 +6,11 @@ import gemmi
 import jaxtyping
 import numpy as np
 import pytest
+from reflection_files import HKL, usual, write_mtz
 
 from jax_occupancy.io import Reflections, read_reflections
 
 NAN = np.nan
-HKL = [(1, 1, 0), (0, 0, 4), (2, 1, 3), (5, 1, 2), (1, 2, 3), (3, 3, 3)]
-
-
-def write_mtz(folder, columns, *, hkl=HKL, spacegroup="P 21 21 21", name="data.mtz"):
-    """An MTZ file with columns {label: (type, values)}."""
-    mtz = gemmi.Mtz(with_base=True)
-    mtz.spacegroup = gemmi.SpaceGroup(spacegroup)
-    mtz.set_cell_for_all(gemmi.UnitCell(20, 30, 40, 90, 90, 90))
-    mtz.add_dataset("native")
-    table = [np.array(hkl, float)]
-    for label, (kind, values) in columns.items():
-        mtz.add_column(label, kind)
-        table.append(np.array(values, float).reshape(-1, 1))
-    mtz.set_data(np.hstack(table).astype(np.float32))
-    path = folder / name
-    mtz.write_to_file(str(path))
-    return path
-
-
-def usual(amplitude="FP", sigma="SIGFP", free="FreeR_flag", *, flags=(0, 1, 1, 1, 1, 1)):
-    return {
-        amplitude: ("F", [10, 20, 30, 40, 50, 60]),
-        sigma: ("Q", [1, 2, 3, 4, 5, 6]),
-        free: ("I", flags),
-    }
 
 
 def test_usual_file(tmp_path):
@@ -65,141 +41,6 @@ def test_gzipped(tmp_path):
     path = write_mtz(tmp_path, usual())
     (tmp_path / "data.mtz.gz").write_bytes(gzip.compress(path.read_bytes()))
     assert read_reflections(tmp_path / "data.mtz.gz").n_reflections == 6
-
-
-@pytest.mark.parametrize(
-    ("amplitude", "sigma", "free"),
-    [
-        ("FOBS", "SIGFOBS", "R-free-flags"),
-        ("F-obs", "SIGF-obs", "R-free-flags"),
-        ("F-obs-filtered", "SIGF-obs-filtered", "FREE"),
-        ("F", "SIGF", "FREER"),
-        ("FO", "SIGFO", "RFREE"),
-        ("F_meas_au", "F_meas_sigma_au", "FreeRflag"),
-        ("F_New", "SIGF_New", "FREE_FLAG"),
-        ("my_native", "its_error", "TEST"),
-    ],
-)
-def test_usual_names(tmp_path, amplitude, sigma, free):
-    data = read_reflections(write_mtz(tmp_path, usual(amplitude, sigma, free)))
-    assert data.labels == {"amplitude": amplitude, "sigma": sigma, "free": free}
-
-
-def test_calculated_columns_are_never_taken(tmp_path):
-    names = ["FC", "FC_ALL", "FCALC", "FWT", "F-model", "DELFWT", "2FOFCWT", "FOFCWT", "FC_ALL_LS", "FDELWT", "mFo-DFc"]
-    calculated = {name: ("F", [1, 2, 3, 4, 5, 6]) for name in names}
-    # even right in front of a column of type Q
-    data = read_reflections(write_mtz(tmp_path, {**calculated, "SIGX": ("Q", [1] * 6), **usual("FPK", "SIGFPK")}))
-    assert data.labels["amplitude"] == "FPK"
-    with pytest.raises(ValueError, match=r"no measured amplitudes.*Columns: FC \(F\), FC_ALL \(F\)"):
-        read_reflections(write_mtz(tmp_path, calculated))
-    for name in ("FP", "FOBS", "F-obs", "F", "F_meas", "FO", "FNAT", "Fpeak"):
-        data = read_reflections(write_mtz(tmp_path, {**usual(name, f"SIG{name}"), "FC": calculated["FC"]}))
-        assert data.labels["amplitude"] == name
-
-
-def test_several_candidates_are_recorded(tmp_path):
-    columns = {**usual("FZ", "SIGFZ"), **usual("FOBS", "SIGFOBS", "FREE"), **usual("FP", "SIGFP", "test")}
-    data = read_reflections(write_mtz(tmp_path, columns))
-    assert data.labels == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
-    assert data.notes[:-1] == (
-        "amplitudes FP taken; the file also has FOBS, FZ",
-        "free flags FreeR_flag taken; the file also has FREE, test",
-    )
-    first = read_reflections(write_mtz(tmp_path, {**usual("Fb", "SIGFb"), **usual("Fa", "SIGFa")}))
-    assert first.labels["amplitude"] == "Fb"
-
-
-def test_amplitudes_with_sigma_come_first(tmp_path):
-    columns = {"FP": ("F", [1] * 6), "PHI": ("P", [0] * 6), **usual("Fx", "SIGFx")}
-    assert read_reflections(write_mtz(tmp_path, columns)).labels["amplitude"] == "Fx"
-
-
-def test_named_columns(tmp_path):
-    columns = {**usual(), "FC": ("F", [1, 2, 3, 4, 5, 6]), "ERR": ("Q", [7] * 6), "set2": ("I", [2, 1, 1, 1, 1, 1])}
-    path = write_mtz(tmp_path, columns)
-    data = read_reflections(path, amplitude="FC", sigma="ERR", free="set2", free_value=2)
-    assert data.labels == {"amplitude": "FC", "sigma": "ERR", "free": "set2"}
-    assert data.sigma.tolist() == [7] * 6
-    assert data.free.tolist() == [True] + [False] * 5
-    for option in ("amplitude", "sigma", "free"):
-        with pytest.raises(ValueError, match=rf"no column 'Nix' \({option}\)\. Columns: FP \(F\), SIGFP \(Q\)"):
-            read_reflections(path, **{option: "Nix"})
-    with pytest.raises(ValueError, match=r"column ERR \(amplitude\) has type Q, wanted one of F, G"):
-        read_reflections(path, amplitude="ERR")
-
-
-def test_missing_kinds_of_data(tmp_path):
-    with pytest.raises(ValueError, match=r"no measured amplitudes or intensities \(types F, J, G, K\).*PHI \(P\)"):
-        read_reflections(write_mtz(tmp_path, {"PHI": ("P", [1] * 6)}))
-    with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the amplitudes FP.*sigma=\.\.\."):
-        read_reflections(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
-
-
-def test_intensities(tmp_path):
-    flags = {"FREE": ("I", [0, 1, 1, 1, 1, 1])}
-    intensities = {"IMEAN": ("J", [10, -20, 30, 40, 50, 60]), "SIGIMEAN": ("Q", [1, 2, 3, 4, 5, 6])}
-    data = read_reflections(write_mtz(tmp_path, {**intensities, **flags}))
-    assert (data.kind, data.amplitude, data.sigma) == ("intensities", None, None)
-    assert data.intensity.tolist() == [10, -20, 30, 40, 50, 60]  # the negative one is kept
-    assert data.intensity_sigma.tolist() == [1, 2, 3, 4, 5, 6]
-    assert data.labels == {"intensity": "IMEAN", "sigma": "SIGIMEAN", "free": "FREE"}
-    assert "intensities of 6 reflections" in repr(data)
-    path = write_mtz(tmp_path, {**intensities, **usual()})
-    data = read_reflections(path)
-    assert (data.kind, data.labels["amplitude"]) == ("amplitudes", "FP")
-    assert data.notes[0] == "amplitudes FP taken, not the intensities IMEAN: choose those with intensity=IMEAN"
-    assert read_reflections(path, intensity="IMEAN").kind == "intensities"
-    assert read_reflections(path, sigma="SIGIMEAN").labels["intensity"] == "IMEAN"
-    with pytest.raises(ValueError, match="amplitude='FP' and intensity='IMEAN' are both given"):
-        read_reflections(path, amplitude="FP", intensity="IMEAN")
-    # amplitudes of unknown reliability are no better than intensities with their σ
-    without = {"FP": ("F", [1] * 6), **intensities}
-    assert read_reflections(write_mtz(tmp_path, without)).labels["intensity"] == "IMEAN"
-
-
-@pytest.mark.parametrize(
-    ("plus", "minus", "types"),
-    [("F(+)", "F(-)", "GL"), ("F-obs(+)", "F-obs(-)", "GL"), ("FP_plus", "FP_minus", "GL"), ("F(+)", "F(-)", "FQ")],
-)
-def test_friedel_mates_are_merged(tmp_path, plus, minus, types):
-    # (0, 0, 4) is centric in this group, its measurement is written twice
-    columns = {
-        plus: (types[0], [10, 7, NAN, 40, 0, -3]),
-        f"SIG{plus}": (types[1], [1, 1, NAN, 4, 0, 1]),
-        minus: (types[0], [13, 7, 33, NAN, 0, 0]),
-        f"SIG{minus}": (types[1], [2, 1, 3, NAN, 0, 0]),
-    }
-    path = write_mtz(tmp_path, columns)
-    data = read_reflections(path)
-    np.testing.assert_allclose(data.amplitude, [(10 + 13 / 4) / 1.25, 7, 33, 40], rtol=1e-15)
-    np.testing.assert_allclose(data.sigma, [1.25**-0.5, 1, 3, 4], rtol=1e-15)
-    assert (data.left_out["placeholder"], data.left_out["negative amplitude"]) == (1, 1)
-    assert data.labels["amplitude"] == f"{plus} and {minus}"
-    assert data.labels["sigma"] == f"SIG{plus} and SIG{minus}"
-    assert data.notes[0] == f"{plus} and {minus} merged into their mean, weighted with 1/σ²"
-    # either name stands for both, unless the σ of one is named
-    assert read_reflections(path, amplitude=minus).labels == data.labels
-    one = read_reflections(path, amplitude=minus, sigma=f"SIG{minus}")
-    assert (one.labels["amplitude"], one.amplitude.tolist()) == (minus, [13, 7, 33])
-    # where there is a mean it is taken
-    mean = {"FX": ("F", [1, 2, 3, 4, 5, 6]), "SIGFX": ("Q", [1] * 6)}
-    assert read_reflections(write_mtz(tmp_path, {**columns, **mean})).labels["amplitude"] == "FX"
-
-
-def test_mean_intensities_come_before_pairs_of_amplitudes(tmp_path):
-    mates = {"F(+)": ("G", [1] * 6), "SIGF(+)": ("L", [1] * 6), "F(-)": ("G", [1] * 6), "SIGF(-)": ("L", [1] * 6)}
-    columns = {**mates, "IMEAN": ("J", [1] * 6), "SIGIMEAN": ("Q", [1] * 6)}
-    assert read_reflections(write_mtz(tmp_path, columns)).labels["intensity"] == "IMEAN"
-
-
-def test_one_mate_only(tmp_path):
-    columns = {"I(-)": ("K", [1, 2, 3, 4, 5, 6]), "SIGI(-)": ("M", [1] * 6)}
-    data = read_reflections(write_mtz(tmp_path, columns))
-    assert (data.labels["intensity"], data.intensity.tolist()) == ("I(-)", [1, 2, 3, 4, 5, 6])
-    del columns["SIGI(-)"]
-    with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the intensities I\(-\)"):
-        read_reflections(write_mtz(tmp_path, columns))
 
 
 def test_resolution_limits(tmp_path):
@@ -245,61 +86,6 @@ def test_what_the_file_lacks_is_taken_from_the_caller(tmp_path):
     assert read_reflections(path, spacegroup=gemmi.SpaceGroup("P 21 21 21")).spacegroup.hm == "P 21 21 21"
 
 
-def test_no_free_flags(tmp_path):
-    columns = usual()
-    del columns["FreeR_flag"]
-    path = write_mtz(tmp_path, columns)
-    data = read_reflections(path)
-    assert (data.n_free, data.labels["free"], data.free_value) == (0, None, None)
-    assert "there is no R-free" in data.notes[0]
-    with pytest.raises(ValueError, match="no free flags that could be 1"):
-        read_reflections(path, free_value=1)
-
-
-@pytest.mark.parametrize(
-    ("flags", "value", "free"),
-    [
-        ([0, 1, 1, 1, 1, 1], 0, [0]),  # two values: the rarer one
-        ([0, 1, 0, 0, 0, 0], 1, [1]),
-        ([-1, 1, 1, 1, 1, 1], -1, [0]),
-        ([3, 0, 1, 2, 0, 1], 0, [1, 4]),  # more: 0
-        ([0, 1, NAN, 1, NAN, 1], 0, [0]),  # no flag: work
-    ],
-)
-def test_free_value(tmp_path, flags, value, free):
-    data = read_reflections(write_mtz(tmp_path, usual(flags=flags)))
-    assert data.free_value == value
-    assert np.flatnonzero(data.free).tolist() == free
-    assert len(data.notes) == 1 + bool(np.isnan(flags).any())
-
-
-def test_stated_free_value_wins(tmp_path):
-    data = read_reflections(write_mtz(tmp_path, usual(flags=[0, 1, 1, 1, 1, 1])), free_value=1)
-    assert (data.free_value, data.free.tolist()) == (1, [False] + [True] * 5)
-
-
-@pytest.mark.parametrize(
-    ("flags", "free_value", "message"),
-    [
-        ([0, 1, 0, 1, 0, 1], None, "FreeR_flag has as many 0 as 1"),
-        ([1, 2, 3, 1, 1, 1], None, r"has no value 0; it has 1, 2, 3"),
-        ([0, 1, 1, 1, 1, 1], 5, r"has no value 5; it has 0, 1"),
-        ([1, 2, 3, 4, 5, 6], None, r"it has 1, 2, 3, 4, 5, \.\.\.: choose"),
-        ([0.5, 1, 1, 1, 1, 1], None, "FreeR_flag holds 0.5; free flags are integers"),
-        ([0, 0, 0, 0, 0, 0], 0, "none is left to refine against"),
-    ],
-)
-def test_free_flags_that_do_not_tell(tmp_path, flags, free_value, message):
-    with pytest.raises(ValueError, match=message):
-        read_reflections(write_mtz(tmp_path, usual(flags=flags)), free_value=free_value)
-
-
-def test_one_flag_for_all_is_no_free_set(tmp_path):
-    data = read_reflections(write_mtz(tmp_path, usual(flags=[1] * 6)))
-    assert (data.n_free, data.free_value) == (0, None)
-    assert "one value only" in data.notes[0]
-
-
 def test_what_is_left_out_is_counted(tmp_path):
     hkl = [(0, 0, 0), (1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4), (1, 1, 5), (0, 0, 3), (1, 1, 6), (1, 1, 7)]
     columns = {
@@ -343,6 +129,22 @@ def test_asymmetric_unit_and_duplicates(tmp_path):
     np.testing.assert_allclose(data.amplitude, [30, mean, 20], rtol=1e-14)
     np.testing.assert_allclose(data.sigma, [3, 1.5**-0.5, 2], rtol=1e-14)
     assert data.free.tolist() == [False, True, False]  # one copy in the test set takes all there
+
+
+@pytest.mark.parametrize(("kind", "copies"), [("B", 2), ("Y", 3)])
+def test_unmerged_data_without_batch_headers(tmp_path, kind, copies):
+    """Batches, or more rows than two Friedel mates beside symmetry operations."""
+    columns = {name: (kind, [*values] * copies) for name, (kind, values) in usual().items()}
+    columns["extra"] = (kind, np.repeat(np.arange(copies), len(HKL)))
+    with pytest.raises(ValueError, match=rf"unmerged data: it has the columns extra, and {6 * copies} rows of 6 refl"):
+        read_reflections(write_mtz(tmp_path, columns, hkl=HKL * copies))
+    # each reflection once, or twice as a Friedel mate
+    once = {**usual(), "extra": (kind, [1] * 6)}
+    assert read_reflections(write_mtz(tmp_path, once)).n_reflections == 6
+    if kind == "Y":
+        mates = {name: (kind, [*values] * 2) for name, (kind, values) in once.items()}
+        hkl = [*HKL, *(tuple(-index for index in row) for row in HKL)]
+        assert read_reflections(write_mtz(tmp_path, mates, hkl=hkl)).left_out["duplicate"] == 6
 
 
 def test_missing_number_of_old_files(tmp_path):

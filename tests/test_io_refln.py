@@ -111,8 +111,10 @@ def test_amplitudes_come_first_and_the_rest_is_named(tmp_path):
     data = read(tmp_path, items)
     assert data.labels == {"amplitude": "F_meas_au", "sigma": "F_meas_sigma_au", "free": "status"}
     assert data.notes[:2] == (
-        "amplitudes F_meas_au taken, not the intensities intensity_meas: choose those with intensity=intensity_meas",
-        "free flags status taken; the file also has pdbx_r_free_flag",
+        "amplitudes F_meas_au taken (6 reflections); the file also has intensities intensity_meas (6): "
+        "choose with intensity=intensity_meas",
+        "free flags status taken (6 reflections); the file also has pdbx_r_free_flag (6): "
+        "choose with free=pdbx_r_free_flag",
     )
     chosen = read(tmp_path, items, intensity="_refln.intensity_meas", free="pdbx_r_free_flag", free_value=1)
     assert (chosen.kind, chosen.labels["sigma"], chosen.n_free) == ("intensities", "intensity_sigma", 4)
@@ -183,7 +185,8 @@ def test_missing_values_and_status_codes(tmp_path):
 @pytest.mark.parametrize(
     ("status", "free", "value"),
     [
-        ("f f f f f o", [0, 1, 2, 3, 4], "f"),  # the code says it, however many they are
+        ("f f f o o o", [0, 1, 2], "f"),  # the code says it, be they as many as the others
+        ("f f f f o o", [], None),  # most reflections are no free set
         ("0 1 1 1 1 1", [0], 0),  # old files have numbers
         ("1 0 0 0 0 0", [0], 1),
         ("'f' \"o\" O o o F", [0, 5], "f"),

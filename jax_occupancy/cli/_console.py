@@ -11,7 +11,18 @@ from rich.text import Text
 # Wide enough for reasons on one line where neither a terminal nor the user sets the width.
 PIPE_WIDTH = 200
 # Arguments of the library that are options of the command under the same names.
-ARGUMENTS = ("amplitude", "intensity", "sigma", "free", "free_value", "block", "d_min", "d_max", "model_number")
+ARGUMENTS = (
+    "amplitude",
+    "intensity",
+    "sigma",
+    "free",
+    "free_value",
+    "block",
+    "d_min",
+    "d_max",
+    "model_number",
+    "radiation",
+)
 
 
 def make_console(*, quiet: bool = False) -> Console:

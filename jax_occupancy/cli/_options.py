@@ -139,8 +139,13 @@ DMax = Annotated[
     typer.Option("--d-max", metavar="Å", help="Leave out reflections of lower resolution.", rich_help_panel=_DATA),
 ]
 RadiationChoice = Annotated[
-    Radiation,
-    typer.Option("--radiation", help="What the crystal was measured with.", rich_help_panel=_DATA),
+    Radiation | None,
+    typer.Option(
+        "--radiation",
+        help="What the crystal was measured with. Default: what the files say, else X-rays.",
+        rich_help_panel=_DATA,
+        show_default=False,
+    ),
 ]
 Wavelength = Annotated[
     float | None,

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from jax_occupancy.cli._session import (
     check_beam,
     note_on_dispersion,
     set_up_jax,
+    settled_beam,
     warnings_as_notes,
     write_text,
 )
@@ -75,6 +76,7 @@ def run_refine(model_path: Path, reflections_path: Path, request: Request, *, be
         watch.lap("groups")
         reflections = read_reflections(reflections_path, **request.columns)
         print_input(console, model, reflections)
+        request = replace(request, refinement=settled_beam(console, model, reflections, request.refinement))
         note_on_dispersion(console, model, grouping, request.refinement, stated=reflections.wavelength)
         watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, request)
@@ -95,6 +97,7 @@ def run_example(request: Request, *, begin: float) -> None:
         model, reflections = read_model(example.model), read_reflections(example.reflections)
         say(console, "A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
         print_input(console, model, reflections)
+        request = replace(request, refinement=settled_beam(console, model, reflections, request.refinement))
         watch.lap("read")
         solution = _refine(console, watch, model, reflections, None, request)
         print_solution(console, solution, truth=example.truth)

@@ -11,9 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from jax_occupancy.cli._cache import use_compilation_cache
-from jax_occupancy.cli._console import say_note
+from jax_occupancy.cli._console import as_options, say_note
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, atomic_writer
+from jax_occupancy.io import Model, Reflections, agreed_radiation, atomic_writer
 from jax_occupancy.xray import dispersion, dispersion_note
 
 # Exit code of a refinement that did not come to rest.
@@ -26,7 +26,17 @@ def check_beam(refinement: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it is out of range, or the radiation is not X-rays.
     """
-    dispersion([], radiation=refinement["radiation"], wavelength=refinement["wavelength"])
+    dispersion([], radiation=refinement["radiation"] or "xray", wavelength=refinement["wavelength"])
+
+
+def settled_beam(
+    console: Console, model: Model, reflections: Reflections, refinement: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options with the radiation that was asked for or that the files state, which is said unless it is plain."""
+    radiation, note = agreed_radiation(model, reflections, asked=refinement["radiation"])
+    if note is not None:
+        say_note(console, as_options(note))
+    return {**refinement, "radiation": radiation}
 
 
 def note_on_dispersion(
@@ -35,7 +45,10 @@ def note_on_dispersion(
     """Say so if heavy atoms are refined without f′; `stated` is the wavelength in the file of the data."""
     refined = [group.atoms for s in grouping.sets for group in s.groups if group.refinable]
     elements = model.atoms["element"].iloc[np.concatenate([np.zeros(0, int), *refined])]
-    beam = {key: refinement[key] for key in ("radiation", "wavelength")}
+    beam = {
+        "radiation": refinement["radiation"] or next(iter(model.radiations), "xray"),
+        "wavelength": refinement["wavelength"],
+    }
     if (note := dispersion_note(elements, stated=stated, **beam)) is not None:
         say_note(console, note)
 
@@ -57,7 +70,7 @@ def warnings_as_notes(console: Console) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*persistent compilation cache")
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        say_note(console, message)
+        say_note(console, as_options(message))
 
 
 def write_text(path: Path, text: str) -> None:

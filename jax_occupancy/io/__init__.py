@@ -14,6 +14,7 @@ from jax_occupancy.io._contacts import find_contacts
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
 from jax_occupancy.io._model import Model, read_model
 from jax_occupancy.io._mtz import write_mtz
+from jax_occupancy.io._radiation import agreed_radiation
 from jax_occupancy.io._read_reflections import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
@@ -26,6 +27,7 @@ from jax_occupancy.io._write import write_model
 __all__ = [
     "Model",
     "Reflections",
+    "agreed_radiation",
     "atom_label",
     "atomic_writer",
     "check_groups_name",

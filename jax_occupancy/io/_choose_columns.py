@@ -1,13 +1,22 @@
-"""Which columns hold the measured amplitudes or intensities, their σ and the free flags."""
+"""Which columns hold the measured amplitudes or intensities, their σ and the free flags.
+
+Values are looked at before names: a column without any is no candidate, nor are differences, which are negative in
+half of the reflections or say so by their name.
+"""
 
 from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
 
 from jax_occupancy.io._column_names import (
     AMPLITUDES,
     FREE,
     INTENSITIES,
+    ending,
     friedel_mate,
     is_calculated,
+    is_difference,
     plain,
     sigma_names,
 )
@@ -18,6 +27,11 @@ _TYPES = {"amplitude": "FG", "intensity": "JK"}
 _SIGMA_TYPES = {"F": "Q", "J": "Q", "G": "LQ", "K": "MQ"}
 # Means before pairs; of each, amplitudes before intensities.
 _ORDER = "FJGK"
+# Data with fewer reflections than this part of the fullest ones come after them.
+_FULL = 0.9
+# Amplitudes of which more than this part is negative are differences.
+_NEGATIVE = 0.25
+_EMPTY = "no values"
 
 
 class Measurement(NamedTuple):
@@ -34,7 +48,12 @@ class Measurement(NamedTuple):
 
     @property
     def sigma_label(self) -> str:
+        """The columns of σ."""
         return " and ".join(column.label for column in self.sigmas if column is not None)
+
+    def usable(self) -> Bool[np.ndarray, " rows"]:
+        """Rows with a value and, where there is a σ, a positive one."""
+        return np.any([_usable(*pair) for pair in zip(self.values, self.sigmas, strict=True)], axis=0)
 
 
 class ChosenColumns(NamedTuple):
@@ -48,7 +67,7 @@ class ChosenColumns(NamedTuple):
 def choose_columns(
     table: ReflectionTable, *, amplitude: str | None, intensity: str | None, sigma: str | None, free: str | None
 ) -> ChosenColumns:
-    """Take the named columns; find by type and usual name those that are not named."""
+    """Take the named columns; find by values, type and usual name those that are not named."""
     if amplitude is not None and intensity is not None:
         raise ValueError(f"amplitude={amplitude!r} and intensity={intensity!r} are both given; choose one of them")
     notes: list[str] = []
@@ -56,6 +75,8 @@ def choose_columns(
     sigma_column = None if sigma is None else _named(table, sigma, "QLM", "sigma")
     if name is not None:
         measured = _measurement(table, _named(table, name, _TYPES[role], role), sigma_column)
+        if negative := _negative(measured):
+            raise ValueError(f"{table.where}: {name} holds no amplitudes but a {negative}; name another column")
     else:
         measured = _find_measured(table, sigma_column, notes)
     if None in measured.sigmas:
@@ -66,10 +87,17 @@ def choose_columns(
         )
     if len(measured.values) == 2:
         notes.append(f"{measured.label} merged into their mean, weighted with 1/σ²")
-    flags = _find_free(table, notes) if free is None else _named(table, free, None, "free")
+    flags = _find_free(table, measured, notes) if free is None else _named(table, free, None, "free")
     if flags is None:
         notes.append("no column of free flags: every reflection is used for refinement, there is no R-free")
     return ChosenColumns(measured, flags, tuple(notes))
+
+
+def _usable(column: Column, sigma: Column | None) -> Bool[np.ndarray, " rows"]:
+    has_value = np.isfinite(column.values)
+    if sigma is None:
+        return has_value & (column.values != 0)
+    return has_value & np.isfinite(sigma.values) & (sigma.values > 0)
 
 
 def _kind(column: Column) -> str:
@@ -79,21 +107,27 @@ def _kind(column: Column) -> str:
 
 
 def _partner(table: ReflectionTable, column: Column) -> Column | None:
-    """The σ of a column: by its name (SIGFP of FP), else the column of that type right behind it."""
+    """The σ of a column: by its name (SIGFP of FP) or ending, else the column of that type right behind it."""
+    names, end = sigma_names(column.label), ending(column.label)
+    others = [c for c in table.columns if c.kind in _ORDER and c is not column]
+
+    def belongs_elsewhere(sigma: Column, columns: list[Column]) -> bool:
+        return any(plain(sigma.label) in sigma_names(other.label) for other in columns)
+
+    sigmas = [c for c in table.columns if c.kind in tuple("QLM")]
+    fitting = [c for c in sigmas if plain(c.label) in names]
+    own = [c for c in fitting if c.dataset == column.dataset]
+    lent = [c for c in fitting if not belongs_elsewhere(c, [o for o in others if o.dataset == c.dataset])]
+    if own or lent:
+        return (own or lent)[0]
     types = _SIGMA_TYPES[_kind(column)]
-    names = sigma_names(column.label)
-    fitting = [c for c in table.columns if c.kind in "QLM" and plain(c.label) in names]
-    same_dataset = [c for c in fitting if c.dataset == column.dataset]
-    if same_dataset or fitting:
-        return (same_dataset or fitting)[0]
+    # SIGI behind FP belongs to I, wherever that is
+    free = [c for c in sigmas if c.kind in types and c.dataset == column.dataset and not belongs_elsewhere(c, others)]
+    alike = [c for c in free if end and ending(c.label) == end and plain(c.label).startswith("SIG")]
+    if len(alike) == 1:
+        return alike[0]
     after = table.columns.index(column) + 1
-    if after < len(table.columns) and table.columns[after].kind in types:
-        neighbour = table.columns[after]
-        others = (c for c in table.columns if c.kind in _ORDER and c is not column)
-        # SIGI behind FP belongs to I, wherever that is
-        if not any(plain(neighbour.label) in sigma_names(other.label) for other in others):
-            return neighbour
-    return None
+    return next((c for c in free if c is table.columns[min(after, len(table.columns) - 1)]), None)
 
 
 def _measurement(table: ReflectionTable, column: Column, sigma: Column | None) -> Measurement:
@@ -126,50 +160,76 @@ def _named(table: ReflectionTable, label: str, types: str | None, role: str) -> 
     raise ValueError(f"{table.where} has no column {label!r} ({role}). Columns: {table.listed()}")
 
 
-def _candidates(table: ReflectionTable, sigma: Column | None = None) -> list[Measurement]:
-    """Everything measured, one entry for each mean and each pair of mates."""
-    columns = [c for c in table.columns if c.kind in tuple(_ORDER) and not is_calculated(c.label)]
-    found = [_measurement(table, column, sigma) for column in columns]
-    return [m for m, column in zip(found, columns, strict=True) if m.values[0] is column]
+def _negative(measured: Measurement) -> str:
+    """What is wrong with amplitudes many of which are negative; empty if nothing is."""
+    if measured.quantity == "intensity":
+        return ""
+    for column, sigma in zip(measured.values, measured.sigmas, strict=True):
+        values = column.values[_usable(column, sigma)]
+        if (n_negative := int((values < 0).sum())) > _NEGATIVE * len(values):
+            return f"difference: {n_negative} of {len(values)} values are negative"
+    return ""
+
+
+def _objection(measured: Measurement) -> str:
+    """Why columns are no measured data; empty if they may be."""
+    if any(is_difference(column.label) for column in measured.values):
+        return "difference by its name"
+    return _negative(measured) or ("" if measured.usable().any() else _EMPTY)
 
 
 def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str]) -> Measurement:
-    """The measured data: those with σ, means before pairs, usual names first, then the order of the file."""
-    candidates = _candidates(table, sigma)
+    """The measured data: those with σ, the fullest, means before pairs, usual names first, the order of the file."""
+    columns = [c for c in table.columns if c.kind in tuple(_ORDER) and not is_calculated(c.label)]
+    found = [(_measurement(table, column, sigma), column) for column in columns]
+    # one entry for each pair of mates
+    objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
+    candidates = [m for m, objection in objections if not objection]
+    refused = [f"{m.label} ({objection})" for m, objection in objections if objection]
+    # without anything better the reader is told what is missing in them
+    candidates = candidates or [m for m, objection in objections if objection == _EMPTY]
     if not candidates:
+        not_taken = f"; not taken: {', '.join(refused[:5])}" if refused else ""
         raise ValueError(
-            f"{table.where} has no measured amplitudes or intensities (types F, J, G, K). Name the column with "
-            f"amplitude=... or intensity=... if its name looks calculated. Columns: {table.listed()}"
+            f"{table.where} has no measured amplitudes or intensities (types F, J, G, K){not_taken}. Name the column "
+            f"with amplitude=... or intensity=... if its name looks calculated. Columns: {table.listed()}"
         )
     known = {name: rank for names in (AMPLITUDES, INTENSITIES) for rank, name in enumerate(names)}
+    counts = {id(m): int(m.usable().sum()) for m in candidates}
 
-    def rank(measured: Measurement) -> tuple[bool, int, int, int]:
+    def unsuited(measured: Measurement) -> bool:
+        own = _partner(table, measured.values[0])
+        return None in measured.sigmas if sigma is None else own is not sigma
+
+    most = max((counts[id(m)] for m in candidates if not unsuited(m)), default=0)
+
+    def rank(measured: Measurement) -> tuple[bool, bool, int, int, int]:
         column = measured.values[0]
-        own = _partner(table, column)
-        unsuited = None in measured.sigmas if sigma is None else own is not sigma
         return (
-            unsuited,
+            unsuited(measured),
+            counts[id(measured)] < _FULL * most,
             _ORDER.index(_kind(column)),
             known.get(plain(column.label), len(known)),
             table.columns.index(column),
         )
 
     best, *others = sorted(candidates, key=rank)
-    noun, kind = _NOUN[best.quantity], _kind(best.values[0])
-    same = [m.label for m in others if _kind(m.values[0]) == kind]
-    if same:
-        notes.append(f"{noun} {best.label} taken; the file also has {', '.join(same[:5])}")
-    unused = [m for m in others if m.quantity == "intensity"]
-    if best.quantity == "amplitude" and unused:
-        label = unused[0].values[0].label
-        notes.append(
-            f"amplitudes {best.label} taken, not the intensities {unused[0].label}: choose those with intensity={label}"
-        )
+    listed = [f"{_NOUN[m.quantity]} {m.label} ({counts[id(m)]})" for m in others[:5]]
+    options = [f"{quantity}=..." for quantity in _NOUN if quantity in {m.quantity for m in others}]
+    if len(others) == 1:
+        options = [f"{others[0].quantity}={others[0].values[0].label}"]
+    also = f"; the file also has {', '.join(listed)}: choose with {' or '.join(options)}" if others else ""
+    not_taken = f"; not taken: {', '.join(refused[:5])}" if refused else ""
+    if also or not_taken:
+        notes.append(f"{_NOUN[best.quantity]} {best.label} taken ({counts[id(best)]} reflections){also}{not_taken}")
     return best
 
 
-def _find_free(table: ReflectionTable, notes: list[str]) -> Column | None:
-    """The free flags: mmCIF's status, then usual names, then columns of integers that have "free" in their name."""
+def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) -> Column | None:
+    """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first.
+
+    Before others come mmCIF's status, then columns of integers that have "free" in their name.
+    """
     known = {name: rank for rank, name in enumerate(FREE)}
     candidates = [
         column
@@ -178,9 +238,28 @@ def _find_free(table: ReflectionTable, notes: list[str]) -> Column | None:
         or (column.kind == "I" and ("FREE" in plain(column.label) or plain(column.label) in known))
         or (column.kind in ("I", "R") and plain(column.label) in known)
     ]
-    order = {STATUS: 0, "I": 1}
-    candidates.sort(key=lambda column: (order.get(column.kind, 2), known.get(plain(column.label), len(known))))
+    rows = measured.usable()
+    flagged = {c.label: c.values[rows & np.isfinite(c.values)] for c in candidates}
+    dataset, end = measured.values[0].dataset, ending(measured.values[0].label)
+    elsewhere = {ending(c.label) for c in table.columns if c.kind in tuple(_ORDER)} - {end}
+
+    def rank(column: Column) -> tuple[bool, int, bool, int, int]:
+        own_end = ending(column.label)
+        return (
+            len(np.unique(flagged[column.label])) < 2,
+            2 * (own_end in elsewhere) - (bool(own_end) and own_end == end),
+            column.dataset != dataset,
+            {STATUS: 0, "I": 1}.get(column.kind, 2),
+            known.get(plain(column.label), len(known)),
+        )
+
+    candidates.sort(key=rank)
     if len(candidates) > 1:
-        others = ", ".join(column.label for column in candidates[1:6])
-        notes.append(f"free flags {candidates[0].label} taken; the file also has {others}")
+        listed = ", ".join(f"{column.label} ({len(flagged[column.label])})" for column in candidates[1:6])
+        option = candidates[1].label if len(candidates) == 2 else "..."
+        label = candidates[0].label
+        notes.append(
+            f"free flags {label} taken ({len(flagged[label])} reflections); the file also has {listed}: "
+            f"choose with free={option}"
+        )
     return candidates[0] if candidates else None

@@ -24,6 +24,10 @@ _CALCULATED = re.compile(
     r"FC|[23]?M?FOD?FC|FWT|FDELWT|F?DEL|FMODEL|FPART|FMASK|FBULK|FSOLV|FDM|FAN|FCOMB|FOM|"
     r"FSQUAREDCALC|INTENSITYCALC|IC(ALC)?$|IMODEL)"
 )
+# Differences between data sets or Friedel mates; F_on-F_off has no such name, but is negative in half of its values.
+_DIFFERENCE = re.compile(
+    r"(SIG)?(ANOM|D?ANO|DISANO|DF|DELF|DELTAF|DP|DJ|FOFO|Q?F?DIFF)|.*(DIFF|DIFFERENCE|DELTA|MINUSF)$"
+)
 
 
 def plain(label: str) -> str:
@@ -45,6 +49,25 @@ def is_calculated(label: str) -> bool:
     [False, False, False, False]
     """
     return _CALCULATED.match(plain(label)) is not None
+
+
+def is_difference(label: str) -> bool:
+    """Whether amplitudes of this name are differences between measured ones.
+
+    >>> [is_difference(name) for name in ("ANOM", "DF", "FOFO", "QFDIFF", "DELF", "F_on", "FW-F(+)", "FP")]
+    [True, True, True, True, True, False, False, False]
+    """
+    return _DIFFERENCE.match(plain(label)) is not None
+
+
+def ending(label: str) -> str:
+    """What comes after the last underscore, hyphen or dot and tells columns of one data set from those of another.
+
+    >>> ending("F_on"), ending("SIGF-obs(+)"), ending("FP")
+    ('ON', 'OBS', '')
+    """
+    found = re.search(r"[_.-]([A-Za-z0-9]+)(\([+-]\))?$", label)
+    return found[1].upper() if found else ""
 
 
 def sigma_names(label: str) -> set[str]:

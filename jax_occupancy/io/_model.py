@@ -31,6 +31,7 @@ class Model:
         model_number: The number of the model in the file.
         source: The bytes of the file, decompressed.
         rows: For each atom the line (PDB) or the row of `_atom_site` (mmCIF) it was read from, 0-based.
+        radiations: What the file says it was measured with: "electron", "neutron", "xray", none or several of them.
 
     Example:
         >>> import pathlib, tempfile
@@ -52,6 +53,7 @@ class Model:
     model_number: int
     source: bytes = field(repr=False)
     rows: np.ndarray = field(repr=False)
+    radiations: tuple[str, ...] = ()
 
     @property
     def n_atoms(self) -> int:
@@ -98,7 +100,7 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     source = read_source(path)
     file_format = model_format_of(path, source)
     parse = parse_pdb if file_format == "pdb" else parse_mmcif
-    structure, atoms, rows = parse(source, path=path, model_number=model_number)
+    structure, atoms, rows, radiations = parse(source, path=path, model_number=model_number)
     rows.flags.writeable = False
     has_cell = structure.cell.is_crystal()
     if has_cell:
@@ -113,6 +115,7 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         model_number=structure[0].num,
         source=source,
         rows=rows,
+        radiations=radiations,
     )
 
 

@@ -45,6 +45,7 @@ class ReflectionTable:
         excluded: Rows that the file itself says are not to be used, by reason.
         unreadable: What is wrong with values of a column, by its label.
         notes: Choices made so far.
+        radiations: What the file says it was measured with.
     """
 
     where: str
@@ -56,10 +57,16 @@ class ReflectionTable:
     excluded: Mapping[str, Bool[np.ndarray, " rows"]]
     unreadable: Mapping[str, str]
     notes: tuple[str, ...]
+    radiations: tuple[str, ...]
 
     def listed(self) -> str:
         """All columns with their types, for messages."""
         return ", ".join(f"{column.label} ({column.kind})" for column in self.columns) or "none but the indices"
+
+    def wavelength_of(self, column: Column) -> float | None:
+        """The wavelength of a column's data set, else the only one that the file states."""
+        stated = {crystal.wavelength for crystal in self.crystals.values()} - {None}
+        return self.crystals[column.dataset].wavelength or (stated.pop() if len(stated) == 1 else None)
 
 
 def table_of_mtz(
@@ -73,6 +80,7 @@ def table_of_mtz(
     excluded: Mapping[str, np.ndarray] | None = None,
     unreadable: Mapping[str, str] | None = None,
     notes: tuple[str, ...] = (),
+    radiations: tuple[str, ...] = (),
 ) -> ReflectionTable:
     """The table of an MTZ object, with cell and space group from elsewhere if it states none."""
     wavelengths = {dataset.id: dataset.wavelength for dataset in mtz.datasets}
@@ -106,6 +114,7 @@ def table_of_mtz(
         excluded=excluded or {},
         unreadable=unreadable or {},
         notes=notes,
+        radiations=radiations,
     )
 
 

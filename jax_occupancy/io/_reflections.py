@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from jax_occupancy.io._header import radiation_of_wavelength
 from jax_occupancy.io._reflection_frames import frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
 
@@ -34,6 +35,7 @@ class Reflections:
         intensity: Intensity, on the scale of the file; weak ones may be negative.
         intensity_sigma: Standard uncertainty of the intensity, positive.
         wavelength: In Å; None if it is not known.
+        radiation: "xray", "neutron" or "electron", as the file states it or the wavelength tells; None if neither does.
         labels: The columns they were read from: "amplitude" or "intensity", "sigma" and "free" (None: no such column).
         free_value: The flag that means "free"; None without a free column.
         left_out: How many reflections of the file were left out or merged, by reason.
@@ -68,6 +70,7 @@ class Reflections:
     intensity: Float[np.ndarray, " reflections"] | None = None
     intensity_sigma: Float[np.ndarray, " reflections"] | None = None
     wavelength: float | None = None
+    radiation: str | None = None
     labels: Mapping[str, str | None] = field(default_factory=dict)
     free_value: int | str | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -85,6 +88,7 @@ class Reflections:
         _check_arrays(arrays)
         if self.wavelength is not None and not 0 < self.wavelength < np.inf:
             raise ValueError(f"wavelength is {self.wavelength}; wanted a positive number of Å, or None if unknown")
+        object.__setattr__(self, "radiation", self.radiation or radiation_of_wavelength(self.wavelength))
 
     @property
     def kind(self) -> Literal["amplitudes", "intensities"]:

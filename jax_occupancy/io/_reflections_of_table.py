@@ -29,10 +29,12 @@ def fields_of_table(
     Arguments and errors are those of `read_reflections`.
     """
     limits = _limits(d_min, d_max)
+    hkl = to_asu(table.hkl, next(iter(table.crystals.values())).cell, table.spacegroup)
+    _check_merged(table, hkl)
     measured, flags, notes = choose_columns(table, amplitude=amplitude, intensity=intensity, sigma=sigma, free=free)
     crystal = table.crystals[measured.values[0].dataset]
     rows, left_out = leave_out(
-        _rows(table, measured, flags),
+        _rows(table, hkl, measured, flags),
         quantity=measured.quantity,
         cell=crystal.cell,
         spacegroup=table.spacegroup,
@@ -57,7 +59,8 @@ def fields_of_table(
         "free": is_free,
         "cell": crystal.cell,
         "spacegroup": table.spacegroup,
-        "wavelength": crystal.wavelength,
+        "wavelength": table.wavelength_of(measured.values[0]),
+        "radiation": table.radiations[0] if len(table.radiations) == 1 else None,
         "labels": {
             measured.quantity: measured.label,
             "sigma": measured.sigma_label,
@@ -70,6 +73,21 @@ def fields_of_table(
     }
 
 
+def _check_merged(table: ReflectionTable, hkl: np.ndarray) -> None:
+    """Refuse what columns of batches (B), or of symmetry operations (Y) beside more than two rows, call unmerged."""
+    batches, operations = ([c.label for c in table.columns if c.kind == kind] for kind in "BY")
+    if not batches and not operations:
+        return
+    _, counts = np.unique(hkl, axis=0, return_counts=True)
+    # two rows may be Friedel mates
+    if counts.max() > (1 if batches else 2):
+        columns = ", ".join(batches + operations)
+        raise ValueError(
+            f"{table.where} holds unmerged data: it has the columns {columns}, and {len(hkl)} rows of {len(counts)} "
+            "reflections; scale and merge them first (aimless, xia2, autoPROC, careless)"
+        )
+
+
 def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
     """The resolution limits as two numbers."""
     low, high = 0.0 if d_min is None else d_min, np.inf if d_max is None else d_max
@@ -80,9 +98,8 @@ def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _rows(table: ReflectionTable, measured: Measurement, flags: Column | None) -> Measured:
+def _rows(table: ReflectionTable, hkl: np.ndarray, measured: Measurement, flags: Column | None) -> Measured:
     """The chosen columns as values, in the asymmetric unit, Friedel mates joined."""
-    hkl = to_asu(table.hkl, table.crystals[measured.values[0].dataset].cell, table.spacegroup)
     values = [_values(table, column) for column in measured.values]
     sigmas = [_values(table, column) for column in measured.sigmas if column is not None]
     value, sigma = values[0], sigmas[0]
@@ -110,10 +127,10 @@ def _free(
                 f"{table.where} has no free flags that could be {free_value}; name their column with free=..."
             )
         return np.zeros(len(flag), bool), None, ()
-    label = f"{table.where}: column {column.label}"
-    if column.kind != STATUS:
-        return free_set(flag, free_value=free_value, label=label)
-    if free_value is not None:
+    label, codes = f"{table.where}: column {column.label}", column.kind == STATUS
+    if codes and free_value is not None:
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
-    is_free, _, notes = free_set(flag, free_value=0, label=label)
-    return is_free, "f", (*notes, f"free set: status f in {column.label} (mmCIF convention)")
+    is_free, value, notes = free_set(
+        flag, all_flags=_values(table, column), free_value=free_value, codes=codes, label=label
+    )
+    return is_free, "f" if codes and value is not None else value, notes

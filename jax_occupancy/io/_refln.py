@@ -8,6 +8,7 @@ from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, 
 from jaxtyping import Bool, Float
 
 from jax_occupancy.io._column_names import is_calculated
+from jax_occupancy.io._header import radiations_of_block
 from jax_occupancy.io._mmcif import read_document
 from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength, table_of_mtz
 
@@ -91,6 +92,7 @@ def refln_table(
         excluded={"other data set": others, "rejected by status": np.isinf(flags)},
         unreadable=unreadable,
         notes=(*notes, *more),
+        radiations=radiations_of_block(taken),
     )
 
 

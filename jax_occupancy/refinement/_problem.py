@@ -1,5 +1,6 @@
 """Everything that stays the same while occupancies are refined."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections
+from jax_occupancy.io import Model, Reflections, agreed_radiation
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
@@ -204,7 +205,7 @@ def prepare(
         >>> bool(np.allclose(problem.constraints.matrix @ x, problem.constraints.total, atol=1e-6))
         True
     """
-    options = options or Options()
+    options = decided(options or Options(), model, reflections)
     dtype = jnp.result_type(float)
     beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
     check_same_crystal(model, reflections)
@@ -238,6 +239,16 @@ def prepare(
         mean_b=np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members]),
         lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
     )
+
+
+def decided(options: Options, model: Model, reflections: Reflections) -> Options:
+    """The options with the radiation that the files state if none was asked for; a warning where it is not plain."""
+    if options.radiation is not None:
+        return options
+    radiation, note = agreed_radiation(model, reflections)
+    if note is not None:
+        warnings.warn(note, stacklevel=3)
+    return replace(options, radiation=radiation)
 
 
 def parts_of(atoms: pd.DataFrame, groups: Sequence[Int[np.ndarray, " _"]]) -> Parts:

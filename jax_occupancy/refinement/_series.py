@@ -22,7 +22,7 @@ from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal
 from jax_occupancy.refinement._observations import Observations
-from jax_occupancy.refinement._problem import Problem, prepare
+from jax_occupancy.refinement._problem import Problem, decided, prepare
 from jax_occupancy.refinement._refine import (
     NOTHING,
     RefinementError,
@@ -98,13 +98,20 @@ def refine_series(
     tell = progress or (lambda stage: None)
     failed: dict[Name, str] = {}
     usable: dict[Name, Reflections] = {}
+    radiations: dict[Name, str] = {}
     for name, data in given.items():
         try:
             usable[name] = reflections_of(data)
             check_same_crystal(model, usable[name])
+            radiations[name] = decided(chosen, model, usable[name]).radiation
         except (ValueError, OSError) as error:
             usable.pop(name, None)
             failed[name] = str(error)
+    for name, radiation in radiations.items():
+        chosen = replace(chosen, radiation=chosen.radiation or radiation)
+        if radiation != chosen.radiation:
+            del usable[name]
+            failed[name] = f"measured with {radiation}, and the series with {chosen.radiation}: refine it by itself"
     solutions: dict[Name, Solution] = {}
     for placed, members in _by_cell(model, usable) if usable else ():
         shared, rows = _share([usable[name] for name in members], placed, grouping, chosen)
