@@ -2,9 +2,10 @@ import gemmi
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.special import i0e
 
-from jax_occupancy.xray import amplitudes_from_intensities, reflection_symmetry
-from jax_occupancy.xray._intensities import posterior_moments
+from jax_occupancy.xray import amplitudes_from_intensities
+from jax_occupancy.xray._intensities import NARROW, effective_amplitudes, posterior_moments
 
 CELL, SPACEGROUP = gemmi.UnitCell(45, 52, 61, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
 
@@ -13,7 +14,8 @@ def simulate(noise, *, d_min=2.5, seed=0):
     """True amplitudes that follow Wilson's distribution on a falling scale, and intensities with Gaussian errors."""
     rng = np.random.default_rng(seed)
     hkl = gemmi.make_miller_array(CELL, SPACEGROUP, d_min)
-    epsilon, centric = reflection_symmetry(hkl, SPACEGROUP)
+    operations = SPACEGROUP.operations()
+    epsilon, centric = operations.epsilon_factor_without_centering_array(hkl), operations.centric_flag_array(hkl)
     power = 1e4 * epsilon * np.exp(-12 * np.array([CELL.calculate_1_d2(h) for h in hkl.tolist()]))
     a, b = rng.normal(size=(2, len(hkl)))
     true = np.sqrt(power) * np.where(centric, abs(a), np.hypot(a, b) / np.sqrt(2))
@@ -132,3 +134,49 @@ def test_wrong_arguments(change, message):
     good = {"hkl": np.array([[1, 2, 3], [2, 2, 3]]), "intensity": np.ones(2), "sigma": np.ones(2)}
     with pytest.raises(ValueError, match=message):
         amplitudes_from_intensities(**good | change, cell=CELL, spacegroup=SPACEGROUP)
+
+
+def moments(e_eff, d_obs, centric):
+    """<E> and <E²> of the distribution of the true E, by the trapezoidal rule."""
+    v, m = 1 - d_obs**2, d_obs * e_eff
+    reach = 12 * np.sqrt(v)
+    x = np.linspace(max(m - reach, 0), m + reach, 200001)
+    p = np.exp(-((x - m) ** 2) / (2 * v)) + np.exp(-((x + m) ** 2) / (2 * v))
+    if not centric:
+        p = x * np.exp(-((x - m) ** 2) / v) * i0e(2 * x * m / v)
+    norm = np.trapezoid(p, x)
+    return np.trapezoid(p * x, x) / norm, np.trapezoid(p * x**2, x) / norm
+
+
+@pytest.mark.parametrize("centric", [True, False])
+@pytest.mark.parametrize("e_eff", [0.0, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("d_obs", [0.1, 0.5, 0.9, 0.999])
+def test_moments_give_back_what_they_came_from(e_eff, d_obs, centric):
+    mean, square = moments(e_eff, d_obs, centric)
+    found = effective_amplitudes(np.array([mean]), np.array([square - mean**2]), np.array([centric]))
+    # <E>²/<E²> goes with m⁴ near m = 0, so that half of the digits are lost there
+    small = d_obs * e_eff < 0.3 * np.sqrt(1 - d_obs**2)
+    assert (found[0] * found[1])[0] == pytest.approx(e_eff * d_obs, abs=0.02 if small else 1e-6)
+    assert found[1][0] == pytest.approx(d_obs, abs=2e-3 if small else 1e-6)
+    again = moments(found[0][0], found[1][0], centric)
+    np.testing.assert_allclose(again, (mean, square), rtol=1e-8)
+
+
+@pytest.mark.parametrize("centric", [True, False])
+def test_series_takes_over_smoothly(centric):
+    spread = NARROW * np.array([1 - 1e-9, 1 + 1e-9])
+    # <E²> = 1
+    e_eff, d_obs = effective_amplitudes(np.sqrt(1 - spread), spread, np.full(2, centric))
+    noise = 1 - d_obs**2
+    assert noise[0] == pytest.approx(noise[1], rel=1e-8)
+    np.testing.assert_allclose(e_eff, 1, atol=1e-8)
+
+
+@pytest.mark.parametrize("centric", [True, False])
+def test_a_posterior_wider_than_the_prior(centric):
+    mean, variance = np.array([1e-3, 1.0, 30.0]), np.array([1e-6, 5.0, 400.0])
+    e_eff, d_obs = effective_amplitudes(mean, variance, np.full(3, centric))
+    assert np.isfinite(e_eff).all()
+    assert d_obs[0] > 0.99
+    np.testing.assert_array_equal(d_obs[1:], 0.01)
+    np.testing.assert_allclose((d_obs**2 * (e_eff**2 - 1) + 1)[1:], (mean**2 + variance)[1:])

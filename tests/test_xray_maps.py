@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.special import i0e, i1e
 
-from jax_occupancy.xray import SigmaA, estimate_sigma_a, map_coefficients, reflection_symmetry
+from jax_occupancy.xray import SigmaA, estimate_sigma_a, map_coefficients
 
 CELL, SPACEGROUP = gemmi.UnitCell(14, 16, 18, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
 HKL = gemmi.make_miller_array(CELL, SPACEGROUP, 1.3)
@@ -31,13 +31,11 @@ def made_sigma_a(sigma_a, variance, centric):
 
 
 TRUE = structure_factors(PLACES)
-CENTRIC = reflection_symmetry(HKL, SPACEGROUP)[1]
+CENTRIC = SPACEGROUP.operations().centric_flag_array(HKL)
 
 
 def test_perfect_model_and_data():
-    found = map_coefficients(
-        HKL, TRUE, abs(TRUE), sigma=np.zeros(len(HKL)), sigma_a=made_sigma_a(1.0, 1e-6, CENTRIC), cell=CELL
-    )
+    found = map_coefficients(TRUE, abs(TRUE), sigma=np.zeros(len(HKL)), sigma_a=made_sigma_a(1.0, 1e-6, CENTRIC))
     np.testing.assert_allclose(found.density, TRUE, atol=1e-4)
     np.testing.assert_allclose(found.difference, 0, atol=1e-4)
     strong = abs(TRUE) > 1
@@ -48,7 +46,7 @@ def test_against_the_formulas_one_by_one(x64):
     rng = np.random.default_rng(0)
     observed, sigma = abs(TRUE) * rng.uniform(0.5, 1.5, len(HKL)), rng.uniform(0, 1, len(HKL))
     known = made_sigma_a(0.8, 25.0, CENTRIC)
-    found = map_coefficients(HKL, TRUE, observed, sigma=sigma, sigma_a=known, cell=CELL)
+    found = map_coefficients(TRUE, observed, sigma=sigma, sigma_a=known)
     assert 50 < CENTRIC.sum() < len(HKL) / 2
     for i in range(0, len(HKL), 7):
         fc, fo = 0.8 * abs(TRUE[i]), observed[i]
@@ -66,9 +64,7 @@ def test_against_the_formulas_one_by_one(x64):
 
 
 def test_columns_give_back_the_coefficients():
-    found = map_coefficients(
-        HKL, TRUE, 0.3 * abs(TRUE), sigma=np.ones(len(HKL)), sigma_a=made_sigma_a(0.9, 4.0, CENTRIC), cell=CELL
-    )
+    found = map_coefficients(TRUE, 0.3 * abs(TRUE), sigma=np.ones(len(HKL)), sigma_a=made_sigma_a(0.9, 4.0, CENTRIC))
     columns = found.columns()
     assert {label: kind for label, (kind, _) in columns.items()} == {
         "FWT": "F", "PHWT": "P", "DELFWT": "F", "PHDELWT": "P", "FOM": "W",
@@ -87,7 +83,7 @@ def test_a_missing_atom_is_a_peak():
     observed, sigma = abs(TRUE), 0.02 * abs(TRUE) + 0.05
     free = np.random.default_rng(1).random(len(HKL)) < 0.1
     known = estimate_sigma_a(HKL, observed, sigma, free, model_amplitude=abs(model), cell=CELL, spacegroup=SPACEGROUP)
-    found = map_coefficients(HKL, model, observed, sigma=sigma, sigma_a=known, cell=CELL)
+    found = map_coefficients(model, observed, sigma=sigma, sigma_a=known)
     grid = transformed(found.difference)
     peak = grid.tricubic_interpolation(place)
     assert peak > 8 * np.array(grid).std()
@@ -101,44 +97,28 @@ def test_a_missing_atom_is_a_peak():
 
 def test_missing_reflections():
     known = made_sigma_a(0.7, 25.0, CENTRIC)
-    whole = map_coefficients(HKL, TRUE, abs(TRUE), sigma=np.ones(len(HKL)), sigma_a=known, cell=CELL)
+    whole = map_coefficients(TRUE, abs(TRUE), sigma=np.ones(len(HKL)), sigma_a=known)
     missing = np.arange(len(HKL)) % 5 == 2
     observed = np.where(missing, np.nan, abs(TRUE))
     part = SigmaA(
         **{name: values[~missing] if np.size(values) == len(HKL) else values for name, values in vars(known).items()}
     )
-    arguments = {"sigma": np.where(missing, np.nan, 1.0), "sigma_a": part, "cell": CELL}
-    left_out = map_coefficients(HKL, TRUE, observed, **arguments)
-    filled = map_coefficients(HKL, TRUE, observed, **arguments, fill_in=True)
-    for found in (left_out, filled):
-        np.testing.assert_array_equal(found.density[~missing], whole.density[~missing])
-        assert np.isnan(found.difference[missing]).all()
-        assert np.isnan(found.figure_of_merit[missing]).all()
-        assert np.isfinite(found.figure_of_merit[~missing]).all()
-    assert np.isnan(left_out.density[missing]).all()
-    assert np.isnan(left_out.columns()["PHWT"][1][missing]).all()
-    np.testing.assert_allclose(filled.density[missing], 0.7 * TRUE[missing], rtol=1e-12)
-
-
-def test_fill_in_follows_the_resolution():
-    inverse_d2 = np.array([CELL.calculate_1_d2(h) for h in HKL.tolist()])
-    missing = np.arange(len(HKL)) % 5 == 2
-    n = int((~missing).sum())
-    d = 1 - inverse_d2
-    known = SigmaA(d[~missing], d[~missing], np.ones(n), CENTRIC[~missing], np.ones(n), d[:1], d[:1], "free", n)
-    observed = np.where(missing, np.nan, abs(TRUE))
-    found = map_coefficients(HKL, TRUE, observed, sigma=np.ones(len(HKL)), sigma_a=known, cell=CELL, fill_in=True)
-    np.testing.assert_allclose(abs(found.density[missing]), (d * abs(TRUE))[missing], rtol=0.02)
+    found = map_coefficients(TRUE, observed, sigma=np.where(missing, np.nan, 1.0), sigma_a=part)
+    for coefficients in (found.density, found.difference, found.figure_of_merit):
+        assert np.isnan(coefficients[missing]).all()
+        assert np.isfinite(coefficients[~missing]).all()
+    np.testing.assert_array_equal(found.density[~missing], whole.density[~missing])
+    assert np.isnan(found.columns()["PHWT"][1][missing]).all()
 
 
 def test_zero_model_and_no_reflections():
     n = len(HKL)
     known = made_sigma_a(0.9, 4.0, CENTRIC)
-    found = map_coefficients(HKL, np.zeros(n), abs(TRUE), sigma=np.ones(n), sigma_a=known, cell=CELL)
+    found = map_coefficients(np.zeros(n), abs(TRUE), sigma=np.ones(n), sigma_a=known)
     np.testing.assert_array_equal(found.density, 0)
     none = made_sigma_a(0.9, 4.0, CENTRIC[:0])
     nothing = np.full(n, np.nan)
-    found = map_coefficients(HKL, TRUE, nothing, sigma=nothing, sigma_a=none, cell=CELL, fill_in=True)
+    found = map_coefficients(TRUE, nothing, sigma=nothing, sigma_a=none)
     assert np.isnan(found.density).all()
 
 
@@ -155,7 +135,6 @@ def test_zero_model_and_no_reflections():
 def test_wrong_arguments(change, message):
     good = {
         "f_model": TRUE, "amplitude": abs(TRUE), "sigma": np.ones(len(HKL)), "sigma_a": made_sigma_a(0.9, 4, CENTRIC),
-        "cell": CELL,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
-        map_coefficients(HKL, **good | change)
+        map_coefficients(**good | change)

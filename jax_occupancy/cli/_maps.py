@@ -91,7 +91,7 @@ def _estimated_sigma_a(solution: Solution) -> SigmaA:
 def _write(solution: Solution, f_model: np.ndarray, sigma_a: SigmaA, path: Any, what: str) -> None:
     data = solution.data
     amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
-    maps = map_coefficients(data.hkl, f_model, amplitude, sigma=sigma, sigma_a=sigma_a, cell=data.cell)
+    maps = map_coefficients(f_model, amplitude, sigma=sigma, sigma_a=sigma_a)
     write_mtz(
         path,
         hkl=data.hkl,

@@ -117,7 +117,6 @@ class Observations(NamedTuple):
         return fit_scale(
             data.hkl,
             self.amplitude,
-            self.sigma,
             data.free,
             calculated=calculated,
             mask=mask,

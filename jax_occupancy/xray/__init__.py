@@ -21,7 +21,7 @@ from jax_occupancy.xray._outliers import Outliers, find_outliers
 from jax_occupancy.xray._r_factor import r_factor
 from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
-from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, reflection_symmetry
+from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
 from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
@@ -63,7 +63,6 @@ __all__ = [
     "native_patterson",
     "r_factor",
     "read_sites",
-    "reflection_symmetry",
     "site_orders",
     "site_weights",
     "solvent_structure_factors",

@@ -8,7 +8,6 @@ from jaxtyping import Complex
 
 from jax_occupancy.xray._bare_model import bare_model, occupancies_by_position, positions
 from jax_occupancy.xray._checks import checked_hkl, checked_occupancies, checked_positions
-from jax_occupancy.xray._crystal import inverse_d_squared
 
 
 def solvent_structure_factors(
@@ -62,7 +61,7 @@ def solvent_structure_factors(
     if len(hkl) == 0:
         return np.zeros(0, dtype=np.complex128)
     if spacing is None:
-        spacing = float(min(0.4, 1 / np.sqrt(inverse_d_squared(structure.cell, hkl).max()) / 3))
+        spacing = float(min(0.4, 1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max()) / 3))
     mask = gemmi.FloatGrid()
     mask.setup_from(structure, spacing)
     gemmi.SolventMasker(gemmi.AtomicRadiiSet.Cctbx).put_mask_on_float_grid(mask, bare_model(structure, inside))

@@ -47,7 +47,7 @@ def check_columns(columns: dict[str, np.ndarray], n: int) -> None:
     """One finite number per reflection in every column."""
     for name, values in columns.items():
         if values.shape != (n,):
-            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection in hkl")
+            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise ValueError(

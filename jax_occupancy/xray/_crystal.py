@@ -1,23 +1,23 @@
-"""The symmetry and the metric of a crystal as arrays."""
+"""What the symmetry and the metric of a crystal make of reflections."""
 
 import equinox as eqx
 import gemmi
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 
 class Crystal(eqx.Module):
-    """Symmetry operations and reciprocal metric, reduced to what structure factors need.
+    """Symmetry operations and reciprocal metric as arrays, reduced to what structure factors need.
 
     Lattice centring multiplies a structure factor by Σ_c exp(2πi h·c) and inversion adds its (shifted) complex
     conjugate, so only the operations that are left after taking out both need a sine and a cosine for every atom.
 
     Attributes:
-        rotations: Rotation parts on the fractional basis, x' = R x + t.
-        translations: Translation parts, in fractions of the cell.
-        centring: Centring vectors, the zero vector among them.
-        inversion: Translation of the operation −x + t, None in an acentric space group.
+        rotations: rotation parts on the fractional basis, x' = R x + t.
+        translations: translation parts, in fractions of the cell.
+        centring: centring vectors, the zero vector among them.
+        inversion: translation of the operation −x + t, None in an acentric space group.
         reciprocal_metric: G*, so that 1/d² = hᵀ G* h, in 1/Å².
 
     Example:
@@ -36,24 +36,15 @@ class Crystal(eqx.Module):
     def from_gemmi(
         cls, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup | None, *, dtype: DTypeLike | None = None
     ) -> "Crystal":
-        """Take cell and space group from gemmi.
+        """Take cell and space group, in any setting, from gemmi.
 
         Args:
-            cell: Unit cell.
-            spacegroup: Space group, in any setting gemmi knows.
+            cell: unit cell.
+            spacegroup: space group.
             dtype: float32 or float64; JAX's default float when left out.
-
-        Returns:
-            The arrays; the only rounding is the cast from float64 to `dtype`.
 
         Raises:
             ValueError: There is no space group or no cell.
-
-        Example:
-            >>> import gemmi
-            >>> cell = gemmi.UnitCell(50, 60, 70, 90, 100, 90)
-            >>> Crystal.from_gemmi(cell, gemmi.SpaceGroup("C 1 2 1")).rotations.shape
-            (2, 3, 3)
         """
         if spacegroup is None or not cell.is_crystal():
             raise ValueError(
@@ -76,10 +67,33 @@ class Crystal(eqx.Module):
         )
 
 
-def inverse_d_squared(cell: gemmi.UnitCell, hkl: np.ndarray) -> np.ndarray:
-    """1/d² of each reflection, in 1/Å²."""
-    metric = np.array(cell.reciprocal_metric_tensor().as_mat33().tolist())
-    return np.einsum("ni,ij,nj->n", hkl.astype(np.float64), metric, hkl.astype(np.float64))
+def epsilon_and_centric(
+    hkl: np.ndarray, spacegroup: gemmi.SpaceGroup
+) -> tuple[Float[np.ndarray, " reflections"], Bool[np.ndarray, " reflections"]]:
+    """How often the point group maps each reflection onto itself, and whether it maps it onto its opposite."""
+    operations = spacegroup.operations()
+    epsilon = operations.epsilon_factor_without_centering_array(hkl).astype(np.float64)
+    return epsilon, operations.centric_flag_array(hkl)
+
+
+def anisotropic_terms(
+    hkl: np.ndarray, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
+) -> tuple[Float[np.ndarray, "tensors 3 3"], Float[np.ndarray, "reflections tensors"]]:
+    """Traceless tensors T that the point group leaves as they are, an orthonormal basis, and sᵀTs of each reflection.
+
+    Five for triclinic crystals to none for cubic ones. The trace would be a fall-off with resolution alone.
+    """
+    orth, frac = (np.array(matrix.mat.tolist()) for matrix in (cell.orth, cell.frac))
+    rotations = [orth @ (np.array(op.rot) / op.DEN) @ frac for op in spacegroup.operations().sym_ops]
+    units = np.eye(9).reshape(9, 3, 3)
+    units = units + units.transpose(0, 2, 1)
+    means = np.mean([rotation @ units @ rotation.T for rotation in rotations], axis=0)
+    means -= np.trace(means, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
+    _, size, basis = np.linalg.svd(means.reshape(9, 9))
+    # Singular values are zero or of order one; a cell slightly off its symmetry makes small ones.
+    tensors = basis[size > 0.1].reshape(-1, 3, 3)
+    vectors = hkl @ frac
+    return tensors, np.einsum("ni,kij,nj->nk", vectors, tensors, vectors)
 
 
 def _without_inversion(operations: list[gemmi.Op]) -> tuple[list[gemmi.Op], gemmi.Op | None]:

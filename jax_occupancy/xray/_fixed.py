@@ -13,7 +13,6 @@ from jax_occupancy.xray._checks import (
     checked_occupancies,
     checked_positions,
 )
-from jax_occupancy.xray._crystal import inverse_d_squared
 from jax_occupancy.xray._form_factors import Radiation, dispersion, form_factors
 from jax_occupancy.xray._special_positions import site_weights
 
@@ -80,7 +79,7 @@ def fixed_structure_factors(
     form_factors(elements, radiation=radiation)  # unknown elements
     _check_displacements(model)
     real_parts = dispersion(elements, wavelength=wavelength, radiation=radiation)
-    d_min = float(1 / np.sqrt(inverse_d_squared(structure.cell, hkl).max()))
+    d_min = float(1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max()))
     return _transform(structure, model, hkl, d_min=d_min, radiation=radiation, real_parts=real_parts, rate=rate)
 
 

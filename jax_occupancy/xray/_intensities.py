@@ -2,6 +2,10 @@
 
 The true intensity J of a reflection cannot be negative. French & Wilson (Acta Cryst. A34, 517-525, 1978) combine the
 measured intensity, which can, with Wilson's distribution of J by Bayes' theorem; the amplitude is the mean of √J.
+
+Read & McCoy (Acta Cryst. D72, 375-387, 2016) replace the measurement by an effective amplitude F_eff and a precision
+D_obs: the distribution of the true E given E_eff is that of a model with σ_A = D_obs (Rice's, or the folded normal
+distribution of centric reflections), and its mean and mean square are those of the posterior distribution of E.
 """
 
 from dataclasses import dataclass
@@ -9,26 +13,29 @@ from dataclasses import dataclass
 import gemmi
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.special import erf, i0e, i1e
 
 from jax_occupancy.xray._checks import check_columns, checked_hkl
-from jax_occupancy.xray._effective_amplitudes import effective_amplitudes
-from jax_occupancy.xray._sigma_a import reflection_symmetry
+from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._wilson import mean_intensity
 
 # Where the posterior has fallen by exp(−40), less than float64 resolves, integration stops.
 REACH2 = 80.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
+# A measurement that says nothing has D_obs = 0 and any E_eff; above this floor E_eff stays moderate.
+SMALLEST_PRECISION = 0.01
+# Below this relative variance Rice's distribution is so nearly normal that a series has more digits.
+NARROW = 1e-5
+HALVINGS = 50
 
 
 @dataclass(frozen=True, eq=False)
 class FrenchWilson:
-    """What intensities say about amplitudes.
-
-    What `amplitudes_from_intensities` returns.
+    """What intensities say about amplitudes; `amplitudes_from_intensities` makes it.
 
     Attributes:
         amplitude: <F>, mean of the posterior distribution of the amplitude.
-        sigma: Its standard deviation.
+        sigma: its standard deviation.
         effective: F_eff, the observation of the intensity likelihood.
         precision: D_obs, how much of the true structure factor the measurement determines: 0 (nothing) to 1 (all).
         power: εΣ_N, the mean intensity that Wilson's distribution was given.
@@ -56,10 +63,10 @@ def amplitudes_from_intensities(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
-        intensity: Measured intensities.
-        sigma: Their standard uncertainties, positive.
-        cell: Unit cell.
-        spacegroup: Space group, for centric reflections and ε.
+        intensity: measured intensities.
+        sigma: their standard uncertainties, positive.
+        cell: unit cell.
+        spacegroup: space group.
 
     Returns:
         Amplitudes on the scale of the square root of the intensities.
@@ -68,7 +75,6 @@ def amplitudes_from_intensities(
         ValueError: There is no reflection, lengths differ, a value is not finite or a σ is not positive.
 
     Example:
-        >>> import gemmi, numpy as np
         >>> hkl = np.array([[1, 2, 3], [2, 2, 3], [3, 2, 3], [4, 2, 3]])
         >>> intensity, sigma = np.array([-3.0, 1.0, 100.0, 3000.0]), np.array([2.0, 2.0, 2.0, 3.0])
         >>> found = amplitudes_from_intensities(
@@ -80,8 +86,8 @@ def amplitudes_from_intensities(
     hkl = checked_hkl(hkl)
     intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)
     _check(len(hkl), intensity, sigma)
-    epsilon, centric = reflection_symmetry(hkl, spacegroup)
-    power = mean_intensity(hkl, intensity, sigma, epsilon=epsilon, centric=centric, cell=cell, spacegroup=spacegroup)
+    centric = epsilon_and_centric(hkl, spacegroup)[1]
+    power = mean_intensity(hkl, intensity, sigma, cell=cell, spacegroup=spacegroup)
     mean, variance = posterior_moments(intensity, sigma, power, centric)
     effective, precision = effective_amplitudes(mean / np.sqrt(power), variance / power, centric)
     return FrenchWilson(mean, np.sqrt(variance), effective * np.sqrt(power), precision, power)
@@ -98,15 +104,6 @@ def posterior_moments(
     In x = √(J/σ) the posterior is x·exp(−(x² − t)²/2) with t = I/σ − σ/P for acentric reflections and
     exp(−(x² − t)²/2) with t = I/σ − σ/2P for centric ones, x > 0. It is integrated by Gauss's rule where it is not
     negligible. All differences of large numbers are worked out by hand, so any t will do.
-
-    Args:
-        intensity: I.
-        sigma: σ, positive.
-        power: P, positive.
-        centric: which of the two distributions.
-
-    Returns:
-        <F> and <(F − <F>)²>.
     """
     t = intensity / sigma - sigma / (power * np.where(centric, 2, 1))
     below = np.maximum(-t, -np.sqrt(REACH2))  # x² − t at the lower limit
@@ -123,6 +120,45 @@ def posterior_moments(
     mean = density @ place
     variance = np.sum(density * (place - mean[:, None]) ** 2, axis=1)
     return np.sqrt(sigma) * (start + width * mean), sigma * width**2 * variance
+
+
+def effective_amplitudes(
+    mean: Float[np.ndarray, " reflections"],
+    variance: Float[np.ndarray, " reflections"],
+    centric: Bool[np.ndarray, " reflections"],
+) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+    """E_eff and D_obs, both finite, for <E> and <E²> − <E>² of posterior distributions, both positive.
+
+    With the variance V = 1 − D_obs² and m = D_obs·E_eff, <E²> = m² + V in both distributions, and
+    <E>²/<E²> depends on V/<E²> alone and falls with it: one equation with one unknown. Where the measurement says next
+    to nothing and the posterior is a little wider than Wilson's distribution, there is no such D_obs; it is then 0.01,
+    and E_eff follows from <E²>.
+    """
+    square = mean**2 + variance
+    noise = np.minimum(square * _noise_share(variance / square, centric), 1 - SMALLEST_PRECISION**2)
+    precision = np.maximum(np.sqrt(1 - noise), SMALLEST_PRECISION)
+    return np.sqrt(np.maximum(square - noise, 0)) / precision, precision
+
+
+def _noise_share(spread: np.ndarray, centric: np.ndarray) -> np.ndarray:
+    """V/<E²> for given variance/<E²>, by bisection."""
+    low, high = np.zeros_like(spread), np.ones_like(spread)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        wide = 1 - _squared_mean(middle, centric) > spread
+        low, high = np.where(wide, low, middle), np.where(wide, middle, high)
+    # radial variance s², a = m/s: spread = (1 − 1/2a²)/(a² + 2) up to terms in 1/a⁶, and V/<E²> = 2/(a² + 2)
+    normal = np.where(centric, spread, 2 * spread / (1 - spread / 2))
+    return np.where(spread < NARROW, normal, (low + high) / 2)
+
+
+def _squared_mean(noise: np.ndarray, centric: np.ndarray) -> np.ndarray:
+    """<E>² for <E²> = 1 and given V."""
+    z = (1 - noise) / noise  # m²/V
+    # √π/2·L½(−z), Laguerre's function, and the mean of a folded normal distribution
+    rice = np.sqrt(np.pi * noise) / 2 * ((1 + z) * i0e(z / 2) + z * i1e(z / 2))
+    folded = np.sqrt(2 * noise / np.pi) * np.exp(-z / 2) + np.sqrt(1 - noise) * erf(np.sqrt(z / 2))
+    return np.where(centric, folded, rice) ** 2
 
 
 def _check(n: int, intensity: np.ndarray, sigma: np.ndarray) -> None:

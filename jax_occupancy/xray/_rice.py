@@ -6,18 +6,21 @@ folded normal distribution (Read, Acta Cryst. A46, 900-912, 1990; Murshudov et a
     acentric  p(F) = 2F/V · exp(−(F² + m²)/V) · I0(2Fm/V)
     centric   p(F) = √(2/πV) · exp(−(F² + m²)/2V) · cosh(Fm/V)
 
-with m = D·|F_model| and V the variance of the error.
+with m = D·|F_model|, not negative, and V, positive, the variance of the error.
 """
 
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
+from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Bool, Float
-from scipy.special import i0e, i1e
 
-from jax_occupancy.xray._bessel import log_i0e, one_minus_ratio
+# From here on the asymptotic series has the full accuracy of float64; the quotient of the two functions loses it.
+LARGE = 100.0
 
 
 def minus_log_likelihood(
@@ -28,18 +31,11 @@ def minus_log_likelihood(
 ) -> Float[Array, " *shape"]:
     """−log p(F) without what depends on the observation alone, log(2F) or log √(2/π).
 
-    Args:
-        observed: F.
-        expected: m, not negative.
-        variance: V, positive.
-        centric: which of the two distributions.
-
-    Returns:
-        One number per reflection, with finite derivatives also where an amplitude is zero.
+    Its derivatives are finite also where an amplitude is zero.
     """
     square = (observed - expected) ** 2 / variance
     x = observed * expected / variance
-    acentric_part = square - log_i0e(2 * x) + jnp.log(variance)
+    acentric_part = square - _log_i0e(2 * x) + jnp.log(variance)
     # log cosh x = x + log(1 + exp(−2x)) − log 2
     centric_part = 0.5 * square - jnp.log1p(jnp.exp(-2 * x)) + 0.5 * jnp.log(variance) + math.log(2.0)
     return jnp.where(centric, centric_part, acentric_part)
@@ -53,24 +49,16 @@ def figure_of_merit(
 ) -> Float[Array, " *shape"]:
     """Expected cosine of the error of the phase, I1/I0 or tanh."""
     x = observed * expected / variance
-    return jnp.where(centric, jnp.tanh(x), 1 - one_minus_ratio(2 * x))
+    return jnp.where(centric, jnp.tanh(x), 1 - _one_minus_ratio(2 * x))
 
 
 def fisher_information(
     expected: Float[Array, " *shape"], variance: Float[Array, " *shape"], centric: Bool[Array, " *shape"]
 ) -> Float[Array, " *shape"]:
-    """Expected second derivative of −log p by m: the mean over all observations that the model predicts.
+    """Expected second derivative of −log p by m, the mean over all F that the model predicts, to four digits.
 
     Unlike the second derivative at the observation it is never negative. It goes from zero at m = 0, where p does not
     change to first order, to that of a Gaussian, 2/V or 1/V.
-
-    Args:
-        expected: m, not negative.
-        variance: V, positive.
-        centric: which of the two distributions.
-
-    Returns:
-        One number per reflection, to four digits: interpolated in a table.
     """
     radial = jnp.where(centric, variance, variance / 2)
     ratio = expected / jnp.sqrt(radial)
@@ -90,10 +78,33 @@ def _information_table(size: int = 513) -> np.ndarray:
     m = np.linspace(0, 1, size)[:-1]
     m = (m / (1 - m))[:, None]
     x = np.maximum(m - 10, 0) + np.linspace(0, 1, 1001) * (m + 10 - np.maximum(m - 10, 0))
-    gauss = np.exp(-((x - m) ** 2) / 2)
-    kinds = (
-        (gauss * x * i0e(x * m), i1e(x * m) / i0e(x * m)),
-        (gauss * (1 + np.exp(-2 * x * m)), np.tanh(x * m)),
-    )
+    gauss, i0 = np.exp(-((x - m) ** 2) / 2), scipy.special.i0e(x * m)
+    kinds = ((gauss * x * i0, scipy.special.i1e(x * m) / i0), (gauss * (1 + np.exp(-2 * x * m)), np.tanh(x * m)))
     means = [np.trapezoid(density * (x * merit - m) ** 2, x) / np.trapezoid(density, x) for density, merit in kinds]
     return np.pad(np.sqrt(means), ((0, 0), (0, 1)), constant_values=1.0)
+
+
+@jax.custom_jvp
+def _log_i0e(x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
+    """log(I0(x)·exp(−x)) for x ≥ 0, with derivatives that stay accurate for large arguments."""
+    return jnp.log(i0e(x))
+
+
+@_log_i0e.defjvp
+def _log_i0e_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _log_i0e(x), -_one_minus_ratio(x) * dx
+
+
+def _one_minus_ratio(x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
+    """1 − I1(x)/I0(x) for x ≥ 0.
+
+    Two large numbers are subtracted where x is large; there the series of Abramowitz & Stegun, 9.7.1, is used, whose
+    derivatives do not suffer either.
+    """
+    # where, not minimum and maximum: at a tie these halve the derivative
+    large = x >= LARGE
+    near, y = jnp.where(large, LARGE, x), 1 / jnp.where(large, x, LARGE)
+    # by Horner's rule: y/2 + y²/8 + y³/8 + 25y⁴/128 + 13y⁵/32 + 1073y⁶/1024
+    far = y * (0.5 + y * (0.125 + y * (0.125 + y * (25 / 128 + y * (13 / 32 + y * (1073 / 1024))))))
+    return jnp.where(large, far, 1 - i1e(near) / i0e(near))

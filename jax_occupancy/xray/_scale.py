@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from jax_occupancy.xray._checks import check_columns, checked_hkl
-from jax_occupancy.xray._invariant_tensors import invariant_tensors
+from jax_occupancy.xray._crystal import anisotropic_terms
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 
 MAX_SHELLS = 20
@@ -34,11 +34,11 @@ class Scale:
     Attributes:
         overall: k(h) = k_overall(s)·exp(−sᵀBs/4) with s the reciprocal-lattice vector; real and positive.
         solvent: k_mask(s), never negative.
-        d_spacing: Resolution of the nodes between which k_overall (its logarithm) and k_mask are straight lines in
+        d_spacing: resolution of the nodes between which k_overall (its logarithm) and k_mask are straight lines in
             1/d², in Å.
-        k_overall: Overall factor at the nodes.
-        k_mask: Density of the solvent at the nodes, in electrons per Å³ for X-rays.
-        b_anisotropic: Traceless anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
+        k_overall: overall factor at the nodes.
+        k_mask: density of the solvent at the nodes, in electrons per Å³ for X-rays.
+        b_anisotropic: traceless anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
 
     Example:
         >>> one = np.ones(2)
@@ -55,26 +55,17 @@ class Scale:
     b_anisotropic: tuple[float, ...]
 
     def apply(self, calculated, mask):
-        """Put structure factors on the scale of the observations.
-
-        Args:
-            calculated: F_calc of the atoms, (reflections,).
-            mask: F_mask, (reflections,).
-
-        Returns:
-            F_model, (reflections,).
-        """
+        """Put structure factors of the atoms and of the mask, (reflections,), on the scale of the observations."""
         return self.overall * (calculated + self.solvent * mask)
 
 
 def fit_scale(
     hkl: np.ndarray,
     amplitude: np.ndarray,
-    sigma: np.ndarray,
     free: np.ndarray,
     *,
     calculated: np.ndarray,
-    mask: np.ndarray | None,
+    mask: np.ndarray,
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
 ) -> Scale:
@@ -84,13 +75,13 @@ def fit_scale(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each once.
-        amplitude: Observed amplitudes.
-        sigma: Their standard uncertainties. Not used: model errors outweigh them in all but the last shells.
+        amplitude: observed amplitudes; all weigh the same, for errors of the model outweigh theirs in all but the last
+            shells.
         free: True in the test set, which takes no part.
         calculated: F_calc of the atoms.
-        mask: F_mask, None to go without solvent.
-        cell: Unit cell.
-        spacegroup: Space group; decides which elements of the tensor are free.
+        mask: F_mask.
+        cell: unit cell.
+        spacegroup: space group; decides which elements of the tensor are free.
 
     Returns:
         The scales of all reflections, the free ones too. Beyond the working set's limits of resolution they are
@@ -101,33 +92,32 @@ def fit_scale(
             an observed and a calculated amplitude above zero.
 
     Example:
-        >>> import gemmi, numpy as np
         >>> hkl = np.array([[h, k, l] for h in range(6) for k in range(6) for l in range(1, 6)])
         >>> fc = 100 * np.exp(1j * hkl.sum(axis=1))
         >>> scale = fit_scale(
-        ...     hkl, abs(3 * fc), abs(fc) / 50, np.zeros(len(hkl), bool), calculated=fc, mask=None,
+        ...     hkl, abs(3 * fc), np.zeros(len(hkl), bool), calculated=fc, mask=0 * fc,
         ...     cell=gemmi.UnitCell(20, 20, 20, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 1"),
         ... )
         >>> scale.overall[:3].round(3).tolist()
         [3.0, 3.0, 3.0]
     """
     hkl = checked_hkl(hkl)
-    columns = {"amplitude": amplitude, "sigma": sigma, "free": free, "calculated": calculated}
-    columns |= {} if mask is None else {"mask": mask}
+    columns = {"amplitude": amplitude, "free": free, "calculated": calculated, "mask": mask}
     columns = {name: np.asarray(values) for name, values in columns.items()}
     check_columns(columns, len(hkl))
     working = ~columns["free"].astype(bool)
     observed, fc = columns["amplitude"].astype(np.float64), columns["calculated"].astype(np.complex128)
-    fm = columns["mask"].astype(np.complex128) if mask is not None else np.zeros_like(fc)
+    fm = columns["mask"].astype(np.complex128)
     _check_working(observed, fc, working)
 
-    vectors = hkl @ np.array(cell.frac.mat.tolist())
-    inverse_d2 = np.sum(vectors**2, axis=1)
+    inverse_d2 = cell.calculate_1_d2_array(hkl)
     nodes = shell_nodes(inverse_d2[working], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
-    tensors = invariant_tensors(cell, spacegroup)[: None if working.sum() >= SMALLEST_ANISOTROPIC else 0]
-    tensor_terms = -0.25 * np.einsum("ni,kij,nj->nk", vectors, tensors, vectors)
-    with_solvent = _nodes_with_solvent(nodes) if mask is not None else np.zeros(len(nodes), bool)
+    tensors, terms = anisotropic_terms(hkl, cell, spacegroup)
+    n_tensors = len(tensors) if working.sum() >= SMALLEST_ANISOTROPIC else 0
+    tensors, tensor_terms = tensors[:n_tensors], -0.25 * terms[:, :n_tensors]
+    # A single shell has solvent whatever its mean resolution.
+    with_solvent = (nodes <= 1 / SOLVENT_LIMIT**2) | (len(nodes) == 1)
     weight = 1 / np.sqrt(smooth_mean(observed**2, between, working))
     problem = _Problem(
         weight[working], observed[working], fc[working], fm[working],
@@ -197,7 +187,7 @@ class _Problem:
 
 def _start(problem: _Problem) -> np.ndarray:
     """Best k and k_mask of each shell on its own; k_mask on a grid, which keeps out of side minima."""
-    nearest = np.where(problem.between.fraction < 0.5, problem.between.left, problem.between.right)
+    nearest = problem.between.nearest
     all_shells = _shell_scale(problem, np.ones(len(nearest), bool), [0.0], (0.0, 0.0))
     values = []
     for node, solvent in enumerate(problem.with_solvent):
@@ -250,11 +240,6 @@ def _damped_solve(normal: np.ndarray, right: np.ndarray, damping: float) -> np.n
     # The last term holds parameters that no reflection depends on.
     ridge = damping * diagonal + 1e-12 * diagonal.max(initial=0) + np.finfo(float).tiny
     return np.linalg.solve(normal + np.diag(ridge), right)
-
-
-def _nodes_with_solvent(nodes: np.ndarray) -> np.ndarray:
-    """Nodes to the low-resolution side of the limit; a single shell has solvent whatever its mean resolution."""
-    return (nodes <= 1 / SOLVENT_LIMIT**2) | (len(nodes) == 1)
 
 
 def _check_working(observed: np.ndarray, calculated: np.ndarray, working: np.ndarray) -> None:

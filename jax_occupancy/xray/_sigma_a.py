@@ -10,10 +10,10 @@ from typing import Literal
 import gemmi
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import i0e, i1e
+from scipy.special import expit, i0e, i1e
 
 from jax_occupancy.xray._checks import check_columns, checked_hkl
-from jax_occupancy.xray._crystal import inverse_d_squared
+from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 from jax_occupancy.xray._wilson import resolution_and_direction
 
@@ -31,20 +31,18 @@ MAX_STEPS = 200
 
 @dataclass(frozen=True, eq=False)
 class SigmaA:
-    """What is known of the error of the model's structure factors, for every reflection.
-
-    What `estimate_sigma_a` returns.
+    """The error of the model's structure factors, for every reflection; `estimate_sigma_a` makes it.
 
     Attributes:
         sigma_a: σ_A.
         shrinkage: D = σ_A·√(Σ_N/Σ_P): the expected structure factor is D·F_model.
         variance: εΣ_N(1 − σ_A²), variance of the true about the expected structure factor.
         centric: True for centric reflections.
-        epsilon: How often symmetry maps the reflection onto itself, lattice centring apart.
-        d_spacing: Resolution of the nodes, in Å; between them the logit of σ_A² is a straight line in 1/d².
+        epsilon: how often symmetry maps the reflection onto itself, lattice centring apart.
+        d_spacing: resolution of the nodes, in Å; between them the logit of σ_A² is a straight line in 1/d².
         at_nodes: σ_A at the nodes.
         source: "free", or "working" if there are fewer than 50 free reflections.
-        n_used: How many reflections it was estimated from.
+        n_used: how many reflections it was estimated from.
     """
 
     sigma_a: Float[np.ndarray, " reflections"]
@@ -92,12 +90,12 @@ def estimate_sigma_a(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
-        amplitude: Observed amplitudes.
-        sigma: Their standard uncertainties; not used where there is a precision.
+        amplitude: observed amplitudes.
+        sigma: their standard uncertainties; not used where there is a precision.
         free: True in the free set.
         model_amplitude: |F_model| on the scale of the observations.
-        cell: Unit cell.
-        spacegroup: Space group, for centric reflections and ε.
+        cell: unit cell.
+        spacegroup: space group.
         precision: D_obs of intensities, 0 to 1; one for amplitudes.
 
     Returns:
@@ -108,7 +106,6 @@ def estimate_sigma_a(
             are zero.
 
     Example:
-        >>> import gemmi, numpy as np
         >>> cell, spacegroup = gemmi.UnitCell(30, 30, 30, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
         >>> hkl = gemmi.make_miller_array(cell, spacegroup, 2.0)
         >>> rng = np.random.default_rng(0)
@@ -130,13 +127,13 @@ def estimate_sigma_a(
     _check(given | {"free": is_free}, len(hkl))
     observed, model, noise = given["amplitude"], given["model_amplitude"], given["sigma"] ** 2
     weight = given["precision"] ** 2
-    epsilon, centric = reflection_symmetry(hkl, spacegroup)
-    inverse_d2 = inverse_d_squared(cell, hkl)
+    epsilon, centric = epsilon_and_centric(hkl, spacegroup)
+    inverse_d2 = cell.calculate_1_d2_array(hkl)
     # uncertainties of F²; the second part gives intensities their weight D_obs²
     spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
     spread += (2 * observed + given["sigma"]) * given["sigma"]
-    symmetry = {"epsilon": epsilon, "centric": centric, "cell": cell, "spacegroup": spacegroup}
-    _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **symmetry)
+    crystal = {"cell": cell, "spacegroup": spacegroup}
+    _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **crystal)
     data_power, model_power = _powers(
         observed**2 / epsilon, noise / epsilon, model**2 / epsilon, weight, direction, inverse_d2, ~is_free
     )
@@ -149,7 +146,7 @@ def estimate_sigma_a(
         observed, model, np.sqrt(data_power / model_power), epsilon * data_power, noise, weight, centric, between
     )
     logits = _maximise(whole.take(used))
-    sigma_a2 = _logistic(between.interpolate(logits))
+    sigma_a2 = expit(between.interpolate(logits))
     shrinkage, variance = whole.shrinkage_and_variance(sigma_a2)
     return SigmaA(
         sigma_a=np.sqrt(sigma_a2),
@@ -158,37 +155,10 @@ def estimate_sigma_a(
         centric=centric,
         epsilon=epsilon,
         d_spacing=between.d_spacing,
-        at_nodes=np.sqrt(_logistic(logits)),
+        at_nodes=np.sqrt(expit(logits)),
         source=source,
         n_used=int(used.sum()),
     )
-
-
-def reflection_symmetry(
-    hkl: np.ndarray, spacegroup: gemmi.SpaceGroup
-) -> tuple[Float[np.ndarray, " reflections"], Bool[np.ndarray, " reflections"]]:
-    """How often the point group maps each reflection onto itself, and whether it maps it onto its opposite.
-
-    Args:
-        hkl: Miller indices, (reflections, 3).
-        spacegroup: Space group.
-
-    Returns:
-        ε without lattice centring, and True for centric reflections.
-
-    Example:
-        >>> import gemmi, numpy as np
-        >>> hkl = np.array([[0, 2, 0], [1, 0, 3], [1, 2, 3]])
-        >>> epsilon, centric = reflection_symmetry(hkl, gemmi.SpaceGroup("P 21"))
-        >>> epsilon.tolist(), centric.tolist()
-        ([2.0, 1.0, 1.0], [False, True, False])
-    """
-    epsilon, centric = np.zeros(len(hkl)), np.zeros(len(hkl), bool)
-    for operation in spacegroup.operations().sym_ops:
-        image = hkl @ (np.array(operation.rot) // operation.DEN)
-        epsilon += np.all(image == hkl, axis=1)
-        centric |= np.all(image == -hkl, axis=1)
-    return epsilon, centric
 
 
 def _powers(data, noise, model, weight, direction, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +197,7 @@ class _Sample:
 
     def slope_and_curvature(self, logits: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """−log likelihood, its first and an approximate second derivative by the logits of σ_A² at the nodes."""
-        p = _logistic(self.between.interpolate(logits))
+        p = expit(self.between.interpolate(logits))
         degrees = np.where(self.centric, 1, 2)
         v = self.power * (1 - self.weight * p) + degrees * self.noise
         m = np.sqrt(self.weight * p) * self.ratio * self.model
@@ -273,10 +243,6 @@ def _maximise(sample: _Sample) -> np.ndarray:
         if moved < 1e-8:
             return logits
     return logits
-
-
-def _logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def _check(columns: dict[str, np.ndarray], n: int) -> None:

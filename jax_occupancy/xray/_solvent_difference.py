@@ -9,7 +9,6 @@ from jaxtyping import Complex, Int
 
 from jax_occupancy.xray._bare_model import occupancies_by_position, positions
 from jax_occupancy.xray._checks import check_places, checked_hkl, checked_occupancies, checked_positions
-from jax_occupancy.xray._crystal import inverse_d_squared
 from jax_occupancy.xray._grid_waves import GridWaves
 from jax_occupancy.xray._mask_grid import MaskGrid, mask_radius
 
@@ -101,7 +100,7 @@ def group_solvent_structure_factors(
         raise ValueError(f"structure: got the cell {structure.cell}, wanted that of a crystal: add a CRYST1 record")
     atoms = _MaskAtoms.from_structure(structure, groups, refinable, occupancies)
     labels = np.arange(len(atoms.groups)) if sets is None else _checked_sets(sets, len(atoms.groups))
-    near = inverse_d_squared(structure.cell, hkl) <= d_min**-2 if len(hkl) else np.zeros(0, bool)
+    near = structure.cell.calculate_1_d2_array(hkl) <= d_min**-2 if len(hkl) else np.zeros(0, bool)
     empty, rows = np.zeros(len(hkl), np.complex64), np.zeros((len(atoms.groups), len(hkl)), np.complex64)
     if not near.any() or not len(rows):
         return SolventDifference(empty, rows)

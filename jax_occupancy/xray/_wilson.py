@@ -8,8 +8,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jax_occupancy.xray._crystal import inverse_d_squared
-from jax_occupancy.xray._invariant_tensors import invariant_tensors
+from jax_occupancy.xray._crystal import anisotropic_terms, epsilon_and_centric
 from jax_occupancy.xray._shells import Interpolation, shell_nodes
 
 SMALLEST_SHELL, MAX_SHELLS = 100, 20
@@ -29,54 +28,39 @@ def mean_intensity(
     intensity: Float[np.ndarray, " reflections"],
     sigma: Float[np.ndarray, " reflections"],
     *,
-    epsilon: Float[np.ndarray, " reflections"],
-    centric: Bool[np.ndarray, " reflections"],
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
 ) -> Float[np.ndarray, " reflections"]:
-    """Mean intensity around each reflection, a smooth function of resolution times one anisotropic tensor.
+    """εΣ_N around each reflection, a smooth function of resolution times one anisotropic tensor."""
+    everything = np.ones(len(hkl), bool)
+    power, direction = resolution_and_direction(hkl, intensity, sigma, everything, cell=cell, spacegroup=spacegroup)
+    return epsilon_and_centric(hkl, spacegroup)[0] * power * direction
+
+
+def resolution_and_direction(
+    hkl: np.ndarray,
+    intensity: Float[np.ndarray, " reflections"],
+    sigma: Float[np.ndarray, " reflections"],
+    chosen: Bool[np.ndarray, " reflections"],
+    *,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+    """The two factors of Σ_N around all reflections, from the chosen ones.
 
     The function of resolution is the mean of all intensities of a shell, negative ones included, or its standard
     error where that is larger, and a straight line in its logarithm between shells. The tensor is that of the largest
     Wilson likelihood; it is left out with fewer than 300 reflections.
-
-    Args:
-        hkl: Miller indices, (reflections, 3), one or more.
-        intensity: Measured intensities.
-        sigma: Their standard uncertainties, not negative.
-        epsilon: ε of each reflection.
-        centric: True for centric reflections.
-        cell: Unit cell.
-        spacegroup: Space group, for the tensors that it allows.
-
-    Returns:
-        εΣ_N, positive if an intensity or a σ is.
-
-    Example:
-        >>> import gemmi, numpy as np
-        >>> one = np.ones(2)
-        >>> mean_intensity(
-        ...     np.array([[1, 2, 3], [2, 2, 3]]), np.array([5.0, -1.0]), one, epsilon=one, centric=one > 2,
-        ...     cell=gemmi.UnitCell(30, 30, 30, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 21"),
-        ... ).round(6).tolist()
-        [2.0, 2.0]
     """
-    everything = np.ones(len(hkl), bool)
-    symmetry = {"epsilon": epsilon, "centric": centric, "cell": cell, "spacegroup": spacegroup}
-    power, direction = resolution_and_direction(hkl, intensity, sigma, everything, **symmetry)
-    return epsilon * power * direction
-
-
-def resolution_and_direction(
-    hkl, intensity, sigma, chosen, *, epsilon, centric, cell, spacegroup
-) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
-    """The two factors of `mean_intensity` around all reflections, from the chosen ones."""
+    epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     value, error = intensity / epsilon, sigma / epsilon
     counted = chosen & ((error <= IMPRECISE * np.median(error[chosen])) | (value > error))
-    inverse_d2 = inverse_d_squared(cell, hkl)
+    inverse_d2 = cell.calculate_1_d2_array(hkl)
     nodes = shell_nodes(inverse_d2[counted], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
-    terms = _tensor_terms(hkl, cell, spacegroup)[:, : None if counted.sum() >= SMALLEST_ANISOTROPIC else 0]
+    # as a temperature factor of an intensity, exp(−sᵀBs/2)
+    terms = -0.5 * anisotropic_terms(hkl, cell, spacegroup)[1]
+    terms = terms[:, : None if counted.sum() >= SMALLEST_ANISOTROPIC else 0]
     direction, elements = np.ones(len(hkl)), np.zeros(terms.shape[1])
     power = _by_resolution(value, error, direction, between, counted)
     for _ in range(ROUNDS):
@@ -95,12 +79,6 @@ def _by_resolution(value, error, direction, between: Interpolation, counted) -> 
     mean_error = np.sqrt(inside.collect(error[counted] ** 2)) / count
     smallest = 1e-6 * np.mean(np.abs(value[counted]))
     return np.exp(between.interpolate(np.log(np.maximum(np.maximum(mean, mean_error), smallest))))
-
-
-def _tensor_terms(hkl: np.ndarray, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup) -> np.ndarray:
-    """−sᵀTs/2 of each traceless tensor, so that its coefficient is a B in Å²."""
-    vectors = hkl @ np.array(cell.frac.mat.tolist())
-    return -0.5 * np.einsum("ni,kij,nj->nk", vectors, invariant_tensors(cell, spacegroup), vectors)
 
 
 def _fit_direction(elements: np.ndarray, ratio, error, centric, terms: np.ndarray) -> np.ndarray:

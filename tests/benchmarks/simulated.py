@@ -23,7 +23,6 @@ from jax_occupancy.xray import (
     SolventDifference,
     fixed_structure_factors,
     group_solvent_structure_factors,
-    reflection_symmetry,
     solvent_structure_factors,
 )
 
@@ -127,7 +126,9 @@ class Experiment:
         hkl, cell = self.hkl, self.crystal.structure.cell
         spacegroup = self.crystal.structure.find_spacegroup()
         amplitude = np.abs(self.structure_factors(truth))
-        epsilon, centric = reflection_symmetry(hkl, spacegroup)
+        operations = spacegroup.operations()
+        epsilon = operations.epsilon_factor_without_centering_array(hkl)
+        centric = operations.centric_flag_array(hkl)
         shell = _shells(cell.calculate_1_d2_array(hkl))
         intensity = amplitude**2
         mean = (np.bincount(shell, intensity / epsilon) / np.bincount(shell))[shell]
