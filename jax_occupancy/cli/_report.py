@@ -35,6 +35,8 @@ def print_input(console: Console, model: Model, reflections: Reflections) -> Non
         say(console, f"       left out: {counts}", indent=INDENT)
     for note in reflections.notes:
         say(console, f"       {as_options(note)}", indent=INDENT)
+    for note in model.notes:
+        say_note(console, note)
     if (note := hydrogen_note(model.atoms["element"])) is not None:
         say_note(console, note)
 

@@ -93,6 +93,8 @@ def run_series(
     watch.lap("start")
     model = read_model(model_path, model_number=model_number)
     say(console, f"Model  {model.path}: {model.n_atoms} atoms; {len(data_paths)} data sets", indent=7)
+    for note in model.notes:
+        say_note(console, note)
     if (note := hydrogen_note(model.atoms["element"])) is not None:
         say_note(console, note)
     columns_shown = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()

@@ -1,5 +1,6 @@
 """The atom table: what the file says about every atom, in the order of the file."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -8,11 +9,12 @@ import gemmi
 import numpy as np
 import pandas as pd
 
-_ANISOTROPIC = ["u11", "u22", "u33", "u12", "u13", "u23"]
+B_PER_U = 8 * math.pi**2
+ANISOTROPIC = ["u11", "u22", "u33", "u12", "u13", "u23"]
 COLUMNS = [
     *("record", "name", "altloc", "resname", "chainid", "resseq", "icode"),
     *("x", "y", "z", "occupancy", "tempfactor", "element", "charge"),
-    *_ANISOTROPIC,
+    *ANISOTROPIC,
     *("kind", "segment"),
 ]
 
@@ -97,7 +99,7 @@ def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]],
     for column, values in text.items():
         read = table[column].tolist() if column in table else [None] * len(rows)
         table[column] = [r if v is None else v for v, r in zip(values, read, strict=True)]
-    numeric = ["x", "y", "z", "occupancy", "tempfactor", *_ANISOTROPIC]
+    numeric = ["x", "y", "z", "occupancy", "tempfactor", *ANISOTROPIC]
     table = table.astype({**dict.fromkeys(numeric, np.float64), "charge": np.int64, "segment": np.int64})
     table = table.reindex(columns=COLUMNS)
     _check_table(table, path)
@@ -124,7 +126,7 @@ def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[s
         "element": atom.element.name.upper(),
         "charge": atom.charge,
         "kind": kind_of_residue(residue.name),
-        **dict(zip(_ANISOTROPIC, tensor, strict=True)),
+        **dict(zip(ANISOTROPIC, tensor, strict=True)),
     }
 
 
@@ -158,7 +160,7 @@ def _check_table(table: pd.DataFrame, path: Any) -> None:
         wrong = np.flatnonzero(~np.isfinite(table[column].to_numpy()))
         if len(wrong):
             raise ValueError(f"{path} has atoms whose {column} is missing or not finite: {first_labels(table, wrong)}")
-    tensors = table[_ANISOTROPIC].to_numpy()
+    tensors = table[ANISOTROPIC].to_numpy()
     # six NaN stand for an isotropic atom
     wrong = np.flatnonzero(~np.isfinite(tensors).all(axis=1) & ~np.isnan(tensors).all(axis=1))
     if len(wrong):

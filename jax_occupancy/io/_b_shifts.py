@@ -4,15 +4,14 @@ A shift ΔB of an isotropic factor exp(−B s²) adds ΔB/8π² to the diagonal 
 in both formats, stated along orthogonal ones.
 """
 
-import math
 import os
 
 import numpy as np
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 
+from jax_occupancy.io._atoms import B_PER_U
 from jax_occupancy.io._mmcif import atom_block
 
-B_PER_U = 8 * math.pi**2
 _DIAGONAL = ("[1][1]", "[2][2]", "[3][3]")
 # columns of U11, U22 and U33 in an ANISOU record, in units of 1e-4 Å²
 _ANISOU = ((28, 35), (35, 42), (42, 49))

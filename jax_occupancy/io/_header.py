@@ -1,7 +1,10 @@
-"""What a file says about the experiment."""
+"""What the header of a file says about the experiment and about its B factors."""
 
+import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
+import gemmi
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 
 _WORDS = {
@@ -25,6 +28,47 @@ _ITEMS = (
 )
 # In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
 _LONGEST_OF_ELECTRONS = 0.1
+# The words of the PDB, of TLSANL and of Refmac.
+_RESIDUAL = re.compile(r"B VALUE TYPE *: *LIKELY RESIDUAL|RESIDUAL B FACTORS? ONLY|U VALUES? *: *RESIDUAL ONLY")
+_NUMBER = r"(-?\d*\.?\d+)"
+_ORIGIN = re.compile(rf"ORIGIN FOR THE GROUP[^:]*: +{_NUMBER} +{_NUMBER} +{_NUMBER}")
+_RANGE = re.compile(r"RESIDUE RANGE *: +(\w+) +(-?\d+[A-Z]?) +(\w+) +(-?\d+[A-Z]?)")
+_TENSOR = re.compile(rf"([TLS][123][123]) *: *{_NUMBER}")
+
+
+class Header(NamedTuple):
+    """What the header of a model says.
+
+    Attributes:
+        radiations: What the model was measured with.
+        residual: Whether the B factors lack the part that TLS groups describe.
+        tls_groups: These groups; empty if there are none, or not all of them can be read.
+    """
+
+    radiations: tuple[str, ...]
+    residual: bool
+    tls_groups: list[gemmi.TlsGroup]
+
+
+def header_of_pdb(source: bytes) -> Header:
+    """The header of a PDB file."""
+    lines = [line.decode("latin-1") for line in source.split(b"\n") if line.startswith((b"EXPDTA", b"REMARK   3"))]
+    remark = " ".join(line[10:].strip() for line in lines if line.startswith("REMARK")).upper()
+    groups = [_tls_group(text) for text in re.split(r"TLS GROUP *: *\d+", remark)[1:]]
+    return Header(
+        radiations_in(line for line in lines if line.startswith("EXPDTA")),
+        _RESIDUAL.search(remark) is not None,
+        [] if None in groups else [group for group in groups if group is not None],
+    )
+
+
+def header_of_mmcif(block: cif.Block, structure: gemmi.Structure) -> Header:
+    """The header of a block of mmCIF that gemmi has made a structure of."""
+    flags = " ".join(cif.as_string(text) for text in block.find_values("_refine.pdbx_TLS_residual_ADP_flag"))
+    details = " ".join(" ".join(cif.as_string(text).split()) for text in block.find_values("_refine.details"))
+    residual = "RESIDUAL" in flags.upper() or _RESIDUAL.search(details.upper()) is not None
+    groups = [group for one in structure.meta.refinement for group in one.tls_groups]
+    return Header(radiations_of_block(block), residual, groups)
 
 
 def radiations_in(texts: Iterable[str]) -> tuple[str, ...]:
@@ -42,11 +86,30 @@ def radiations_of_block(block: cif.Block) -> tuple[str, ...]:
     return radiations_in(cif.as_string(text) for item in _ITEMS for text in block.find_values(item))
 
 
-def radiations_of_pdb(source: bytes) -> tuple[str, ...]:
-    """The kinds of radiation that the EXPDTA records of a PDB file state."""
-    return radiations_in(line.decode("latin-1") for line in source.split(b"\n") if line.startswith(b"EXPDTA"))
-
-
 def radiation_of_wavelength(wavelength: float | None) -> str | None:
     """Electrons, if the wavelength in Å is too short for anything else."""
     return "electron" if wavelength is not None and wavelength < _LONGEST_OF_ELECTRONS else None
+
+
+def _tls_group(text: str) -> gemmi.TlsGroup | None:
+    """A group of REMARK 3, None if it is not complete or not in ranges of residues."""
+    origin, ranges, numbers = _ORIGIN.search(text), _RANGE.findall(text), dict(_TENSOR.findall(text))
+    wanted = int(found[1]) if (found := re.search(r"NUMBER OF COMPONENTS GROUP *: *(\d+)", text)) else len(ranges)
+    if origin is None or not ranges or len(ranges) != wanted or len(numbers) != 6 + 6 + 9:
+        return None
+    group = gemmi.TlsGroup()
+    group.origin = gemmi.Position(*map(float, origin.groups()))
+    group.T, group.L = (
+        gemmi.SMat33d(*(float(numbers[name + place]) for place in ("11", "22", "33", "12", "13", "23")))
+        for name in "TL"
+    )
+    group.S = gemmi.Mat33([[float(numbers[f"S{i}{j}"]) for j in (1, 2, 3)] for i in (1, 2, 3)])
+    selections = []
+    for chain, begin, end_chain, end in ranges:
+        if chain != end_chain:
+            return None
+        selection = gemmi.TlsGroup.Selection()
+        selection.chain, selection.res_begin, selection.res_end = chain, gemmi.SeqId(begin), gemmi.SeqId(end)
+        selections.append(selection)
+    group.selections = selections
+    return group

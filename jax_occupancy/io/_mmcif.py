@@ -9,7 +9,7 @@ import pandas as pd
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 
 from jax_occupancy.io._atoms import atom_table, keep_model
-from jax_occupancy.io._header import radiations_of_block
+from jax_occupancy.io._header import Header, header_of_mmcif
 
 _SITE = "_atom_site."
 # gemmi reads no atoms at all unless these are there
@@ -18,8 +18,8 @@ _NEEDED = ("type_symbol", "Cartn_x", "Cartn_y", "Cartn_z", "B_iso_or_equiv")
 
 def parse_mmcif(
     source: bytes, *, path: str | os.PathLike[str], model_number: int | None
-) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, tuple[str, ...]]:
-    """Read an mmCIF file: gemmi's structure (serial = position + 1), atom table, row of each atom, radiations."""
+) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
+    """Read an mmCIF file: gemmi's structure (serial = position + 1), atom table, row of each atom, header."""
     block = atom_block(read_document(source, path=path), path=path)
     _complete(block, path)
     text = _text_columns(block)
@@ -32,7 +32,7 @@ def parse_mmcif(
     chosen = {name: [values[row] for row in rows.tolist()] for name, values in text.items()}
     pieces: dict[str, int] = {}
     chosen["segment"] = [pieces.setdefault(name, len(pieces)) for name in chosen["segment"]]
-    return structure, atom_table(structure, text=chosen, path=path), rows, radiations_of_block(block)
+    return structure, atom_table(structure, text=chosen, path=path), rows, header_of_mmcif(block, structure)
 
 
 def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Document:

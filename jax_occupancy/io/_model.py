@@ -12,6 +12,7 @@ import pandas as pd
 from jax_occupancy.io._mmcif import parse_mmcif
 from jax_occupancy.io._pdb import parse_pdb
 from jax_occupancy.io._source import model_format_of, read_source
+from jax_occupancy.io._tls import add_tls
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,9 @@ class Model:
         source: The bytes of the file, decompressed.
         rows: For each atom the line (PDB) or the row of `_atom_site` (mmCIF) it was read from, 0-based.
         radiations: What the file says it was measured with: "electron", "neutron", "xray", none or several of them.
+        added_b: What `atoms` have in B factors beyond the file, whose header calls its B factors residual, in Å²; None
+            if nothing.
+        notes: What the reader should know of.
 
     Example:
         >>> import pathlib, tempfile
@@ -54,6 +58,8 @@ class Model:
     source: bytes = field(repr=False)
     rows: np.ndarray = field(repr=False)
     radiations: tuple[str, ...] = ()
+    added_b: np.ndarray | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def n_atoms(self) -> int:
@@ -100,8 +106,9 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     source = read_source(path)
     file_format = model_format_of(path, source)
     parse = parse_pdb if file_format == "pdb" else parse_mmcif
-    structure, atoms, rows, radiations = parse(source, path=path, model_number=model_number)
+    structure, atoms, rows, header = parse(source, path=path, model_number=model_number)
     rows.flags.writeable = False
+    added_b, notes = add_tls(structure, atoms, header)
     has_cell = structure.cell.is_crystal()
     if has_cell:
         _check_cell(structure.cell, path)
@@ -115,7 +122,9 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         model_number=structure[0].num,
         source=source,
         rows=rows,
-        radiations=radiations,
+        radiations=header.radiations,
+        added_b=added_b,
+        notes=notes,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.io._atoms import atom_table, keep_model
-from jax_occupancy.io._header import radiations_of_pdb
+from jax_occupancy.io._header import Header, header_of_pdb
 
 # 10^5 numbers of five digits and 26*36^4 that begin with a capital; gemmi reads small letters as capitals
 MAX_ATOMS = 99_999 + 26 * 36**4
@@ -31,8 +31,8 @@ class AtomLines(NamedTuple):
 
 def parse_pdb(
     source: bytes, *, path: str | os.PathLike[str], model_number: int | None
-) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, tuple[str, ...]]:
-    """Read a PDB file: gemmi's structure (serial = position + 1), atom table, line of each atom, radiations."""
+) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
+    """Read a PDB file: gemmi's structure (serial = position + 1), atom table, line of each atom, header."""
     scanned = scan_lines(source, path=path)
     try:
         structure = gemmi.read_pdb_string(_renumbered(scanned))
@@ -43,7 +43,7 @@ def parse_pdb(
     rows = scanned.atoms[places]
     segments = scanned.segments[places]
     text = {**_text_columns([scanned.lines[row] for row in rows], rows, path), "segment": segments - segments[0]}
-    return structure, atom_table(structure, text=text, path=path), rows, radiations_of_pdb(source)
+    return structure, atom_table(structure, text=text, path=path), rows, header_of_pdb(source)
 
 
 def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:

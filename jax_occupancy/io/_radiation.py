@@ -39,7 +39,7 @@ def agreed_radiation(model: Model, data: Reflections, *, asked: str | None = Non
     if len(stated) > 1:
         radiation = "xray" if "xray" in stated else stated[0]
         return radiation, f"{listed}; {_NOUNS[radiation]} are taken for these data: choose with radiation=..."
-    (radiation,) = stated
+    radiation = "".join(stated)
     return (
         radiation,
         None if radiation == "xray" else f"radiation: {_NOUNS[radiation]} ({listed}; radiation=... decides)",

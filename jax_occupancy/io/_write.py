@@ -90,7 +90,7 @@ def _same_format(
     model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, shifts: np.ndarray
 ) -> bytes:
     """The source with its occupancies and B factors replaced."""
-    b_factors = _b_factors(model, shifts)
+    b_factors = _b_factors(model, shifts) - (0.0 if model.added_b is None else model.added_b)
     if model.format == "pdb":
         old = np.asarray(model.atoms["occupancy"], np.float64)
         keep = untouched | (np.round(old * 100, 6) == units)
