@@ -63,10 +63,37 @@ def test_a_residue_that_differs_by_rounding_is_one_group():
     assert grouping.groups[0].start == pytest.approx(0.5)
 
 
-def test_a_residue_that_differs_by_more_than_rounding_is_refined_atom_by_atom():
+def test_a_residue_that_differs_by_more_than_rounding_is_refined_part_by_part():
     atoms = table(molecule(("A", 708), "ACY", 0.50))
     atoms["occupancy"] = [0.47, 0.51, 0.50]
+    assert [group.atoms.tolist() for group in automatic_groups(atoms).groups] == [[0], [1, 2]]
+    atoms["occupancy"] = [0.47, 0.51, 0.54]
     assert described(automatic_groups(atoms)) == [("free", [f"A/708/ACY/C{i}"]) for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("q", [1.0, 0.0, 0.3])
+def test_the_exception_of_one_atom_does_not_change_the_others(q):
+    atoms = table(molecule(("A", 708), "LIG", 0.50, n=5))
+    atoms.loc[2, "occupancy"] = q
+    groups = [group.atoms.tolist() for group in automatic_groups(atoms).groups]
+    assert groups == [[0, 1, 3, 4]] + [[2]] * (q == 0.3)
+
+
+def test_a_side_chain_at_one_partial_occupancy_is_one_group():
+    chain = [atom(f"C{i}", "LYS", ("A", 202), 0.81, x=4.5 + 1.5 * i, y=-1.5, z=0.0) for i in range(3)]
+    atoms = table(residue(("A", 202), "LYS", at=0.0), chain, molecule(("W", 1), "HOH", 0.4))
+    grouping = automatic_groups(atoms)
+    assert [g.atoms.tolist() for g in grouping.groups] == [[5, 6, 7], [8]]
+    assert grouping.groups[0].reason == "C0, C1, C2 of A/202/LYS are bonded and share one partial occupancy"
+    atoms.loc[7, "x"] += 10  # no longer bonded
+    assert [g.atoms.tolist() for g in automatic_groups(atoms).groups] == [[5, 6], [7], [8]]
+
+
+@pytest.mark.parametrize(("element", "length", "bonded"), [("C", 1.6, True), ("C", 1.8, False), ("I", 2.2, True)])
+def test_bonds_of_partly_occupied_atoms(element, length, bonded):
+    pair = [atom("C1", "LIG", ("A", 1), 0.5), atom("X1", "LIG", ("A", 1), 0.5, element=element, x=length)]
+    full = [atom("O1", "LIG", ("A", 1), 1.0, x=-9.0)]
+    assert len(automatic_groups(table(pair, full))) == 2 - bonded
 
 
 def test_partial_atoms_of_a_full_residue_are_refined_by_themselves():
@@ -79,8 +106,10 @@ def test_partial_atoms_without_letters_beside_letters_are_refined_by_themselves(
     atoms = table(
         residue(("A", 5), letters=0.8, names=["N", "CA"]), residue(("A", 5), letters={"A": 0.6, "B": 0.4}, names=["C"])
     )
-    kinds = [kind for kind, _ in described(automatic_groups(atoms))]
-    assert kinds == ["free", "free", "complete"]
+    assert described(automatic_groups(atoms)) == [
+        ("free", ["A/5/ALA"]),
+        ("complete", ["A/5/ALA:A", "A/5/ALA:B"]),
+    ]
 
 
 def test_a_partial_water_is_a_group_named_after_its_residue():
@@ -156,7 +185,7 @@ def test_insertion_codes_and_negative_numbers():
 
 
 def test_names_stay_unique_where_numbers_repeat():
-    atoms = table(molecule(("A", 1), "HOH", 0.5), [row | {"segment": 1} for row in molecule(("A", 1), "HOH", 0.4)])
+    atoms = table(molecule(("A", 1), "HOH", 0.5), [row | {"y": 70.0} for row in molecule(("A", 1), "HOH", 0.4)])
     assert [names for _, names in described(automatic_groups(atoms))] == [["A/1/HOH"], ["A/1/HOH#2"]]
 
 

@@ -68,7 +68,8 @@ def test_hydrogens_at_zero():
     grouping = automatic_groups(atoms)
     assert [group.start for group in grouping.groups] == [0.6, 0.4]
     assert grouping.warnings == (
-        "hydrogens at zero occupancy take the occupancy of their conformer: A/2/ALA:A, A/2/ALA:B",
+        "hydrogens of other occupancy take that of the atoms they sit on: A/2/ALA:A (0.00 beside 0.60), "
+        "A/2/ALA:B (0.00 beside 0.40)",
     )
 
 

@@ -107,11 +107,35 @@ def test_a_partial_hydrogen_rides_on_its_carrier():
     assert "which its hydrogens HZ1 share" in grouping.groups[0].reason
 
 
-@pytest.mark.parametrize("carrier", [1.0, 0.9])
-def test_a_partial_hydrogen_unlike_its_carrier_is_refined_by_itself(carrier):
+def test_a_partial_hydrogen_on_a_carrier_that_is_always_there_is_refined_by_itself():
     atoms = table(residue(("A", 5), "LYS"), hydrogen(5, "", 0.5, name="HZ1", resname="LYS"))
-    atoms.loc[atoms["name"] == "N", "occupancy"] = carrier
-    assert ("free", ["A/5/LYS/HZ1"]) in described(automatic_groups(atoms))
+    assert described(automatic_groups(atoms)) == [("free", ["A/5/LYS/HZ1"])]
+
+
+@pytest.mark.parametrize("q", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("letter", ["", "A"])
+def test_hydrogens_follow_their_carrier_whatever_their_occupancy_and_letter(q, letter):
+    atoms = table(residue(("A", 5), "LYS"), hydrogen(5, letter, q, name="HZ1", resname="LYS"))
+    atoms.loc[atoms["name"] == "N", "occupancy"] = 0.9
+    grouping = automatic_groups(atoms)
+    assert [(g.name, g.start, g.atoms.tolist()) for g in grouping.groups] == [("A/5/LYS/N", 0.9, [0, 5])]
+    assert grouping.warnings == (
+        f"hydrogens of other occupancy take that of the atoms they sit on: A/5/LYS/N ({q:.2f} beside 0.90)",
+    )
+
+
+def test_the_letter_of_a_hydrogen_says_nothing_of_a_carrier_that_is_always_there():
+    atoms = table(residue(("A", 5), "LYS"), hydrogen(5, "A", 1.0, name="HZ1", resname="LYS"))
+    assert len(automatic_groups(atoms)) == 0
+
+
+def test_a_hydrogen_without_a_letter_follows_the_only_conformer_around_it():
+    ligand = residue(("A", 5), "LIG", {"A": 0.7}, names=["N", "CA"])
+    grouping = automatic_groups(table(ligand, hydrogen(5, "", 1.0, name="H1", resname="LIG")))
+    assert [(g.name, g.start, g.atoms.tolist()) for g in grouping.groups] == [("A/5/LIG:A", 0.7, [0, 1, 2])]
+    both = residue(("A", 5), "LIG", AB, names=["N", "CA"])
+    grouping = automatic_groups(table(both, hydrogen(5, "", 1.0, name="H1", resname="LIG")))
+    assert [g.atoms.tolist() for g in grouping.groups] == [[0, 1], [2, 3]]
 
 
 def test_hydrogens_left_out():

@@ -87,9 +87,8 @@ def test_unusual_residue_names_end_a_run_and_selenomethionine_is_usual():
     assert len(names(atoms)) == 1
 
 
-def test_chains_and_pieces_after_a_ter_record_are_never_linked():
+def test_chains_are_never_linked():
     first, second = residue(("A", 1), letters=AB), residue(("A", 2), letters=AB)
-    assert len(names(table(first, [row | {"segment": 1} for row in second]))) == 2
     assert len(names(table(first, [row | {"chainid": "B"} for row in second]))) == 2
 
 

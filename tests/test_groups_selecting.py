@@ -27,6 +27,9 @@ def structure_of(atoms):
     for position, row in enumerate(atoms.to_dict("records")):
         one, residue_ = gemmi.Atom(), gemmi.Residue()
         one.name, one.altloc, one.serial = row["name"], row["altloc"] or "\0", position + 1
+        one.element, one.occ, one.b_iso = gemmi.Element(row["element"]), row["occupancy"], row["tempfactor"]
+        one.pos = gemmi.Position(row["x"], row["y"], row["z"])
+        residue_.het_flag = row["record"][0]
         residue_.name, residue_.seqid = row["resname"], gemmi.SeqId(row["resseq"], row["icode"] or " ")
         residue_.add_atom(one)
         chain = model.find_chain(row["chainid"]) or model.add_chain(gemmi.Chain(row["chainid"]))

@@ -51,20 +51,42 @@ def test_a_chain_or_residue_may_be_called_none_or_nan():
     assert read_table(atoms).chain.tolist() == ["None"] * 5 + ["nan"] * 5
 
 
-def test_alternate_ligands_of_one_place_in_two_segments_are_one_residue():
-    first, second = molecule(("A", 1), "LIG", {"A": 0.6}, n=2), molecule(("A", 1), "ACY", {"B": 0.4}, n=2)
-    assert residues_of(first, [row | {"segment": 1} for row in second]) == [0, 0, 0, 0]
+def away(rows, dy):
+    return [row | {"y": row["y"] + dy} for row in rows]
 
 
-@pytest.mark.parametrize("second", [{"A": 0.4}, 0.4])
-def test_otherwise_two_segments_are_two_residues(second):
-    rows = [row | {"segment": 1} for row in molecule(("A", 1), "ACY", second, n=2)]
-    assert residues_of(molecule(("A", 1), "LIG", {"A": 0.6}, n=2), rows) == [0, 0, 1, 1]
+@pytest.mark.parametrize("segment", [0, 1])
+@pytest.mark.parametrize(
+    ("second", "dy", "residues"),
+    [
+        ({"B": 0.4}, 0.0, [0, 0, 0, 0]),
+        ({"A": 0.4}, 0.0, [0, 0, 0, 0]),  # one letter for two names, on top of each other
+        (0.4, 0.0, [0, 0, 0, 0]),
+        ({"B": 0.4}, 5.0, [0, 0, 0, 0]),
+        ({"A": 0.4}, 5.0, [0, 0, 1, 1]),
+        (0.4, 5.0, [0, 0, 1, 1]),
+        ({"B": 0.4}, 7.0, [0, 0, 1, 1]),
+    ],
+)
+def test_two_names_at_one_number_are_one_residue_if_they_exclude_each_other(second, dy, residues, segment):
+    rows = [row | {"segment": segment} for row in away(molecule(("A", 1), "ACY", second, n=2), dy)]
+    assert residues_of(molecule(("A", 1), "LIG", {"A": 0.6}, n=2), rows) == residues
 
 
 def test_a_ligand_numbered_like_a_residue_is_not_its_alternate():
-    rows = [row | {"segment": 1} for row in molecule(("A", 1), "LIG", {"B": 0.4}, n=2)]
+    rows = molecule(("A", 1), "LIG", {"B": 0.4}, n=2)
     assert residues_of(residue(("A", 1), letters={"A": 0.6}, names=["N"]), rows) == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("dy", "residues"), [(2.4, [0] * 4), (2.6, [0, 0, 1, 1]), (13.0, [0, 0, 1, 1])])
+def test_a_number_that_is_there_twice_is_two_residues_where_there_is_room_for_two(dy, residues):
+    ligand = molecule(("A", 1), "LIG", 0.5, n=2)
+    assert residues_of(ligand, away(ligand, dy)) == residues
+
+
+def test_waters_and_residues_may_have_one_number():
+    water = [row | {"y": 2.0} for row in molecule(("A", 1), "HOH", 0.5)]
+    assert residues_of(residue(("A", 1), names=["O"], at=0.0), [row | {"x": 2.7, "y": 3.5} for row in water]) == [0, 1]
 
 
 def test_a_water_that_replaces_a_ligand_is_its_alternate():

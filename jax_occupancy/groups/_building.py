@@ -6,35 +6,53 @@ from dataclasses import dataclass
 import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, SetKind
-from jax_occupancy.groups._naming import atom_name, letter_suffix, residue_name, residues_label, unique_names
+from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name, residues_label, unique_names
 from jax_occupancy.groups._table import AtomTable
 
-PRESENT = 0.98  # a ligand or water whose alternates sum to less may be partly absent
+SUM_TOLERANCE = 0.02
+LAST_DECIMAL = 0.005  # what rounding to two decimals takes from, or gives to, each of several occupancies
+ROUNDING = 1e-9
+NO_SIBLING = "; nothing to sum with, so free from 0 to 1"
+NO_LETTER = "the one without a letter"
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
-    """A set before it has names: atoms, reason and letter of each member, and the guests no member is named after."""
+class Member:
+    """A group before it has a name.
 
-    members: tuple[np.ndarray, ...]
-    reasons: tuple[str, ...]
-    letters: tuple[str, ...]
+    ``reason`` is a sentence, or for a conformer what it is one of ("residue A/54 ARG"); then ``label`` is its letter,
+    with the residue name where one letter stands for two, and "" without a letter. No group is named after ``guests``.
+    """
+
+    atoms: np.ndarray
+    reason: str
+    letter: str = ""
+    label: str | None = None
+    notes: tuple[str, ...] = ()
     guests: tuple[int, ...] = ()
+
+
+Draft = tuple[Member, ...]  # a set before it has names
 
 
 def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, ...]:
     """Turn drafts into sets in the order of their first atoms, with unique names."""
-    ordered = sorted((_in_file_order(draft) for draft in drafts), key=lambda members: members[0][0][0])
-    guests = [atom for draft in drafts for atom in draft.guests]
-    name = iter(
-        unique_names(
-            group_name(table, _without(atoms, guests), letter) for members in ordered for atoms, letter, _ in members
-        )
-    )
+    ordered = sorted((sorted(draft, key=_first_atom) for draft in drafts), key=lambda draft: _first_atom(draft[0]))
+    members = [member for draft in ordered for member in draft]
+    guests = {atom for member in members for atom in member.guests}
+    names = unique_names(group_name(table, _without(np.sort(m.atoms), guests), m.letter) for m in members)
+    name_of = {id(member): name for member, name in zip(members, names, strict=True)}
     sets = []
-    for members in ordered:
+    for draft in ordered:
         groups = tuple(
-            make_group(table, atoms, letter=letter, reason=reason, name=next(name)) for atoms, letter, reason in members
+            make_group(
+                table,
+                np.sort(member.atoms),
+                name=name_of[id(member)],
+                letter=member.letter,
+                reason=_reason(member, [other for other in draft if other is not member], name_of),
+            )
+            for member in draft
         )
         sets.append(GroupSet(set_kind(table, groups), groups))
     return tuple(sets)
@@ -42,26 +60,38 @@ def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, 
 
 def single_draft(table: AtomTable, atom: int) -> Draft:
     """One atom that the user wants refined by itself."""
-    return Draft((np.array([atom]),), (f"atom {atom_name(table, atom)} is refined by itself, as asked",), ("",))
+    return (Member(np.array([atom]), f"atom {atom_name(table, atom)} is refined by itself, as asked"),)
 
 
-def _in_file_order(draft: Draft) -> list[tuple[np.ndarray, str, str]]:
-    """Atoms, letter and reason of each member; atoms sorted, members by their first atoms."""
-    members = zip((np.sort(atoms) for atoms in draft.members), draft.letters, draft.reasons, strict=True)
-    return sorted(members, key=lambda member: member[0][0])
+def _first_atom(member: Member) -> int:
+    """Where a member begins in the file."""
+    return int(member.atoms.min())
 
 
-def _without(atoms: np.ndarray, guests: list[int]) -> np.ndarray:
+def _reason(member: Member, siblings: Sequence[Member], names: dict[int, str]) -> str:
+    """Why a member is a group, and what it excludes."""
+    if member.label is None:
+        return "; ".join([member.reason, *member.notes])
+    conformer = f"conformer {member.label or 'without a letter'} of {member.reason}"
+    # Those of other residues by name: their letters would be taken for letters of this one.
+    near = sorted({s.label for s in siblings if s.reason == member.reason and s.label is not None})
+    others = [label or NO_LETTER for label in near] + [names[id(s)] for s in siblings if s.reason != member.reason]
+    told = f"{conformer}; excludes {listing(others)}" if others else f"the only {conformer}{NO_SIBLING}"
+    return "; ".join([told, *member.notes])
+
+
+def _without(atoms: np.ndarray, guests: set[int]) -> np.ndarray:
     """The atoms that are no guests, or all where there are guests only."""
-    own = atoms[~np.isin(atoms, guests)] if guests else atoms
+    own = np.array([atom for atom in atoms.tolist() if atom not in guests], np.int64) if guests else atoms
     return own if own.size else atoms
 
 
 def make_group(
     table: AtomTable, atoms: np.ndarray, *, name: str, reason: str, letter: str = "", refinable: bool = True
 ) -> Group:
-    """A group that starts at the mean of its atoms."""
-    counted = counted_atoms(table, atoms)
+    """A group that starts at the mean of its atoms; of its heavy atoms where it has any."""
+    heavy = atoms[~table.hydrogen[atoms]]
+    counted = heavy if heavy.size else atoms
     return Group(
         name=name,
         atoms=atoms,
@@ -74,22 +104,20 @@ def make_group(
     )
 
 
-def counted_atoms(table: AtomTable, atoms: np.ndarray) -> np.ndarray:
-    """The atoms whose mean is the start: hydrogens kept at zero beside other atoms that are there don't count."""
-    silent = table.hydrogen[atoms] & (table.occupancy[atoms] == 0)
-    heavy = atoms[~table.hydrogen[atoms]]
-    return atoms[~silent] if heavy.size and table.occupancy[heavy].max() > 0 else atoms
-
-
 def group_name(table: AtomTable, atoms: np.ndarray, letter: str) -> str:
-    """Name a residue "A/54/ARG:A", several "A/54-57:A", one atom of many "A/54/ARG/NZ"."""
+    """Name a residue "A/54/ARG:A", several "A/54-57:A", one atom or part of a residue "A/54/ARG/NZ"."""
     first = int(atoms[0])
     if np.unique(table.residue[atoms]).size > 1:
         return residues_label(table, atoms) + letter_suffix(letter)
+    heavy = atoms[~table.hydrogen[atoms]]
     if (len(atoms) == 1 or not letter) and table.conformer_size[first] > len(atoms):
-        heavy = atoms[~table.hydrogen[atoms]]
         return atom_name(table, int(heavy[0]) if heavy.size else first)
     return residue_name(table, first) + letter_suffix(letter)
+
+
+def tolerance(n: int) -> float:
+    """How far a sum of ``n`` occupancies of two decimals may be off: twelve letters at 0.08 are a whole."""
+    return max(SUM_TOLERANCE, n * LAST_DECIMAL) + ROUNDING
 
 
 def set_kind(table: AtomTable, groups: Sequence[Group], *, whole: float = 1.0) -> SetKind:
@@ -99,4 +127,4 @@ def set_kind(table: AtomTable, groups: Sequence[Group], *, whole: float = 1.0) -
     atoms = np.concatenate([group.atoms for group in groups])
     may_be_absent = np.isin(table.kind[atoms], ("other", "water")).all()
     start = sum(group.start for group in groups)
-    return "incomplete" if may_be_absent and start < PRESENT * whole - 1e-9 else "complete"
+    return "incomplete" if may_be_absent and start < whole * (1 - tolerance(len(groups))) else "complete"

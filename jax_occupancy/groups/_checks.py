@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
+from jax_occupancy.groups._building import ROUNDING, tolerance
 from jax_occupancy.groups._grouping import Group, GroupSet
 from jax_occupancy.groups._naming import atom_name, listing
-from jax_occupancy.groups._neighbours import close_pairs
-from jax_occupancy.groups._table import AtomTable, group_numbers
-from jax_occupancy.groups._tensor import RESCALED
+from jax_occupancy.groups._neighbours import distances_to, meetings
+from jax_occupancy.groups._table import SAME_PLACE, AtomTable, group_numbers
 
+RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
 DISAGREEMENT = 0.02
-SUM_TOLERANCE = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
-ROUNDING = 1e-9
 
 
 def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
@@ -23,11 +23,12 @@ def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]
     found = (
         _out_of_range(table),
         _disagreements(table, groups),
-        _silent_hydrogens(groups),
+        _other_hydrogens(table, groups),
         *_sums(sets),
         _lone_letters(sets),
         _empty_conformers(groups),
         _clashes(table),
+        _on_top(table, sets),
     )
     return tuple(message for message in found if message)
 
@@ -55,10 +56,19 @@ def _disagreements(table: AtomTable, groups: Sequence[Group]) -> str:
     return _sentence("atoms of one group have different occupancies, their mean is used", names)
 
 
-def _silent_hydrogens(groups: Sequence[Group]) -> str:
-    """Groups with hydrogens that were left at zero."""
-    names = (group.name for group in groups if group.counted.size < group.atoms.size)
-    return _sentence("hydrogens at zero occupancy take the occupancy of their conformer", names)
+def _other_hydrogens(table: AtomTable, groups: Sequence[Group]) -> str:
+    """Groups with hydrogens whose occupancies are not those of the heavy atoms."""
+    names = []
+    for group in groups:
+        if group.counted.size == group.atoms.size:
+            continue
+        heavy = table.occupancy[group.counted]
+        q = table.occupancy[group.atoms[table.hydrogen[group.atoms]]]
+        q = q[(q < heavy.min() - DISAGREEMENT - ROUNDING) | (q > heavy.max() + DISAGREEMENT + ROUNDING)]
+        if q.size:
+            low, high = f"{q.min():.2f}", f"{q.max():.2f}"
+            names.append(f"{group.name} ({low if low == high else f'{low} to {high}'} beside {group.start:.2f})")
+    return _sentence("hydrogens of other occupancy take that of the atoms they sit on", names)
 
 
 def _sums(sets: Sequence[GroupSet]) -> list[str]:
@@ -67,12 +77,9 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
     rescaled, kept = [], []
     for group_set in sets:
         whole = 1.0 if group_set.parent is None else starts[group_set.parent]
-        short = group_set.kind == "incomplete" and group_set.start <= whole + SUM_TOLERANCE
-        if (
-            group_set.kind == "free"
-            or not group_set.refinable
-            or abs(group_set.start - whole) <= SUM_TOLERANCE + ROUNDING
-        ):
+        slack = tolerance(len(group_set.groups))
+        short = group_set.kind == "incomplete" and group_set.start <= whole + slack
+        if group_set.kind == "free" or not group_set.refinable or abs(group_set.start - whole) <= slack:
             continue
         name = f"{' + '.join(group.name for group in group_set.groups)} = {group_set.start:.2f}"
         (kept if short else rescaled).append(name if group_set.parent is None else f"{name} of {whole:.2f}")
@@ -87,11 +94,14 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
     bad = []
     mended = []
     for group_set in sets:
+        if all(group.refinable for group in group_set.groups):
+            mended.append(group_set)
+            continue
         # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
         held = {g.name: _share(g) for g in group_set.groups if not g.refinable}
-        total = sum(held.values())
-        short = group_set.kind == "complete" and not group_set.refinable and total < 1 - SUM_TOLERANCE - ROUNDING
-        if total > 1 + SUM_TOLERANCE + ROUNDING or short:
+        total, slack = sum(held.values()), tolerance(len(held))
+        short = group_set.kind == "complete" and not group_set.refinable and total < 1 - slack
+        if total > 1 + slack or short:
             whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
             bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
         scale = 1 / total if total > 1 else 1.0
@@ -133,11 +143,12 @@ def _empty_conformers(groups: Sequence[Group]) -> str:
 def _clashes(table: AtomTable) -> str:
     """Partly occupied atoms without letters that cannot all be there: alternates nobody named."""
     suspects = np.flatnonzero(table.partial & ~table.lettered)
-    i, j = close_pairs(table.xyz[suspects], table.xyz[suspects], CLASH)
-    first, second = suspects[i], suspects[j]
-    other_residue = (first < second) & (table.residue[first] != table.residue[second])
-    pairs = list(zip(first[other_residue].tolist(), second[other_residue].tolist(), strict=True))
-    pairs += _repeated_atoms(table, suspects)
+    pairs = _repeated_atoms(table, suspects)
+    for residues in meetings(table.xyz[suspects], table.residue[suspects], CLASH):
+        one, other = (suspects[table.residue[suspects] == residue] for residue in residues)
+        gaps = distances_to(table.xyz[one], table.xyz[other], CLASH)
+        nearest = distances_to(table.xyz[other], table.xyz[one[[np.argmin(gaps)]]], CLASH)
+        pairs.append((int(one[np.argmin(gaps)]), int(other[np.argmin(nearest)])))
     names = (f"{atom_name(table, a)} and {atom_name(table, b)}" for a, b in sorted(set(pairs)))
     return _sentence("partly occupied atoms overlap but have no letters", names, "; give them letters to sum to 1")
 
@@ -146,7 +157,37 @@ def _repeated_atoms(table: AtomTable, suspects: np.ndarray) -> list[tuple[int, i
     """Neighbouring pairs among atoms of one residue with one name."""
     if suspects.size == 0:
         return []
-    numbers = group_numbers(table.residue[suspects], table.resname[suspects], table.name[suspects])
+    numbers = group_numbers(table.residue[suspects], table.name[suspects])
     order = np.argsort(numbers, kind="stable")
     same = np.flatnonzero(numbers[order][1:] == numbers[order][:-1])
     return list(zip(suspects[order[same]].tolist(), suspects[order[same + 1]].tolist(), strict=True))
+
+
+def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
+    """Groups with letters that lie on top of groups in no common set: nothing keeps them from being there together."""
+    home = {group.name: s for s in sets for group in s.groups}
+    root = {}
+    for s in sets:
+        top = s
+        while top.parent is not None:
+            top = home[top.parent]
+        root[id(s)] = id(top)
+    tree = group_numbers(np.array([root[id(s)] for s in sets], np.int64))
+    groups = [(group, number) for s, number in zip(sets, tree, strict=True) for group in s.groups]
+    atoms = [group.atoms[~table.hydrogen[group.atoms]] for group, _ in groups]
+    everything = np.concatenate([np.empty(0, np.int64), *atoms])
+    of_tree = np.repeat([number for _, number in groups], [len(own) for own in atoms])
+    inside: dict[int, list[int]] = {}
+    for i, (_, number) in enumerate(groups):
+        inside.setdefault(int(number), []).append(i)
+    names = []
+    for a, b in meetings(table.xyz[everything], of_tree, SAME_PLACE):
+        for i, j in product(inside[a], inside[b]):
+            one, other = groups[i][0], groups[j][0]
+            together = one.start + other.start
+            apart = not atoms[i].size or not atoms[j].size or not (one.altloc or other.altloc)
+            if apart or together <= 1 + tolerance(2):
+                continue
+            if (distances_to(table.xyz[atoms[i]], table.xyz[atoms[j]], SAME_PLACE) < np.inf).any():
+                names.append(f"{one.name} and {other.name} ({one.start:.2f} + {other.start:.2f})")
+    return _sentence("groups in no common set lie on top of each other", names, "; make a set of them")

@@ -218,9 +218,11 @@ def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray
 
 def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
     """The automatic sets, their groups renamed where the user has the name already, and a warning of that."""
-    used = [group.name for group_set in taken for group in group_set.groups]
+    used = {group.name for group_set in taken for group in group_set.groups}
     old = [group.name for group_set in sets for group in group_set.groups]
     new = unique_names([*used, *old])[len(used) :]
+    if new == old:
+        return sets, ()
     names = iter(new)
     renamed = tuple(
         replace(group_set, groups=tuple(replace(group, name=next(names)) for group in group_set.groups))

@@ -1,48 +1,56 @@
 """What becomes of conformers whose siblings are removed or taken by the user."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from jax_occupancy.groups._building import group_name, make_group, set_kind
+from jax_occupancy.groups._building import NO_SIBLING, group_name, make_group, set_kind
 from jax_occupancy.groups._grouping import Group, GroupSet
 from jax_occupancy.groups._naming import listing, residues_label, unique_names
 from jax_occupancy.groups._table import AtomTable
-
-NO_SIBLING = "; nothing to sum with, so free from 0 to 1"
 
 
 def with_departed(
     table: AtomTable, sets: Sequence[GroupSet], removed: np.ndarray, claims: Mapping[str, np.ndarray]
 ) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
     """Keep removed conformers as fixed members of their sets, and warn of those that went to a group of the user."""
+    gone_from: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for label, atoms in {"": removed, **claims}.items():
+        for atom in atoms[table.lettered[atoms]].tolist():
+            gone_from[int(table.residue[atom])][label].append(atom)
     names = [group.name for group_set in sets for group in group_set.groups]
     result, gone = [], []
     for group_set in sets:
-        kept = _absent(table, group_set, removed)
-        if kept:
+        absent = _absent(table, group_set, gone_from) if gone_from else {}
+        if kept := absent.pop("", {}):
             group_set = _with_fixed(table, group_set, kept, names)
-        for label, atoms in claims.items():
-            left = _absent(table, group_set, atoms)
-            if left:
-                told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in left.items())
-                group_set = _with_reason(group_set, f"{told} left for {label}")
-                gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {label})")
+        for label, left in absent.items():
+            told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in left.items())
+            group_set = _with_reason(group_set, f"{told} left for {label}")
+            gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {label})")
         result.append(group_set)
     message = f"conformers that no longer sum with a sibling which is in a group asked for: {listing(gone)}"
     return tuple(result), (message,) if gone else ()
 
 
-def _absent(table: AtomTable, group_set: GroupSet, atoms: np.ndarray) -> dict[str, np.ndarray]:
-    """Those of some atoms that are in the residues of a set, by letter, where the set has not that letter."""
+def _absent(
+    table: AtomTable, group_set: GroupSet, gone_from: Mapping[int, Mapping[str, list[int]]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """By where they went, what has left the residues of a set, by letter, where the set has not that letter."""
     own = np.concatenate([group.atoms for group in group_set.groups])
     own = own[table.lettered[own]]
     heavy = own[~table.hydrogen[own]]
+    letters = set(table.altloc[own])
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     # Hydrogens that follow the residue before bring no residue of their own.
-    here = np.isin(table.residue[atoms], table.residue[heavy if heavy.size else own])
-    near = atoms[here & table.lettered[atoms] & ~np.isin(table.altloc[atoms], list(set(table.altloc[own])))]
-    return {letter: near[table.altloc[near] == letter] for letter in dict.fromkeys(table.altloc[near])}
+    for residue in np.unique(table.residue[heavy if heavy.size else own]).tolist():
+        for label, atoms in gone_from.get(residue, {}).items():
+            for atom in atoms:
+                if table.altloc[atom] not in letters:
+                    found[label][table.altloc[atom]].append(atom)
+    return {label: {x: np.sort(atoms) for x, atoms in by_letter.items()} for label, by_letter in found.items()}
 
 
 def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.ndarray], names: list[str]) -> GroupSet:

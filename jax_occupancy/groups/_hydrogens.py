@@ -7,10 +7,10 @@ import numpy as np
 from jax_occupancy.groups._grouping import GroupSet
 from jax_occupancy.groups._linking import compatible
 from jax_occupancy.groups._neighbours import close_pairs
-from jax_occupancy.groups._table import AtomTable, Position
+from jax_occupancy.groups._table import AtomTable, Position, group_numbers
 
 CARRIER_BOND = 1.45  # Å; the longest bond to hydrogen (S-H) is 1.34 Å, and atoms further on begin at 2 Å
-LIKE_CARRIER = 0.02
+LOOSE_BOND = 2.5  # Å; for the hydrogens that nothing is nearer to
 SAME_PLACE = 0.1  # Å
 
 
@@ -27,7 +27,7 @@ def exchanged_pairs(table: AtomTable, active: np.ndarray) -> list[tuple[int, int
         sites[table.residue[atom], table.name[atom][1:], bool(table.lettered[atom])].append(int(atom))
     pairs = []
     for atoms in sites.values():
-        free = list(atoms)
+        free = list(atoms) if len(set(table.element[atoms])) > 1 else []
         while free:
             first = free.pop(0)
             partner = next((other for other in free if _exchange(table, first, other, heavy)), None)
@@ -70,14 +70,66 @@ def amide_homes(table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, n
     return {atom: by_place[place] for atom, place in places.items() if place in by_place}
 
 
-def carriers(table: AtomTable, hydrogens: np.ndarray, heavy: np.ndarray) -> dict[int, int]:
-    """The heavy atom each hydrogen sits on, if it is one of ``heavy``, of the same residue and alike in occupancy."""
-    i, j = close_pairs(table.xyz[hydrogens], table.xyz[heavy], CARRIER_BOND)
-    first, second = hydrogens[i], heavy[j]
-    alike = np.abs(table.occupancy[first] - table.occupancy[second]) <= LIKE_CARRIER + 1e-9
-    keep = alike & (table.residue[first] == table.residue[second])
-    first, second = first[keep], second[keep]
-    distance = np.linalg.norm(table.xyz[first] - table.xyz[second], axis=1)
+def riders(table: AtomTable, hydrogens: np.ndarray, grouped: np.ndarray) -> tuple[dict[int, list[int]], np.ndarray]:
+    """Hydrogens by the heavy atom whose occupancy they take, and those that stay as they are in spite of a letter.
+
+    Heavy atoms decide: a hydrogen follows its carrier into the group it is in (``grouped``), also with a letter that no
+    heavy atom of its residue has, unless the carrier has hydrogens of several letters, which are alternates. If such a
+    carrier is always there, so is a hydrogen at one or zero.
+    """
+    carrier = carriers(table, hydrogens)
+    with_heavy = np.isin(table.conformer, table.conformer[~table.hydrogen])
+    letters: dict[int, set[str]] = defaultdict(set)
+    for atom, heavy in zip(hydrogens.tolist(), carrier.tolist(), strict=True):
+        letters[heavy].add(str(table.altloc[atom]))
+    following: dict[int, list[int]] = defaultdict(list)
+    silent = []
+    for atom, heavy in zip(hydrogens.tolist(), carrier.tolist(), strict=True):
+        lettered = table.lettered[atom]
+        if heavy < 0 or (lettered and (with_heavy[atom] or len(letters[heavy] - {""}) > 1)):
+            continue
+        if grouped[heavy]:
+            following[heavy].append(atom)
+        elif lettered and not table.partial[atom]:
+            silent.append(atom)
+    return following, np.array(silent, np.int64)
+
+
+def carriers(table: AtomTable, hydrogens: np.ndarray) -> np.ndarray:
+    """The heavy atom of its residue that each of some hydrogens sits on, -1 where there is none.
+
+    One of the hydrogen's own letter comes first, then one without, and for a hydrogen without a letter one that has a
+    letter, if all around it have the same.
+    """
+    heavy, plain = np.flatnonzero(~table.hydrogen), table.altloc == ""
+    own_letter = group_numbers(table.residue, table.resname, table.altloc)
+    result = _nearest(table, hydrogens, heavy, own_letter)
+    rest = np.flatnonzero(result < 0)
+    result[rest] = _nearest(table, hydrogens[rest], heavy[plain[heavy]], table.residue)
+    rest = np.flatnonzero((result < 0) & plain[hydrogens])
+    result[rest] = _nearest(table, hydrogens[rest], heavy[~plain[heavy]], table.residue, one_letter=True)
+    rest = np.flatnonzero(result < 0)
+    result[rest] = _nearest(table, hydrogens[rest], heavy, own_letter, length=LOOSE_BOND)
+    return result
+
+
+def _nearest(
+    table: AtomTable,
+    hydrogens: np.ndarray,
+    heavy: np.ndarray,
+    key: np.ndarray,
+    *,
+    length: float = CARRIER_BOND,
+    one_letter: bool = False,
+) -> np.ndarray:
+    """The nearest heavy atom of the same key within the length of a bond, -1 where there is none."""
+    i, j = close_pairs(table.xyz[hydrogens], table.xyz[heavy], length, keys=(key[hydrogens], key[heavy]))
+    distance = np.linalg.norm(table.xyz[hydrogens[i]] - table.xyz[heavy[j]], axis=1)
+    nearest = np.full(len(hydrogens), -1)
     # Written in order of falling distance, so that the nearest atom is the one that stays.
     order = np.argsort(-distance, kind="stable")
-    return dict(zip(first[order].tolist(), second[order].tolist(), strict=True))
+    nearest[i[order]] = heavy[j[order]]
+    if one_letter:
+        number = group_numbers(table.altloc)[heavy[j]]
+        nearest[i[number != number[np.searchsorted(i, i)]]] = -1  # pairs come sorted by hydrogen
+    return nearest

@@ -43,8 +43,7 @@ def polymer_bonds(table: AtomTable) -> tuple[np.ndarray, np.ndarray]:
         firsts.append(left[i])
         seconds.append(right[j])
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    same = (table.segment[first] == table.segment[second]) & (table.chain[first] == table.chain[second])
-    same &= table.residue[first] != table.residue[second]
+    same = (table.chain[first] == table.chain[second]) & (table.residue[first] != table.residue[second])
     return first[same], second[same]
 
 

@@ -43,8 +43,7 @@ def residues_label(table: AtomTable, atoms: np.ndarray) -> str:
 
 def _follows(table: AtomTable, before: Position, atom: Position) -> bool:
     """Whether two atoms stand in neighbouring residues of one chain."""
-    same = table.chain[before] == table.chain[atom] and table.segment[before] == table.segment[atom]
-    return bool(same and table.residue[atom] - table.residue[before] <= 1)
+    return bool(table.chain[before] == table.chain[atom] and table.residue[atom] - table.residue[before] <= 1)
 
 
 def _run_label(table: AtomTable, run: list) -> str:

@@ -14,6 +14,8 @@ def with_starts(
     sets: tuple["jax_occupancy.groups.GroupSet", ...],
 ) -> tuple["jax_occupancy.groups.GroupSet", ...]:
     """Give groups without atoms the largest sum of their child sets, and fixed fractions their part of the parent."""
+    if all(s.parent is None for s in sets):
+        return sets
     for _ in range(2 * len(sets) + 1):  # every level may have to be climbed, and gone down again
         starts = {group.name: float(group.start) for s in sets for group in s.groups}
         updated = tuple(replace(s, groups=tuple(_settled(g, s, sets, starts) for g in s.groups)) for s in sets)

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
+
+from jax_occupancy.groups._neighbours import connected, distances_to
 
 REQUIRED = ("name", "altloc", "resname", "chainid", "resseq", "occupancy", "x", "y", "z")
 Position = int | np.integer
@@ -20,6 +23,10 @@ NUCLEOTIDES = frozenset([
     "+A", "+C", "+G", "+T", "+U", "A", "ADE", "C", "CYT", "DA", "DC", "DG", "DT", "G", "GUA", "T", "THY", "U", "URI",
 ])
 # fmt: on
+SAME_PLACE = 1.0  # Å; two atoms this close are never both there, hydrogens aside
+TOO_CLOSE = 2.5  # Å; shorter than any hydrogen bond
+# Å; two hydrogen bonds: sites further apart have no neighbour in common, so nothing keeps both from being filled
+TOUCHING = 6.0
 _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turning None and NaN into text leaves
 
 
@@ -27,9 +34,7 @@ _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turni
 class AtomTable:
     """One array per property of the atoms, in file order; occupancies are clamped to 0…1.
 
-    ``residue`` numbers the residues by first appearance: one number for all atoms that share a place in the
-    chain, whatever their residue names (microheterogeneity) and wherever in the file they stand. ``partial`` is where
-    an occupancy lies strictly between 0 and 1, or what the table says of it.
+    ``partial`` is where an occupancy lies strictly between 0 and 1, or what the table says of it.
     """
 
     name: np.ndarray
@@ -43,14 +48,17 @@ class AtomTable:
     occupancy: np.ndarray
     element: np.ndarray
     kind: np.ndarray
-    segment: np.ndarray
-    residue: np.ndarray
     partial: np.ndarray
 
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
         return len(self.name)
+
+    @cached_property
+    def residue(self) -> np.ndarray:
+        """One number per residue by first appearance: all alternates at one place of a chain, whatever their names."""
+        return _number_residues(self)
 
     @cached_property
     def hydrogen(self) -> np.ndarray:
@@ -102,9 +110,6 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
     columns = {key: _text(atoms, key) for key in ("name", "altloc", "resname", "chainid", "icode")}
     resname = columns["resname"]
     kind = _text(atoms, "kind") if "kind" in atoms.columns else _kinds(resname)
-    segment = _integers(atoms, "segment")
-    resseq = _integers(atoms, "resseq")
-    where = (columns["chainid"], resseq, columns["icode"])
     occupancy = np.clip(raw, 0.0, 1.0)
     inside = (occupancy > 0) & (occupancy < 1)
     return AtomTable(
@@ -112,15 +117,13 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
         altloc=columns["altloc"],
         resname=resname,
         chain=columns["chainid"],
-        resseq=resseq,
+        resseq=atoms["resseq"].to_numpy(np.int64),
         icode=columns["icode"],
         xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
         raw_occupancy=raw,
         occupancy=occupancy,
         element=_elements(atoms, columns["name"]),
         kind=kind,
-        segment=segment,
-        residue=_number_residues(where, segment, kind, columns["altloc"]),
         # 0.5 on a 2-fold axis is partial in the file and a full site
         partial=atoms["partial"].to_numpy(bool) if "partial" in atoms.columns else inside,
     )
@@ -149,13 +152,6 @@ def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
     return np.array([*clean, ""], object)[codes]
 
 
-def _integers(atoms: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of integers, zeros where the table has no such column."""
-    if column not in atoms.columns:
-        return np.zeros(len(atoms), np.int64)
-    return atoms[column].to_numpy(np.int64)
-
-
 def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:
     """Element symbols in upper case; without them, H and D are told by the atom's name."""
     if "element" in atoms.columns:
@@ -172,31 +168,62 @@ def _kinds(resname: np.ndarray) -> np.ndarray:
     return np.array([*kinds, "other"], object)[codes]
 
 
-def _number_residues(
-    where: tuple[np.ndarray, ...], segment: np.ndarray, kind: np.ndarray, altloc: np.ndarray
-) -> np.ndarray:
+def _number_residues(table: "AtomTable") -> np.ndarray:
     """One number per residue, by first appearance.
 
-    Old files number the waters of a chain from 1 again, so waters and whatever follows a TER record are residues
-    of their own, unless all their atoms carry letters and none occurs in both: then they are alternates of each
-    other (in mmCIF two ligands at one place are two segments).
+    Atoms of one chain, number and insertion code are one residue, as far as they cannot be several molecules: old
+    files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the same
+    letter, far from the first, begins another residue. Different residue names are one residue where they exclude each
+    other: on top of each other, bonded, or in different letters that touch. Nothing depends on TER records or on the
+    label_asym_id of mmCIF, which say these things each in its own way.
     """
-    pieces = group_numbers(*where, segment, kind == "water")
-    places = group_numbers(*where)
-    pairs = pd.DataFrame({"place": places, "piece": pieces}).drop_duplicates()
-    for _, shared in pairs[pairs["place"].duplicated(keep=False)].groupby("place", sort=False):
-        first, *others = (np.flatnonzero(pieces == piece) for piece in shared["piece"])
-        for other in others:
-            if _are_alternates(first, other, altloc, kind, segment):
-                pieces[other] = pieces[first[0]]
-                first = np.concatenate([first, other])
-    return pd.factorize(pieces)[0].astype(np.int64)
+    place = group_numbers(table.chain, table.resseq, table.icode)
+    piece = group_numbers(group_numbers(place, table.resname), _copies(table, place))
+    firsts = np.unique(piece, return_index=True)[1]
+    shared = firsts[pd.Series(place[firsts]).duplicated(keep=False).to_numpy()]
+    atoms_of = _members(piece, piece[shared])
+    pairs = []
+    for pieces in _members(place[shared], place[shared]).values():
+        atoms = [atoms_of[int(piece[shared[one]])] for one in pieces]
+        pairs += [(a[0], b[0]) for a, b in combinations(atoms, 2) if _exclude_each_other(table, a, b)]
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    joined = connected(int(piece.max(initial=-1)) + 1, piece[first], piece[second])
+    return pd.factorize(joined[piece])[0].astype(np.int64)
 
 
-def _are_alternates(
-    first: np.ndarray, second: np.ndarray, altloc: np.ndarray, kind: np.ndarray, segment: np.ndarray
-) -> bool:
-    """Whether two pieces at one place have letters only, and different ones."""
-    letters, more = set(altloc[first]), set(altloc[second])
-    comparable = segment[first[0]] == segment[second[0]] or set(kind[first]) == set(kind[second]) == {"other"}
-    return bool(comparable) and "" not in letters | more and not letters & more
+def _members(numbers: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
+    """The positions that have each of the wanted numbers."""
+    some = np.flatnonzero(np.isin(numbers, wanted))
+    some = some[np.argsort(numbers[some], kind="stable")]
+    cuts = np.flatnonzero(np.diff(numbers[some])) + 1
+    return {int(numbers[atoms[0]]): atoms for atoms in np.split(some, cuts) if atoms.size}
+
+
+def _copies(table: "AtomTable", place: np.ndarray) -> np.ndarray:
+    """0 for the first molecule of a number and residue name, 1 for the second that repeats its atoms elsewhere."""
+    copy = np.zeros(table.n_atoms, np.int64)
+    piece = group_numbers(place, table.resname)
+    again = pd.Series(group_numbers(piece, table.name, table.altloc)).duplicated().to_numpy()
+    for atoms in _members(piece, piece[again]).values():
+        seen: set[tuple[str, str]] = set()
+        number = 0
+        for atom in atoms.tolist():
+            label = (str(table.name[atom]), str(table.altloc[atom]))
+            number += label in seen
+            seen = {label} if label in seen else seen | {label}
+            copy[atom] = number
+        for later in range(1, number + 1):
+            own, others = atoms[copy[atoms] == later], atoms[copy[atoms] < later]
+            near = distances_to(table.xyz[others], table.xyz[own], TOO_CLOSE)
+            if np.isfinite(near).any():
+                copy[own] = copy[others[np.argmin(near)]]
+    return copy
+
+
+def _exclude_each_other(table: "AtomTable", first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two residue names at one number are alternates or parts of one residue, and no two molecules."""
+    gap = distances_to(table.xyz[first], table.xyz[second], TOUCHING).min()
+    if gap <= SAME_PLACE or (gap <= TOO_CLOSE and "water" not in table.kind[[first[0], second[0]]]):
+        return True
+    letters = set(table.altloc[first]), set(table.altloc[second])
+    return bool(gap <= TOUCHING) and "" not in letters[0] | letters[1] and not letters[0] & letters[1]

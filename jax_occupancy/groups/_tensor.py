@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import jax_occupancy.core
     import jax_occupancy.groups
 
-RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
-
 
 def make_tensor(
     grouping: "jax_occupancy.groups.Grouping", occupancies: Any, *, dtype: Any, name: str | None
@@ -61,9 +59,8 @@ def _at_mean(group: "jax_occupancy.groups.Group", values: np.ndarray) -> "jax_oc
 
 
 def _says_so_already(grouping: "jax_occupancy.groups.Grouping", values: np.ndarray) -> bool:
-    """Whether the groups warn of the sums that these start values have."""
-    known = any(message.startswith(RESCALED) for message in grouping.warnings)
-    return known and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
+    """Whether these are the starts of the groups, which have told what is wrong with them."""
+    return all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
 
 
 def _indices(group: "jax_occupancy.groups.Group") -> list[int]:
