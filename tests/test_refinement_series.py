@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from jax_occupancy.refinement._series_shared import by_cell, model_in_cell, same_cell
+from jax_occupancy.refinement._targets import Observations, target_maker
 
 from jax_occupancy import read_model, read_reflections, refine, write_example
 from jax_occupancy.cli import _series
@@ -18,8 +20,6 @@ from jax_occupancy.cli._console import make_console
 from jax_occupancy.cli._series import SeriesOutputs, run_series
 from jax_occupancy.io import write_mtz
 from jax_occupancy.refinement import RefinementError, refine_series
-from jax_occupancy.refinement._series_shared import by_cell, model_in_cell, same_cell
-from jax_occupancy.refinement._targets import Observations, target_maker
 
 pytestmark = pytest.mark.usefixtures("x64")
 
