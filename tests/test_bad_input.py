@@ -3,16 +3,21 @@
 What each reader does with a mistake of its own is tested beside it; here stand the mistakes that all of them meet.
 """
 
+import ast
 import contextlib
 import gzip
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import gemmi
 import numpy as np
 import pytest
 from small_files import ANISOU, ATOM, CRYST1, MMCIF, mmcif_of
+from typer.main import get_command
 
+import jax_occupancy
 from jax_occupancy import (
     OccupancyTensor,
     automatic_groups,
@@ -23,6 +28,8 @@ from jax_occupancy import (
     write_example,
     write_model,
 )
+from jax_occupancy.cli import app
+from jax_occupancy.cli._console import as_options
 from jax_occupancy.io import read_groups, write_groups
 
 READERS = {
@@ -286,3 +293,26 @@ def test_the_command_line_says_it_in_a_sentence(arguments, words, good, tmp_path
     assert len(result.stderr.strip().splitlines()) == 1
     assert words in result.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def advice():
+    """Every `argument=...` in a string of the package but in docstrings, and where it stands."""
+    found = {}
+    for file in sorted(Path(jax_occupancy.__file__).parent.rglob("*.py")):
+        tree = ast.parse(file.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                for name in re.findall(r"\b(\w+)=\.\.\.", node.value):
+                    found.setdefault(name, file.name)
+    return found
+
+
+def test_the_command_line_can_follow_every_advice():
+    """What a message names is an option where the command shows it, or something that the command has elsewhere."""
+    options = {name for command in get_command(app).commands.values() for one in command.params for name in one.opts}
+    assert len(advice()) > 5
+    for name, file in advice().items():
+        shown = as_options(f"choose with {name}=...")
+        assert "=..." not in shown, f"{name} in {file}"
+        assert set(re.findall(r"--[a-z-]+", shown)) <= options, f"{name} in {file}"

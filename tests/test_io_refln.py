@@ -292,7 +292,9 @@ def test_space_group(tmp_path, group, name):
 
 def test_what_the_file_does_not_state_is_taken_from_the_caller(tmp_path):
     cell, spacegroup = gemmi.UnitCell(20, 30, 40, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
-    with pytest.raises(ValueError, match=r"block r1xxxsf states no cell.*give the right one with cell=\.\.\."):
+    with pytest.raises(
+        ValueError, match=r"block r1xxxsf states no cell; set the right one in the file, or give cell=\.\.\."
+    ):
         read(tmp_path, AMPLITUDES, head="")
     with pytest.raises(ValueError, match=r"names no known space group \(''\); .*give spacegroup=\.\.\."):
         read(tmp_path, AMPLITUDES, head=CELL)
@@ -303,8 +305,24 @@ def test_what_the_file_does_not_state_is_taken_from_the_caller(tmp_path):
             read(tmp_path, AMPLITUDES, head=CELL.replace("_cell.length_a 20", wrong) + GROUP)
     data = read(tmp_path, AMPLITUDES, head="", cell=cell, spacegroup=spacegroup)
     assert (data.n_reflections, data.cell.a) == (6, 20)
+    assert data.notes[:2] == (
+        "the data state no cell: 20 30 40 90 90 90 is taken as given",
+        "the data name no known space group: P 21 21 21 is taken as given",
+    )
     stated = read(tmp_path, AMPLITUDES, cell=gemmi.UnitCell(1, 1, 1, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 1"))
     assert (stated.cell.a, stated.spacegroup.hm) == (20, "P 21 21 21")
+
+
+def test_a_block_without_a_cell_takes_that_of_the_first_block_that_has_one(tmp_path):
+    path = write(tmp_path, block(AMPLITUDES, name="a") + block(AMPLITUDES, name="b", head=""))
+    data = read_reflections(path, block="b", cell=gemmi.UnitCell(1, 2, 3, 90, 90, 90))
+    assert data.cell.parameters == (20, 30, 40, 90, 90, 90)
+    assert data.spacegroup.hm == "P 21 21 21"
+    assert data.notes[:2] == (
+        "block b states no cell: that of block a is taken",
+        "block b states no space group: that of block a is taken",
+    )
+    assert len(read_reflections(path, block="a").notes) == 1
 
 
 def test_a_model_is_no_reflections_and_the_reverse(tmp_path):

@@ -24,6 +24,9 @@ ARGUMENTS = (
     "radiation",
 )
 
+# What the command takes from elsewhere.
+ELSEWHERE = {"cell": "a model that has it", "spacegroup": "a model that has it"}
+
 
 def make_console(*, quiet: bool = False) -> Console:
     """The console of standard output."""
@@ -53,6 +56,8 @@ def as_options(text: str) -> str:
         >>> as_options("choose one with free_value=...")
         'choose one with --free-value ...'
     """
+    for argument, way in ELSEWHERE.items():
+        text = text.replace(f"{argument}=...", way)
     return re.sub(r"\b(" + "|".join(ARGUMENTS) + ")=", lambda m: f"--{m[1].replace('_', '-')} ", text)
 
 

@@ -20,6 +20,7 @@ from jax_occupancy.cli._report import print_input, print_solution
 from jax_occupancy.cli._session import (
     NOT_CONVERGED,
     check_beam,
+    crystal_of,
     note_on_dispersion,
     set_up_jax,
     settled_beam,
@@ -74,7 +75,7 @@ def run_refine(model_path: Path, reflections_path: Path, request: Request, *, be
         grouping = choose_groups_of(model, request.grouping)
         _check_groups(model, grouping, request.outputs.omit)
         watch.lap("groups")
-        reflections = read_reflections(reflections_path, **request.columns)
+        reflections = read_reflections(reflections_path, **request.columns, **crystal_of(model))
         print_input(console, model, reflections)
         request = replace(request, refinement=settled_beam(console, model, reflections, request.refinement))
         note_on_dispersion(console, model, grouping, request.refinement, stated=reflections.wavelength)

@@ -106,7 +106,7 @@ def run_series(
         chosen = choose_groups_of(model, grouping)
         series = refine_series(
             model,
-            [_read_or_leave(path, columns) for path in data_paths],
+            [_read_or_leave(path, {**columns, **crystal_of(model)}) for path in data_paths],
             names=_numbers_or_names(names) if names else None,
             groups=chosen,
             **refinement,

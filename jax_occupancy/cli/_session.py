@@ -29,6 +29,11 @@ def check_beam(refinement: Mapping[str, Any]) -> None:
     dispersion([], radiation=refinement["radiation"] or "xray", wavelength=refinement["wavelength"])
 
 
+def crystal_of(model: Model) -> dict[str, Any]:
+    """Cell and space group of the model, for data that state none."""
+    return {"cell": model.cell, "spacegroup": model.spacegroup}
+
+
 def settled_beam(
     console: Console, model: Model, reflections: Reflections, refinement: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -150,12 +150,6 @@ def _check_table(table: pd.DataFrame, path: Any) -> None:
     unnumbered = np.flatnonzero(table["resseq"].isna().to_numpy())
     if len(unnumbered):
         raise ValueError(f"{path} has atoms without a residue number: {first_labels(table, unnumbered)}")
-    unknown = np.flatnonzero((table["element"] == "X").to_numpy())
-    if len(unknown):
-        raise ValueError(
-            f"{path} has atoms of unknown element: {first_labels(table, unknown)}; give their element "
-            "(PDB columns 77-78, mmCIF _atom_site.type_symbol) or remove them"
-        )
     for column in ("x", "y", "z", "occupancy", "tempfactor"):
         wrong = np.flatnonzero(~np.isfinite(table[column].to_numpy()))
         if len(wrong):

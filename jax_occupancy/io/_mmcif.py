@@ -38,6 +38,11 @@ def parse_mmcif(
 def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Document:
     """The document of a CIF file, every block and item as spelled."""
     try:
+        source.decode()
+    except UnicodeDecodeError:
+        # a letter of an older encoding
+        source = source.decode("latin-1").encode()
+    try:
         return cif.read_string(source)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is not valid CIF: {' '.join(str(error).split())}") from error

@@ -9,6 +9,7 @@ import gemmi
 import numpy as np
 import pandas as pd
 
+from jax_occupancy.io._atoms import first_labels
 from jax_occupancy.io._mmcif import parse_mmcif
 from jax_occupancy.io._pdb import parse_pdb
 from jax_occupancy.io._source import model_format_of, read_source
@@ -90,8 +91,8 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     Raises:
         FileNotFoundError: If there is no such file.
         IsADirectoryError: If it is a folder.
-        ValueError: If it is no model, is damaged, holds no atoms or several models, has an impossible cell, an atom
-            of unknown element, or a coordinate, occupancy, B or U that is not a finite number.
+        ValueError: If it is no model, is damaged, holds no atoms or several models, has an impossible cell, or a
+            coordinate, occupancy, B or U that is not a finite number.
 
     Example:
         >>> import pathlib, tempfile
@@ -106,9 +107,19 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     source = read_source(path)
     file_format = model_format_of(path, source)
     parse = parse_pdb if file_format == "pdb" else parse_mmcif
-    structure, atoms, rows, header = parse(source, path=path, model_number=model_number)
+    try:
+        structure, atoms, rows, header = parse(source, path=path, model_number=model_number)
+    except UnicodeDecodeError as error:
+        # gemmi cuts strings by bytes
+        raise ValueError(f"{path} has a letter that is not ASCII where one character is wanted ({error})") from error
     rows.flags.writeable = False
     added_b, notes = add_tls(structure, atoms, header)
+    unknown = np.flatnonzero((atoms["element"] == "X").to_numpy())
+    if len(unknown):
+        notes += (
+            f"atoms of unknown element scatter nothing here: {first_labels(atoms, unknown)}; give their element (PDB "
+            "columns 77-78, mmCIF _atom_site.type_symbol) if it is known",
+        )
     has_cell = structure.cell.is_crystal()
     if has_cell:
         _check_cell(structure.cell, path)

@@ -17,6 +17,9 @@ from jax_occupancy.io._header import Header, header_of_pdb
 MAX_ATOMS = 99_999 + 26 * 36**4
 # gemmi reads the front of a field that is an integer, and 0 where there is none
 _RESIDUE_NUMBER = re.compile(rb" *-?\d+ *|[A-Za-z][0-9A-Za-z]{3}| *")  # decimal, hybrid 36, blank
+# in files older than 1996, behind the name of the entry
+_LINE_NUMBER = re.compile(rb" *\d+\s*")
+_NO_ASCII = re.compile(rb"[\x80-\xff]")
 _INTEGER = re.compile(rb" *(-?\d+)? *")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -128,13 +131,16 @@ def _is_record(line: bytes, name: bytes) -> bool:
 
 
 def _renumbered(scanned: AtomLines) -> bytes:
-    """The text with the atoms numbered from 1, so that their order can be found again by serial number."""
+    """The text with the atoms numbered from 1, so that their order can be found again by serial number, in ASCII."""
     lines = list(scanned.lines)
     for number, index in enumerate(scanned.atoms.tolist(), start=1):
         line = lines[index]
         lines[index] = line[:6] + hybrid36(number).encode() + line[11:]
+        if _LINE_NUMBER.fullmatch(line, 76):
+            # not an element and a charge
+            lines[index] = lines[index][:72]
     # gemmi counts the line ending when it judges whether a line is long enough
-    return b"\n".join(lines) + b"\n"
+    return _NO_ASCII.sub(b"?", b"\n".join(lines)) + b"\n"
 
 
 def _text_columns(lines: list[bytes], rows: np.ndarray, path: Any) -> dict[str, list[Any]]:

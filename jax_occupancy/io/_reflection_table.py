@@ -85,16 +85,16 @@ def table_of_mtz(
     """The table of an MTZ object, with cell and space group from elsewhere if it states none."""
     wavelengths = {dataset.id: dataset.wavelength for dataset in mtz.datasets}
     # a column may belong to a data set that the header forgot
-    crystals = {
-        number: Crystal(
-            _checked_cell(mtz.get_cell(number), cell, where), stated_wavelength(wavelengths.get(number, 0.0))
-        )
-        for number in {column.dataset_id for column in mtz.columns}
-    }
+    datasets = sorted({column.dataset_id for column in mtz.columns})
+    cells = {number: _checked_cell(mtz.get_cell(number), cell, where) for number in datasets}
+    crystals = {n: Crystal(one, stated_wavelength(wavelengths.get(n, 0.0))) for n, (one, _) in cells.items()}
+    notes += tuple(dict.fromkeys(note for _, note in cells.values() if note))
     group = mtz.spacegroup or spacegroup
     if group is None:
         name = mtz.spacegroup_name if stated is None else stated
         raise ValueError(f"{where} names no known space group ({name!r}); set it in the file or give spacegroup=...")
+    if mtz.spacegroup is None:
+        notes += (f"the data name no known space group: {group.xhm()} is taken as given",)
     if mtz.batches:
         raise ValueError(f"{where} holds unmerged data; scale and merge them first (aimless, xia2, autoPROC)")
     if mtz.nreflections == 0:
@@ -123,15 +123,19 @@ def stated_wavelength(value: float) -> float | None:
     return float(value) if np.isfinite(value) and value > 0 else None
 
 
-def _checked_cell(cell: gemmi.UnitCell, fallback: gemmi.UnitCell | None, where: str) -> gemmi.UnitCell:
-    """The cell of the file, else the caller's; a cell without volume is none."""
-    for candidate in (cell, fallback):
-        if candidate is not None and candidate.is_crystal() and _is_possible(candidate):
-            return candidate
+def _checked_cell(
+    cell: gemmi.UnitCell, fallback: gemmi.UnitCell | None, where: str
+) -> tuple[gemmi.UnitCell, str | None]:
+    """The cell of the file, else the caller's with a note; a cell without volume is none."""
+    if cell.is_crystal() and _is_possible(cell):
+        return cell, None
     # what gemmi has where nothing is stated
     none = not cell.is_crystal() and cell.parameters[:3] == (1, 1, 1)
-    stated = "no cell" if none else f"the cell {cell.parameters}"
-    raise ValueError(f"{where} states {stated}, which no crystal has; give the right one with cell=...")
+    stated = "no cell" if none else f"the cell {cell.parameters}, which no crystal has"
+    if fallback is not None and fallback.is_crystal() and _is_possible(fallback):
+        shown = " ".join(f"{value:g}" for value in fallback.parameters)
+        return fallback, f"the data state {stated}: {shown} is taken as given"
+    raise ValueError(f"{where} states {stated}; set the right one in the file, or give cell=...")
 
 
 def _is_possible(cell: gemmi.UnitCell) -> bool:

@@ -50,6 +50,7 @@ _KINDS = {
 }
 _SPELLED = {name.lower(): name for name in _KINDS}
 _FLAG_OF_CODE = {"f": 0.0, "o": 1.0, "<": 1.0}
+_CELL = [f"_cell.{item}" for item in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")]
 _GROUP_NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt", "_space_group.name_H-M_full")
 _GROUP_NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number")
 
@@ -74,7 +75,7 @@ def refln_table(
             f"{path} {_what_it_is(document)}; reflections are wanted here: a data_ block with a _refln loop"
         )
     taken, notes = _chosen_block(path, blocks, block, names)
-    where = f"{path}, block {taken.name}"
+    where, notes = f"{path}, block {taken.name}", (*notes, *_borrow(taken, document))
     _check_indices(taken, where)
     others, more = _other_data_sets(taken)
     status = taken.find_values(_REFLN + "status")
@@ -123,6 +124,18 @@ def _chosen_block(
         return blocks[0], ()
     taken = next((b for b in blocks if _has_measurements(b, columns)), blocks[0])
     return taken, (f"block {taken.name} taken, of {listed}: choose another with block=...",)
+
+
+def _borrow(block: cif.Block, document: cif.Document) -> list[str]:
+    """Give a block the cell and the space group of the first one that has them, with notes; others often lack them."""
+    notes = []
+    for what, tags in (("cell", _CELL), ("space group", (*_GROUP_NAMES, *_GROUP_NUMBERS))):
+        owner = next((one for one in (block, *document) if any(_single(one, tag) for tag in tags)), block)
+        if owner.name != block.name:
+            notes.append(f"block {block.name} states no {what}: that of block {owner.name} is taken")
+            for tag in tags:
+                block.set_pair(tag, cif.quote(_single(owner, tag) or "?"))
+    return notes
 
 
 def _items(block: cif.Block) -> list[str]:

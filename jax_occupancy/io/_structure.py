@@ -20,7 +20,7 @@ def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
         `automatic_groups` and `OccupancyTensor.from_residue_groups` take it.
 
     Raises:
-        ValueError: If there are several models or no atoms, or an atom has no residue number, an unknown element or a
+        ValueError: If there are several models or no atoms, or an atom has no residue number or a
             number that is not finite.
 
     Example:

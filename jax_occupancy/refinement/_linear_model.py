@@ -33,6 +33,8 @@ RATE = 2.0
 # Gigabytes that the structure factors of the groups may take before they are computed anew in every pass.
 MEMORY = 4.0
 
+# The element of atoms that nobody knows.
+UNKNOWN = "X"
 NO_CELL = "{}: no unit cell; add a CRYST1 record (PDB) or _cell items (mmCIF)"
 
 
@@ -112,7 +114,7 @@ def linear_model(
     moving = np.concatenate([np.zeros(0, int), *groups])
     hkl = reflections.hkl
     occupancies = np.asarray(tensor(), np.float64)
-    weights = 1.0 / site_orders(model.structure)
+    weights = _site_weights(model)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
     fixed = fixed_structure_factors(
         model.structure, hkl, refinable=moving, occupancies=occupancies, weights=weights, rate=RATE, **beam
@@ -149,13 +151,19 @@ def shifted_columns(
     dtype=None,
 ) -> Columns:
     """Structure factors of groups of atoms with their derivatives by position, to be summed over in passes."""
-    weights = 1.0 / site_orders(model.structure)
+    weights = _site_weights(model)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
     axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype)  # pyright: ignore
     return _columns(model, reflections.hkl, groups, weights, beam, dtype, axes=axes)
 
 
+def _site_weights(model: Model) -> np.ndarray:
+    """1/n of special positions; 0 for atoms of unknown element, which have no form factor."""
+    return np.where(model.atoms["element"] == UNKNOWN, 0.0, 1.0 / site_orders(model.structure))
+
+
 def _columns(model: Any, hkl, groups, weights, beam, dtype, *, axes=None) -> Columns:
+    groups = [atoms[(model.atoms["element"].iloc[atoms] != UNKNOWN).to_numpy()] for atoms in groups]
     scatterers = group_scatterers(model.atoms, groups, model.cell, weights=weights, dtype=dtype, **beam)
     crystal = Crystal.from_gemmi(model.cell, model.spacegroup, dtype=dtype)
     return Columns.computed(jnp.asarray(hkl), scatterers, crystal, len(groups), axes=axes)

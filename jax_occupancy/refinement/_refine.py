@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from jax.sharding import Mesh
@@ -73,7 +74,8 @@ def refine(
     check_mesh(mesh)
     clock = Clock(progress)
     clock.begin("read")
-    model, data = model_of(model), reflections_of(reflections)
+    model = model_of(model)
+    data = reflections_of(reflections, model)
     problem = prepare(model, data, groups, chosen, stage=clock.begin)
     if throw and problem.n_groups == 0:
         raise RefinementError(NOTHING.format(model.path))
@@ -106,9 +108,10 @@ def model_of(given: Any) -> Model:
     return _given_or_read(given, Model, read_model, "model must be a Model or the path of one")
 
 
-def reflections_of(given: Any) -> Reflections:
-    """Reflections, or the file of some; TypeError for anything else."""
-    return _given_or_read(given, Reflections, read_reflections, "reflections must be Reflections or the path of a file")
+def reflections_of(given: Any, model: Model) -> Reflections:
+    """Reflections, or the file of some, which may lack the model's cell; TypeError for anything else."""
+    read = partial(read_reflections, cell=model.cell, spacegroup=model.spacegroup)
+    return _given_or_read(given, Reflections, read, "reflections must be Reflections or the path of a file")
 
 
 def _given_or_read(given: Any, kind: type, read: Callable[[Any], Any], wanted: str) -> Any:

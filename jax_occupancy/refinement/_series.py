@@ -101,7 +101,7 @@ def refine_series(
     radiations: dict[Name, str] = {}
     for name, data in given.items():
         try:
-            usable[name] = reflections_of(data)
+            usable[name] = reflections_of(data, model)
             check_same_crystal(model, usable[name])
             radiations[name] = decided(chosen, model, usable[name]).radiation
         except (ValueError, OSError) as error:
