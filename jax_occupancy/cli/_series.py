@@ -22,6 +22,7 @@ from jax_occupancy.cli._report import print_doubts
 from jax_occupancy.cli._session import (
     NOT_CONVERGED,
     check_beam,
+    crystal_of,
     note_on_dispersion,
     set_up_jax,
     warnings_as_notes,
