@@ -143,3 +143,25 @@ def test_occupancies_out_of_range_are_clamped_and_written(data, tmp_path):
     assert any("outside 0 to 1, clamped" in warning for warning in solution.grouping.warnings)
     solution.write(model, tmp_path / "out.pdb")
     assert read_model(tmp_path / "out.pdb").atoms["occupancy"].to_numpy()[-2:].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("letter", "start"), [("", 0.4), ("A", 0.5)])
+def test_a_molecule_across_an_axis_is_one_group_with_one_occupancy(tmp_path, letter, start):
+    atoms = [("C1", 0, 5, 0), ("C2", 1.2, 5.7, 0), ("C3", -1.2, 5.7, 0.3), ("C4", 0, 3.5, 0), ("O1", -1.2, 2.8, -0.2)]
+
+    def with_ligand(name, letter, q):
+        path = write_crystal(tmp_path / name, None, general=None)
+        line = LINE.replace("HOH W", "LIG B")
+        lines = [line.format(90 + i, n, letter, 201, *xyz, q, 15, n[0]) for i, (n, *xyz) in enumerate(atoms)]
+        path.write_text(path.read_text() + "".join(lines))
+        return path
+
+    observed = read_reflections(write_data(tmp_path / "data.mtz", with_ligand("truth.pdb", "", 0.5)))
+    model = read_model(with_ligand("model.pdb", letter, start))
+    solution = refine(model, observed)
+    (group,) = solution.grouping.groups
+    assert (group.atoms.size, group.start) == (5, start)
+    assert "it lies across a symmetry element, and its occupancy has 1/n inside, as in the file" in group.reason
+    solution.write(model, tmp_path / "out.pdb")
+    written = read_model(tmp_path / "out.pdb").atoms
+    assert written["occupancy"][written["resname"] == "LIG"].to_numpy() == pytest.approx(0.5, abs=0.011)

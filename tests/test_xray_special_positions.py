@@ -2,7 +2,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.xray import fixed_structure_factors, read_sites, site_orders, site_weights
+from jax_occupancy.xray import across_symmetry, fixed_structure_factors, read_sites, site_orders, site_weights
 
 
 def make_structure(atoms, spacegroup="P 1 2 1", cell=(20, 21, 22, 90, 95, 90)):
@@ -144,3 +144,38 @@ def test_serials_that_are_no_positions():
     structure[0][0][0][0].serial = 77
     with pytest.raises(ValueError, match="serial numbers of the 9 atoms"):
         site_weights(structure)
+
+
+def ligand(q, letter="", hydrogen=None):
+    """Two atoms on the 2-fold axis and two beside it, and a hydrogen on the first."""
+    atoms = [
+        (9, f"C{i}", letter, "C", xyz, q) for i, xyz in enumerate([(0, 3, 0), (1.2, 3.7, 0), (0, 5, 0), (1, 6, 0)])
+    ]
+    return atoms if hydrogen is None else [*atoms, (9, "H1", letter, "H", (0.6, 2.2, 0), hydrogen)]
+
+
+@pytest.mark.parametrize("letter", ["", "A"])
+@pytest.mark.parametrize(("q", "across"), [(0.5, True), (0.4, True), (0.6, False), (1.0, False)])
+def test_a_molecule_across_an_axis_has_one_occupancy_in_the_convention_of_the_file(q, across, letter):
+    structure = make_structure(ligand(q, letter, hydrogen=1.0))
+    sites = read_sites(structure)
+    assert across_symmetry(structure).tolist() == [across, False, across, False, across]
+    assert sites.chemical[:4].tolist() == pytest.approx([q] * 4)
+    assert sites.to_file(np.full(5, 0.3))[:4].tolist() == [0.3] * 4
+    assert site_weights(structure)[:4].tolist() == ([1, 1, 1, 1] if across else [0.5, 1, 0.5, 1])
+
+
+def test_an_atom_that_has_its_own_occupancy_on_the_axis_is_read_by_itself():
+    full = [(9, "SG", "", "S", (0, 3, 0), 0.5), (9, "CB", "", "C", (1.5, 3.7, 0), 1.0)]
+    assert read_sites(make_structure(full)).chemical.tolist() == [1.0, 1.0]
+    on_the_axis = [(9, name, "", "C", (0, y, 0), 0.4) for name, y in (("C1", 3), ("C2", 4.5))]
+    assert read_sites(make_structure(on_the_axis)).chemical.tolist() == pytest.approx([0.8, 0.8])
+    exception = [*ligand(0.4), (9, "O9", "", "O", (0, 6.5, 0), 0.2)]
+    assert read_sites(make_structure(exception)).chemical.tolist() == pytest.approx([0.4] * 5)
+
+
+def test_alternates_across_an_axis_share_their_half():
+    four = make_structure(ligand(0.25, "A") + ligand(0.25, "B"))
+    assert read_sites(four).chemical.tolist() == [0.25] * 8
+    assert across_symmetry(four).sum() == 4
+    assert not across_symmetry(make_structure(ligand(0.5, "A") + ligand(0.5, "B"))).any()

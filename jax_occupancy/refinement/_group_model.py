@@ -8,7 +8,7 @@ import numpy as np
 
 from jax_occupancy.groups import Group, Grouping, UserGroups, choose_groups
 from jax_occupancy.io import Model, atom_label, find_contacts, read_groups, select_atoms
-from jax_occupancy.xray import Sites, read_sites
+from jax_occupancy.xray import Sites, across_symmetry, read_sites
 
 
 def group_model(
@@ -104,9 +104,10 @@ def model_sites(model: Model) -> Sites:
 
 def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping:
     """The same groups; reasons and a warning say which atoms lie on special positions and how the file counts them."""
-    if not (sites.orders > 1).any():
+    across = across_symmetry(model.structure)
+    if not (across | (sites.orders > 1)).any():
         return grouping
-    sets = tuple(replace(s, groups=tuple(_with_site_told(g, sites) for g in s.groups)) for s in grouping.sets)
+    sets = tuple(replace(s, groups=tuple(_with_site_told(g, sites, across) for g in s.groups)) for s in grouping.sets)
     divided = np.flatnonzero(sites.crystallographic & (sites.in_file > 0))
     told = replace(grouping, sets=sets)
     if not divided.size:
@@ -121,8 +122,11 @@ def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping
     )
 
 
-def _with_site_told(group: Group, sites: Sites) -> Group:
+def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
     """A group whose reason speaks of its special positions."""
+    if across[group.atoms].any():
+        told = "it lies across a symmetry element, and its occupancy has 1/n inside, as in the file"
+        group = replace(group, reason=f"{group.reason}; {told}")
     special = group.atoms[sites.orders[group.atoms] > 1]
     if not special.size:
         return group

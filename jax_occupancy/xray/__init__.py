@@ -23,7 +23,7 @@ from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
 from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
-from jax_occupancy.xray._special_positions import Sites, read_sites, site_orders, site_weights
+from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders, site_weights
 from jax_occupancy.xray._structure_factors import group_structure_factors
 from jax_occupancy.xray._target import Target
 
@@ -45,6 +45,7 @@ __all__ = [
     "Sites",
     "SolventDifference",
     "Target",
+    "across_symmetry",
     "along",
     "amplitudes_from_intensities",
     "completeness_by_shell",

@@ -12,6 +12,9 @@ from jax_occupancy.xray._checks import checked_occupancies
 # files carry two decimals: 0.17 means 1/6
 ROUNDING = 0.005
 UNCHANGED = 1e-6
+# written with rounding
+ONE_OCCUPANCY = 0.02 + 1e-9
+SAME_SITE = 0.8  # Å
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ class Sites:
 
 
 def read_sites(
-    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = 0.8
+    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = SAME_SITE
 ) -> Sites:
     r"""Recognise special positions and the convention that each occupancy is written in.
 
@@ -101,8 +104,10 @@ def read_sites(
     return Sites(orders, values, crystallographic)
 
 
-def site_orders(structure: gemmi.Structure, *, max_distance: float = 0.8) -> Int[np.ndarray, " atoms"]:
+def site_orders(structure: gemmi.Structure, *, max_distance: float = SAME_SITE) -> Int[np.ndarray, " atoms"]:
     r"""Count how often symmetry puts each atom on its own site.
+
+    Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`).
 
     Hydrogens have the order of the nearest other atom of their residue with the same altloc (or none), because a
     hydrogen beside the axis is not itself special.
@@ -127,6 +132,41 @@ def site_orders(structure: gemmi.Structure, *, max_distance: float = 0.8) -> Int
         >>> site_orders(structure).tolist()
         [2, 1]
     """
+    orders = _orders(structure, max_distance)
+    return np.where(_across(structure, orders), 1, orders)
+
+
+def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
+    r"""Find the atoms on special positions whose molecule lies across a symmetry element.
+
+    The images of such a molecule overlap, so its occupancy, one for all its atoms in the file, has 1/n inside also for
+    those that are in general positions. What it refines to is written for all of them, and nothing is multiplied by n.
+
+    Args:
+        structure: Structure whose `atom.serial` is the position in the file plus one.
+
+    Returns:
+        True for atoms on special positions that have the occupancy of an atom of their residue and letter in another
+        position, where that occupancy is at most 1/n.
+
+    Raises:
+        ValueError: The structure has more than one model, or its serial numbers are no positions.
+
+    Example:
+        >>> import gemmi
+        >>> structure = gemmi.read_pdb_string(
+        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
+        ...     "HETATM    1  C1  LIG A   1       0.000   3.000   0.000  0.40 10.00           C\n"
+        ...     "HETATM    2  C2  LIG A   1       1.500   3.000   0.000  0.40 10.00           C\n"
+        ... )
+        >>> across_symmetry(structure).tolist()
+        [True, False]
+    """
+    return _across(structure, _orders(structure, SAME_SITE))
+
+
+def _orders(structure: gemmi.Structure, max_distance: float) -> np.ndarray:
+    """Images of each atom on its own site, itself included, by position."""
     orders = np.ones(len(file_positions(structure)), np.int64)
     cell = _cell_with_images(structure)
     if len(cell.images) == 0:
@@ -140,8 +180,26 @@ def site_orders(structure: gemmi.Structure, *, max_distance: float = 0.8) -> Int
     return orders
 
 
+def _across(structure: gemmi.Structure, orders: np.ndarray) -> np.ndarray:
+    """The atoms of `across_symmetry`, given the images of each."""
+    values = occupancies_by_position(structure)
+    across = np.zeros(len(orders), bool)
+    for residue in (residue for chain in structure[0] for residue in chain):
+        if all(orders[atom.serial - 1] == 1 for atom in residue):
+            continue
+        crystallographic = np.zeros(len(orders), bool)
+        _read_residue(residue, orders, values, crystallographic)
+        for atom in residue:
+            carrier = _carrier(atom, residue)
+            one = carrier.serial - 1
+            peers = [a.serial - 1 for a in residue if a.altloc == carrier.altloc and not a.is_hydrogen()]
+            shared = any(orders[p] != orders[one] and abs(values[p] - values[one]) <= ONE_OCCUPANCY for p in peers)
+            across[atom.serial - 1] = crystallographic[one] and shared
+    return across
+
+
 def site_weights(
-    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = 0.8
+    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = SAME_SITE
 ) -> Float[np.ndarray, " atoms"]:
     r"""Find the factor that turns the occupancy of each atom in a file into its share of the asymmetric unit.
 
