@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_named():
         Reflections.from_dataframe(amplitudes().assign(FP=["a", "b", "c", "d"]), **options)
     flat = amplitudes().reset_index().astype({"H": float})
     flat.loc[2, "H"] = 1.5
-    with pytest.raises(ValueError, match=r"H must hold integers; wrong in rows \[2\]"):
+    with pytest.raises(ValueError, match=r"indices must be integers; 1 are not, first in rows \[3\]"):
         Reflections.from_dataframe(flat, **options)
     twice = pd.concat([amplitudes(), amplitudes()[["FP"]]], axis=1)
     with pytest.raises(ValueError, match="several columns of the name FP; rename them"):

@@ -101,6 +101,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "sigma not positive": 1,
         "negative amplitude": 1,
         "systematic absence": 1,
+        "out of all proportion": 0,
         "outside resolution limits": 0,
         "duplicate": 0,
     }

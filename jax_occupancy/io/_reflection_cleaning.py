@@ -75,6 +75,7 @@ def leave_out(
             "negative amplitude": (value < 0) & (quantity == "amplitude"),
             "systematic absence": spacegroup.operations().systematic_absences(hkl),
             # a limit that was read off a table of d to nine digits still includes its reflection
+            "out of all proportion": _is_absurd(value, sigma),
             "outside resolution limits": (d < limits[0] * (1 - 1e-9)) | (d > limits[1] * (1 + 1e-9)),
         }
     gone = np.zeros(len(hkl), bool)
@@ -85,17 +86,35 @@ def leave_out(
     return data.take(~gone), counts
 
 
-def merge_repeats(data: Measured, free: Bool[np.ndarray, " rows"]) -> tuple[Measured, Bool[np.ndarray, " unique"], int]:
+def _is_absurd(value: np.ndarray, sigma: np.ndarray) -> Bool[np.ndarray, " rows"]:
+    """Values 10⁸ times the median, and σ 1000 times the largest of the other values: 10³⁰ for "unknown", say."""
+    good = np.isfinite(value) & (sigma > 0) & (value != 0)
+    size = np.abs(value)
+    absurd = good & (size > 1e8 * (np.median(size[good]) if good.any() else np.inf))
+    return absurd | (good & (sigma > 1e3 * max(size[good & ~absurd], default=np.inf)))
+
+
+class Repeats(NamedTuple):
+    """How often reflections were measured and how far the measurements differ from their means."""
+
+    rows: int = 0  # how many were merged away
+    multiplicity: float = 1.0  # measurements of a reflection on average
+    sigmas: float = 0.0  # rms difference in σ
+    part: float = 0.0  # sum of differences over sum of values
+
+
+def merge_repeats(
+    data: Measured, free: Bool[np.ndarray, " rows"]
+) -> tuple[Measured, Bool[np.ndarray, " unique"], Repeats]:
     """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
 
     A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
-    measurement: it counts once. Returns unique reflections in the order of the file, the free ones, and how many rows
-    were merged away.
+    measurement: it counts once. Returns unique reflections in the order of the file and the free ones.
     """
     unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
     if len(unique) == len(data.hkl):
-        return data, free, 0
+        return data, free, Repeats()
     _, originals = np.unique(np.column_stack([group, data.value, data.sigma]), axis=0, return_index=True)
     weight = np.zeros(len(group))
     weight[originals] = data.sigma[originals] ** -2.0
@@ -105,4 +124,13 @@ def merge_repeats(data: Measured, free: Bool[np.ndarray, " rows"]) -> tuple[Meas
     )
     # np.unique sorts; the file's order is kept
     order = np.argsort(first)
-    return merged.take(order), (np.bincount(group, free) > 0)[order], len(group) - len(first)
+    repeated = originals[np.bincount(group[originals])[group[originals]] > 1]
+    difference = np.abs(data.value - merged.value[group])[repeated]
+    freedom = max(len(repeated) - len(np.unique(group[repeated])), 1)
+    repeats = Repeats(
+        rows=len(group) - len(first),
+        multiplicity=len(originals) / len(first),
+        sigmas=float(np.sqrt(((difference / data.sigma[repeated]) ** 2).sum() / freedom)),
+        part=float(difference.sum() / max(np.abs(data.value[repeated]).sum(), np.finfo(float).tiny)),
+    )
+    return merged.take(order), (np.bincount(group, free) > 0)[order], repeats

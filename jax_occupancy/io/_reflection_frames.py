@@ -33,7 +33,7 @@ def frame_table(
         raise ValueError(
             f"{_WHERE} has no {', '.join(missing)}; wanted H, K, L as index levels or columns, got {found}"
         )
-    hkl = np.column_stack([_indices(flat, name) for name in "HKL"])
+    hkl = np.column_stack([_numbers(flat, name) for name in "HKL"])
     columns, unreadable = {}, {}
     for name in flat.columns.difference([*"HKL"], sort=False):
         # dtypes of reciprocalspaceship carry the letter of MTZ
@@ -58,11 +58,3 @@ def _numbers(frame: pd.DataFrame, name: Any) -> np.ndarray:
         return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{_WHERE}: column {name} holds what is no number ({error})") from error
-
-
-def _indices(frame: pd.DataFrame, name: str) -> np.ndarray:
-    values = _numbers(frame, name)
-    wrong = ~np.isfinite(values) | (values != np.rint(values)) | (np.abs(values) > 1e6)
-    if wrong.any():
-        raise ValueError(f"{_WHERE}: {name} must hold integers; wrong in rows {np.flatnonzero(wrong)[:5].tolist()}")
-    return values

@@ -102,6 +102,12 @@ def table_of_mtz(
     if [column.label for column in mtz.columns[:3]] != ["H", "K", "L"]:
         raise ValueError(f"{where} does not start with columns H, K, L; write it again with a current program")
     values = np.array(mtz.array)
+    indices = values[:, :3]
+    wrong = np.flatnonzero(((indices != np.rint(indices)) | (np.abs(indices) > 1e6)).any(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"{where}: Miller indices must be integers; {len(wrong)} are not, first in rows {wrong[:5] + 1}"
+        )
     if not np.isnan(mtz.valm):
         values[:, 3:][values[:, 3:] == np.float32(mtz.valm)] = np.nan
     return ReflectionTable(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
+from jax_occupancy.io._doubts import doubts
 from jax_occupancy.io._free_flags import free_set
 from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
@@ -51,7 +52,9 @@ def fields_of_table(
             "X-rays, electrons or neutrons resolve: the cell or the indices are wrong; cut with d_min=... or mend them"
         )
     is_free, value, more = _free(table, rows.flag, flags, free_value)
-    unique, is_free, left_out["duplicate"] = merge_repeats(rows, is_free)
+    unique, is_free, repeats = merge_repeats(rows, is_free)
+    left_out["duplicate"] = repeats.rows
+    doubtful = doubts(unique, repeats, quantity=measured.quantity, label=f"{table.where}: {measured.label}")
     return {
         "hkl": unique.hkl,
         measured.quantity: unique.value,
@@ -68,7 +71,7 @@ def fields_of_table(
         },
         "free_value": value,
         "left_out": left_out,
-        "notes": (*table.notes, *notes, *more),
+        "notes": (*table.notes, *notes, *more, *doubtful),
         "path": table.path,
     }
 
