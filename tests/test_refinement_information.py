@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_xray_structure_factors import make_crystal, make_hkl, make_table
+from test_xray_structure_factors import group_structure_factors, make_crystal, make_hkl, make_table
 
 from jax_occupancy.refinement._information import extended_information, values_of_changes
 from jax_occupancy.xray import (
@@ -15,7 +15,6 @@ from jax_occupancy.xray import (
     LinearModel,
     _columns,
     group_scatterers,
-    group_structure_factors,
 )
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -80,7 +79,7 @@ def problem():
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(_columns, "chunk_size", lambda batch, n_reflections, n_atoms: 16)
+    monkeypatch.setattr(_columns, "chunk_size", lambda n_reflections, n_atoms: 16)
 
 
 def test_every_column_against_finite_differences(problem):

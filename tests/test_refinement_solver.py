@@ -154,7 +154,7 @@ class BestFactor(Problem):
             self.target.observed,
             x[: self.linear.n_groups],
         )
-        jacobian, factor = self.linear.jacobian(q), (f @ observed) / (f @ f)
+        jacobian, factor = jax.jacfwd(self.linear.amplitude)(q), (f @ observed) / (f @ f)
         change = (jacobian.T @ observed - 2 * factor * (jacobian.T @ f)) / (f @ f)
         scaled = factor * jacobian + f[:, None] * change
         matrix = 2 * self.target.weight[0] * scaled.T @ scaled

@@ -3,32 +3,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_xray_structure_factors import GROUPS, make_crystal, make_hkl, make_table
+from test_xray_structure_factors import group_structure_factors, make_crystal, make_hkl, make_table
 
 from jax_occupancy.xray import (
     Columns,
     Crystal,
-    _columns,
     along,
     group_scatterers,
-    group_structure_factors,
 )
 
 pytestmark = pytest.mark.usefixtures("x64")
-N = 61
+# Two chunks where they are stored, and five where they are computed, each in pieces; the last one is filled up.
+N, N_ATOMS = 4500, 300
+GROUPS = [[0, 3, 4], [1], list(range(5, N_ATOMS)), []]
 Q = np.array([0.3, 0.8, 0.5, 0.9])
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    """Four chunks of sixteen, the last one filled up; computed ones of twelve, in pieces of eight."""
-    monkeypatch.setattr(_columns, "STORED_CHUNK", 16)
-    monkeypatch.setattr(_columns, "chunk_size", lambda batch, n_reflections, n_atoms: 8)
-    monkeypatch.setattr(_columns, "COMPUTED_CHUNK", 12)
-
-
 CELL, SPACEGROUP = make_crystal("P 1 21 1")
-TABLE, HKL = make_table(CELL), make_hkl(N)
+TABLE, HKL = make_table(CELL, n=N_ATOMS), make_hkl(N)
 
 
 def make_columns(table=TABLE, axes=None):
@@ -69,7 +61,7 @@ def test_all_kinds_hand_out_the_same_columns(kind, direct):
     }[kind]()
     assert (columns.n_groups, columns.n_reflections) == (4, N)
     assert columns.is_stored == (kind != "computed")
-    assert columns.source.shape[-1] == (12 if kind == "computed" else 16)
+    assert len(columns.source) == (5 if kind == "computed" else 2)
     row = jnp.linspace(0.5, 2.0, N)
     wanted, product = slow_products(direct, Q, np.asarray(row))
     pair = columns.sum(jnp.asarray(Q))

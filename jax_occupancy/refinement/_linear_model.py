@@ -117,7 +117,7 @@ def linear_model(
     weights = _site_weights(model)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
     fixed = fixed_structure_factors(
-        model.structure, hkl, refinable=moving, occupancies=occupancies, weights=weights, rate=RATE, **beam
+        model.structure, hkl, refinable=moving, occupancies=occupancies * weights, rate=RATE, **beam
     )
     mask = solvent_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies)
     real = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)

@@ -1,6 +1,5 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
-from jax_occupancy.xray._bulk_solvent import solvent_structure_factors
 from jax_occupancy.xray._columns import Columns, along
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._diagnostics import (
@@ -11,31 +10,25 @@ from jax_occupancy.xray._diagnostics import (
     twin_test,
 )
 from jax_occupancy.xray._fixed import fixed_structure_factors
-from jax_occupancy.xray._form_factors import FormFactors, Radiation, dispersion, form_factors
+from jax_occupancy.xray._form_factors import Radiation, dispersion
 from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
-from jax_occupancy.xray._least_squares import LeastSquares
 from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
-from jax_occupancy.xray._maps import MapCoefficients, map_coefficients
-from jax_occupancy.xray._maximum_likelihood import MaximumLikelihood
+from jax_occupancy.xray._maps import map_coefficients
 from jax_occupancy.xray._outliers import Outliers, find_outliers
-from jax_occupancy.xray._r_factor import r_factor
-from jax_occupancy.xray._scale import Scale, fit_scale
+from jax_occupancy.xray._scale import Scale, fit_scale, r_factor
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
-from jax_occupancy.xray._solvent_difference import SolventDifference, group_solvent_structure_factors
-from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders, site_weights
-from jax_occupancy.xray._structure_factors import group_structure_factors
-from jax_occupancy.xray._target import Target
+from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent_structure_factors
+from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders
+from jax_occupancy.xray._targets import LeastSquares, MaximumLikelihood, Target
 
 __all__ = [
     "Columns",
     "Crystal",
     "DisplacedSolvent",
-    "FormFactors",
     "FrenchWilson",
     "LeastSquares",
     "LinearModel",
-    "MapCoefficients",
     "MaximumLikelihood",
     "Outliers",
     "Radiation",
@@ -43,7 +36,6 @@ __all__ = [
     "Scatterers",
     "SigmaA",
     "Sites",
-    "SolventDifference",
     "Target",
     "across_symmetry",
     "along",
@@ -55,17 +47,14 @@ __all__ = [
     "find_outliers",
     "fit_scale",
     "fixed_structure_factors",
-    "form_factors",
     "group_scatterers",
     "group_solvent_structure_factors",
-    "group_structure_factors",
     "hydrogen_note",
     "map_coefficients",
     "native_patterson",
     "r_factor",
     "read_sites",
     "site_orders",
-    "site_weights",
     "solvent_structure_factors",
     "twin_test",
 ]

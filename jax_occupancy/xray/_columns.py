@@ -67,7 +67,7 @@ class Columns(eqx.Module):
     ) -> "Columns":
         """Sum over the atoms anew in every pass, for problems that memory can't hold."""
         n = hkl.shape[0]
-        batch = min(max(COMPUTED_CHUNK, chunk_size(None, n, scatterers.xyz.shape[0])), max(1, n))
+        batch = min(max(COMPUTED_CHUNK, chunk_size(n, scatterers.xyz.shape[0])), max(1, n))
         return cls(_cut(hkl.T.astype(scatterers.xyz.dtype), batch), (scatterers, crystal), axes, n, n_groups)
 
     @property
@@ -124,7 +124,7 @@ class Columns(eqx.Module):
         if self.atoms is None:
             return source
         n = source.shape[-1]
-        pieces = _cut(source, chunk_size(None, n, self.atoms[0].xyz.shape[0]))
+        pieces = _cut(source, chunk_size(n, self.atoms[0].xyz.shape[0]))
         # Without it a reverse pass would keep the terms of all atoms. JAX hashes functions; a method here has no hash.
         of_piece = jax.checkpoint(lambda piece: self._of_piece(piece))
         return _join(jax.lax.map(of_piece, pieces), n)

@@ -16,12 +16,6 @@ class FormFactors(NamedTuple):
     """Gaussian coefficients of each kind of atom, and the kind of every atom.
 
     The form factor is f(s) = Σ_j amplitudes[j]·exp(−exponents[j]·s²), s = sin θ/λ in 1/Å, exponents in Å².
-
-    Example:
-        >>> carbon = form_factors(["C"])
-        >>> s = 0.25
-        >>> round(float(np.sum(carbon.amplitudes[0] * np.exp(-carbon.exponents[0] * s**2))), 2)
-        2.95
     """
 
     amplitudes: Float[np.ndarray, "types gaussians"]
@@ -36,35 +30,14 @@ def form_factors(
     radiation: Radiation = "xray",
     wavelength: float | None = None,
 ) -> FormFactors:
-    """Look up the form factors of a list of atoms.
+    """Look up the form factors of a list of atoms; a wavelength, in Å, adds f′ to the constant.
 
     X-rays: International Tables 1992, four Gaussians and a constant (a Gaussian of exponent zero). Electrons: the
     five-Gaussian table 4.3.2.2. Neutrons: bound coherent scattering lengths. Hydrogen and deuterium are in each.
     Charges count only after `gemmi.IT92_set_ignore_charge(False)`, so that these numbers stay those of gemmi's own
     calculators; an ion that is not in the table is taken as neutral.
-
-    Args:
-        elements: Element symbols, one per atom, in any case.
-        charges: Formal charges, one per atom; all neutral when left out.
-        radiation: Which table to use.
-        wavelength: Of the X-rays, in Å, to add the real part f′ of the dispersion (see `dispersion`) to the constant.
-            No dispersion when left out.
-
-    Returns:
-        One row of coefficients per distinct scatterer and the row of every atom.
-
-    Raises:
-        ValueError: An element is unknown or not in the table, the two lists differ in length, or the wavelength is
-            out of range or given for other radiation than X-rays.
-
-    Example:
-        >>> table = form_factors(["C", "O", "C"])
-        >>> table.type_index.tolist(), table.amplitudes.sum(axis=1).round(1).tolist()
-        ([0, 1, 0], [6.0, 8.0])
     """
     charges = [0] * len(elements) if charges is None else charges
-    if len(charges) != len(elements):
-        raise ValueError(f"charges: got {len(charges)} values for {len(elements)} atoms, wanted one per atom")
     kinds = [(element.strip().upper(), int(charge)) for element, charge in zip(elements, charges, strict=True)]
     unique = list(dict.fromkeys(kinds))
     rows = {kind: _coefficients(*kind, radiation) for kind in unique}
@@ -86,9 +59,9 @@ def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: 
     order when the two reflections of a Friedel pair are merged.
 
     Args:
-        elements: Element symbols, in any case.
-        wavelength: In Å; f′ is 0 when None.
-        radiation: Only X-rays have dispersion.
+        elements: element symbols, in any case.
+        wavelength: in Å; f′ is 0 when None.
+        radiation: only X-rays have dispersion.
 
     Returns:
         f′ in electrons, by gemmi's name of the element; 0 for elements beyond uranium, which the tables lack.

@@ -12,8 +12,6 @@ from jax_occupancy.xray._columns import Columns, along, flat, weighted_sum
 class DisplacedSolvent(eqx.Module):
     """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
 
-    A part of the `LinearModel`, made from what `group_solvent_structure_factors` returns.
-
     Attributes:
         rows: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution and, last, zeros.
             One row per reflection: rows are gathered faster than columns.
@@ -30,11 +28,9 @@ class DisplacedSolvent(eqx.Module):
         """Keep the reflections to which the solvent matters.
 
         Args:
-            groups: −ΔF_mask of each group, zero where the solvent does not count.
+            groups: −ΔF_mask of each group, as `group_solvent_structure_factors` gives it, zero where the solvent does
+                not count.
             dtype: float32 or float64.
-
-        Returns:
-            The rows.
         """
         low = np.flatnonzero(np.any(groups != 0, axis=0))
         place = np.full(groups.shape[1], low.size)
@@ -86,9 +82,6 @@ class LinearModel(eqx.Module):
             solvent: k_mask, (reflections,).
             s_squared: sin²θ/λ² in 1/Å², (reflections,); only B shifts need it, zero when left out.
 
-        Returns:
-            The model.
-
         Raises:
             ValueError: The arrays do not have the same reflections.
         """
@@ -117,15 +110,7 @@ class LinearModel(eqx.Module):
         return self.columns.n_groups
 
     def with_scale(self, overall, solvent) -> "LinearModel":
-        """Copy with other scales.
-
-        Args:
-            overall: k, (reflections,).
-            solvent: k_mask, (reflections,).
-
-        Returns:
-            The new model.
-        """
+        """Copy with another k and k_mask, each (reflections,)."""
         new = (jnp.asarray(overall, self.overall.dtype), jnp.asarray(solvent, self.solvent.dtype))
         return eqx.tree_at(lambda model: (model.overall, model.solvent), self, new)
 
@@ -170,16 +155,9 @@ class LinearModel(eqx.Module):
         occupancies: Float[Array, " groups"],
         delta_b: Float[Array, " groups"] | None = None,
     ) -> Float[Array, " parameters"]:
-        """Jᵀ·slope, J the derivative of the amplitudes: the gradient of a target.
+        """Jᵀ·slope, J the derivative of the amplitudes by the occupancies and, where ΔB is given, by the ΔB in Å².
 
-        Args:
-            direction: from `amplitude_and_direction`.
-            slope: derivative of the target by each amplitude.
-            occupancies: q.
-            delta_b: ΔB in Å². Where given, the parameters are the occupancies, then the ΔB.
-
-        Returns:
-            One number per parameter.
+        `direction` comes from `amplitude_and_direction`; with the slope of a target this is its gradient.
         """
         pull = direction * slope
 
@@ -206,17 +184,7 @@ class LinearModel(eqx.Module):
         occupancies: Float[Array, " groups"],
         delta_b: Float[Array, " groups"] | None = None,
     ) -> Float[Array, "parameters parameters"]:
-        """Jᵀ·diag(weight)·J, J as in `gradient`.
-
-        Args:
-            direction: from `amplitude_and_direction`.
-            weight: second derivative of the target by each amplitude, or what stands for it.
-            occupancies: q.
-            delta_b: ΔB in Å².
-
-        Returns:
-            One row and column per parameter.
-        """
+        """Jᵀ·diag(weight)·J, J as in `gradient`: with the second derivatives of a target its Gauss-Newton matrix."""
 
         def step(matrix, block, place, row_direction, row_solvent, row_s2, row_weight):
             atoms = along(row_direction, self._shifted(block, delta_b, row_s2))
@@ -250,16 +218,6 @@ class LinearModel(eqx.Module):
         if self.displaced is None:
             return jnp.zeros((occupancies.shape[0], 2, 1), occupancies.dtype)
         return jnp.einsum("hg,bcg->hcb", occupancies, self.displaced.rows[place], precision="highest")
-
-    def jacobian(self, occupancies: Float[Array, " groups"]) -> Float[Array, "reflections groups"]:
-        """Derivative of the amplitude with respect to each occupancy, k Re(F* G)/|F|; zero where F is zero."""
-
-        def step(carry, block, place, row_direction, row_solvent):
-            atoms = along(row_direction, block)
-            return carry, atoms + self.displaced_along(row_direction * row_solvent, place)
-
-        direction = self.amplitude_and_direction(occupancies)[1]
-        return self.columns.fold(step, None, self.places, direction, self.solvent)[1].T
 
     def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])

@@ -1,12 +1,12 @@
-"""Points of a grid over the unit cell: around atoms, around each other, and where symmetry takes them."""
+"""Points of a grid over the unit cell: around atoms and each other, where symmetry takes them, and sums of waves."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import gemmi
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 
 # Atoms whose surroundings are looked up at once; 200 with 2,000 points each take some 20 MB.
 CHUNK_ATOMS = 200
@@ -14,21 +14,13 @@ CHUNK_ATOMS = 200
 
 @dataclass(frozen=True, eq=False)
 class MaskGrid:
-    """A grid that the symmetry operations map onto itself; points are integer triples, stored as flat indices.
-
-    Attributes:
-        shape: Points along a, b and c.
-        cell: The unit cell.
-        rotations: Rotation of each operation on grid points, (operations, 3, 3).
-        translations: Its translation, in grid points.
-        spacegroup: The space group.
-    """
+    """A grid that the symmetry operations map onto itself; points are integer triples, stored as flat indices."""
 
     shape: Int[np.ndarray, "3"]
     cell: gemmi.UnitCell
-    rotations: Int[np.ndarray, "operations 3 3"]
-    translations: Int[np.ndarray, "operations 3"]
     spacegroup: gemmi.SpaceGroup
+    rotations: Int[np.ndarray, "operations 3 3"]  # of grid points
+    translations: Int[np.ndarray, "operations 3"]  # in grid points
 
     @classmethod
     def from_structure(cls, structure: gemmi.Structure, spacing: float) -> "MaskGrid":
@@ -38,10 +30,10 @@ class MaskGrid:
         shape = np.array([grid.nu, grid.nv, grid.nw])
         spacegroup = structure.find_spacegroup() or gemmi.SpaceGroup("P 1")
         operations = list(spacegroup.operations())
-        scale = shape[:, None] / shape[None, :] / gemmi.Op.DEN
-        rotations = np.array([op.rot for op in operations]) * scale
+        rotations = np.array([op.rot for op in operations]) * (shape[:, None] / shape[None, :] / gemmi.Op.DEN)
         translations = np.array([op.tran for op in operations]) * shape / gemmi.Op.DEN
-        return cls(shape, structure.cell, _rounded(rotations), _rounded(translations), spacegroup)
+        whole = (np.rint(values).astype(int) for values in (rotations, translations))
+        return cls(shape, structure.cell, spacegroup, *whole)
 
     @property
     def size(self) -> int:
@@ -59,11 +51,10 @@ class MaskGrid:
         return a[points[..., 0] + away[0]] + b[points[..., 1] + away[1]] + c[points[..., 2] + away[2]]
 
     @cached_property
-    def _wrapped(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _wrapped(self) -> list[np.ndarray]:
         """What each index along each axis adds to the flat index, from four cells below to four above."""
         strides = (self.shape[1] * self.shape[2], self.shape[2], 1)
-        a, b, c = (np.arange(-4 * n, 4 * n) % n * stride for n, stride in zip(self.shape, strides, strict=True))
-        return a, b, c
+        return [np.arange(-4 * n, 4 * n) % n * stride for n, stride in zip(self.shape, strides, strict=True)]
 
     def images(self, flat: Int[np.ndarray, " points"]) -> Iterator[np.ndarray]:
         """For each operation where it takes each point."""
@@ -71,30 +62,17 @@ class MaskGrid:
         for rotation, translation in zip(self.rotations, self.translations, strict=True):
             yield self.flat((points @ rotation.T + translation).astype(int))
 
-    def box(self, radius: float) -> Int[np.ndarray, "neighbours 3"]:
-        """Steps to all points of a box that holds a sphere around the origin."""
-        lengths = np.linalg.norm(np.array(self.cell.frac.mat.tolist()), axis=1)
-        axes = [np.arange(-n, n + 1) for n in np.ceil(radius * lengths * self.shape).astype(int)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-
-    def vectors(self, steps: Float[np.ndarray, "*points 3"] | Int[np.ndarray, "*points 3"]) -> np.ndarray:
-        """Cartesian vectors, in Å, of steps given in grid points."""
-        return steps @ (np.array(self.cell.orth.mat.tolist()) / self.shape).T
-
     def near(self, flat: Int[np.ndarray, " points"], radius: float) -> Iterator[np.ndarray]:
         """For each step no longer than a radius, in Å, where it leads from each point; the points themselves too."""
-        steps, points = self.box(radius), self.points(flat)
-        for step in steps[np.linalg.norm(self.vectors(steps), axis=1) <= radius] % self.shape:
+        steps, points = self._steps(radius)[0], self.points(flat)
+        for step in steps:
             yield self.flat(points + step)
 
     def around(self, fractional: Float[np.ndarray, "atoms 3"], radius: float) -> list[np.ndarray]:
         """Flat indices of the points within a radius of each atom, in Å."""
         nearest = np.rint(fractional * self.shape)
-        beside = self.vectors(nearest - fractional * self.shape)  # from the atom to its nearest point
-        steps = self.box(radius + np.linalg.norm(beside, axis=1).max(initial=0))
-        vectors = self.vectors(steps)
-        chosen = np.linalg.norm(vectors, axis=1) <= radius + np.linalg.norm(beside, axis=1).max(initial=0)
-        steps, vectors = steps[chosen] % self.shape, vectors[chosen]
+        beside = self._vectors(nearest - fractional * self.shape)  # from the atom to its nearest point
+        steps, vectors = self._steps(radius + np.linalg.norm(beside, axis=1).max(initial=0))
         nearest = nearest.astype(int) % self.shape
         found = []
         for start in range(0, len(fractional), CHUNK_ATOMS):
@@ -115,29 +93,61 @@ class MaskGrid:
         grid.symmetrize_sum()
         return np.rint(np.asarray(grid.array)).astype(np.int32).ravel()
 
+    def _steps(self, radius: float) -> tuple[Int[np.ndarray, "steps 3"], Float[np.ndarray, "steps 3"]]:
+        """Steps between points no longer than a radius, within one cell, and their Cartesian vectors in Å."""
+        lengths = np.linalg.norm(np.array(self.cell.frac.mat.tolist()), axis=1)
+        axes = [np.arange(-n, n + 1) for n in np.ceil(radius * lengths * self.shape).astype(int)]
+        steps = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        vectors = self._vectors(steps)
+        short = np.linalg.norm(vectors, axis=1) <= radius
+        return steps[short] % self.shape, vectors[short]
 
-@cache
-def mask_radius(element: str) -> float:
-    """Radius of an element in cctbx's table, in Å; 0 for hydrogen, which the mask ignores.
+    def _vectors(self, steps: np.ndarray) -> Float[np.ndarray, "steps 3"]:
+        return steps @ (np.array(self.cell.orth.mat.tolist()) / self.shape).T
 
-    gemmi has the table but does not show it: count the points of a fine row that its mask covers.
+
+@dataclass(frozen=True, eq=False)
+class GridWaves:
+    """Fourier sums at given reflections over few points of a grid, by one short matrix product for each axis.
+
+    All images of the reflections lie in a box of plane waves, in which l is not negative.
     """
-    step, length = 0.001, 8.0
-    row = gemmi.FloatGrid()
-    row.set_size(round(length / step), 1, 1)
-    row.set_unit_cell(gemmi.UnitCell(length, 50, 50, 90, 90, 90))
-    row.spacegroup = gemmi.SpaceGroup("P 1")
-    atom, residue, chain, model = gemmi.Atom(), gemmi.Residue(), gemmi.Chain("A"), gemmi.Model(1)
-    atom.element = gemmi.Element(element)
-    residue.add_atom(atom)
-    chain.add_residue(residue)
-    model.add_chain(chain)
-    masker = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Cctbx)
-    masker.rprobe = masker.rshrink = 0.0
-    masker.put_mask_on_float_grid(row, model)
-    covered = int((np.asarray(row.array) == 0).sum())
-    return round(covered * step / 2 / 0.005) * 0.005  # the table has steps of 0.005 Å
 
+    grid: MaskGrid
+    index: list[np.ndarray]  # Miller index along each axis of the box
+    place: Int[np.ndarray, "operations reflections"]  # where the image of each reflection is in the box
+    conjugate: Bool[np.ndarray, "operations reflections"]  # where the box holds its Friedel mate instead
+    phase: Complex[np.ndarray, "operations reflections"]  # exp(2πi h·t), times the lattice points that scatter together
 
-def _rounded(values: np.ndarray) -> Int[np.ndarray, "..."]:
-    return np.rint(values).astype(int)
+    @classmethod
+    def at(cls, grid: MaskGrid, hkl: Int[np.ndarray, "reflections 3"]) -> "GridWaves":
+        """Prepare the sums at reflections of a crystal."""
+        operations = grid.spacegroup.operations()
+        rotations = np.array([op.rot for op in operations.sym_ops]) // gemmi.Op.DEN
+        translations = np.array([op.tran for op in operations.sym_ops]) / gemmi.Op.DEN
+        centring = np.array(list(operations.cen_ops)) / gemmi.Op.DEN
+        images = np.einsum("nj,ojk->onk", hkl.astype(int), rotations)
+        conjugate = images[..., 2] < 0
+        images = np.where(conjugate[..., None], -images, images)
+        low, high = images.min(axis=(0, 1), initial=0), images.max(axis=(0, 1), initial=0)
+        place = np.asarray(np.ravel_multi_index(tuple(np.moveaxis(images - low, -1, 0)), tuple(high - low + 1)))
+        lattice = np.exp(2j * np.pi * hkl @ centring.T).sum(axis=1)
+        phase = np.exp(2j * np.pi * (translations @ hkl.T)) * lattice
+        index = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+        return cls(grid, index, place, conjugate, phase.astype(np.complex64))
+
+    def sum(
+        self, flat: Int[np.ndarray, " points"], values: Float[np.ndarray, " points"]
+    ) -> Complex[np.ndarray, " reflections"]:
+        """V/N Σ values·exp(2πi h·x) over the points and all their images, in single precision."""
+        if not len(flat):
+            return np.zeros(self.phase.shape[1], np.complex64)
+        axes = [np.unique(axis, return_inverse=True) for axis in self.grid.points(flat).T]
+        box = np.zeros([len(used) for used, _ in axes], np.complex64)
+        np.add.at(box, tuple(place for _, place in axes), values * self.grid.cell.volume / self.grid.size)
+        # last axis first: it has half as many waves as the others
+        for wave, (used, _), n in reversed(list(zip(self.index, axes, self.grid.shape, strict=True))):
+            turns = np.outer(used, wave) % n / n
+            box = np.moveaxis(np.tensordot(box, np.exp(2j * np.pi * turns).astype(np.complex64), (2, 0)), -1, 0)
+        found = box.ravel()[self.place]
+        return np.sum(np.where(self.conjugate, found.conj(), found) * self.phase, axis=0)

@@ -250,3 +250,30 @@ def _check_working(observed: np.ndarray, calculated: np.ndarray, working: np.nda
             "no reflection of the working set has both an observed and a calculated amplitude above zero, wanted some "
             "to fit a scale to; are all measurements, or all occupancies, zero?"
         )
+
+
+def r_factor(
+    observed: Float[np.ndarray, " reflections"],
+    model_amplitude: Float[np.ndarray, " reflections"],
+    free: Bool[np.ndarray, " reflections"],
+) -> tuple[float, float]:
+    """R = Σ|F_obs − |F_model|| / ΣF_obs of the working and of the free set.
+
+    Args:
+        observed: observed amplitudes.
+        model_amplitude: amplitudes of the model on the same scale.
+        free: True in the test set.
+
+    Returns:
+        R-work and R-free; NaN for a set without reflections.
+
+    Example:
+        >>> r_factor(np.array([10.0, 20.0, 5.0]), np.array([9.0, 22.0, 4.0]), np.array([False, False, True]))
+        (0.1, 0.2)
+    """
+    observed, misfit, free = np.asarray(observed), np.abs(observed - model_amplitude), np.asarray(free)
+    working, test = (
+        float(misfit[chosen].sum() / total) if (total := observed[chosen].sum()) else float("nan")
+        for chosen in (~free, free)
+    )
+    return working, test

@@ -16,24 +16,21 @@ U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
 
 
 class Scatterers(eqx.Module):
-    """Atoms of one or more groups; the isotropic atoms come first, then the anisotropic ones.
-
-    `group_scatterers` makes them from a table of atoms.
+    """Atoms of one or more groups, isotropic ones first; `group_scatterers` makes them from a table of atoms.
 
     Shapes say which is which, so nothing here is static: the first `len(b_iso)` atoms are isotropic and the last
-    `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move the atoms; `position` says
-    which row of the atom table each one is.
+    `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move the atoms.
 
     Attributes:
-        xyz: Fractional coordinates.
-        weight: Factor of each atom at occupancy 1, such as 1/n on a special position.
+        xyz: fractional coordinates.
+        weight: factor of each atom at occupancy 1, such as 1/n on a special position.
         b_iso: B of the isotropic atoms, in Å².
         u_star: U* = A⁻¹ U A⁻ᵀ of the anisotropic atoms (11, 22, 33, 12, 13, 23), exponent −2π² hᵀU*h.
-        type_index: Row of the form-factor table.
-        group_index: Group the atom belongs to.
-        amplitudes: Form-factor amplitudes of each type.
-        exponents: Form-factor exponents of each type, in Å².
-        position: Row of the atom table.
+        type_index: row of the form-factor table.
+        group_index: group the atom belongs to.
+        amplitudes: form-factor amplitudes of each type.
+        exponents: form-factor exponents of each type, in Å².
+        position: row of the atom table.
     """
 
     xyz: Float[Array, "atoms 3"]
@@ -62,12 +59,12 @@ def group_scatterers(
     Everything is computed in float64 on the host and cast once, here, to `dtype`.
 
     Args:
-        atoms: Atom table with the columns x, y, z, tempfactor, element and, optionally, charge and u11 to u23.
-        groups: Positions in the table of the atoms of each group. A group may be empty; its structure factor is zero.
-        cell: Unit cell.
-        weights: One factor per row of the table (see `site_weights`); 1 when left out.
-        radiation: Which form factors to use.
-        wavelength: Of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
+        atoms: atom table with the columns x, y, z, tempfactor, element and, optionally, charge and u11 to u23.
+        groups: positions in the table of the atoms of each group. A group may be empty; its structure factor is zero.
+        cell: unit cell.
+        weights: one factor per row of the table, such as one over its `site_orders`; 1 when left out.
+        radiation: which form factors to use.
+        wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         dtype: float32 or float64; JAX's default float when left out.
 
     Returns:
@@ -78,7 +75,6 @@ def group_scatterers(
             a B is negative, a U far from positive definite, an element unknown or the wavelength out of range.
 
     Example:
-        >>> import gemmi, pandas as pd
         >>> table = pd.DataFrame(
         ...     {"x": [1.0, 2.0], "y": 0.0, "z": 0.0, "tempfactor": 20.0, "element": ["C", "N"], "charge": 0}
         ... )

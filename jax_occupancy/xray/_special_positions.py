@@ -6,20 +6,21 @@ import gemmi
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.xray._bare_model import file_positions, occupancies_by_position
+from jax_occupancy.xray._bare_model import file_occupancies, file_positions
 from jax_occupancy.xray._checks import checked_occupancies
 
+# Atom and symmetry image closer than this, in Å, are one site.
+ONE_SITE = 0.8
+# Two atoms of a molecule have one occupancy if theirs, written with rounding, are as close as this.
+ONE_OCCUPANCY = 0.02 + 1e-9
 # files carry two decimals: 0.17 means 1/6
 ROUNDING = 0.005
 UNCHANGED = 1e-6
-# written with rounding
-ONE_OCCUPANCY = 0.02 + 1e-9
-SAME_SITE = 0.8  # Å
 
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """The occupancies of a file beside the fractions of their sites that are filled.
+    """The occupancies of a file beside the fractions of their sites that are filled; `read_sites` makes it.
 
     An atom on a site whose symmetry has order n is made n times by the symmetry operations. Two conventions are in
     use. The *chemical* occupancy says how often the site is filled, 0 to 1, and structure factors take 1/n of it; the
@@ -53,29 +54,19 @@ class Sites:
         return np.where(self.crystallographic, np.where(full, 1.0, divided), self.in_file)
 
     def to_file(self, chemical: np.ndarray) -> Float[np.ndarray, " atoms"]:
-        """Say chemical occupancies as the file does; those that have not changed come back as they were read.
-
-        Args:
-            chemical: One per atom, 0 to 1.
-
-        Returns:
-            Occupancies for the file, 0 to 1.
-        """
+        """Say chemical occupancies, (atoms,), as the file does; those that have not changed come back as read."""
         new = np.asarray(chemical, np.float64)
         same = np.abs(new - np.clip(self.chemical, 0, 1)) <= UNCHANGED
         said = np.where(self.crystallographic, new / self.orders, new)
         return np.where(same, np.clip(self.in_file, 0, 1), said)
 
 
-def read_sites(
-    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = SAME_SITE
-) -> Sites:
+def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
     r"""Recognise special positions and the convention that each occupancy is written in.
 
     Args:
-        structure: Structure whose `atom.serial` is the position in the file plus one.
-        occupancies: Occupancies in the file, by position; those of the structure when left out.
-        max_distance: Atom and symmetry image closer than this, in Å, are one site.
+        structure: its `atom.serial` is the position in the file plus one.
+        occupancies: occupancies in the file, by position.
 
     Returns:
         The sites.
@@ -85,27 +76,24 @@ def read_sites(
             not match it.
 
     Example:
-        >>> import gemmi
         >>> structure = gemmi.read_pdb_string(
         ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
         ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  0.40 10.00           O\n"
         ... )
-        >>> read_sites(structure).chemical.round(2).tolist()
+        >>> read_sites(structure, np.array([0.4])).chemical.round(2).tolist()
         [0.8]
     """
-    orders = site_orders(structure, max_distance=max_distance)
-    found = occupancies_by_position(structure) if occupancies is None else occupancies
-    values = checked_occupancies(found, len(orders), "occupancies")
+    orders = site_orders(structure)
+    values = checked_occupancies(occupancies, len(orders), "occupancies")
     crystallographic = np.zeros(len(orders), bool)
-    for chain in structure[0]:
-        for residue in chain:
-            if any(orders[atom.serial - 1] > 1 for atom in residue):
-                _read_residue(residue, orders, values, crystallographic)
+    for residue in (residue for chain in structure[0] for residue in chain):
+        for atom in residue:
+            crystallographic[atom.serial - 1] = _has_order_inside(atom, residue, orders, values)
     return Sites(orders, values, crystallographic)
 
 
-def site_orders(structure: gemmi.Structure, *, max_distance: float = SAME_SITE) -> Int[np.ndarray, " atoms"]:
-    r"""Count how often symmetry puts each atom on its own site.
+def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
+    r"""Count how often symmetry puts each atom on its own site, closer than 0.8 Å.
 
     Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`).
 
@@ -113,8 +101,7 @@ def site_orders(structure: gemmi.Structure, *, max_distance: float = SAME_SITE) 
     hydrogen beside the axis is not itself special.
 
     Args:
-        structure: Structure whose `atom.serial` is the position in the file plus one.
-        max_distance: Atom and symmetry image closer than this, in Å, are one site.
+        structure: its `atom.serial` is the position in the file plus one.
 
     Returns:
         n for each atom, by position; 1 in general positions and without a space group.
@@ -123,7 +110,6 @@ def site_orders(structure: gemmi.Structure, *, max_distance: float = SAME_SITE) 
         ValueError: The structure has more than one model, or its serial numbers are no positions.
 
     Example:
-        >>> import gemmi
         >>> structure = gemmi.read_pdb_string(
         ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
         ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  0.40 10.00           O\n"
@@ -132,7 +118,7 @@ def site_orders(structure: gemmi.Structure, *, max_distance: float = SAME_SITE) 
         >>> site_orders(structure).tolist()
         [2, 1]
     """
-    orders = _orders(structure, max_distance)
+    orders = _orders(structure)
     return np.where(_across(structure, orders), 1, orders)
 
 
@@ -143,7 +129,7 @@ def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
     those that are in general positions. What it refines to is written for all of them, and nothing is multiplied by n.
 
     Args:
-        structure: Structure whose `atom.serial` is the position in the file plus one.
+        structure: its `atom.serial` is the position in the file plus one.
 
     Returns:
         True for atoms on special positions that have the occupancy of an atom of their residue and letter in another
@@ -153,7 +139,6 @@ def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
         ValueError: The structure has more than one model, or its serial numbers are no positions.
 
     Example:
-        >>> import gemmi
         >>> structure = gemmi.read_pdb_string(
         ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
         ...     "HETATM    1  C1  LIG A   1       0.000   3.000   0.000  0.40 10.00           C\n"
@@ -162,85 +147,47 @@ def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
         >>> across_symmetry(structure).tolist()
         [True, False]
     """
-    return _across(structure, _orders(structure, SAME_SITE))
+    return _across(structure, _orders(structure))
 
 
-def _orders(structure: gemmi.Structure, max_distance: float) -> np.ndarray:
+def _orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
     """Images of each atom on its own site, itself included, by position."""
     orders = np.ones(len(file_positions(structure)), np.int64)
     cell = _cell_with_images(structure)
     if len(cell.images) == 0:
         return orders
-    for chain in structure[0]:
-        for residue in chain:
-            special = {a.serial: _site_order(cell, a.pos, max_distance) for a in residue}
-            if max(special.values(), default=1) > 1:
-                for atom in residue:
-                    orders[atom.serial - 1] = special[_carrier(atom, residue).serial]
+    for residue in (residue for chain in structure[0] for residue in chain):
+        special = {atom.serial: _site_order(cell, atom.pos) for atom in residue}
+        if max(special.values(), default=1) > 1:
+            for atom in residue:
+                orders[atom.serial - 1] = special[_carrier(atom, residue).serial]
     return orders
 
 
-def _across(structure: gemmi.Structure, orders: np.ndarray) -> np.ndarray:
+def _across(structure: gemmi.Structure, orders: np.ndarray) -> Bool[np.ndarray, " atoms"]:
     """The atoms of `across_symmetry`, given the images of each."""
-    values = occupancies_by_position(structure)
-    across = np.zeros(len(orders), bool)
+    values, across = file_occupancies(structure), np.zeros(len(orders), bool)
     for residue in (residue for chain in structure[0] for residue in chain):
         if all(orders[atom.serial - 1] == 1 for atom in residue):
             continue
-        crystallographic = np.zeros(len(orders), bool)
-        _read_residue(residue, orders, values, crystallographic)
         for atom in residue:
             carrier = _carrier(atom, residue)
             one = carrier.serial - 1
             peers = [a.serial - 1 for a in residue if a.altloc == carrier.altloc and not a.is_hydrogen()]
             shared = any(orders[p] != orders[one] and abs(values[p] - values[one]) <= ONE_OCCUPANCY for p in peers)
-            across[atom.serial - 1] = crystallographic[one] and shared
+            across[atom.serial - 1] = shared and _has_order_inside(carrier, residue, orders, values)
     return across
 
 
-def site_weights(
-    structure: gemmi.Structure, occupancies: np.ndarray | None = None, *, max_distance: float = SAME_SITE
-) -> Float[np.ndarray, " atoms"]:
-    r"""Find the factor that turns the occupancy of each atom in a file into its share of the asymmetric unit.
-
-    For chemical occupancies the factor is 1/n, whatever they are: take `1 / site_orders(structure)`.
-
-    Args:
-        structure: Structure whose `atom.serial` is the position in the file plus one.
-        occupancies: Occupancies in the file, by position; those of the structure when left out.
-        max_distance: Atom and symmetry image closer than this, in Å, are one site.
-
-    Returns:
-        One weight per atom, by position: 1/n for occupancies that are chemical, 1 for those that are crystallographic
-        (see `Sites`).
-
-    Raises:
-        ValueError: The structure has more than one model, its serial numbers are no positions, or the occupancies do
-            not match it.
-
-    Example:
-        >>> import gemmi
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
-        ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  1.00 10.00           O\n"
-        ...     "HETATM    2  O   HOH A   2       5.000   3.000   0.000  1.00 10.00           O\n"
-        ... )
-        >>> site_weights(structure).tolist()
-        [0.5, 1.0]
-    """
-    sites = read_sites(structure, occupancies, max_distance=max_distance)
-    return np.where(sites.crystallographic, 1.0, 1.0 / sites.orders)
-
-
-def _read_residue(residue: gemmi.Residue, orders: np.ndarray, values: np.ndarray, crystallographic: np.ndarray) -> None:
-    """Tell the convention of each atom of a residue that has special positions."""
-    for atom in residue:
-        carrier = _carrier(atom, residue)
-        alternates = [a.serial - 1 for a in residue if a.name == carrier.name]
-        order = orders[carrier.serial - 1]
-        # for one atom alone this is q ≤ 1/n
-        fits = (values[alternates] * orders[alternates]).sum() <= 1 + order * ROUNDING
-        crystallographic[atom.serial - 1] = order > 1 and fits
+def _has_order_inside(atom: gemmi.Atom, residue: gemmi.Residue, orders: np.ndarray, values: np.ndarray) -> bool:
+    """Whether the occupancy of an atom on a special position is read as a crystallographic one."""
+    carrier = _carrier(atom, residue)
+    order = orders[carrier.serial - 1]
+    if order == 1:
+        return False
+    alternates = [a.serial - 1 for a in residue if a.name == carrier.name]
+    # for one atom alone this is q ≤ 1/n
+    return bool((values[alternates] * orders[alternates]).sum() <= 1 + order * ROUNDING)
 
 
 def _carrier(atom: gemmi.Atom, residue: gemmi.Residue) -> gemmi.Atom:
@@ -251,9 +198,9 @@ def _carrier(atom: gemmi.Atom, residue: gemmi.Residue) -> gemmi.Atom:
     return min(bound, key=lambda other: other.pos.dist(atom.pos), default=atom)
 
 
-def _site_order(cell: gemmi.UnitCell, position: gemmi.Position, max_distance: float) -> int:
+def _site_order(cell: gemmi.UnitCell, position: gemmi.Position) -> int:
     """Images of an atom on its own site, itself included."""
-    order = cell.is_special_position(position, max_distance) + 1
+    order = cell.is_special_position(position, ONE_SITE) + 1
     if order == 1:
         return 1
     # An atom a little off a site of several axes has only some of its images near; their mean has all.
@@ -262,7 +209,7 @@ def _site_order(cell: gemmi.UnitCell, position: gemmi.Position, max_distance: fl
     for _ in range(5):
         images = [np.array(image.apply(gemmi.Fractional(*place)).tolist()) for image in cell.images]
         away = np.array([np.zeros(3), *(image - place - np.round(image - place) for image in images)])
-        near = away[np.linalg.norm(away @ orthogonal.T, axis=1) <= max_distance]
+        near = away[np.linalg.norm(away @ orthogonal.T, axis=1) <= ONE_SITE]
         place, order = place + near.mean(axis=0), len(near)
     return order
 

@@ -20,9 +20,9 @@ from simulated_crystal import BRICKS, SimulatedCrystal, build_crystal
 from jax_occupancy.groups import format_toml
 from jax_occupancy.io import Model, Reflections, read_model
 from jax_occupancy.xray import (
-    SolventDifference,
     fixed_structure_factors,
     group_solvent_structure_factors,
+    site_orders,
     solvent_structure_factors,
 )
 
@@ -98,7 +98,7 @@ class Experiment:
 
     crystal: SimulatedCrystal
     hkl: np.ndarray
-    opened: SolventDifference
+    opened: tuple
 
     @classmethod
     def to(cls, crystal: SimulatedCrystal, d_min: float) -> "Experiment":
@@ -112,7 +112,8 @@ class Experiment:
         """Atoms and bulk solvent on the scale of the data."""
         hkl, structure = self.hkl, truth.structure
         everything = np.arange(truth.occupancies.size)
-        atoms = fixed_structure_factors(structure, hkl, refinable=[], occupancies=truth.occupancies, rate=RATE)
+        occupancies = truth.occupancies / site_orders(structure)
+        atoms = fixed_structure_factors(structure, hkl, refinable=[], occupancies=occupancies, rate=RATE)
         q = truth.occupancies[[group[0] for group in self.crystal.groups]]
         mask = solvent_structure_factors(structure, hkl, refinable=everything) + self.opened.empty
         mask += q @ self.opened.groups

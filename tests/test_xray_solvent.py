@@ -1,9 +1,16 @@
+"""The mask of the bulk solvent, and how it changes when groups leave."""
+
+from functools import partial
+
 import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.xray import group_solvent_structure_factors, solvent_structure_factors
-from jax_occupancy.xray._mask_grid import MaskGrid, mask_radius
+from jax_occupancy.xray import (
+    fixed_structure_factors,
+    group_solvent_structure_factors,
+    solvent_structure_factors,
+)
 
 CELLS = {
     "P 1": gemmi.UnitCell(17, 19, 21, 75, 82, 97),
@@ -35,11 +42,19 @@ def reflections(structure, d_min=2.6):
     return gemmi.make_miller_array(structure.cell, structure.find_spacegroup(), d_min)
 
 
-def slow(structure, hkl, groups, sets, refinable, spacing):
+def mask_without(structure, hkl, absent, refinable, occupancies=None):
+    """The mask of a structure in which some atoms are not there."""
+    occupancies = np.ones(structure[0].count_atom_sites()) if occupancies is None else occupancies.copy()
+    occupancies[np.asarray(absent, int)] = 0
+    present = np.setdiff1d(refinable, absent).astype(int)
+    return solvent_structure_factors(structure, hkl, refinable=present, occupancies=occupancies)
+
+
+def slow(structure, hkl, groups, sets, refinable):
     """Masks of the whole cell by gemmi, one for every state."""
 
-    def mask(without):
-        return solvent_structure_factors(structure, hkl, refinable=refinable, without=without, spacing=spacing)
+    def mask(absent):
+        return mask_without(structure, hkl, absent, refinable)
 
     full, empty, rows = mask([]), np.zeros(len(hkl), complex), []
     for group, label in zip(groups, sets, strict=True):
@@ -54,8 +69,8 @@ def slow(structure, hkl, groups, sets, refinable, spacing):
 def test_equals_the_difference_of_whole_masks(spacegroup):
     structure = make_structure(spacegroup)
     hkl, groups, sets = reflections(structure), [[0, 1, 13], [2, 3, 4], [5], [6, 7]], [5, 3, 3, 3]
-    found = group_solvent_structure_factors(structure, hkl, groups, sets=sets, spacing=0.55)
-    empty, rows = slow(structure, hkl, groups, sets, np.concatenate(groups), 0.55)
+    found = group_solvent_structure_factors(structure, hkl, groups, sets=sets)
+    empty, rows = slow(structure, hkl, groups, sets, np.concatenate(groups))
     scale = np.abs(empty).max()
     np.testing.assert_allclose(found.empty, empty, atol=1e-5 * scale)
     np.testing.assert_allclose(found.groups, rows, atol=1e-5 * scale)
@@ -70,7 +85,7 @@ def test_atoms_on_special_positions_and_groups_that_touch_their_images():
     hkl, groups = reflections(structure), [[0], [1], [0, 1]]
     for group in groups:
         found = group_solvent_structure_factors(structure, hkl, [group])
-        empty, rows = slow(structure, hkl, [group], [0], group, 0.4)
+        empty, rows = slow(structure, hkl, [group], [0], group)
         # the masks are transformed in single precision, so each is good to 1e-7 of the volume
         np.testing.assert_allclose(found.groups, rows, atol=1e-7 * structure.cell.volume)
         np.testing.assert_allclose(found.empty, empty, atol=1e-7 * structure.cell.volume)
@@ -82,9 +97,9 @@ def test_two_poses_that_are_not_always_there():
     structure = make_structure()
     hkl, poses = reflections(structure), [[0, 1, 2], [2, 3]]
     found = group_solvent_structure_factors(structure, hkl, poses, sets=[0, 0])
-    mask = solvent_structure_factors(structure, hkl, refinable=range(4), spacing=0.4)
+    mask = solvent_structure_factors(structure, hkl, refinable=range(4))
     for q, absent in (([0, 0], [0, 1, 2, 3]), ([1, 0], [3]), ([0, 1], [0, 1])):
-        wanted = solvent_structure_factors(structure, hkl, refinable=range(4), without=absent, spacing=0.4)
+        wanted = mask_without(structure, hkl, absent, range(4))
         got = mask + found.empty + np.array(q) @ found.groups
         np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(mask).max())
         assert np.abs(wanted - mask).max() > 1e-3 * np.abs(mask).max()
@@ -96,7 +111,7 @@ def test_no_room_for_solvent():
         if site.atom.serial in (1, 2):  # the same place
             site.atom.pos, site.atom.element = gemmi.Position(5, 5, 5), gemmi.Element("C")
     hkl = reflections(structure)
-    found = group_solvent_structure_factors(structure, hkl, [[0], [], [13]], refinable=[0, 1])
+    found = group_solvent_structure_factors(structure, hkl, [[0], [], [13]])
     assert not found.groups.any()
     assert not found.empty.any()
     as_one = group_solvent_structure_factors(structure, hkl, [[0, 1]])
@@ -107,16 +122,12 @@ def test_other_refinable_atoms_stay_and_atoms_at_zero_do_not():
     structure = make_structure()
     hkl, occupancies = reflections(structure), np.r_[np.ones(7), np.zeros(7)]
     rows = {}
-    for name, refinable in (("alone", [0, 1]), ("beside", range(14))):
-        found = group_solvent_structure_factors(structure, hkl, [[0, 1]], occupancies=occupancies, refinable=refinable)
-        rows[name] = found.groups
-        wanted = [
-            solvent_structure_factors(
-                structure, hkl, refinable=refinable, without=without, occupancies=occupancies, spacing=0.4
-            )
-            for without in ([], [0, 1])
-        ]
-        np.testing.assert_allclose(found.groups[0], wanted[0] - wanted[1], atol=1e-5 * np.abs(wanted).max())
+    for name, others in (("alone", []), ("beside", [range(2, 14)])):
+        found = group_solvent_structure_factors(structure, hkl, [[0, 1], *others], occupancies=occupancies)
+        rows[name] = found.groups[0]
+        refinable = np.concatenate([[0, 1], *others])
+        wanted = [mask_without(structure, hkl, absent, refinable, occupancies) for absent in ([], [0, 1])]
+        np.testing.assert_allclose(rows[name], wanted[0] - wanted[1], atol=1e-5 * np.abs(wanted).max())
     assert np.linalg.norm(rows["alone"]) > 1.01 * np.linalg.norm(rows["beside"])
 
 
@@ -146,17 +157,83 @@ def test_arguments_that_do_not_match():
         group_solvent_structure_factors(structure, hkl, [[0]])
 
 
-def test_radii_are_those_of_the_table_of_cctbx():
-    wanted = {"C": 1.775, "N": 1.5, "O": 1.45, "S": 1.8, "ZN": 1.39, "MG": 1.73, "H": 0.0, "D": 0.0}
-    assert {element: mask_radius(element) for element in wanted} == pytest.approx(wanted, abs=1e-12)
+def test_radii_are_those_of_gemmi_s_masks():
+    """An atom of each element, alone: it keeps out what gemmi's mask does, which has cctbx's radii but hides them."""
+    elements = [gemmi.Element(number).name for number in range(119)] + ["D"]
+    for element in elements:
+        structure = make_structure(n=1)
+        structure[0][0][0][0].element = gemmi.Element(element)
+        structure.cell = gemmi.UnitCell(15, 15, 15, 90, 90, 90)
+        hkl = np.array([[0, 0, 1], [1, 2, 0]])
+        found = group_solvent_structure_factors(structure, hkl, [[0]])
+        empty, _ = slow(structure, hkl, [[0]], [0], [0])
+        np.testing.assert_allclose(found.empty, empty, atol=1e-3, err_msg=element)
+        assert (np.abs(empty).max() > 1) == (element not in ("H", "D"))
 
 
-def test_points_around_an_atom_in_an_oblique_cell():
-    structure = make_structure()
-    grid = MaskGrid.from_structure(structure, 0.7)
-    place = np.array([[0.03, 0.97, 0.51], [0.4, 0.2, 0.0]])
-    every = grid.points(np.arange(grid.size)) / grid.shape
-    for found, at in zip(grid.around(place, 2.5), place, strict=True):
-        distance = [structure.cell.find_nearest_image(structure.cell.orthogonalize(gemmi.Fractional(*at)),
-                    structure.cell.orthogonalize(gemmi.Fractional(*x))).dist() for x in every]  # fmt: skip
-        np.testing.assert_array_equal(np.sort(found), np.flatnonzero(np.array(distance) <= 2.5))
+def row_of_atoms():
+    """A row of atoms in a large cell; the last two are at occupancy zero."""
+    structure = gemmi.Structure()
+    structure.cell, structure.spacegroup_hm = gemmi.UnitCell(22, 24, 26, 90, 90, 90), "P 21 21 21"
+    chain, residue, model = gemmi.Chain("A"), gemmi.Residue(), gemmi.Model(1)
+    for serial in range(1, 9):
+        atom = gemmi.Atom()
+        atom.pos, atom.element, atom.serial = gemmi.Position(1.5 * serial, 6, 5), gemmi.Element("C"), serial
+        atom.occ = 0.0 if serial > 6 else 0.5
+        residue.add_atom(atom)
+    chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    return structure
+
+
+ROW = row_of_atoms()
+ROW_HKL = gemmi.make_miller_array(ROW.cell, ROW.find_spacegroup(), 2.5)
+
+
+def test_refinable_atoms_are_inside_whatever_their_occupancy():
+    all_in = solvent_structure_factors(ROW, ROW_HKL, refinable=range(8))
+    ignored = solvent_structure_factors(ROW, ROW_HKL, refinable=range(6))
+    assert np.linalg.norm(all_in - ignored) > 0.1 * np.linalg.norm(all_in)
+    occupied = solvent_structure_factors(ROW, ROW_HKL, refinable=[], occupancies=np.ones(8))
+    np.testing.assert_array_equal(all_in, occupied)
+    for start in (np.zeros(8), np.full(8, 0.3)):
+        np.testing.assert_array_equal(
+            solvent_structure_factors(ROW, ROW_HKL, refinable=range(8), occupancies=start), all_in
+        )
+
+
+def test_mask_is_one_in_the_solvent():
+    none = np.zeros(8)
+    no_atoms = solvent_structure_factors(ROW, np.array([[0, 0, 0], [2, 2, 0]]), refinable=[], occupancies=none)
+    np.testing.assert_allclose(no_atoms, [ROW.cell.volume, 0], atol=0.1)
+    some = solvent_structure_factors(ROW, np.array([[0, 0, 0], [2, 2, 0]]), refinable=range(8))
+    assert 0.5 * ROW.cell.volume < some[0].real < 0.97 * ROW.cell.volume
+
+
+def test_structure_is_not_changed():
+    before = ROW.make_pdb_string()
+    solvent_structure_factors(ROW, ROW_HKL, refinable=range(8))
+    assert ROW.make_pdb_string() == before
+
+
+def test_no_reflections():
+    assert solvent_structure_factors(ROW, ROW_HKL[:0], refinable=[0]).shape == (0,)
+
+
+def test_positions_outside_the_file():
+    with pytest.raises(ValueError, match=r"refinable: 1 positions lie outside the file, first \[8\]"):
+        solvent_structure_factors(ROW, ROW_HKL, refinable=[8])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e300])
+def test_coordinates_that_no_atom_has(value):
+    structure = row_of_atoms()
+    structure[0][0][0][2].pos = gemmi.Position(1, value, 2)
+    for call in (solvent_structure_factors, partial(fixed_structure_factors, occupancies=np.ones(8))):
+        with pytest.raises(
+            ValueError, match=r"1 atoms have a coordinate that is not finite or beyond .* positions \[2\]"
+        ):
+            call(structure, ROW_HKL, refinable=[0])
+    with pytest.raises(ValueError, match=r"1 atoms have a coordinate that is not finite or beyond .* positions \[2\]"):
+        group_solvent_structure_factors(structure, ROW_HKL, [[0]])

@@ -1,14 +1,109 @@
-"""Maximum likelihood on amplitudes or intensities."""
+"""What a target is, a function of the amplitudes of the model that is minimised, and the two that there are."""
 
 from typing import Any, ClassVar
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jax_occupancy.xray import _rice
 from jax_occupancy.xray._sigma_a import SigmaA
-from jax_occupancy.xray._target import Target
+
+
+class Target(eqx.Module):
+    """Maps the amplitudes of the model, (reflections,), to one number per reflection; their sum is minimised.
+
+    Each number depends on that reflection's amplitude alone, has finite first and second derivatives for every
+    amplitude ≥ 0, in float32 too, and is zero in the free set. All arrays of a target have one number per reflection.
+    A subclass brings `from_observations` and `__call__`; `refine(..., target=TheSubclass)` takes it as it is.
+
+    Attributes:
+        name: what results call it.
+        label: what the value is called where it is printed.
+        digits: decimals of the value that are printed.
+        is_likelihood: whether the value is minus a log-likelihood; else it is taken for a sum of squares.
+        weight: 0 in the free set.
+    """
+
+    name: ClassVar[str] = "target"
+    label: ClassVar[str] = "-log-likelihood"
+    digits: ClassVar[int] = 2
+    is_likelihood: ClassVar[bool] = True
+
+    weight: eqx.AbstractVar[Float[Array, " reflections"]]
+
+    @classmethod
+    def from_observations(cls, observations: Any, sigma_a: Any, *, dtype: Any = None) -> "Target":
+        """Make the target for the present model.
+
+        Args:
+            observations: has `amplitude`, `sigma` and `free`, each (reflections,); `french_wilson` (see
+                `amplitudes_from_intensities`) where intensities were measured, else None.
+            sigma_a: what `estimate_sigma_a` found for the present model.
+            dtype: float32 or float64; JAX' default float when left out.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no from_observations")
+
+    def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
+        """Contribution of each reflection."""
+        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+
+    def information(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
+        """Curvature by each amplitude, never negative: of generalised Gauss-Newton unless a subclass knows better."""
+        slope = jax.grad(lambda f: jnp.sum(self(f)))
+        # The target is elementwise, so one directional derivative of its slope holds every second derivative.
+        return jnp.maximum(jax.jvp(slope, (amplitude,), (jnp.ones_like(amplitude),))[1], 0)
+
+
+class LeastSquares(Target):
+    """Squared misfit of amplitudes, T = Σ (F_model − F_obs)² / Σ F_obs² over the working set, all weights alike.
+
+    Attributes:
+        observed: F_obs, on the scale of the model.
+        weight: 1/Σ F_obs² in the working set, 0 in the free set.
+
+    Example:
+        >>> target = LeastSquares.from_data([3.0, 4.0], free=[False, False])
+        >>> print(target(jnp.array([3.0, 5.0])))
+        [0.   0.04]
+    """
+
+    name: ClassVar[str] = "ls"
+    label: ClassVar[str] = "Sum of squares"
+    digits: ClassVar[int] = 6
+    is_likelihood: ClassVar[bool] = False
+
+    observed: Float[Array, " reflections"]
+    weight: Float[Array, " reflections"]
+
+    @classmethod
+    def from_data(cls, observed: ArrayLike | list, free: ArrayLike | list, *, dtype=None) -> "LeastSquares":
+        """Take the observations and leave the free set out.
+
+        Args:
+            observed: F_obs, (reflections,).
+            free: True in the free set, (reflections,).
+            dtype: float32 or float64; JAX' default float when left out.
+
+        Raises:
+            ValueError: no reflection is in the working set.
+        """
+        values, working = np.asarray(observed, np.float64), ~np.asarray(free, bool)
+        norm = np.sum(values[working] ** 2)
+        if not norm > 0:
+            raise ValueError("no reflection with an amplitude above zero is in the working set")
+        return cls(jnp.asarray(values, dtype), jnp.asarray(working / norm, dtype))
+
+    @classmethod
+    def from_observations(cls, observations: Any, sigma_a: Any, *, dtype=None) -> "LeastSquares":
+        """Take the amplitudes and the free set; σ_A says nothing here."""
+        return cls.from_data(observations.amplitude, observations.free, dtype=dtype)
+
+    def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
+        """Contribution of each reflection to the target."""
+        return self.weight * (amplitude - self.observed) ** 2
 
 
 class MaximumLikelihood(Target):
@@ -55,25 +150,10 @@ class MaximumLikelihood(Target):
     def from_data(
         cls, observed: ArrayLike, sigma: ArrayLike, free: ArrayLike, *, sigma_a: SigmaA, dtype=None
     ) -> "MaximumLikelihood":
-        """Take the observations and σ_A, and leave the free set out.
-
-        Args:
-            observed: F_obs, (reflections,).
-            sigma: Their standard uncertainties.
-            free: True in the free set.
-            sigma_a: What `estimate_sigma_a` found for the same reflections.
-            dtype: float32 or float64; JAX' default float when left out.
-
-        Raises:
-            ValueError: lengths differ, a variance is not positive, or no reflection is in the working set.
-        """
+        """Take amplitudes and what `estimate_sigma_a` found for them; see `from_arrays`."""
+        variance = sigma_a.total_variance(np.asarray(sigma, np.float64))
         return cls.from_arrays(
-            observed,
-            shrinkage=sigma_a.shrinkage,
-            variance=sigma_a.total_variance(np.asarray(sigma, np.float64)),
-            centric=sigma_a.centric,
-            free=free,
-            dtype=dtype,
+            observed, shrinkage=sigma_a.shrinkage, variance=variance, centric=sigma_a.centric, free=free, dtype=dtype
         )
 
     @classmethod
@@ -91,21 +171,12 @@ class MaximumLikelihood(Target):
             effective: F_eff of `amplitudes_from_intensities`, on the scale of the model, (reflections,).
             precision: D_obs, 0 to 1.
             free: True in the free set.
-            sigma_a: What `estimate_sigma_a` found for the same reflections, from `effective` and `precision`.
+            sigma_a: what `estimate_sigma_a` found for the same reflections, from `effective` and `precision`.
             dtype: float32 or float64; JAX' default float when left out.
 
         Raises:
             ValueError: lengths differ, a precision is not between 0 and 1, a variance is not positive, or no reflection
                 is in the working set.
-
-        Example:
-            >>> import numpy as np
-            >>> from jax_occupancy.xray import SigmaA
-            >>> one = np.ones(2)
-            >>> sigma_a = SigmaA(0.8 * one, 0.8 * one, 36 * one, one > 2, one, one[:1], 0.8 * one[:1], "free", 2)
-            >>> target = MaximumLikelihood.from_intensities(9 * one, np.array([1, 0.5]), one > 2, sigma_a=sigma_a)
-            >>> [f"{value:.2f}" for value in (*target.variance, *target.shrinkage)]
-            ['36.00', '84.00', '0.80', '0.40']
         """
         d_obs = np.asarray(precision, np.float64)
         if d_obs.shape != sigma_a.sigma_a.shape or not np.all((d_obs >= 0) & (d_obs <= 1)):

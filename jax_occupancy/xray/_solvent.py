@@ -1,4 +1,4 @@
-"""How the mask of the bulk solvent changes when a group is not there."""
+"""The flat bulk solvent: its mask, and how that changes when a group is not there."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,31 +7,84 @@ import gemmi
 import numpy as np
 from jaxtyping import Complex, Int
 
-from jax_occupancy.xray._bare_model import occupancies_by_position, positions
-from jax_occupancy.xray._checks import check_places, checked_hkl, checked_occupancies, checked_positions
-from jax_occupancy.xray._grid_waves import GridWaves
-from jax_occupancy.xray._mask_grid import MaskGrid, mask_radius
+from jax_occupancy.xray._bare_model import bare_model, occupancies_of
+from jax_occupancy.xray._checks import check_places, checked_hkl, checked_positions
+from jax_occupancy.xray._mask_grid import GridWaves, MaskGrid
 
 # Probe and shrinkage of cctbx's mask, in Å.
 PROBE, SHRINKAGE = 1.1, 0.9
-# Beyond it the solvent is a few per cent of what it is at low resolution.
+# Largest distance between grid points, in Å. On 1G8A masks on such a grid are 10 % (relative RMS, weighted as solvent
+# scatters) from those on a grid of 0.2 Å, and 30 % at 0.7 Å.
+SPACING = 0.4
+# Beyond it, in Å, the solvent of groups is a few per cent of what it is at low resolution.
 DIFFERENCE_LIMIT = 2.0
 NO_POINTS = np.zeros(0, np.int64)
+# Radii in cctbx's table, in Å, that are not gemmi's van der Waals radii; its masks use the table but don't show it.
+CCTBX_RADII = {
+    "Be": 0.63, "B": 1.75, "C": 1.775, "N": 1.5, "O": 1.45, "Al": 1.5, "P": 1.9, "Ca": 1.95, "Sc": 1.32, "Ge": 1.48,
+    "As": 0.83, "Rb": 2.65, "Sr": 2.02, "Sb": 1.12, "Te": 1.26, "Cs": 3.01, "Ba": 2.41, "Pt": 1.72, "Bi": 1.73,
+    "Po": 1.21, "At": 1.12, "Rn": 2.3, "Fr": 3.24, "Ra": 2.57, "U": 1.75,
+}  # fmt: skip
 
 
 class SolventDifference(NamedTuple):
     """What to add to F_mask: F_mask(q) = F_mask + empty + Σ_g q_g·groups[g].
 
-    What `group_solvent_structure_factors` returns.
-
     Attributes:
-        empty: Transform of the solvent that flows in where every set is empty (all its groups absent).
-        groups: For each group minus the transform of the part of it that the group keeps out when it alone of its
+        empty: transform of the solvent that flows in where every set is empty (all its groups absent).
+        groups: for each group minus the transform of the part of it that the group keeps out when it alone of its
             set is present.
     """
 
     empty: Complex[np.ndarray, " reflections"]
     groups: Complex[np.ndarray, "groups reflections"]
+
+
+def solvent_structure_factors(
+    structure: gemmi.Structure,
+    hkl: np.ndarray,
+    *,
+    refinable: Sequence[int] | np.ndarray,
+    occupancies: np.ndarray | None = None,
+) -> Complex[np.ndarray, " reflections"]:
+    r"""Transform the mask of the solvent: 1 in the solvent, 0 inside the molecules.
+
+    Every refinable atom is inside the molecule whatever its occupancy, so that the answer of a refinement does not
+    depend on its start; other atoms at occupancy zero are ignored. Radii, probe and shrinkage are those of cctbx (1.1
+    and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243, 100-115, 1994).
+
+    Args:
+        structure: its `atom.serial` is the position in the file plus one. It is not changed.
+        hkl: Miller indices, integers (reflections, 3).
+        refinable: positions of the refinable atoms.
+        occupancies: occupancy of each atom, by position; those of the structure when left out.
+
+    Returns:
+        F_mask at density 1 electron per Å³, in complex128 with the accuracy of single precision.
+
+    Raises:
+        ValueError: An argument does not match the structure, or an atom has a coordinate that is not finite.
+
+    Example:
+        >>> structure = gemmi.read_pdb_string(
+        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1\n"
+        ...     "HETATM    1  O   HOH A   1       0.000   0.000   0.000  0.00 10.00           O\n"
+        ... )
+        >>> hkl = np.array([[0, 0, 1]])
+        >>> solvent_structure_factors(structure, hkl, refinable=[]).round().real.tolist()
+        [0.0]
+        >>> bool(solvent_structure_factors(structure, hkl, refinable=[0]).real[0] < -5)
+        True
+    """
+    hkl = checked_hkl(hkl)
+    inside = occupancies_of(structure, occupancies) != 0
+    inside[checked_positions(refinable, len(inside), "refinable")] = True
+    if len(hkl) == 0:
+        return np.zeros(0, dtype=np.complex128)
+    mask = gemmi.FloatGrid()
+    mask.setup_from(structure, min(SPACING, float(1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max()) / 3)))
+    gemmi.SolventMasker(gemmi.AtomicRadiiSet.Cctbx).put_mask_on_float_grid(mask, bare_model(structure, inside))
+    return gemmi.transform_map_to_f_phi(mask, half_l=True).get_value_by_hkl(hkl).astype(np.complex128)
 
 
 def group_solvent_structure_factors(
@@ -40,10 +93,7 @@ def group_solvent_structure_factors(
     groups: Sequence[Sequence[int] | np.ndarray],
     *,
     sets: Sequence[int] | np.ndarray | None = None,
-    refinable: Sequence[int] | np.ndarray | None = None,
     occupancies: np.ndarray | None = None,
-    spacing: float = 0.4,
-    d_min: float = DIFFERENCE_LIMIT,
 ) -> SolventDifference:
     r"""Transform the solvent that takes the place of each group where the group is absent.
 
@@ -61,20 +111,16 @@ def group_solvent_structure_factors(
 
     Nothing changes for a group on its own at q = 1. A point that two sets cover never opens: both would have to be
     absent, which is not linear. Nested sets: give the innermost set of each group. A row is zero when the others
-    of the crystal leave no room for solvent in the group's place.
+    of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
 
     Args:
-        structure: Structure whose `atom.serial` is the position in the file plus one. It is not changed.
+        structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
-        groups: Positions of the atoms of each group. Groups of different sets have no atoms in common.
-        sets: For each group the number of its set, any integers; each group is a set of its own when left out.
-        refinable: Positions of all refinable atoms, inside the molecule whatever their occupancy; those of the groups
-            when left out. Give it when `groups` is only a part of them.
-        occupancies: Occupancy of each atom, by position; those of the structure when left out. An atom at zero that
-            is not refinable is ignored.
-        spacing: Largest distance between grid points, in Å. That of F_mask by default: on 1G8A both are 10 %
-            (relative RMS, weighted as solvent scatters) from those on a grid of 0.2 Å, and 30 % at 0.7 Å.
-        d_min: Reflections beyond this resolution, in Å, get zero: the scale has no solvent there.
+        groups: positions of the atoms of each group, of all that are refined. Groups of different sets have no atoms in
+            common.
+        sets: for each group the number of its set, any integers; each group is a set of its own when left out.
+        occupancies: occupancy of each atom, by position; those of the structure when left out. An atom at zero that
+            is in no group is ignored.
 
     Returns:
         The two parts, at density 1 electron per Å³, in single precision (complex64).
@@ -83,13 +129,11 @@ def group_solvent_structure_factors(
         ValueError: An argument does not match the structure, which has no cell or a coordinate that is not finite.
 
     Example:
-        >>> import gemmi, numpy as np
         >>> structure = gemmi.read_pdb_string(
         ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1\n"
         ...     "HETATM    1  O   HOH A   1       0.000   0.000   0.000  0.50 10.00           O\n"
         ... )
         >>> hkl = np.array([[0, 0, 1]])
-        >>> from jax_occupancy.xray import solvent_structure_factors
         >>> mask = solvent_structure_factors(structure, hkl, refinable=[0])
         >>> difference = group_solvent_structure_factors(structure, hkl, [[0]])
         >>> bool(abs(mask + difference.empty)[0] < 1), bool(abs(mask - difference.groups[0])[0] < 1)
@@ -98,59 +142,36 @@ def group_solvent_structure_factors(
     hkl = checked_hkl(hkl)
     if not structure.cell.is_crystal():
         raise ValueError(f"structure: got the cell {structure.cell}, wanted that of a crystal: add a CRYST1 record")
-    atoms = _MaskAtoms.from_structure(structure, groups, refinable, occupancies)
-    labels = np.arange(len(atoms.groups)) if sets is None else _checked_sets(sets, len(atoms.groups))
-    near = structure.cell.calculate_1_d2_array(hkl) <= d_min**-2 if len(hkl) else np.zeros(0, bool)
-    empty, rows = np.zeros(len(hkl), np.complex64), np.zeros((len(atoms.groups), len(hkl)), np.complex64)
-    if not near.any() or not len(rows):
+    inside = occupancies_of(structure, occupancies) != 0
+    members = [checked_positions(group, len(inside), "groups") for group in groups]
+    inside[np.concatenate([NO_POINTS, *members])] = True
+    fractional, radius = _places_and_radii(structure, inside)
+    labels = np.arange(len(members)) if sets is None else _checked_sets(sets, len(members))
+    near = structure.cell.calculate_1_d2_array(hkl) <= DIFFERENCE_LIMIT**-2
+    empty, rows = np.zeros(len(hkl), np.complex64), np.zeros((len(members), len(hkl)), np.complex64)
+    if not near.any() or not members:
         return SolventDifference(empty, rows)
-    grid = MaskGrid.from_structure(structure, spacing)
+    grid = MaskGrid.from_structure(structure, SPACING)
     waves = GridWaves.at(grid, hkl[near])
-    opening = _Opening(grid, atoms)
+    opening = _Opening(grid, fractional, radius)
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        region, kept_out = opening.of_set([atoms.groups[member] for member in members])
+        of_set = np.flatnonzero(labels == label)
+        region, kept_out = opening.of_set([members[group] for group in of_set])
         empty[near] += waves.sum(region, opening.weights(region))
-        for member, points in zip(members, kept_out, strict=True):
-            rows[member, near] = -waves.sum(points, opening.weights(points))
+        for group, points in zip(of_set, kept_out, strict=True):
+            rows[group, near] = -waves.sum(points, opening.weights(points))
     return SolventDifference(empty, rows)
-
-
-class _MaskAtoms(NamedTuple):
-    """Atoms that the mask knows, by position."""
-
-    fractional: np.ndarray
-    radius: np.ndarray  # 0: not in the mask
-    groups: list[np.ndarray]
-
-    @classmethod
-    def from_structure(cls, structure, groups, refinable, occupancies) -> "_MaskAtoms":
-        n_atoms = len(positions(structure))
-        members = [checked_positions(group, n_atoms, "groups") for group in groups]
-        moving = np.concatenate([NO_POINTS, *members]) if refinable is None else refinable
-        found = occupancies_by_position(structure) if occupancies is None else occupancies
-        inside = checked_occupancies(found, n_atoms, "occupancies") != 0
-        inside[checked_positions(moving, n_atoms, "refinable")] = True
-        inside[np.concatenate([NO_POINTS, *members])] = True
-        place, radius = np.zeros((n_atoms, 3)), np.zeros(n_atoms)
-        for site in structure[0].all():
-            at = site.atom.serial - 1
-            place[at] = site.atom.pos.tolist()
-            radius[at] = mask_radius(site.atom.element.name) if inside[at] else 0.0
-        check_places(place, np.arange(n_atoms))
-        fractional = np.array(structure.cell.frac.mat.tolist())
-        return cls(place @ fractional.T + structure.cell.frac.vec.tolist(), radius, members)
 
 
 class _Opening:
     """Finds the points that open when groups leave; keeps one array over the grid to mark points in."""
 
-    def __init__(self, grid: MaskGrid, atoms: _MaskAtoms):
+    def __init__(self, grid: MaskGrid, fractional: np.ndarray, radii: np.ndarray):
         self.grid = grid
-        self.covered = [NO_POINTS] * len(atoms.radius)
-        for radius in np.unique(atoms.radius[atoms.radius > 0]):
-            chosen = np.flatnonzero(atoms.radius == radius)
-            for atom, points in zip(chosen, grid.around(atoms.fractional[chosen], radius + PROBE), strict=True):
+        self.covered = [NO_POINTS] * len(radii)
+        for radius in np.unique(radii[radii > 0]):
+            chosen = np.flatnonzero(radii == radius)
+            for atom, points in zip(chosen, grid.around(fractional[chosen], radius + PROBE), strict=True):
                 self.covered[atom] = points
         self.count = grid.symmetrised(np.bincount(np.concatenate([NO_POINTS, *self.covered]), minlength=grid.size))
         self.solvent = self.count == 0
@@ -217,6 +238,19 @@ class _Opening:
     def _mark_images(self, flat: np.ndarray, mark: int) -> None:
         for points in self.grid.images(flat):
             self.marks[points] = mark
+
+
+def _places_and_radii(structure: gemmi.Structure, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fractional coordinates and radius in the mask of each atom, by position; 0 for atoms that it does not know."""
+    place, radius = np.zeros((len(inside), 3)), np.zeros(len(inside))
+    for site in structure[0].all():
+        at, element = site.atom.serial - 1, site.atom.element
+        place[at] = site.atom.pos.tolist()
+        if inside[at] and not element.is_hydrogen:
+            radius[at] = CCTBX_RADII.get(element.name, round(element.vdw_r, 3))
+    check_places(place, np.arange(len(inside)))
+    cell = structure.cell
+    return place @ np.array(cell.frac.mat.tolist()).T + cell.frac.vec.tolist(), radius
 
 
 def _checked_sets(sets: Sequence[int] | np.ndarray, n_groups: int) -> np.ndarray:
