@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._objective import Objective, amplitude_at, minimise, unscaled_at, value_at
+from jax_occupancy.refinement._objective import (
+    Objective,
+    amplitude_at,
+    by_solvent_share_at,
+    minimise,
+    unscaled_at,
+    value_at,
+)
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import Result, SolverResult
 from jax_occupancy.refinement._starts import Minimum
@@ -33,6 +40,7 @@ class State:
         moved: largest change of a variable in the last cycle.
         result: `Result.converged` if the solver came to rest and moved nothing by more than ten times its tolerance.
         history: one row per cycle: target before and after, steps and largest change.
+        share: how much of the bulk solvent fills the places of absent groups, 0 to 1.
         begin: variables at the start of the search.
         minima: where the start, the random starts and the restarts of single sets ended.
     """
@@ -44,6 +52,7 @@ class State:
     moved: float
     result: Result
     history: tuple[dict[str, float], ...]
+    share: float = 1.0
     begin: Float[Array, " variables"] | None = None
     minima: tuple[Minimum, ...] = ()
 
@@ -79,6 +88,7 @@ def run_cycles(
     x: Float[Array, " variables"],
     *,
     weight: float = 1.0,
+    share: float = 1.0,
     stage: Stage = lambda name: None,
     max_cycles: int = MAX_CYCLES,
 ) -> State:
@@ -88,6 +98,7 @@ def run_cycles(
         problem: model, data and groups.
         x: start; if it goes on after the vacancies, with the B shifts (see `Objective`).
         weight: of the prior of the B shifts in the target.
+        share: how much of the bulk solvent fills the places of absent groups, to begin with.
         stage: called with "scale" and "solve" as these begin.
         max_cycles: limit on the number of rounds.
 
@@ -112,7 +123,7 @@ def run_cycles(
         prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
         prior["weight"] = jnp.asarray(weight, dtype)
     kind = problem.target_class
-    model = Objective(linear, None, matrix, **prior)
+    model = Objective(linear.with_solvent_share(share), None, matrix, **prior)
     history: list[dict[str, float]] = []
     while True:
         stage("scale")
@@ -125,6 +136,11 @@ def run_cycles(
         if kind.is_likelihood:
             sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
         objective = replace(model, target=observations.target(kind, sigma_a, n, dtype=dtype))
+        if linear.displaced is not None:
+            slope, curvature = by_solvent_share_at(objective, linear, x)
+            share = float(np.clip(share - slope / curvature, 0, 1))
+            filled = linear.with_solvent_share(share).with_scale(model.linear.overall, model.linear.solvent)
+            model, objective = replace(model, linear=filled), replace(objective, linear=filled)
         stage("solve")
         before = float(value_at(objective, x))
         solved = minimise(objective, x, tolerance=tolerance)
@@ -136,7 +152,7 @@ def run_cycles(
         at_rest = moved <= 10 * tolerance or result in (Result.stalled, Result.not_finite)
         if at_rest or len(history) == max_cycles:
             result = result if at_rest else Result.max_cycles
-            return State(objective, solved, scale, sigma_a, moved, result, tuple(history))
+            return State(objective, solved, scale, sigma_a, moved, result, tuple(history), share)
 
 
 def _equations(

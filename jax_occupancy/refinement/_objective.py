@@ -56,6 +56,15 @@ class Objective(eqx.Module):
         q, delta_b = self.split(x)
         return self.linear.calculated(q, delta_b), self.linear.solvent_mask(q)
 
+    def by_solvent_share(self, base: LinearModel, x: Float[Array, " variables"]) -> tuple[Array, Array]:
+        """First and second derivative by how much of the solvent of `base` fills the places of absent groups."""
+        q, delta_b = self.split(x)
+        f, direction = self.linear.amplitude_and_direction(q, delta_b)
+        added = base.solvent_mask(q) - base.mask + base.empty
+        by_share = self.linear.solvent * (direction[0] * added.real + direction[1] * added.imag)
+        slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
+        return jnp.sum(slope * by_share), jnp.sum(self.target.information(f) * by_share**2)
+
     def structure_factors(self, x: Float[Array, " variables"]) -> Complex[Array, " reflections"]:
         """Structure factors of the model on the scale of the data."""
         return self.linear(*self.split(x))
@@ -131,5 +140,6 @@ def minimise(
 # Compiled as a whole: operation by operation the first call of each costs a second.
 amplitude_at = eqx.filter_jit(Objective.amplitude)
 structure_factors_at = eqx.filter_jit(Objective.structure_factors)
+by_solvent_share_at = eqx.filter_jit(Objective.by_solvent_share)
 unscaled_at = eqx.filter_jit(Objective.unscaled)
 value_at = eqx.filter_jit(Objective.value)

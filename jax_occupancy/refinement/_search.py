@@ -47,8 +47,8 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
     """
     options, history = problem.options, []
 
-    def cycles(problem: Problem, x: Array, weight: float = 1.0) -> State:
-        state = run_cycles(problem, x, weight=weight, stage=stage)
+    def cycles(problem: Problem, x: Array, weight: float = 1.0, share: float = 1.0) -> State:
+        state = run_cycles(problem, x, weight=weight, share=share, stage=stage)
         history.extend(state.history)
         return state
 
@@ -64,13 +64,16 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
     if options.b_factors == "group":
         begin, here = _with_b(problem, begin), _with_b(problem, here)
     if ties or options.b_factors == "group":
-        state = cycles(problem, here, weight)
+        state = cycles(problem, here, weight, state.share)
     minima: tuple[Minimum, ...] = ()
     for _ in range(MAX_ROUNDS):
         stage("starts")
         minima = _minima(problem, state)
         # Each minimum has scales of its own, at which the targets are to be compared.
-        others = [cycles(problem, jnp.asarray(other.x, state.x.dtype), weight) for other in _others(minima, state)]
+        others = [
+            cycles(problem, jnp.asarray(other.x, state.x.dtype), weight, state.share)
+            for other in _others(minima, state)
+        ]
         lower = [other for other in others if _is_lower(other.solved, state.solved)]
         if not lower:
             break

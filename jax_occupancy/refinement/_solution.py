@@ -69,6 +69,7 @@ class Solution:
         result: "converged", "max_cycles", "nothing_to_refine" or the name of another `Result`.
         message: the result in a sentence.
         seconds: wall-clock time of each stage.
+        solvent_share: how much of the bulk solvent fills the places of absent groups, 0 to 1.
         target_label: what the value of the target is called.
         target_digits: decimals of it that say something.
 
@@ -106,6 +107,7 @@ class Solution:
     result: str
     message: str
     seconds: Mapping[str, float]
+    solvent_share: float = 1.0
     target_label: str = "-log-likelihood"
     target_digits: int = 2
 
@@ -196,6 +198,7 @@ class Solution:
                 "resolution": [low, high],
                 "seconds": dict(self.seconds),
                 "starts": self.starts,
+                "solvent_share": self.solvent_share,
                 "minima": [{key: getattr(one, key) for key in ("target", "count", "max_shift")} for one in self.minima],
                 "groups": [row | {"atoms": group.atoms} for row, group in zip(rows, self.grouping.groups, strict=True)],
                 "residues": self.residues.to_dict("records"),
@@ -253,6 +256,7 @@ def make_solution(problem: Problem, state: State, assessment: Assessment, clock:
         result=result.name,
         message=_message(result, state),
         seconds=clock.seconds,
+        solvent_share=state.share,
         target_label=target.label,
         target_digits=target.digits,
     )

@@ -49,6 +49,7 @@ class LinearModel(eqx.Module):
     Attributes:
         fixed: F_fixed, atoms that are not refined, at their own occupancies.
         mask: F_mask, the flat bulk solvent at density 1, where no group keeps it out that `displaced` knows of.
+        empty: the part of it that flows in where every set is empty; None where no group touches the solvent.
         columns: G, each group at occupancy 1.
         overall: k, the overall scale of each reflection.
         solvent: k_mask, the solvent's density on its own scale.
@@ -69,6 +70,7 @@ class LinearModel(eqx.Module):
     solvent: Float[Array, " reflections"]
     s_squared: Float[Array, " reflections"]
     displaced: DisplacedSolvent | None = None
+    empty: Complex[Array, " reflections"] | None = None
 
     @classmethod
     def from_structure_factors(cls, fixed, mask, groups, overall, solvent, *, s_squared=None) -> "LinearModel":
@@ -113,6 +115,13 @@ class LinearModel(eqx.Module):
         """Copy with another k and k_mask, each (reflections,)."""
         new = (jnp.asarray(overall, self.overall.dtype), jnp.asarray(solvent, self.solvent.dtype))
         return eqx.tree_at(lambda model: (model.overall, model.solvent), self, new)
+
+    def with_solvent_share(self, share: float) -> "LinearModel":
+        """Copy in which solvent fills the places of absent groups only in part, 0 to 1 of what it does in this one."""
+        if self.displaced is None or self.empty is None:
+            return self
+        new = (self.mask - (1 - share) * self.empty, share * self.displaced.rows)
+        return eqx.tree_at(lambda model: (model.mask, model.displaced.rows), self, new)
 
     def calculated(
         self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
