@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
+from fuzz_readers import READERS, write_good_files, wrong_end, wrong_ends
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_files import ANISOU, ATOM, CRYST1, MMCIF, mmcif_of
@@ -122,3 +123,29 @@ def test_models_with_bites(name, data, tmp_path):
         numbers = model.atoms[["x", "y", "z", "occupancy", "tempfactor", "resseq", "charge"]].to_numpy()
         assert np.isfinite(numbers).all()
         assert model.cell is None or model.cell.volume > 1
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    write_good_files(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_files_are_read_or_refused_by_name(name, good):
+    """A few of those that `python tests/fuzz_readers.py 20000` tries."""
+    assert wrong_end(READERS[name], good / name) is None
+    assert wrong_ends(name, good, count=60) == {}
+
+
+def test_a_wrong_end_is_seen(good):
+    def forgetful(file):
+        if file.read_bytes() != (good / "model.pdb").read_bytes():
+            raise ValueError("damaged")
+
+    def crashing(file):
+        raise KeyError(file.name)
+
+    assert "does not name the file" in wrong_end(forgetful, good / "model.cif")
+    assert "KeyError" in wrong_end(crashing, good / "model.pdb")

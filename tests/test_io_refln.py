@@ -152,6 +152,11 @@ def test_names_of_items_have_no_case(tmp_path):
     assert np.flatnonzero(data.free).tolist() == [2]
 
 
+def test_indices_may_be_written_with_a_point(tmp_path):
+    data = read(tmp_path, AMPLITUDES, hkl=["1. 1 0", "0 0 4.0", "2 '1' 3", "5 1 2e0", "+1 2 3", "3 3 3"])
+    assert data.hkl.tolist() == [[int(i) for i in row.split()] for row in HKL]
+
+
 def test_no_sigma_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"no sigma .*belongs to the amplitudes F_meas_au.*add sigmas to the file"):
         read(tmp_path, {"F_meas_au": "1 2 3 4 5 6", "status": "f o o o o o"})

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 STATUS = "s"
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Column:
     """One column; NaN where there is no value."""
 
     label: str
@@ -102,8 +103,9 @@ def table_of_mtz(
     if [column.label for column in mtz.columns[:3]] != ["H", "K", "L"]:
         raise ValueError(f"{where} does not start with columns H, K, L; write it again with a current program")
     values = np.array(mtz.array)
-    indices = values[:, :3]
-    wrong = np.flatnonzero(((indices != np.rint(indices)) | (np.abs(indices) > 1e6)).any(axis=1))
+    with np.errstate(invalid="ignore"):
+        indices = values[:, :3]
+        wrong = np.flatnonzero(((indices != np.rint(indices)) | (np.abs(indices) > 1e6)).any(axis=1))
     if len(wrong):
         raise ValueError(
             f"{where}: Miller indices must be integers; {len(wrong)} are not, first in rows {wrong[:5] + 1}"

@@ -117,7 +117,8 @@ def _values(table: ReflectionTable, column: Column) -> np.ndarray:
     """The values of a column in float64, if all of them could be read."""
     if column.label in table.unreadable:
         raise ValueError(table.unreadable[column.label])
-    return column.values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return column.values.astype(np.float64)
 
 
 def _free(

@@ -152,7 +152,7 @@ def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool
 
 
 def _check_indices(block: cif.Block, where: str) -> None:
-    """Miller indices are integers; gemmi would take anything else for 0."""
+    """Miller indices must be integers; gemmi reads them where they are written so."""
     for letter in "hkl":
         column = block.find_values(f"{_REFLN}index_{letter}")
         values = np.array([cif.as_number(cif.as_string(text)) for text in column], np.float64)
@@ -162,6 +162,9 @@ def _check_indices(block: cif.Block, where: str) -> None:
                 f"{where}: item _refln.index_{letter} must hold an integer in every row; "
                 f"wrong in rows {(wrong[:5] + 1).tolist()}"
             )
+        for row, text in enumerate(column):
+            if not text.lstrip("-").isdigit():
+                column[row] = f"{values[row]:.0f}"
 
 
 def _to_mtz(
@@ -178,8 +181,11 @@ def _to_mtz(
     document.add_copied_block(block)
     reader = gemmi.CifToMtz()
     reader.spec_lines = [f"{item} {item} {_KINDS[item]} 1" for item in items] or ["index_h none I 1"]
-    refln = gemmi.as_refln_blocks(document)[0]
-    mtz = reader.convert_block_to_mtz(refln, (None, 0))
+    try:
+        refln = gemmi.as_refln_blocks(document)[0]
+        mtz = reader.convert_block_to_mtz(refln, (None, 0))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{where} cannot be read: {error}") from error
     mtz.set_cell_for_all(mtz.cell)
     mtz.datasets[1].wavelength = wavelength or 0.0
     unreadable = {}
