@@ -80,7 +80,7 @@ def test_the_options_of_the_guide_exist():
     options = {name for command in commands.values() for p in command.params for name in [*p.opts, *p.secondary_opts]}
     told = set(re.findall(r"(?<![-\w])--[a-z][-a-z]*", section("Refine your own structure") + section("Groups")))
     assert len(told) > 10
-    assert told <= options
+    assert told <= options | {"--help"}
 
 
 @pytest.mark.parametrize("name", NAMES)
