@@ -302,6 +302,12 @@ def test_free_flags_with_the_same_ending(tmp_path):
         assert read_reflections(path, amplitude=f"F_{name}").labels["free"] == f"FREE_{name}"
 
 
+def test_data_without_an_ending_do_not_claim_the_usual_flags(tmp_path):
+    sets = {"F_on": ("F", [1, 2, 3, 4, 5, 6]), "SIGF_on": ("Q", [1] * 6)}
+    columns = {**sets, **usual(free="FREE"), "FreeR_other": ("I", [1, 0, 1, 1, 1, 1])}
+    assert read_reflections(write_mtz(tmp_path, columns), amplitude="F_on").labels["free"] == "FREE"
+
+
 def test_free_flags_that_tell_nothing_apart_come_last(tmp_path):
     columns = {**usual(flags=[1] * 6), "test": ("I", [0, 1, 1, 1, 1, 1])}
     assert read_reflections(write_mtz(tmp_path, columns)).labels["free"] == "test"

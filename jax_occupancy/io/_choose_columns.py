@@ -32,6 +32,7 @@ _FULL = 0.9
 # Amplitudes of which more than this part is negative are differences.
 _NEGATIVE = 0.25
 _EMPTY = "no values"
+_RANKS = {name: rank for names in (AMPLITUDES, INTENSITIES) for rank, name in enumerate(names)}
 
 
 class Measurement(NamedTuple):
@@ -54,6 +55,11 @@ class Measurement(NamedTuple):
     def usable(self) -> Bool[np.ndarray, " rows"]:
         """Rows with a value and, where there is a σ, a positive one."""
         return np.any([_usable(*pair) for pair in zip(self.values, self.sigmas, strict=True)], axis=0)
+
+    @property
+    def n_usable(self) -> int:
+        """Number of these."""
+        return int(self.usable().sum())
 
 
 class ChosenColumns(NamedTuple):
@@ -184,44 +190,35 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
     found = [(_measurement(table, column, sigma), column) for column in columns]
     # one entry for each pair of mates
     objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
-    candidates = [m for m, objection in objections if not objection]
     refused = [f"{m.label} ({objection})" for m, objection in objections if objection]
+    not_taken = f"; not taken: {', '.join(refused[:5])}" if refused else ""
     # without anything better the reader is told what is missing in them
-    candidates = candidates or [m for m, objection in objections if objection == _EMPTY]
+    candidates = [m for m, objection in objections if not objection] or [m for m, o in objections if o == _EMPTY]
     if not candidates:
-        not_taken = f"; not taken: {', '.join(refused[:5])}" if refused else ""
         raise ValueError(
             f"{table.where} has no measured amplitudes or intensities (types F, J, G, K){not_taken}. Name the column "
             f"with amplitude=... or intensity=... if its name looks calculated. Columns: {table.listed()}"
         )
-    known = {name: rank for names in (AMPLITUDES, INTENSITIES) for rank, name in enumerate(names)}
-    counts = {id(m): int(m.usable().sum()) for m in candidates}
 
     def unsuited(measured: Measurement) -> bool:
-        own = _partner(table, measured.values[0])
-        return None in measured.sigmas if sigma is None else own is not sigma
+        return None in measured.sigmas if sigma is None else _partner(table, measured.values[0]) is not sigma
 
-    most = max((counts[id(m)] for m in candidates if not unsuited(m)), default=0)
+    most = max((m.n_usable for m in candidates if not unsuited(m)), default=0)
 
     def rank(measured: Measurement) -> tuple[bool, bool, int, int, int]:
         column = measured.values[0]
-        return (
-            unsuited(measured),
-            counts[id(measured)] < _FULL * most,
-            _ORDER.index(_kind(column)),
-            known.get(plain(column.label), len(known)),
-            table.columns.index(column),
-        )
+        usual = _RANKS.get(plain(column.label), len(_RANKS))
+        too_few = measured.n_usable < _FULL * most
+        return unsuited(measured), too_few, _ORDER.index(_kind(column)), usual, table.columns.index(column)
 
     best, *others = sorted(candidates, key=rank)
-    listed = [f"{_NOUN[m.quantity]} {m.label} ({counts[id(m)]})" for m in others[:5]]
+    listed = ", ".join(f"{_NOUN[m.quantity]} {m.label} ({m.n_usable})" for m in others[:5])
     options = [f"{quantity}=..." for quantity in _NOUN if quantity in {m.quantity for m in others}]
     if len(others) == 1:
         options = [f"{others[0].quantity}={others[0].values[0].label}"]
-    also = f"; the file also has {', '.join(listed)}: choose with {' or '.join(options)}" if others else ""
-    not_taken = f"; not taken: {', '.join(refused[:5])}" if refused else ""
+    also = f"; the file also has {listed}: choose with {' or '.join(options)}" if others else ""
     if also or not_taken:
-        notes.append(f"{_NOUN[best.quantity]} {best.label} taken ({counts[id(best)]} reflections){also}{not_taken}")
+        notes.append(f"{_NOUN[best.quantity]} {best.label} taken ({best.n_usable} reflections){also}{not_taken}")
     return best
 
 
@@ -239,27 +236,26 @@ def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) 
         or (column.kind in ("I", "R") and plain(column.label) in known)
     ]
     rows = measured.usable()
-    flagged = {c.label: c.values[rows & np.isfinite(c.values)] for c in candidates}
     dataset, end = measured.values[0].dataset, ending(measured.values[0].label)
-    elsewhere = {ending(c.label) for c in table.columns if c.kind in tuple(_ORDER)} - {end}
+    elsewhere = {ending(c.label) for c in table.columns if c.kind in tuple(_ORDER)} - {end, ""}
 
-    def rank(column: Column) -> tuple[bool, int, bool, int, int]:
+    def flagged(column: Column) -> np.ndarray:
+        return column.values[rows & np.isfinite(column.values)]
+
+    def rank(column: Column) -> tuple[bool, bool, bool, bool, int, int]:
         own_end = ending(column.label)
-        return (
-            len(np.unique(flagged[column.label])) < 2,
-            2 * (own_end in elsewhere) - (bool(own_end) and own_end == end),
-            column.dataset != dataset,
-            {STATUS: 0, "I": 1}.get(column.kind, 2),
-            known.get(plain(column.label), len(known)),
-        )
+        kind = {STATUS: 0, "I": 1}.get(column.kind, 2)
+        tells_nothing = len(np.unique(flagged(column))) < 2
+        ends = (own_end in elsewhere, not (end and own_end == end))
+        return tells_nothing, *ends, column.dataset != dataset, kind, known.get(plain(column.label), len(known))
 
-    candidates.sort(key=rank)
-    if len(candidates) > 1:
-        listed = ", ".join(f"{column.label} ({len(flagged[column.label])})" for column in candidates[1:6])
-        option = candidates[1].label if len(candidates) == 2 else "..."
-        label = candidates[0].label
+    if not candidates:
+        return None
+    best, *others = sorted(candidates, key=rank)
+    if others:
+        listed = ", ".join(f"{column.label} ({len(flagged(column))})" for column in others[:5])
         notes.append(
-            f"free flags {label} taken ({len(flagged[label])} reflections); the file also has {listed}: "
-            f"choose with free={option}"
+            f"free flags {best.label} taken ({len(flagged(best))} reflections); the file also has {listed}: "
+            f"choose with free={others[0].label if len(others) == 1 else '...'}"
         )
-    return candidates[0] if candidates else None
+    return best

@@ -37,16 +37,6 @@ class Model:
         added_b: What `atoms` have in B factors beyond the file, whose header calls its B factors residual, in Å²; None
             if nothing.
         notes: What the reader should know of.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> line = "ATOM      1  CA AALA A   1      11.000  12.000  13.000  0.50 10.00           C"
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "one.pdb")
-        ...     _ = file.write_text(line)
-        ...     model = read_model(file)
-        >>> model.atoms[["name", "altloc", "resname", "occupancy", "tempfactor"]].to_dict("records")
-        [{'name': 'CA', 'altloc': 'A', 'resname': 'ALA', 'occupancy': 0.5, 'tempfactor': 10.0}]
     """
 
     path: Path

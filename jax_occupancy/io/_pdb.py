@@ -21,6 +21,7 @@ _RESIDUE_NUMBER = re.compile(rb" *-?\d+ *|[A-Za-z][0-9A-Za-z]{3}| *")  # decimal
 _LINE_NUMBER = re.compile(rb" *\d+\s*")
 _NO_ASCII = re.compile(rb"[\x80-\xff]")
 _INTEGER = re.compile(rb" *(-?\d+)? *")
+_FIELDS = {"x": (30, 38), "y": (38, 46), "z": (46, 54), "occupancy": (54, 60), "tempfactor": (60, 66)}
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -145,20 +146,30 @@ def _renumbered(scanned: AtomLines) -> bytes:
 
 def _text_columns(lines: list[bytes], rows: np.ndarray, path: Any) -> dict[str, list[Any]]:
     """The fields that are read from the text itself: gemmi turns what is not a number into 0."""
-    fields = {"x": (30, 38), "y": (38, 46), "z": (46, 54), "occupancy": (54, 60), "tempfactor": (60, 66)}
     columns: dict[str, list[Any]] = {"record": ["ATOM" if line[:4].upper() == b"ATOM" else "HETATM" for line in lines]}
-    numbers = [line[22:26] for line in lines]
-    if not all(map(_RESIDUE_NUMBER.fullmatch, numbers)):
-        raise _not_a_number(numbers, _residue_number, name="residue number", rows=rows, path=path)
-    for name, (start, stop) in fields.items():
-        texts = [line[start:stop] for line in lines]
-        try:
-            columns[name] = [_number(text) if text.strip() else None for text in texts]
-        except ValueError:
-            raise _not_a_number(texts, _number, name=name, rows=rows, path=path) from None
+    _field("residue number", slice(22, 26), _check_residue_number, lines, rows, path)
+    for name, (start, stop) in _FIELDS.items():
+        columns[name] = _field(name, slice(start, stop), _number, lines, rows, path)
     for name in ("x", "y", "z"):
         columns[name] = [np.nan if value is None else value for value in columns[name]]
     return columns
+
+
+def _field(
+    name: str, place: slice, read: Callable[[bytes], Any], lines: list[bytes], rows: np.ndarray, path: Any
+) -> list[Any]:
+    """A field of each line, None where it is blank; the error names the first lines where it is no number."""
+    values, wrong = [], []
+    for line, row in zip(lines, rows.tolist(), strict=True):
+        text = line[place]
+        try:
+            values.append(read(text) if text.strip() else None)
+        except ValueError:
+            wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(f"{path}: {name} is not a number in {', '.join(wrong[:5])}{more}")
+    return values
 
 
 def _number(text: bytes) -> float:
@@ -166,20 +177,6 @@ def _number(text: bytes) -> float:
     return float(b"_" if b"_" in text else text)
 
 
-def _residue_number(text: bytes) -> None:
+def _check_residue_number(text: bytes) -> None:
     if not _RESIDUE_NUMBER.fullmatch(text):
         raise ValueError
-
-
-def _not_a_number(
-    texts: list[bytes], read: Callable[[bytes], Any], *, name: str, rows: np.ndarray, path: Any
-) -> ValueError:
-    """The error that names the first lines whose field can't be read."""
-    wrong = []
-    for text, row in zip(texts, rows.tolist(), strict=True):
-        try:
-            read(text if text.strip() else b"0")
-        except ValueError:
-            wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
-    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    return ValueError(f"{path}: {name} is not a number in {', '.join(wrong[:5])}{more}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gemmi
 import numpy as np
@@ -138,26 +138,7 @@ class Reflections:
     def with_amplitudes(
         self, amplitude: Float[np.ndarray, " reflections"], sigma: Float[np.ndarray, " reflections"]
     ) -> "Reflections":
-        """The same reflections with amplitudes, for example those that French & Wilson derive from the intensities.
-
-        Args:
-            amplitude: |F| of each reflection, not negative.
-            sigma: Their standard uncertainties, positive.
-
-        Returns:
-            A new object; intensities are kept, so `kind` stays.
-
-        Raises:
-            ValueError: As on construction.
-
-        Example:
-            >>> hkl, free = np.array([[1, 0, 0], [0, 0, 2]]), np.array([False, True])
-            >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
-            >>> measured = {"intensity": np.array([-1.0, 9.0]), "intensity_sigma": np.array([2.0, 2.0])}
-            >>> data = Reflections(hkl=hkl, free=free, **measured, **crystal)
-            >>> data.with_amplitudes(np.array([0.7, 2.9]), np.array([0.5, 0.3])).amplitude.tolist()
-            [0.7, 2.9]
-        """
+        """The same with amplitudes, such as French & Wilson derive from the intensities, which are kept."""
         return replace(self, amplitude=amplitude, sigma=sigma)
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -187,13 +168,7 @@ class Reflections:
         cell: gemmi.UnitCell | None = None,
         spacegroup: gemmi.SpaceGroup | None = None,
         wavelength: float | None = None,
-        amplitude: str | None = None,
-        intensity: str | None = None,
-        sigma: str | None = None,
-        free: str | None = None,
-        free_value: int | None = None,
-        d_min: float | None = None,
-        d_max: float | None = None,
+        **choice: Any,
     ) -> "Reflections":
         """Reflections from a pandas table or a reciprocalspaceship DataSet, cleaned as a file's are.
 
@@ -204,13 +179,7 @@ class Reflections:
             cell: The unit cell; `frame.cell` if left out.
             spacegroup: The space group; `frame.spacegroup` if left out.
             wavelength: In Å, if it is known.
-            amplitude: As in `read_reflections`, like all that follow.
-            intensity: Label of the intensities.
-            sigma: Label of their σ.
-            free: Label of the free flags.
-            free_value: The flag that means free.
-            d_min: Highest resolution to keep, in Å.
-            d_max: Lowest resolution to keep, in Å.
+            choice: amplitude, intensity, sigma, free, free_value, d_min and d_max as in `read_reflections`.
 
         Returns:
             The reflections.
@@ -228,17 +197,8 @@ class Reflections:
             >>> data.kind, data.intensity.tolist()
             ('intensities', [-3.0, 20.0])
         """
-        fields = fields_of_table(
-            frame_table(frame, cell=cell, spacegroup=spacegroup, wavelength=wavelength),
-            amplitude=amplitude,
-            intensity=intensity,
-            sigma=sigma,
-            free=free,
-            free_value=free_value,
-            d_min=d_min,
-            d_max=d_max,
-        )
-        return Reflections(**fields)
+        table = frame_table(frame, cell=cell, spacegroup=spacegroup, wavelength=wavelength)
+        return Reflections(**fields_of_table(table, **choice))
 
     def __repr__(self) -> str:
         low, high = self.resolution

@@ -15,38 +15,14 @@ from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_w
 _REFLN = "_refln."
 # MTZ types of the items that the dictionary of the PDB has (mmcif_pdbx, category refln).
 _KINDS = {
-    "F_meas": "F",
-    "F_meas_au": "F",
-    "F_meas_sigma": "Q",
-    "F_meas_sigma_au": "Q",
-    "intensity_meas": "J",
-    "intensity_sigma": "Q",
-    "F_squared_meas": "J",
-    "F_squared_sigma": "Q",
-    "pdbx_F_plus": "G",
-    "pdbx_F_minus": "G",
-    "pdbx_F_plus_sigma": "L",
-    "pdbx_F_minus_sigma": "L",
-    "pdbx_I_plus": "K",
-    "pdbx_I_minus": "K",
-    "pdbx_I_plus_sigma": "M",
-    "pdbx_I_minus_sigma": "M",
-    "pdbx_r_free_flag": "I",
-    "F_calc": "F",
-    "F_calc_au": "F",
-    "F_squared_calc": "J",
-    "intensity_calc": "J",
-    "pdbx_FWT": "F",
-    "pdbx_DELFWT": "F",
-    "pdbx_F_calc_part_solvent": "F",
-    "pdbx_F_calc_with_solvent": "F",
-    "F_part_au": "F",
-    "phase_calc": "P",
-    "phase_meas": "P",
-    "pdbx_PHWT": "P",
-    "pdbx_DELPHWT": "P",
-    "fom": "W",
-    "status": "I",
+    **dict.fromkeys(("F_meas", "F_meas_au", "F_calc", "F_calc_au", "F_part_au", "pdbx_FWT", "pdbx_DELFWT"), "F"),
+    **dict.fromkeys(("pdbx_F_calc_part_solvent", "pdbx_F_calc_with_solvent"), "F"),
+    **dict.fromkeys(("intensity_meas", "F_squared_meas", "F_squared_calc", "intensity_calc"), "J"),
+    **dict.fromkeys(("F_meas_sigma", "F_meas_sigma_au", "intensity_sigma", "F_squared_sigma"), "Q"),
+    **{f"pdbx_{name}_{sign}": kind for name, kind in (("F", "G"), ("I", "K")) for sign in ("plus", "minus")},
+    **{f"pdbx_{name}_{sign}_sigma": kind for name, kind in (("F", "L"), ("I", "M")) for sign in ("plus", "minus")},
+    **dict.fromkeys(("phase_calc", "phase_meas", "pdbx_PHWT", "pdbx_DELPHWT"), "P"),
+    **{"pdbx_r_free_flag": "I", "status": "I", "fom": "W"},
 }
 _SPELLED = {name.lower(): name for name in _KINDS}
 _FLAG_OF_CODE = {"f": 0.0, "o": 1.0, "<": 1.0}
@@ -81,15 +57,13 @@ def refln_table(
     status = taken.find_values(_REFLN + "status")
     flags = _status_flags(status) if status else np.ones(len(others))
     mtz, unreadable = _to_mtz(taken, where, flags, _wavelength_of(taken, ~others))
-    group, stated = _spacegroup_of(taken, mtz.cell)
-    mtz.spacegroup = group or mtz.spacegroup
     return table_of_mtz(
         mtz,
         where=where,
         path=path,
         cell=cell,
         spacegroup=spacegroup,
-        stated=stated,
+        stated=_single(taken, _GROUP_NAMES[0]),
         excluded={"other data set": others, "rejected by status": np.isinf(flags)},
         unreadable=unreadable,
         notes=(*notes, *more),
@@ -134,7 +108,11 @@ def _borrow(block: cif.Block, document: cif.Document) -> list[str]:
         if owner.name != block.name:
             notes.append(f"block {block.name} states no {what}: that of block {owner.name} is taken")
             for tag in tags:
-                block.set_pair(tag, cif.quote(_single(owner, tag) or "?"))
+                if text := _single(owner, tag):
+                    block.set_pair(tag, cif.quote(text))
+    # the one item that gemmi looks at, with the angles, which tell H 3 from R 3
+    if name := _stated_group(block):
+        block.set_pair(_GROUP_NAMES[0], cif.quote(name))
     return notes
 
 
@@ -246,22 +224,13 @@ def _other_data_sets(block: cif.Block) -> tuple[Bool[np.ndarray, " rows"], tuple
     return others, (note,)
 
 
-def _spacegroup_of(block: cif.Block, cell: gemmi.UnitCell) -> tuple[gemmi.SpaceGroup | None, str]:
-    """The space group that a block states by name, else by number; and what it says."""
-    stated = ""
-    for tag in _GROUP_NAMES:
-        text = _single(block, tag)
-        if text:
-            stated = stated or text
-            # the angles tell H 3 from R 3
-            found = gemmi.find_spacegroup_by_name(text, cell.alpha, cell.gamma)
-            if found is not None:
-                return found, stated
-    for tag in _GROUP_NUMBERS:
-        text = _single(block, tag)
-        if text.isdigit() and 1 <= int(text) <= 230:
-            return gemmi.find_spacegroup_by_number(int(text)), stated or text
-    return None, stated
+def _stated_group(block: cif.Block) -> str:
+    """The space group that a block states by a name that gemmi knows, else by number, else as it says."""
+    names = [text for tag in _GROUP_NAMES if (text := _single(block, tag))]
+    known = [text for text in names if gemmi.find_spacegroup_by_name(text)]
+    numbers = [int(text) for tag in _GROUP_NUMBERS if (text := _single(block, tag)).isdigit()]
+    known += [gemmi.find_spacegroup_by_number(n).hm for n in numbers if 1 <= n <= 230]
+    return (known or names or [""])[0]
 
 
 def _single(block: cif.Block, tag: str) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import gemmi
@@ -75,12 +76,23 @@ def write_model(
         raise ValueError(f"{path}: the extension must be .pdb, .ent, .cif or .mmcif, each optionally with .gz")
     if os.path.exists(path) and model.path.exists() and os.path.samefile(path, model.path):
         raise ValueError(f"{path} is the file the model was read from; give another name, so that it stays as it was")
-    values = _checked_occupancies(model, occupancies)
-    checked_esds = None if esds is None else _checked_esds(model, esds, file_format)
-    shifts = np.zeros(model.n_atoms) if b_shifts is None else _checked_b_shifts(model, b_shifts, file_format)
+    slack = _ROUNDING_SLACK
+    values = _checked(
+        model, occupancies, "occupancies", "numbers from 0 to 1", lambda q: (q >= -slack) & (q <= 1 + slack)
+    )
+    if esds is not None:
+        if file_format == "pdb":
+            raise ValueError("a PDB file has no place for standard uncertainties; write .cif, or leave esds out")
+        wanted = "finite, not negative, NaN for none"
+        esds = _checked(model, esds, "esds", wanted, lambda esd: np.isnan(esd) | ((esd >= 0) & np.isfinite(esd)))
+    shifts = np.zeros(model.n_atoms)
+    if b_shifts is not None:
+        shifts = _checked(model, b_shifts, "b_shifts", "finite, in Å²", np.isfinite)
+        if file_format == "pdb":
+            _check_room(model, shifts)
     units = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
     make = _same_format if file_format == model.format else _other_format
-    data = make(model, units, _untouched(model, values, sets), checked_esds, shifts)
+    data = make(model, units, _untouched(model, values, sets), esds, shifts)
     with atomic_writer(path) as handle:
         # no name and no time in the gzip header: the same model gives the same bytes
         handle.write(gzip.compress(data, mtime=0) if Path(path).suffix.lower() == ".gz" else data)
@@ -142,62 +154,34 @@ def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
         raise ValueError(f"{model.path} cannot be written as PDB ({error}); write .cif instead") from error
 
 
-def _checked_occupancies(model: Model, occupancies: ArrayLike) -> np.ndarray:
-    """Occupancies in float64, within 0 to 1 but for the slack that rounding takes away."""
-    values = np.asarray(occupancies, np.float64)
-    _check_length(model, values, "occupancies")
-    with np.errstate(invalid="ignore"):
-        wrong = np.flatnonzero(~((values >= -_ROUNDING_SLACK) & (values <= 1 + _ROUNDING_SLACK)))
-    if len(wrong):
-        table = model.atoms.assign(given=values)
-        raise ValueError(f"occupancies must be numbers from 0 to 1: {first_labels(table, wrong, values='given')}")
-    return values
-
-
-def _checked_esds(model: Model, esds: ArrayLike, file_format: str) -> np.ndarray:
-    """Standard uncertainties in float64, positive or zero, NaN for none."""
-    if file_format == "pdb":
-        raise ValueError("a PDB file has no place for standard uncertainties; write .cif, or leave esds out")
-    values = np.asarray(esds, np.float64)
-    _check_length(model, values, "esds")
-    wrong = np.flatnonzero(~np.isnan(values) & ~((values >= 0) & np.isfinite(values)))
-    if len(wrong):
-        table = model.atoms.assign(given=values)
+def _checked(
+    model: Model, values: ArrayLike, name: str, wanted: str, good: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Values for each atom in float64, all of them good."""
+    array = np.asarray(values, np.float64)
+    if array.shape != (model.n_atoms,):
         raise ValueError(
-            f"esds must be finite, not negative, NaN for none: {first_labels(table, wrong, values='given')}"
+            f"{name} has shape {array.shape}; wanted ({model.n_atoms},), one for each atom of {model.path}"
         )
-    return values
-
-
-def _checked_b_shifts(model: Model, b_shifts: ArrayLike, file_format: str) -> np.ndarray:
-    """Shifts of B in float64, finite, and small enough for the columns of a PDB file."""
-    shifts = np.asarray(b_shifts, np.float64)
-    _check_length(model, shifts, "b_shifts")
-    wrong = np.flatnonzero(~np.isfinite(shifts))
+    wrong = np.flatnonzero(~good(array))
     if len(wrong):
-        table = model.atoms.assign(given=shifts)
-        raise ValueError(f"b_shifts must be finite, in Å²: {first_labels(table, wrong, values='given')}")
+        shown = first_labels(model.atoms.assign(given=array), wrong, values="given")
+        raise ValueError(f"{name} must be {wanted}: {shown}")
+    return array
+
+
+def _check_room(model: Model, shifts: np.ndarray) -> None:
+    """Shifted B factors must fit into the columns of a PDB file."""
     b_factors = np.round(_b_factors(model, shifts), 2)
     low, high = _PDB_B_RANGE
     wrong = np.flatnonzero((shifts != 0) & ((b_factors < low) | (b_factors > high)))
-    if file_format == "pdb" and len(wrong):
-        table = model.atoms.assign(B=b_factors)
-        raise ValueError(
-            f"a PDB file has room for B factors from {low} to {high} Å²: {first_labels(table, wrong, values='B')}; "
-            "write .cif instead"
-        )
-    return shifts
+    if len(wrong):
+        shown = first_labels(model.atoms.assign(B=b_factors), wrong, values="B")
+        raise ValueError(f"a PDB file has room for B factors from {low} to {high} Å²: {shown}; write .cif instead")
 
 
 def _b_factors(model: Model, shifts: np.ndarray) -> np.ndarray:
     return np.asarray(model.atoms["tempfactor"], np.float64) + shifts
-
-
-def _check_length(model: Model, values: np.ndarray, name: str) -> None:
-    if values.shape != (model.n_atoms,):
-        raise ValueError(
-            f"{name} has shape {values.shape}; wanted ({model.n_atoms},), one for each atom of {model.path}"
-        )
 
 
 def _untouched(model: Model, values: np.ndarray, sets: ConformerSets) -> np.ndarray:
