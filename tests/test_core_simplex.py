@@ -198,6 +198,23 @@ def test_without_sets_it_is_sigmoid_of_take(dtype):
     np.testing.assert_allclose(gradient, jax.grad(by_hand)(occ.logits), rtol=1e-6)
 
 
+def operations(jaxpr):
+    """Names of all primitives of a program, those of the functions it calls included."""
+    found = []
+    for equation in jaxpr.eqns:
+        inner = [value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr")]
+        found += [name for one in inner for name in operations(getattr(one, "jaxpr", one))]
+        found += [] if inner else [equation.primitive.name]
+    return found
+
+
+def test_the_program_without_sets_is_a_gather_and_a_logistic():
+    occ = OccupancyTensor([0.2, 0.2, 0.9, 0.4], [[0, 1]])
+    program = jax.make_jaxpr(lambda occ: occ())(occ)
+    # A gather wants its index as a column.
+    assert operations(program.jaxpr) == ["broadcast_in_dim", "gather", "logistic"]
+
+
 def test_nested_sums_are_exact_at_every_level(dtype):
     occ = example(dtype)
     q = np.asarray(occ())

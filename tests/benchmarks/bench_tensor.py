@@ -1,12 +1,12 @@
-"""How fast the module is, from 1,500 to a million atoms: against a memory copy, a loop over models, and TorchRef.
+"""How fast the module is, from 1,500 to a million atoms: against the literal formula, a memory copy, and TorchRef.
 
     python tests/benchmarks/bench_tensor.py --torchref PYTHON --json FILE
 
-PYTHON is the interpreter of an environment with TorchRef 0.7; without it only our own side runs. Calls of all sides
-take turns within one run, a call at a time; with `--turn 10` ten calls at a time, as in a training loop, where threads
-are awake and caches are warm. The table and the JSON file show medians (on a busy machine a low quantile says more:
-`--quantile 0.1`). Weights are arguments of every call (closed over, XLA would fold the scatter away). The limit is a
-copy of the bytes that a forward + gradient call takes and gives: logits and weights in, occupancies and gradient out.
+PYTHON is the interpreter of an environment with TorchRef 0.7; without it only our own side runs. The literal formula is
+`jax.nn.sigmoid(jnp.take(logits, expansion_index, axis=-1))` with JAX' own gradient. All sides take turns within a run,
+ten calls at a time as in a training loop (`--turn`). Times are medians of the turns, ratios medians of those within
+a turn: another program that runs meanwhile slows down both. Weights are arguments of every call (closed over, XLA would
+fold the scatter away). A copy is one of the bytes that a forward + gradient call takes and gives.
 """
 
 import argparse
@@ -27,21 +27,31 @@ from jax_occupancy import OccupancyTensor, refinable_only, stack
 SIZES = (1_500, 10_000, 100_000, 1_000_000)
 SCALING_ATOMS = (100_000, 300_000, 1_000_000, 3_000_000)
 SCALING_MODELS = (64, 256, 1_024, 4_096)
+KINDS = {
+    "without conformer sets": {},
+    "without conformer sets, shuffled": {"shuffled": True},
+    "with conformer sets": {"sets": True},
+    "with conformer sets, shuffled": {"sets": True, "shuffled": True},
+}
 # TorchRef's worker threads wait busily for about a millisecond after a call: let them fall asleep.
 PAUSE = 2e-3
 OPTIMIZER = refinable_only(optax.adam(1e-3))
 
 
-def structure(n_atoms, *, sets):
-    """Residues of 4 to 14 atoms that share one occupancy each; in pairs they are conformers, if asked for."""
+def structure(n_atoms, *, sets=False, shuffled=False):
+    """Residues of 4 to 14 atoms that share one occupancy each; in pairs they are conformers, if asked for.
+
+    Shuffled, the atoms of a residue stand anywhere in the file.
+    """
     rng = np.random.default_rng(0)
     sizes = rng.integers(4, 15, n_atoms // 4)
     sizes = sizes[: np.searchsorted(np.cumsum(sizes), n_atoms)]
     sizes = np.append(sizes, n_atoms - sizes.sum())
     groups = sizes.size
+    labels = np.repeat(np.arange(groups), sizes)
     return {
         "values": np.full(n_atoms, 0.5, np.float32),
-        "labels": np.repeat(np.arange(groups), sizes),
+        "labels": rng.permutation(labels) if shuffled else labels,
         "sets": np.arange(groups - groups % 2).reshape(-1, 2) if sets else np.zeros((0, 2), int),
         "weights": rng.normal(size=n_atoms).astype(np.float32),
     }
@@ -50,7 +60,7 @@ def structure(n_atoms, *, sets):
 def construct(case):
     """Our tensor of a structure."""
     labels = case["labels"]
-    groups = np.split(np.arange(labels.size), np.flatnonzero(np.diff(labels)) + 1)
+    groups = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
     altlocs = [[groups[member].tolist() for member in members] for members in case["sets"]]
     start = perf_counter()
     occ = OccupancyTensor(case["values"], labels, altloc_groups=altlocs or None)
@@ -61,6 +71,17 @@ def evaluate_and_pull_back(occ, weights):
     """Occupancies, and the gradient of their weighted sum."""
     occupancies, pull_back = jax.vjp(lambda occ: occ(), occ)
     return occupancies, pull_back(weights)[0]
+
+
+def literal(expansion_index):
+    """The same by the literal formula, from logits."""
+
+    def evaluate_and_pull_back(logits, weights):
+        formula = lambda logits: jax.nn.sigmoid(jnp.take(logits, expansion_index, axis=-1))  # noqa: E731
+        occupancies, pull_back = jax.vjp(formula, logits)
+        return occupancies, pull_back(weights)[0]
+
+    return evaluate_and_pull_back
 
 
 def step(occ, weights, state):
@@ -90,13 +111,18 @@ def megabytes(function, *arguments):
 
 
 def in_turns(calls, options, *, repeats=None, pause=0.0):
-    """Median (or another quantile) of the seconds of each call, taking turns."""
+    """Seconds of a call of each side, one number for each turn."""
     seconds = {name: [] for name in calls}
     for _ in range(-(-(repeats or options.repeats) // options.turn)):
         for name, call in calls.items():
             sleep(pause)
-            seconds[name] += [call() for _ in range(options.turn)]
-    return {name: float(np.quantile(values, options.quantile)) for name, values in seconds.items()}
+            seconds[name].append(np.mean([call() for _ in range(options.turn)]))
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def medians(seconds):
+    """The middle turn of each side."""
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 class TorchRef:
@@ -128,29 +154,33 @@ class TorchRef:
         self.process.wait()
 
 
-def compare(n_atoms, options, *, sets, repeats=None, torchref=None):
+def compare(n_atoms, options, *, repeats=None, torchref=None, **kind):
     """One row of the table."""
-    case = structure(n_atoms, sets=sets)
-    occ, seconds = construct(case)
+    case = structure(n_atoms, **kind)
+    occ, construction = construct(case)
     weights = jnp.asarray(case["weights"])
-    moved = jnp.zeros(occ.logits.size + weights.size, jnp.float32)
     calls = {
         "forward": timed(lambda occ: occ(), occ),
         "gradient": timed(evaluate_and_pull_back, occ, weights),
+        "gradient literal": timed(literal(occ.expansion_mask), occ.logits, weights),
         "step": timed(step, occ, weights, OPTIMIZER.init(occ)),
-        "copy": timed(jnp.copy, moved),
+        "copy": timed(jnp.copy, jnp.zeros(occ.logits.size + weights.size, jnp.float32)),
     }
-    row = {"atoms": n_atoms, "sets": len(case["sets"]), "construct": seconds}
+    row = {"atoms": n_atoms, "sets": len(case["sets"]), "construct": construction}
     if torchref is not None:
         row["construct torchref"] = torchref.load(case)
         for name in ("forward", "gradient", "step"):
             torchref.ask(name)
             calls[f"{name} torchref"] = lambda name=name: torchref.ask(name)
-    row |= in_turns(calls, options, repeats=repeats, pause=PAUSE if torchref is not None else 0.0)
-    row["gradient / copy"] = row["gradient"] / row["copy"]
+    seconds = in_turns(calls, options, repeats=repeats, pause=PAUSE if torchref is not None else 0.0)
+    row |= medians(seconds)
     row["gradient, MB"] = megabytes(evaluate_and_pull_back, occ, weights)
-    for name in ("construct", "forward", "gradient", "step") if torchref is not None else ():
-        row[f"torchref / ours, {name}"] = row[f"{name} torchref"] / row[name]
+    row["gradient / literal"] = float(np.median(seconds["gradient"] / seconds["gradient literal"]))
+    row["gradient / copy"] = float(np.median(seconds["gradient"] / seconds["copy"]))
+    if torchref is not None:
+        row["torchref / ours, construct"] = row["construct torchref"] / row["construct"]
+        for name in ("forward", "gradient", "step"):
+            row[f"torchref / ours, {name}"] = float(np.median(seconds[f"{name} torchref"] / seconds[name]))
     return row
 
 
@@ -172,7 +202,7 @@ def many_models(n_models, options, *, n_atoms=1_500, repeats=None, loop=True):
     if loop:
         one_by_one()
         calls["one by one"] = one_by_one
-    row = {"models": n_models, "atoms": n_atoms, **in_turns(calls, options, repeats=repeats)}
+    row = {"models": n_models, "atoms": n_atoms, **medians(in_turns(calls, options, repeats=repeats))}
     row["stack / copy"] = row["stack"] / row["copy of output"]
     row["stack, MB"] = megabytes(lambda occ: occ(), stack(models))
     if loop:
@@ -202,11 +232,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--torchref", metavar="PYTHON", help="interpreter of an environment with TorchRef 0.7")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers here")
-    parser.add_argument("--repeats", type=int, default=300, help="calls per median (default 300)")
+    parser.add_argument("--repeats", type=int, default=300, help="calls of each side (default 300)")
     parser.add_argument(
-        "--turn", type=int, default=1, help="calls of one side before the next has its turn (default 1)"
+        "--turn", type=int, default=10, help="calls of a side before the next has its turn (default 10)"
     )
-    parser.add_argument("--quantile", type=float, default=0.5, help="of the calls (default 0.5, the median)")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of atoms")
     parser.add_argument("--threads", type=int, default=2, help="threads of TorchRef (default 2)")
     parser.add_argument("--no-scaling", action="store_true", help="leave out the growth with atoms and models")
@@ -215,11 +244,12 @@ def main():
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     torchref = TorchRef(options.torchref, options.threads) if options.torchref else None
     results = {"device": str(jax.devices()[0])}
-    results |= {name: getattr(options, name) for name in ("repeats", "turn", "quantile")} | {"tables": {}, "slopes": {}}
+    results |= {name: getattr(options, name) for name in ("repeats", "turn", "threads")} | {"tables": {}, "slopes": {}}
     with contextlib.closing(torchref) if torchref else contextlib.nullcontext():
-        for sets in (False, True):
-            rows = [compare(n, options, sets=sets, torchref=torchref) for n in options.sizes]
-            results["tables"][f"{'with' if sets else 'without'} conformer sets"] = rows
+        for title, kind in KINDS.items():
+            rows = [compare(n, options, torchref=torchref, **kind) for n in options.sizes]
+            results["tables"][title] = rows
+            print(f"\n{title}", end="")
             show(rows)
     results["tables"]["models"] = [many_models(256, options)]
     show(results["tables"]["models"])
