@@ -55,13 +55,6 @@ class Options:
     starts: int = field(default=8, metadata={"help": "Random starts that check the answer.", "metavar": "N", "min": 0})
     seed: int = field(default=0, metadata={"help": "Seed of the random starts.", "metavar": "N", "min": 0})
     start: Any = "model"
-    outliers: bool = field(
-        default=True,
-        metadata={
-            "help": "Leave out reflections that are too unlikely for the model, or keep them.",
-            "panel": "Data",
-        },
-    )
     radiation: Literal["xray", "electron", "neutron"] | None = field(
         default=None,
         metadata={
@@ -76,6 +69,13 @@ class Options:
             "help": "Of the X-rays, to add f' of every element. Default: without f'.",
             "panel": "Data",
             "metavar": "Å",
+        },
+    )
+    outliers: bool = field(
+        default=True,
+        metadata={
+            "help": "Leave out reflections that are too unlikely for the model, or keep them.",
+            "panel": "Data",
         },
     )
     memory: float | int = field(

@@ -1,13 +1,19 @@
 """Solutions put together by hand: what a picture or a report shows without the cost of a refinement."""
 
+from typing import get_args
+
 import gemmi
 import numpy as np
 import pandas as pd
 
 from jax_occupancy.groups import Group, Grouping, GroupSet
 from jax_occupancy.io import Reflections
-from jax_occupancy.refinement import Minimum, Solution, StartEnd
+from jax_occupancy.refinement import Solution
 from jax_occupancy.xray import Scale, Sites
+
+# What a solution is made of has no public name of its own.
+StartEnd = Solution.__annotations__["target"]
+Minimum, _ = get_args(Solution.__annotations__["minima"])
 
 # A complete pair with one member on each bound, an incomplete triple, a free group, a fixed one.
 SIZES = {"complete": 2, "incomplete": 3, "free": 1}

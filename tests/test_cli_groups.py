@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import command
 from typer.testing import CliRunner
 
 from jax_occupancy import read_model, write_example
@@ -132,25 +133,26 @@ def test_fixed_and_bracketed_groups_are_shown(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (("--groups", "no.toml"), "no.toml does not exist"),
-        (("--groups", "z.toml"), "z.toml: the selection '//Z' of group 'z' matches no atom"),
-        (("--state", "ground"), "state 'ground' is not understood"),
-        (("--state", "g=A"), "there is only the state 'g'"),
-        (("--state", "g=A", "--state", "g=B"), "'g' is given twice"),
-        (("--contact-distance", "-1"), "contact distance is -1"),
-        (("--write", "out.xyz"), "out.xyz: the extension must be one of .toml"),
-        (("--write", "z.toml", "--groups", "z.toml"), "z.toml is an input"),
+        (("--groups", "no.toml"), 1, "no.toml does not exist"),
+        (("--groups", "z.toml"), 1, "z.toml: the selection '//Z' of group 'z' matches no atom"),
+        (("--write", "z.toml", "--groups", "z.toml"), 2, "z.toml is an input"),
     ],
 )
-def test_errors(model, tmp_path, monkeypatch, arguments, message):
+def test_errors(model, tmp_path, arguments, code, message):
     (tmp_path / "z.toml").write_text('[groups]\nz = "//Z"\n')
-    monkeypatch.chdir(tmp_path)
-    result = invoke("groups", model, *arguments)
-    assert result.exit_code == 1
-    assert message in str(result.exception)
+    ended = command("groups", model, *arguments, cwd=tmp_path)
+    assert ended.code == code
+    assert message in ended.errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pdb", "z.toml"]
+
+
+def test_a_state_may_stand_beside_those_of_a_file(write, tmp_path):
+    model = write(residue(1, {"A": 0.4, "B": 0.3, "C": 0.3}))
+    (tmp_path / "s.toml").write_text('[states]\nground = "A"\nbound = "B"\n')
+    document = groups(model, "--groups", tmp_path / "s.toml", "--state", "other=C")
+    assert [group["name"] for group in document["sets"][0]["groups"]] == ["ground", "bound", "other"]
 
 
 def test_insertion_codes_negative_numbers_and_chains_of_two_letters(write):
@@ -207,5 +209,5 @@ def test_refine_takes_the_options_and_writes_groups_that_can_be_read_again(tmp_p
     changed = before.to_numpy().round(2) != after.to_numpy().round(2)
     assert read_model(example.model).atoms["resname"][changed].unique().tolist() == ["IPH"]
     again = run("--groups", "out_groups.toml", "-o", "out.cif")
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "out_groups.toml, beside the refined model, is an input" in again.stderr

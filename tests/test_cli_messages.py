@@ -1,26 +1,19 @@
 """What the commands say before and after the work."""
 
-import sys
+import dataclasses
+import json
 
 import pytest
+from command_line import command
+from plotting_solutions import StartEnd, make_solution
 
-from jax_occupancy import cli
-from jax_occupancy.cli import _groups, main
 from jax_occupancy.example import write_example
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """The command line in this process, in an empty folder: exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["jax-occupancy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
+def run(tmp_path):
+    """The command in an empty folder: exit code, output and errors."""
+    return lambda *arguments: command(*arguments, cwd=tmp_path)
 
 
 @pytest.fixture
@@ -32,8 +25,8 @@ def test_ctrl_c_is_told(run, example, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_groups, "group_model", interrupted)
-    code, _, errors = run("groups", example.model)
+    monkeypatch.setattr("jax_occupancy.refinement.group_model", interrupted)
+    code, _, errors, _ = run("groups", example.model)
     assert (code, errors.strip()) == (130, "interrupted; no file is half written")
 
 
@@ -45,37 +38,79 @@ def test_a_model_without_groups_is_no_empty_table(run, example):
         if not line.startswith(("ATOM", "HETATM")) or (line[16] == " " and line[54:60] == "  1.00")
     ]
     example.model.write_text("\n".join(whole))
-    code, output, _ = run("groups", example.model)
-    assert code in (0, None)
+    code, output, *_ = run("groups", example.model)
+    assert code == 0
     assert output.strip().endswith(
         "No groups: no atom has an alternate-location letter or an occupancy between 0 and 1."
     )
 
 
+@pytest.fixture
+def found(monkeypatch):
+    """Let `refine` find a solution without the work."""
+
+    def find(**what):
+        solution = dataclasses.replace(make_solution(**what.pop("made", {})), **what)
+        monkeypatch.setattr("jax_occupancy.refinement.refine", lambda *_, **__: solution)
+        return solution
+
+    return find
+
+
 @pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        (("--wavelength", "900"), "wavelength: got 900.0"),
-        (("--state", "ground=A", "--state", "bound=Q"), "no atom has a letter of the state bound (Q)"),
-    ],
+    ("r_work", "starts", "words"), [(0.44, 1, "1 random start ended"), (0.46, 2, "R-work of 0.46")]
 )
-def test_mistakes_are_told_before_anything_else(run, example, option, message):
-    code, output, errors = run("refine", example.model, example.reflections, *option)
-    assert (code, output) == (1, "")
-    assert message in errors
+def test_data_that_the_model_does_not_explain_are_pointed_out(r_work, starts, words, run, found):
+    found(r_work=StartEnd(0.5, r_work), starts=starts)
+    _, printed, *_ = run("refine", "--example")
+    assert words in printed
+    assert ("does not explain these data" in printed) == (r_work > 0.45)
 
 
-def test_links_that_are_both_forced_and_forbidden(run, example):
-    code, _, errors = run("groups", example.model, "--no-link", "--force-links")
-    assert code == 2
-    assert "exclude each other" in errors
+def test_without_convergence_everything_is_written_and_the_code_is_3(run, found, tmp_path):
+    found(result="max_cycles", message="The occupancies still moved.")
+    code, output, errors, _ = run(
+        "refine", "--example", "-q", "--json", "all.json", "--csv", "a.csv", "--report", "r.html"
+    )
+    assert (code, output) == (3, "")
+    assert errors == "not converged: The occupancies still moved.\n"
+    assert json.loads((tmp_path / "all.json").read_text())["result"] == "max_cycles"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "all.json", "r.html"]
+    assert "did not converge. The occupancies still moved." in (tmp_path / "r.html").read_text()
+
+
+def test_other_starts_and_minima_are_told(run, found):
+    found(made={"n_minima": 3})
+    _, printed, *_ = run("refine", "--example")
+    assert "Note 3 distinct minima; the lowest is the answer:\n" in printed
+    assert "target 101.40, reached 8 times, occupancies up to 0.100 away" in printed
+    found(starts=0)
+    assert "No other starts were tried." in run("refine", "--example").output
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(run, example, tmp_path, monkeypatch):
+    folder, seconds = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+
+    def settings(**environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, str(value))
+        return run("refine", example.model, "no.mtz").settings
+
+    only_precision = {"jax_enable_x64": True}
+    assert settings(XDG_CACHE_HOME=tmp_path, JAX_COMPILATION_CACHE_DIR="/elsewhere") == only_precision
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    assert settings()[folder] == str(tmp_path / "jax-occupancy")
+    assert 0 < settings()[seconds] <= 0.2
+    (tmp_path / "file").write_text("")
+    assert settings(XDG_CACHE_HOME=tmp_path / "file") == only_precision
+    assert settings(XDG_CACHE_HOME="relative", HOME=tmp_path)[folder] == str(tmp_path / ".cache" / "jax-occupancy")
 
 
 def test_a_model_without_space_group_says_so(run, example):
     text = example.model.read_text()
     cryst = next(line for line in text.splitlines() if line.startswith("CRYST1"))
     example.model.write_text(text.replace(cryst, cryst[:54]))
-    code, _, errors = run("refine", example.model, example.reflections)
+    code, _, errors, _ = run("refine", example.model, example.reflections)
     assert code == 1
     assert "example.pdb: no space group that is known" in errors
 
@@ -84,6 +119,5 @@ def test_heavy_atoms_without_dispersion_are_told(run, example):
     text = example.model.read_text()
     water = next(line for line in text.splitlines() if " HOH " in line and float(line[54:60]) < 1)
     example.model.write_text(text.replace(water, water[:12] + "ZN    ZN" + water[20:76] + "ZN" + water[78:]))
-    _, output, _ = run("refine", example.model, example.reflections, "--starts", "0")
+    _, output, *_ = run("refine", example.model, example.reflections, "--starts", "0")
     assert "The dispersion of Zn is left out" in output
-    assert cli.__doc__

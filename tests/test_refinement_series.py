@@ -1,23 +1,14 @@
 import dataclasses
-import json
-import re
-import subprocess
-import sys
 
 import gemmi
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
-import typer
 from jax_occupancy.refinement._series_shared import by_cell, model_in_cell, same_cell
 from jax_occupancy.refinement._targets import Observations, target_maker
 
 from jax_occupancy import read_model, read_reflections, refine, write_example
-from jax_occupancy.cli import _series
-from jax_occupancy.cli._console import make_console
-from jax_occupancy.cli._series import SeriesOutputs, run_series
 from jax_occupancy.io import write_mtz
 from jax_occupancy.refinement import RefinementError, refine_series
 
@@ -167,100 +158,3 @@ def test_what_was_not_observed_does_not_count(example, name):
     found = np.asarray(target(jnp.asarray(amplitude)))
     np.testing.assert_allclose(found[some], expected(jnp.asarray(amplitude[some])), rtol=1e-12)
     assert not found[~some].any()
-
-
-@pytest.fixture(scope="module")
-def folder(example, tmp_path_factory):
-    """A model, two good data sets and a bad one."""
-    model, data, _ = example
-    folder = tmp_path_factory.mktemp("series")
-    (folder / "model.pdb").write_bytes(model.source)
-    columns = {"SIGFP": ("Q", data.sigma), "FreeR_flag": ("I", ~data.free)}
-    for seed in range(2):
-        amplitude = with_noise(data, seed, lost=0).amplitude
-        path = folder / f"t{seed}.mtz"
-        columns["FP"] = ("F", amplitude)
-        write_mtz(path, hkl=data.hkl, cell=data.cell, spacegroup=data.spacegroup, columns=columns)
-    (folder / "junk.mtz").write_text("junk")
-    return folder
-
-
-REFINEMENT = {"starts": 0, "outliers": False, "radiation": "xray", "wavelength": None}
-GROUPING = {"groups": None, "states": None, "link": True, "force_links": False} | {
-    "waters": "residue",
-    "hydrogens": "carrier",
-    "contact_distance": None,
-}
-
-
-def test_command_goes_on_after_a_bad_file(folder, monkeypatch, capsys):
-    monkeypatch.setattr(_series, "set_up_jax", lambda: None)
-    (folder / "out").mkdir()
-    outputs = SeriesOutputs(folder / "out", folder / "a.json", folder / "a.csv", folder / "a.svg")
-    files = [folder / "t0.mtz", folder / "junk.mtz", folder / "t1.mtz"]
-    with pytest.raises(typer.Exit) as end:
-        run_series(
-            folder / "model.pdb",
-            files,
-            names=["0", "1", "2.5"],
-            outputs=outputs,
-            columns={},
-            grouping=GROUPING,
-            refinement=REFINEMENT,
-            model_number=None,
-            quiet=False,
-            begin=0.0,
-        )
-    assert end.value.exit_code == 3
-    printed = capsys.readouterr()
-    assert re.match("failed: 1: .*junk.mtz looks like neither", printed.err)
-    assert re.search(r" 2\.5 .*converged", printed.out)
-    table = pd.read_csv(folder / "a.csv")
-    assert table["dataset"].unique().tolist() == [0, 2.5]
-    content = json.loads((folder / "a.json").read_text())
-    assert list(content["failed"]) == ["1.0"]
-    assert content["datasets"]["0.0"]["result"] == "converged"
-    assert "<svg" in (folder / "a.svg").read_text()
-    for name in ("0", "2.5"):
-        back = read_model(folder / "out" / f"model_{name}.pdb").atoms["occupancy"]
-        first = table[table["dataset"] == float(name)].iloc[0]
-        assert (back - first["occupancy"]).abs().min() <= 0.005
-
-
-@pytest.mark.parametrize(
-    ("outputs", "error"),
-    [
-        ((None, None, "t0.mtz", None), "is an input"),
-        (("t0.mtz", None, None, None), "t0.mtz"),
-        ((None, None, None, "a.doc"), ".png"),
-        ((None, None, None, "t0.mtz"), ".png"),
-    ],
-)
-def test_command_refuses_what_it_could_not_write(folder, outputs, error):
-    outputs = SeriesOutputs(*(None if name is None else folder / name for name in outputs))
-    with pytest.raises((ValueError, OSError), match=error):
-        outputs.check([folder / "t0.mtz"])
-
-
-def test_the_folder_of_refined_models_is_made(tmp_path):
-    SeriesOutputs(tmp_path / "new" / "models", None, None, None).check([])
-    assert (tmp_path / "new" / "models").is_dir()
-
-
-def test_command_without_any_usable_data(folder):
-    command = [sys.executable, "-m", "jax_occupancy", "series", "model.pdb", "junk.mtz", "none.mtz"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert result.returncode == 1
-    assert "none of 2 data sets could be refined" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_names_that_files_can_not_tell_apart(folder, tmp_path):
-    outputs = SeriesOutputs(tmp_path, None, None, None)
-    names = [outputs.model(folder / "model.pdb", name).name for name in ("-5", "5", "a b")]
-    assert names == ["model_-5.pdb", "model_5.pdb", "model_a-b.pdb"]
-    series = refine_series(
-        folder / "model.pdb", [folder / "t0.mtz"] * 2, names=["a b", "a-b"], starts=0, outliers=False
-    )
-    _series._write(make_console(quiet=True), series, read_model(folder / "model.pdb"), outputs)
-    assert sorted(path.name for path in tmp_path.glob("*.pdb")) == ["1_model_a-b.pdb", "2_model_a-b.pdb"]

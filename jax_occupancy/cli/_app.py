@@ -2,50 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.errors import MarkupError
 
-from jax_occupancy.cli._options import (
-    Amplitude,
-    BFactors,
-    BFactorsChoice,
-    Block,
-    ContactDistance,
-    Csv,
-    DMax,
-    DMin,
-    ForceLinks,
-    Free,
-    FreeValue,
-    GroupsFile,
-    Hydrogens,
-    HydrogensChoice,
-    Intensity,
-    Json,
-    Link,
-    Maps,
-    Memory,
-    ModelNumber,
-    Omit,
-    Out,
-    Outliers,
-    Plot,
-    Quiet,
-    RadiationChoice,
-    Report,
-    Seed,
-    Sigma,
-    Starts,
-    States,
-    Target,
-    TargetChoice,
-    Waters,
-    WatersChoice,
-    Wavelength,
-    WriteShifts,
-)
+from jax_occupancy._options import Options
+from jax_occupancy.cli._options import Data, Groups, ModelNumber, ModelPath, with_options
+from jax_occupancy.cli._outputs import Outputs, SeriesOutputs
 
 # When the command began: the times that it reports include its imports.
 BEGIN = time.perf_counter()
@@ -77,6 +41,7 @@ def common(
     "**Exit codes:** 0 converged · 1 bad input, a sentence says what · 2 wrong use · "
     "3 did not converge (what was found is written nevertheless) · 130 interrupted"
 )
+@with_options
 def refine(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)
@@ -89,42 +54,15 @@ def refine(
             show_default=False,
         ),
     ] = None,
+    *,
     example: Annotated[
         bool, typer.Option("--example", help="Run on a simulated crystal and show the true values beside the refined.")
     ] = False,
-    out: Out = None,
-    write_shifts: WriteShifts = False,
-    json: Json = None,
-    csv: Csv = None,
-    maps: Maps = None,
-    plot: Plot = None,
-    report: Report = None,
-    omit: Omit = None,
-    quiet: Quiet = False,
-    amplitude: Amplitude = None,
-    intensity: Intensity = None,
-    sigma: Sigma = None,
-    free: Free = None,
-    free_value: FreeValue = None,
-    block: Block = None,
-    d_min: DMin = None,
-    d_max: DMax = None,
-    radiation: RadiationChoice = None,
-    wavelength: Wavelength = None,
-    outliers: Outliers = True,
-    target: TargetChoice = Target.ML,
-    b_factors: BFactorsChoice = BFactors.GROUP,
-    starts: Starts = 8,
-    seed: Seed = 0,
-    memory: Memory = 4.0,
+    outputs: Outputs,
+    data: Data,
+    refinement: Options,
     model_number: ModelNumber = None,
-    groups: GroupsFile = None,
-    state: States = None,
-    link: Link = True,
-    force_links: ForceLinks = False,
-    waters: WatersChoice = Waters.RESIDUE,
-    hydrogens: HydrogensChoice = Hydrogens.CARRIER,
-    contact_distance: ContactDistance = None,
+    grouping: Groups,
 ) -> None:
     """Refine occupancies against diffraction data.
 
@@ -133,57 +71,16 @@ def refine(
     group get one shift with its occupancy, which --write-shifts also writes (--b-factors held: none). Writes the
     model with nothing else changed, and beside it the groups (_groups.toml).
     """
-    if omit and maps is None:
-        raise typer.BadParameter("--omit adds a map; name the file of the maps, such as --maps maps.mtz")
     if example and (model is not None or reflections is not None):
         raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")
     if not example and (model is None or reflections is None):
         raise typer.BadParameter("give MODEL and REFLECTIONS, or --example to see it work on a simulated crystal")
-    from jax_occupancy.cli._outputs import Outputs, default_output, groups_output
-    from jax_occupancy.cli._refine import Request, run_example, run_refine
+    from jax_occupancy.cli._refine import run_example, run_refine
 
-    out = default_output(model) if out is None and model is not None else out
-    beside = None if example or out is None else groups_output(out)
-    request = Request(
-        outputs=Outputs(
-            model=out,
-            groups=beside,
-            json=json,
-            csv=csv,
-            maps=maps,
-            plot=plot,
-            report=report,
-            omit=tuple(omit or ()),
-            write_shifts=write_shifts,
-        ),
-        columns={
-            "amplitude": amplitude,
-            "intensity": intensity,
-            "sigma": sigma,
-            "free": free,
-            "free_value": free_value,
-            "block": block,
-            "d_min": d_min,
-            "d_max": d_max,
-        },
-        grouping=_grouping_options(groups, state, link, force_links, waters, hydrogens, contact_distance),
-        refinement={
-            "target": target.value,
-            "b_factors": b_factors.value,
-            "starts": starts,
-            "seed": seed,
-            "outliers": outliers,
-            "radiation": radiation and radiation.value,
-            "wavelength": wavelength,
-            "memory": memory,
-        },
-        model_number=model_number,
-        quiet=quiet,
-    )
     if model is None or reflections is None:
-        run_example(request, begin=BEGIN)
+        run_example(outputs, refinement, begin=BEGIN)
     else:
-        run_refine(model, reflections, request, begin=BEGIN)
+        run_refine(model, reflections, outputs, data, refinement, grouping, model_number=model_number, begin=BEGIN)
 
 
 @app.command(
@@ -191,29 +88,22 @@ def refine(
     epilog="**Examples:** `jax-occupancy groups model.pdb` · `jax-occupancy groups model.cif.gz --json` · "
     "`jax-occupancy groups model.pdb --state ground=A --state bound=B --write groups.toml`",
 )
+@with_options
 def show_groups(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)],
+    model: ModelPath,
+    *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     write: Annotated[
         Path | None,
-        typer.Option(
-            "--write", metavar="FILE", help="Also write them: .toml, Refmac keywords (.refmac) or phenix (.eff)."
-        ),
+        typer.Option(metavar="FILE", help="Also write them: .toml, Refmac keywords (.refmac) or phenix (.eff)."),
     ] = None,
     model_number: ModelNumber = None,
-    groups: GroupsFile = None,
-    state: States = None,
-    link: Link = True,
-    force_links: ForceLinks = False,
-    waters: WatersChoice = Waters.RESIDUE,
-    hydrogens: HydrogensChoice = Hydrogens.CARRIER,
-    contact_distance: ContactDistance = None,
+    grouping: Groups,
 ) -> None:
     """Show which atoms would share an occupancy, what sums to one, and why."""
     from jax_occupancy.cli._groups import run_groups
 
-    options = _grouping_options(groups, state, link, force_links, waters, hydrogens, contact_distance)
-    run_groups(model, as_json=json, write=write, model_number=model_number, options=options)
+    run_groups(model, grouping, as_json=json, write=write, model_number=model_number)
 
 
 @app.command(
@@ -222,109 +112,41 @@ def show_groups(
     "**Exit codes:** 0 all converged · 1 not one usable, a sentence says what · 2 wrong use · "
     "3 some failed or did not converge (the others are written)"
 )
+@with_options
 def series(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)],
+    model: ModelPath,
     data: Annotated[
         list[Path],
         typer.Argument(metavar="DATA...", help="Data sets in one crystal form: MTZ or mmCIF.", show_default=False),
     ],
+    *,
     name: Annotated[
         list[str] | None,
         typer.Option(
-            "--name",
             metavar="NAME",
             show_default=False,
             help="Of each data set in turn, once for each; numbers are drawn to scale. Default: those of the files.",
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="FOLDER", help="Write a refined model for each data set into this folder."),
-    ] = None,
-    json: Json = None,
-    csv: Csv = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw occupancies against data sets: .png, .svg or .pdf."),
-    ] = None,
-    quiet: Quiet = False,
-    amplitude: Amplitude = None,
-    intensity: Intensity = None,
-    sigma: Sigma = None,
-    free: Free = None,
-    free_value: FreeValue = None,
-    block: Block = None,
-    d_min: DMin = None,
-    d_max: DMax = None,
-    radiation: RadiationChoice = None,
-    wavelength: Wavelength = None,
-    outliers: Outliers = True,
-    target: TargetChoice = Target.ML,
-    b_factors: BFactorsChoice = BFactors.GROUP,
-    starts: Starts = 8,
-    seed: Seed = 0,
-    memory: Memory = 4.0,
+    outputs: SeriesOutputs,
+    columns: Data,
+    refinement: Options,
     model_number: ModelNumber = None,
-    groups: GroupsFile = None,
-    state: States = None,
-    link: Link = True,
-    force_links: ForceLinks = False,
-    waters: WatersChoice = Waters.RESIDUE,
-    hydrogens: HydrogensChoice = Hydrogens.CARRIER,
-    contact_distance: ContactDistance = None,
+    grouping: Groups,
 ) -> None:
     """Refine the occupancies of one model against many data sets.
 
     Groups are chosen once, structure factors are computed once for all data sets in the same cell. A data set that
     can't be used is reported and the others go on.
     """
-    from jax_occupancy.cli._series import SeriesOutputs, run_series
+    if name and not len(name) == len(set(name)) == len(data):
+        raise typer.BadParameter(
+            f"wanted a name of its own for each of the {len(data)} data sets, got {', '.join(name)}",
+            param_hint="--name",
+        )
+    from jax_occupancy.cli._series import run_series
 
-    run_series(
-        model,
-        data,
-        names=name,
-        outputs=SeriesOutputs(folder=out, json=json, csv=csv, plot=plot),
-        columns={
-            "amplitude": amplitude,
-            "intensity": intensity,
-            "sigma": sigma,
-            "free": free,
-            "free_value": free_value,
-            "block": block,
-            "d_min": d_min,
-            "d_max": d_max,
-        },
-        grouping=_grouping_options(groups, state, link, force_links, waters, hydrogens, contact_distance),
-        refinement={
-            "target": target.value,
-            "b_factors": b_factors.value,
-            "starts": starts,
-            "seed": seed,
-            "outliers": outliers,
-            "radiation": radiation and radiation.value,
-            "wavelength": wavelength,
-            "memory": memory,
-        },
-        model_number=model_number,
-        quiet=quiet,
-        begin=BEGIN,
-    )
-
-
-def _grouping_options(groups, states, link, force_links, waters, hydrogens, contact_distance) -> dict[str, Any]:
-    """The options about groups under the names that `group_model` has for them."""
-    if force_links and not link:
-        raise typer.BadParameter("--no-link and --force-links exclude each other; choose one")
-    return {
-        "groups": groups,
-        "states": states,
-        "link": link,
-        "force_links": force_links,
-        "waters": waters,
-        "hydrogens": hydrogens,
-        "contact_distance": contact_distance,
-    }
+    run_series(model, data, outputs, columns, refinement, grouping, names=name, model_number=model_number, begin=BEGIN)
 
 
 def main() -> None:

@@ -4,26 +4,17 @@ import os
 import re
 import sys
 import textwrap
+from collections.abc import Mapping, Set
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+from jax_occupancy.cli._options import ARGUMENTS
 
 # Wide enough for reasons on one line where neither a terminal nor the user sets the width.
 PIPE_WIDTH = 200
-# Arguments of the library that are options of the command under the same names.
-ARGUMENTS = (
-    "amplitude",
-    "intensity",
-    "sigma",
-    "free",
-    "free_value",
-    "block",
-    "d_min",
-    "d_max",
-    "model_number",
-    "radiation",
-)
-
 # What the command takes from elsewhere.
 ELSEWHERE = {"cell": "a model that has it", "spacegroup": "a model that has it"}
 
@@ -58,12 +49,26 @@ def as_options(text: str) -> str:
     """
     for argument, way in ELSEWHERE.items():
         text = text.replace(f"{argument}=...", way)
-    return re.sub(r"\b(" + "|".join(ARGUMENTS) + ")=", lambda m: f"--{m[1].replace('_', '-')} ", text)
+    return re.sub(r"\b(" + "|".join(sorted(ARGUMENTS)) + ")=", lambda m: f"--{m[1].replace('_', '-')} ", text)
 
 
-def plain_row(*cells: str) -> list[Text]:
-    """Cells of a table."""
-    return [Text(cell) for cell in cells]
+def print_columns(
+    console: Console,
+    columns: Mapping[str, list[str]],
+    *,
+    numbers: Set[str],
+    sections: Set[int] = frozenset(),
+    min_width: Mapping[str, int] | None = None,
+    **style: Any,
+) -> None:
+    """Print a table from its columns, those of numbers aligned to the right, with a line below some of the rows."""
+    table = Table(**style)
+    for name in columns:
+        justify = "right" if name in numbers else "left"
+        table.add_column(name, justify=justify, overflow="fold", min_width=(min_width or {}).get(name))
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(*map(Text, row), end_section=i in sections)
+    console.print(table)
 
 
 def _wrapped(console: Console, text: str, indent: int) -> str:

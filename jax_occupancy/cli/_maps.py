@@ -1,12 +1,13 @@
 """Maps of the refined model, and maps without some of its groups, for Coot."""
 
 import difflib
-from typing import Any
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex
 
+from jax_occupancy._options import Options
 from jax_occupancy.cli._outputs import Outputs
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, write_mtz
@@ -15,18 +16,7 @@ from jax_occupancy.xray import SigmaA, estimate_sigma_a, map_coefficients
 
 
 def chosen_groups(grouping: Grouping, name: str) -> list[str]:
-    """The groups that a name stands for: a group, or all letters of what comes before the colon.
-
-    Args:
-        grouping: the groups.
-        name: such as "A/54/ARG:A", or "A/54/ARG" for all its conformers.
-
-    Returns:
-        Names of groups with atoms.
-
-    Raises:
-        ValueError: there is no such group.
-    """
+    """The groups that a name stands for: a group, or all letters of what comes before the colon."""
     names = [group.name for group in grouping.groups if group.atoms.size]
     found = [one for one in names if one == name] or [one for one in names if one.rpartition(":")[0] == name]
     if not found:
@@ -38,36 +28,29 @@ def chosen_groups(grouping: Grouping, name: str) -> list[str]:
     return found
 
 
-def write_maps(solution: Solution, model: Model, outputs: Outputs, *, beam: dict[str, Any]) -> None:
-    """Write the map coefficients of the refined model and, each to its own file, those without omitted groups."""
+def write_maps(solution: Solution, model: Model, outputs: Outputs, options: Options) -> list[Path]:
+    """Write the coefficients of the map and, each to its own file, of those without omitted groups; the files."""
     if outputs.maps is None:
-        return
+        return []
     sigma_a = solution.sigma_a or _estimated_sigma_a(solution)
     _write(solution, solution.f_model, sigma_a, outputs.maps, "refined occupancies")
-    for name in outputs.omit:
+    omitted = {name: outputs.omit_map(name) for name in outputs.omit or ()}
+    for name, path in omitted.items():
         groups = chosen_groups(solution.grouping, name)
-        without = solution.f_model - structure_factors_of(solution, model, groups, beam=beam)
-        _write(solution, without, sigma_a, outputs.omit_map(name), f"without {name}")
+        without = solution.f_model - _structure_factors_of(solution, model, groups, options)
+        _write(solution, without, sigma_a, path, f"without {name}")
+    return [outputs.maps, *omitted.values()]
 
 
-def structure_factors_of(
-    solution: Solution, model: Model, names: list[str], *, beam: dict[str, Any]
+def _structure_factors_of(
+    solution: Solution, model: Model, names: list[str], options: Options
 ) -> Complex[np.ndarray, " reflections"]:
-    """What groups add to the refined structure factors, on the scale of the data, with the solvent they keep out.
-
-    Args:
-        solution: the refined model.
-        model: its atoms.
-        names: the groups.
-        beam: radiation and wavelength, and gigabytes for structure factors.
-
-    Returns:
-        F_model less that of a model in which the occupancies of these groups are zero.
-    """
+    """What groups add to the structure factors, on the scale of the data, with the solvent they keep out."""
     tensor = solution.tensor
     atoms = [solution.grouping[name].atoms for name in names]
     entries = np.array([tensor.expansion_mask[one[0]] for one in atoms])
     scale = solution.scale
+    beam = {"radiation": options.radiation, "wavelength": options.wavelength, "memory": options.memory}
     linear = linear_model(model, solution.data, tensor, entries, **beam).with_scale(scale.overall, scale.solvent)
     q = jnp.asarray(np.asarray(tensor.group_occupancies)[entries])
     shifts = None if solution.b_shifts is None else jnp.asarray([solution.b_shifts[one[0]] for one in atoms])
@@ -88,7 +71,7 @@ def _estimated_sigma_a(solution: Solution) -> SigmaA:
     )
 
 
-def _write(solution: Solution, f_model: np.ndarray, sigma_a: SigmaA, path: Any, what: str) -> None:
+def _write(solution: Solution, f_model: np.ndarray, sigma_a: SigmaA, path: Path, what: str) -> None:
     data = solution.data
     amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
     maps = map_coefficients(f_model, amplitude, sigma=sigma, sigma_a=sigma_a)

@@ -1,40 +1,87 @@
-"""The files that a refinement writes: their names, and what is refused before any work is done."""
+"""The files that are written: their names, and what is refused before any work is done."""
 
+import functools
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from jax_occupancy.io import format_of_name
+import typer
 
-MODEL_SUFFIXES = {".gz", ".pdb", ".ent", ".cif", ".mmcif"}
+from jax_occupancy.cli._options import named, option
+
+MODELS = (".pdb", ".ent", ".cif", ".mmcif")
+PICTURES = (".png", ".svg", ".pdf")
+
+_output = functools.partial(option, "Output")
+Json = Annotated[Path | None, _output(metavar="FILE", help="Write all results as JSON.")]
+Csv = Annotated[Path | None, _output(metavar="FILE", help="Write the table of occupancies.")]
+Quiet = Annotated[bool, _output("-q", "--quiet", help="Print nothing unless something is wrong.")]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where results go; None for what is not wanted.
+    """What `refine` writes; None for what is not wanted."""
 
-    Attributes:
-        model: the refined model.
-        groups: the groups, beside it.
-        json: everything as JSON.
-        csv: the table of groups.
-        maps: coefficients of the maps, MTZ.
-        plot: the picture of `plot_solution`.
-        report: the report, HTML.
-        omit: groups that each get a map without them, in a file next to `maps`.
-        write_shifts: whether the refined model has the shifted B factors too.
-    """
+    out: Annotated[
+        Path | None,
+        _output(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
+            callback=named("the refined model", *MODELS, *(f"{kind}.gz" for kind in MODELS)),
+        ),
+    ] = None
+    write_shifts: Annotated[
+        bool,
+        _output(
+            "--write-shifts",
+            help="Write the shifted B factors too; without it the refined model differs in its occupancies alone.",
+        ),
+    ] = False
+    json: Json = None
+    csv: Csv = None
+    maps: Annotated[
+        Path | None,
+        _output(
+            metavar="FILE.mtz",
+            help="Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM.",
+            callback=named("the maps", ".mtz"),
+        ),
+    ] = None
+    plot: Annotated[
+        Path | None,
+        _output(
+            metavar="FILE",
+            help="Draw occupancies with error bars, convergence, R by resolution, correlations: .png, .svg or .pdf.",
+            callback=named("a picture", *PICTURES),
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        _output(
+            metavar="FILE.html",
+            help="Write a report with the table and the pictures, one file for any browser.",
+            callback=named("the report", ".html", ".htm"),
+        ),
+    ] = None
+    omit: Annotated[
+        list[str] | None,
+        _output(
+            metavar="NAME",
+            show_default=False,
+            help="Also a map without this group (A/54/ARG:A) or all its conformers (A/54/ARG), FILE_omit_NAME.mtz; "
+            "may be repeated.",
+        ),
+    ] = None
+    quiet: Quiet = False
 
-    model: Path | None = None
-    groups: Path | None = None
-    json: Path | None = None
-    csv: Path | None = None
-    maps: Path | None = None
-    plot: Path | None = None
-    report: Path | None = None
-    omit: tuple[str, ...] = ()
-    write_shifts: bool = False
+    def __post_init__(self) -> None:
+        if self.omit and self.maps is None:
+            raise ValueError("--omit adds a map; name the file of the maps, such as --maps maps.mtz")
 
     def omit_map(self, name: str) -> Path:
         """The file of the map without a group: `maps.mtz` becomes `maps_omit_A-54-ARG-A.mtz`."""
@@ -42,65 +89,80 @@ class Outputs:
         plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
         return self.maps.with_name(f"{self.maps.stem}_omit_{plain}{self.maps.suffix}")
 
-    def check(self, inputs: list[Path]) -> None:
-        """Refuse names that could not be written in the end, or that would replace an input or each other.
+    def check(self, inputs: Sequence[Path | None], *, groups: Path | None = None) -> None:
+        """Refuse names that could not be written in the end; `groups` is the file of groups beside the model."""
+        files = [self.out, groups, self.json, self.csv, self.maps, self.plot, self.report]
+        check_files([*files, *map(self.omit_map, self.omit or ())], inputs, beside=groups)
 
-        Raises:
-            ValueError: a name has the wrong extension, is an input, or comes twice.
-            OSError: a folder does not exist, or the name is that of a folder.
-        """
-        if self.model is not None and format_of_name(self.model) is None:
-            raise ValueError(
-                f"{self.model}: the name of the refined model must end in .pdb, .ent, .cif or .mmcif (or these + .gz)"
+
+@dataclass(frozen=True)
+class SeriesOutputs:
+    """What `series` writes; None for what is not wanted."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Write a refined model for each data set into this folder."),
+    ] = None
+    json: Json = None
+    csv: Csv = None
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw occupancies against data sets: .png, .svg or .pdf.",
+            callback=named("a picture", *PICTURES),
+        ),
+    ] = None
+    quiet: Quiet = False
+
+    def check(self, inputs: Sequence[Path | None]) -> None:
+        """Refuse names that could not be written in the end, and make the folder."""
+        check_files([self.json, self.csv, self.plot], inputs)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+
+    def model(self, model: Path, name: str) -> Path:
+        """The file of one refined model: `model.pdb` refined against `t1.mtz` becomes `model_t1.pdb`."""
+        assert self.out is not None
+        stem, suffixes = split_model_name(model)
+        return self.out / f"{stem}_{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}{suffixes}"
+
+
+def check_files(files: Sequence[Path | None], inputs: Sequence[Path | None], *, beside: Path | None = None) -> None:
+    """Refuse files whose folder is not there, and such as would replace an input or each other.
+
+    Raises:
+        typer.BadParameter: a file is an input, or comes twice.
+        OSError: a folder does not exist, or the name is that of a folder.
+    """
+    paths = [path for path in files if path is not None]
+    for path in paths:
+        if not path.resolve().parent.is_dir():
+            raise FileNotFoundError(f"the folder of {path} does not exist; make it first")
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
+        if any(one is not None and _same(path, one) for one in inputs):
+            where, what = "", "another name, so that it stays as it was"
+            if path == beside:
+                where, what = ", beside the refined model,", "that another name (-o)"
+            raise typer.BadParameter(f"{path}{where} is an input; give {what}")
+    for path, other in itertools.combinations(paths, 2):
+        if _same(path, other):
+            raise typer.BadParameter(
+                f"{other} would be written twice, each time with something else; give another name"
             )
-        if self.maps is not None and self.maps.suffix.lower() != ".mtz":
-            raise ValueError(f"{self.maps}: the name of the maps must end in .mtz")
-        _check_pictures(self.plot, self.report)
-        files = [self.model, self.groups, self.json, self.csv, self.maps, self.plot, self.report]
-        named = [*files, *map(self.omit_map, self.omit)]
-        paths = [path for path in named if path is not None]
-        for path in paths:
-            if not path.resolve().parent.is_dir():
-                raise FileNotFoundError(f"the folder of {path} does not exist; make it first")
-            if path.is_dir():
-                raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
-            if any(_same(path, one) for one in inputs):
-                beside = ", beside the refined model," if path == self.groups else ""
-                what = "that another name (-o)" if beside else "another name, so that it stays as it was"
-                raise ValueError(f"{path}{beside} is an input; give {what}")
-        for path, other in itertools.combinations(paths, 2):
-            if _same(path, other):
-                raise ValueError(f"{other} would be written twice, each time with something else; give another name")
-
-
-def _check_pictures(plot: Path | None, report: Path | None) -> None:
-    """Refuse names of pictures and reports with the wrong extension."""
-    if report is not None and report.suffix.lower() not in {".html", ".htm"}:
-        raise ValueError(f"{report}: the name of the report must end in .html")
-    if plot is not None:
-        # matplotlib takes a second to load.
-        from jax_occupancy.plotting import picture_kind
-
-        picture_kind(plot)
-
-
-def refuse_inputs(out: Path, inputs: list[Path | None]) -> None:
-    """Refuse to replace what was read."""
-    if any(path is not None and _same(out, path) for path in inputs):
-        raise ValueError(f"{out} is an input; give another name, so that it stays as it was")
 
 
 def split_model_name(path: Path) -> tuple[str, str]:
     """The name of a model file and all of its extensions, `.pdb` where it has none.
 
-    Example:
-        >>> split_model_name(Path("folder/4xof.A.CIF.gz"))
-        ('4xof.A', '.CIF.gz')
+    >>> split_model_name(Path("folder/4xof.A.CIF.gz")), split_model_name(Path("4xof.gz"))
+    (('4xof.A', '.CIF.gz'), ('4xof', '.pdb.gz'))
     """
     stem, suffixes = path.name, ""
-    while (suffix := Path(stem).suffix).lower() in MODEL_SUFFIXES:
+    while (suffix := Path(stem).suffix).lower() in (".gz", *MODELS):
         stem, suffixes = stem.removesuffix(suffix), suffix + suffixes
-    return stem, suffixes or ".pdb"
+    return stem, suffixes if suffixes.lower() not in ("", ".gz") else f".pdb{suffixes}"
 
 
 def default_output(model_path: Path) -> Path:

@@ -1,10 +1,10 @@
 """`jax-occupancy refine`: run it, say what happened and write the files."""
 
+import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from jax_occupancy import refinement
+from jax_occupancy._options import Options
 from jax_occupancy.cli._console import make_console, say, say_note
-from jax_occupancy.cli._groups import choose_groups_of
+from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._maps import chosen_groups, write_maps
-from jax_occupancy.cli._outputs import Outputs
+from jax_occupancy.cli._options import Data, Groups
+from jax_occupancy.cli._outputs import Outputs, default_output, groups_output
 from jax_occupancy.cli._report import print_input, print_solution
 from jax_occupancy.cli._session import (
     NOT_CONVERGED,
     check_beam,
-    crystal_of,
     note_on_dispersion,
+    read_data,
     set_up_jax,
     settled_beam,
     warnings_as_notes,
@@ -32,65 +35,55 @@ from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_groups
 from jax_occupancy.refinement import Solution
-from jax_occupancy.refinement import refine as refine_occupancies
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for.
-
-    Attributes:
-        outputs: the files to write.
-        columns: keyword arguments of `read_reflections`.
-        grouping: options about groups.
-        refinement: keyword arguments of `refine`.
-        model_number: which model of the file.
-        quiet: print nothing unless something is wrong.
-    """
-
-    outputs: Outputs
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    grouping: Mapping[str, Any] = field(default_factory=dict)
-    refinement: Mapping[str, Any] = field(default_factory=dict)
-    model_number: int | None = None
-    quiet: bool = False
-
-
-def run_refine(model_path: Path, reflections_path: Path, request: Request, *, begin: float) -> None:
+def run_refine(
+    model_path: Path,
+    reflections_path: Path,
+    outputs: Outputs,
+    columns: Data,
+    options: Options,
+    groups: Groups,
+    *,
+    model_number: int | None,
+    begin: float,
+) -> None:
     """Refine a model against its data, print the result and write the files.
 
     Raises:
         typer.Exit: with code 3 if the refinement did not converge; what it found is written nevertheless.
     """
-    own_groups = request.grouping["groups"]
-    inputs = [model_path, reflections_path, *([] if own_groups is None else [own_groups])]
-    request.outputs.check(inputs)
-    check_beam(request.refinement)
+    out = outputs.out or default_output(model_path)
+    outputs, beside = dataclasses.replace(outputs, out=out), groups_output(out)
+    outputs.check([model_path, reflections_path, groups.groups], groups=beside)
+    states = states_of(groups)
+    check_beam(options)
     set_up_jax()
-    console, watch = make_console(quiet=request.quiet), Stopwatch(begin)
+    console, watch = make_console(quiet=outputs.quiet), Stopwatch(begin)
     watch.lap("start")
-    model = read_model(model_path, model_number=request.model_number)
+    model = read_model(model_path, model_number=model_number)
     watch.lap("read")
     with warnings_as_notes(console):
-        grouping = choose_groups_of(model, request.grouping)
-        _check_groups(model, grouping, request.outputs.omit)
+        grouping = choose_groups_of(model, groups, states)
+        _check_groups(model, grouping, outputs.omit or ())
         watch.lap("groups")
-        reflections = read_reflections(reflections_path, **request.columns, **crystal_of(model))
+        reflections = read_data(reflections_path, columns, model)
         print_input(console, model, reflections)
-        request = replace(request, refinement=settled_beam(console, model, reflections, request.refinement))
-        note_on_dispersion(console, model, grouping, request.refinement, stated=reflections.wavelength)
+        options = settled_beam(console, model, reflections, options)
+        note_on_dispersion(console, model, grouping, options, stated=reflections.wavelength)
         watch.lap("read")
-    solution = _refine(console, watch, model, reflections, grouping, request)
+    solution = _refine(console, watch, model, reflections, grouping, options)
     print_solution(console, solution)
-    _write(console, watch, solution, model, request)
-    _end(console, watch, solution)
+    _write(console, solution, model, outputs, options, beside)
+    _end(console, watch, solution, outputs)
 
 
-def run_example(request: Request, *, begin: float) -> None:
+def run_example(outputs: Outputs, options: Options, *, begin: float) -> None:
     """Refine the simulated crystal and show what is true."""
-    request.outputs.check([])
+    outputs.check([])
+    check_beam(options)
     set_up_jax()
-    console, watch = make_console(quiet=request.quiet), Stopwatch(begin)
+    console, watch = make_console(quiet=outputs.quiet), Stopwatch(begin)
     watch.lap("start")
     with tempfile.TemporaryDirectory() as folder:
         example = write_example(folder)
@@ -98,15 +91,15 @@ def run_example(request: Request, *, begin: float) -> None:
         model, reflections = read_model(example.model), read_reflections(example.reflections)
         say(console, "A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
         print_input(console, model, reflections)
-        request = replace(request, refinement=settled_beam(console, model, reflections, request.refinement))
+        options = settled_beam(console, model, reflections, options)
         watch.lap("read")
-        solution = _refine(console, watch, model, reflections, None, request)
+        solution = _refine(console, watch, model, reflections, None, options)
         print_solution(console, solution, truth=example.truth)
-        _write(console, watch, solution, model, request)
-    _end(console, watch, solution)
+        _write(console, solution, model, outputs, options)
+    _end(console, watch, solution, outputs)
 
 
-def _check_groups(model: Model, grouping: Grouping, omit: tuple[str, ...]) -> None:
+def _check_groups(model: Model, grouping: Grouping, omit: Sequence[str]) -> None:
     """Say at once what would be found out at the end of the work."""
     if not any(s.refinable for s in grouping.sets):
         found = "all of them are fixed" if grouping.groups else "there are none"
@@ -124,12 +117,10 @@ def _refine(
     model: Model,
     reflections: Reflections,
     grouping: Grouping | None,
-    request: Request,
+    options: Options,
 ) -> Solution:
     with warnings_as_notes(console), _progress(console) as show:
-        solution = refine_occupancies(
-            model, reflections, groups=grouping, **request.refinement, throw=False, progress=show
-        )
+        solution = refinement.refine(model, reflections, groups=grouping, **vars(options), throw=False, progress=show)
     watch.lap("finish", parts=solution.seconds)
     if solution.result == "nothing_to_refine":
         raise ValueError(f"{model.path}: no occupancy can move: those that are fixed leave nothing to share out")
@@ -145,43 +136,31 @@ def _progress(console: Console) -> Iterator[Any]:
         yield lambda stage: progress.update(task, description=STAGES[stage])
 
 
-def _write(console: Console, watch: Stopwatch, solution: Solution, model: Model, request: Request) -> None:
-    """Write every file that was asked for, the account of it all last."""
-    outputs = request.outputs
-    if outputs.model is not None:
-        solution.write(model, outputs.model, shifts=outputs.write_shifts)
+def _write(
+    console: Console, solution: Solution, model: Model, outputs: Outputs, options: Options, beside: Path | None = None
+) -> None:
+    """Write every file that was asked for but the account of it all; `beside` is that of the groups."""
+    if outputs.out is not None:
+        solution.write(model, outputs.out, shifts=outputs.write_shifts)
         header = "R values in its header, if any, are those of the model before"
-        say(console, f"Wrote {outputs.model}; {header}.")
-    if outputs.groups is not None:
-        _write_groups(console, outputs.groups, solution, model)
+        say(console, f"Wrote {outputs.out}; {header}.")
+    if beside is not None:
+        _write_groups(console, beside, solution, model)
     if outputs.csv is not None:
         write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say(console, f"Wrote {outputs.csv}: the table.")
-    if outputs.maps is not None:
-        beam = {key: request.refinement[key] for key in ("radiation", "wavelength", "memory")}
-        write_maps(solution, model, outputs, beam=beam)
-        files = ", ".join(str(path) for path in (outputs.maps, *map(outputs.omit_map, outputs.omit)))
-        say(console, f"Wrote {files}: maps, for Coot (File, Auto open MTZ).")
-    _write_pictures(console, solution, model, outputs)
-    watch.lap("write")
-    if outputs.json is not None:
-        seconds = watch.seconds | {"total": watch.total}
-        write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
-        say(console, f"Wrote {outputs.json}.")
+    if maps := write_maps(solution, model, outputs, options):
+        say(console, f"Wrote {', '.join(map(str, maps))}: maps, for Coot (File, Auto open MTZ).")
+    if outputs.plot is not None or outputs.report is not None:
+        # matplotlib takes a second to load.
+        from jax_occupancy.plotting import write_plot, write_report
 
-
-def _write_pictures(console: Console, solution: Solution, model: Model, outputs: Outputs) -> None:
-    """Draw the result; matplotlib, which takes a second to load, only if it is wanted."""
-    if outputs.plot is None and outputs.report is None:
-        return
-    from jax_occupancy.plotting import write_plot, write_report
-
-    if outputs.plot is not None:
-        write_plot(outputs.plot, solution)
-        say(console, f"Wrote {outputs.plot}: the pictures.")
-    if outputs.report is not None:
-        write_report(outputs.report, solution, model)
-        say(console, f"Wrote {outputs.report}: the report, for a browser.")
+        if outputs.plot is not None:
+            write_plot(outputs.plot, solution)
+            say(console, f"Wrote {outputs.plot}: the pictures.")
+        if outputs.report is not None:
+            write_report(outputs.report, solution, model)
+            say(console, f"Wrote {outputs.report}: the report, for a browser.")
 
 
 def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
@@ -194,7 +173,12 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
         say(console, f"Wrote {path}: the groups, for --groups.")
 
 
-def _end(console: Console, watch: Stopwatch, solution: Solution) -> None:
+def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs) -> None:
+    watch.lap("write")
+    if outputs.json is not None:
+        seconds = watch.seconds | {"total": watch.total}
+        write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
+        say(console, f"Wrote {outputs.json}.")
     say(console, watch.report(), indent=9)
     if solution.result != "converged":
         typer.echo(f"not converged: {solution.message}", err=True)

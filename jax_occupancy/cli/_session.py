@@ -1,8 +1,9 @@
 """What every command that refines begins and ends with."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,51 +11,46 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from jax_occupancy._options import Options
 from jax_occupancy.cli._cache import use_compilation_cache
 from jax_occupancy.cli._console import as_options, say_note
+from jax_occupancy.cli._options import Data, wrong_use
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, agreed_radiation, atomic_writer
+from jax_occupancy.io import Model, Reflections, agreed_radiation, atomic_writer, read_reflections
 from jax_occupancy.xray import dispersion, dispersion_note
 
 # Exit code of a refinement that did not come to rest.
 NOT_CONVERGED = 3
 
 
-def check_beam(refinement: Mapping[str, Any]) -> None:
-    """Refuse a wavelength that no element has an f′ at, before anything is read.
-
-    Raises:
-        ValueError: it is out of range, or the radiation is not X-rays.
-    """
-    dispersion([], radiation=refinement["radiation"] or "xray", wavelength=refinement["wavelength"])
+def check_beam(options: Options) -> None:
+    """Refuse a wavelength that no element has an f′ at, before anything is read."""
+    with wrong_use("--wavelength"):
+        dispersion([], radiation=options.radiation or "xray", wavelength=options.wavelength)
 
 
-def crystal_of(model: Model) -> dict[str, Any]:
-    """Cell and space group of the model, for data that state none."""
-    return {"cell": model.cell, "spacegroup": model.spacegroup}
+def read_data(path: Path, columns: Data, model: Model) -> Reflections:
+    """The reflections that the options choose; data that state no cell or space group get those of the model."""
+    return read_reflections(path, **asdict(columns), cell=model.cell, spacegroup=model.spacegroup)
 
 
-def settled_beam(
-    console: Console, model: Model, reflections: Reflections, refinement: Mapping[str, Any]
-) -> dict[str, Any]:
+def settled_beam(console: Console, model: Model, reflections: Reflections, options: Options) -> Options:
     """The options with the radiation that was asked for or that the files state, which is said unless it is plain."""
-    radiation, note = agreed_radiation(model, reflections, asked=refinement["radiation"])
+    radiation, note = agreed_radiation(model, reflections, asked=options.radiation)
     if note is not None:
         say_note(console, as_options(note))
-    return {**refinement, "radiation": radiation}
+    return replace(options, radiation=radiation)
 
 
 def note_on_dispersion(
-    console: Console, model: Model, grouping: Grouping, refinement: Mapping[str, Any], *, stated: float | None = None
+    console: Console, model: Model, grouping: Grouping, options: Options, *, stated: float | None = None
 ) -> None:
     """Say so if heavy atoms are refined without f′; `stated` is the wavelength in the file of the data."""
     refined = [group.atoms for s in grouping.sets for group in s.groups if group.refinable]
     elements = model.atoms["element"].iloc[np.concatenate([np.zeros(0, int), *refined])]
-    beam = {
-        "radiation": refinement["radiation"] or next(iter(model.radiations), "xray"),
-        "wavelength": refinement["wavelength"],
-    }
-    if (note := dispersion_note(elements, stated=stated, **beam)) is not None:
+    radiation: Any = options.radiation or next(iter(model.radiations), "xray")
+    note = dispersion_note(elements, stated=stated, radiation=radiation, wavelength=options.wavelength)
+    if note is not None:
         say_note(console, note)
 
 

@@ -4,11 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from jax_occupancy._words import Solution, minima_sentence, target_words
 from jax_occupancy.plotting._figure import BLUE, SMALL, VERMILLION, axes_or_new, say_only, tidy
-from jax_occupancy.refinement import Solution
-
-# Name of each target and digits of its value.
-TARGETS = {"ml": ("-log-likelihood", 2), "ls": ("sum of squares", 6)}
 
 
 def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
@@ -23,13 +20,6 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes.
-
-    Example:
-        >>> from jax_occupancy import refine
-        >>> from jax_occupancy.example import read_example
-        >>> solution = refine(*read_example(), starts=0)
-        >>> plot_convergence(solution).get_xlabel().startswith("cycle")
-        True
     """
     ax = axes_or_new(ax)
     history = solution.history
@@ -37,7 +27,6 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
         say_only(ax, "No occupancy is refinable.")
         return ax
     cycle = np.arange(1, len(history) + 1)
-    name, digits = TARGETS[solution.target_name]
     fall = (history["start"] - history["end"]).to_numpy(float)
     moved = history["max_shift"].to_numpy(float)
     for values, marker, line, colour, label in (
@@ -51,22 +40,10 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
     _make_room_above(ax)
     ax.set_xlim(0.7, len(history) + 0.3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    start, end = solution.target.start, solution.target.end
     tidy(ax, x="cycle", y="in the cycle", title="Convergence")
     ax.legend(fontsize=SMALL, frameon=False, loc="upper right", borderpad=0)
-    ax.set_xlabel(f"cycle\n{name} {start:.{digits}f} → {end:.{digits}f}", fontsize=SMALL)
+    ax.set_xlabel(f"cycle\n{' '.join(target_words(solution))}", fontsize=SMALL)
     return ax
-
-
-def minima_sentence(solution: Solution) -> str:
-    """Where other starts ended."""
-    if not solution.minima:
-        return "No occupancy is refinable."
-    if not solution.starts:
-        return "No other starts were tried."
-    if len(solution.minima) == 1:
-        return f"The start and {solution.starts} random start{'s' * (solution.starts > 1)} ended in the same minimum."
-    return f"{len(solution.minima)} distinct minima; the lowest is the answer."
 
 
 def _make_room_above(ax: Axes) -> None:
@@ -84,18 +61,12 @@ def plot_minima(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes.
-
-    Example:
-        >>> from jax_occupancy import refine
-        >>> from jax_occupancy.example import read_example
-        >>> solution = refine(*read_example(), starts=0)
-        >>> ax = plot_minima(solution)
     """
     ax = axes_or_new(ax)
     if len(solution.minima) < 2:
         say_only(ax, minima_sentence(solution))
         return ax
-    name = TARGETS[solution.target_name][0]
+    name, _ = target_words(solution)
     lowest = solution.minima[0].target
     away = [minimum.max_shift for minimum in solution.minima]
     above = [minimum.target - lowest for minimum in solution.minima]

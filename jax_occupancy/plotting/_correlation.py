@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from jax_occupancy._words import Solution
 from jax_occupancy.plotting._figure import COLUMN, GREY, PAGE, SMALL, axes_or_new, say_only, shown, tidy
-from jax_occupancy.refinement import Solution
 
 # Height of a name, width of a letter and of the colour bar, in inches.
 NAME, LETTER, BAR = 0.1, 0.06, 0.4
@@ -28,12 +28,6 @@ def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Returns:
         The axes.
-
-    Example:
-        >>> from jax_occupancy import refine
-        >>> from jax_occupancy.example import read_example
-        >>> solution = refine(*read_example(), starts=0)
-        >>> ax = plot_correlation(solution)
     """
     matrix = correlation_by_row(solution)
     n = len(matrix)

@@ -1,13 +1,15 @@
 """Just enough HTML: tables, pictures and a page that needs nothing from outside."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from html import escape
 
 from jax_occupancy.plotting._figure import Figure
 
 # Without scripts and without anything loaded from elsewhere; a browser enforces it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Columns of words, which are never broken, and of sentences, which are; the others hold numbers.
+KINDS = {"group": "word", "sum": "word", "residue": "word", "note": "prose", "reason": "prose"}
 STYLE = """
 body { font: 11pt/1.4 sans-serif; color: #000; background: #fff; max-width: 60em; margin: 1.5em auto; padding: 0 1em; }
 h1 { font-size: 1.4em; } h2 { font-size: 1.15em; margin-top: 1.8em; }
@@ -37,26 +39,12 @@ def page(title: str, parts: Sequence[str]) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: set[str], prose: set[str], starts: set[int]
-) -> str:
-    """A table of escaped cells.
-
-    Args:
-        columns: their names; those that are neither words nor prose hold numbers.
-        rows: the cells.
-        words: columns of words, which are never broken.
-        prose: columns of sentences, which are.
-        starts: rows that get a line above them.
-
-    Returns:
-        The element.
-    """
-    names = ["prose" if column in prose else "word" if column in words else "number" for column in columns]
-    kinds = [f' class="{name}"' for name in names]
+def table(columns: Mapping[str, Sequence[str]], *, starts: Set[int] = frozenset()) -> str:
+    """A table of escaped cells from its columns; rows that start something get a line above them."""
+    kinds = [f' class="{KINDS.get(column, "number")}"' for column in columns]
     head = "".join(f"<th{kind}>{escape(column)}</th>" for kind, column in zip(kinds, columns, strict=True))
     lines = []
-    for i, row in enumerate(rows):
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
         cells = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
         line_above = ' class="first"' if i in starts else ""
         lines.append(f"<tr{line_above}>{cells}</tr>")

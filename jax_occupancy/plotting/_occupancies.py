@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from jax_occupancy._words import Solution, sum_label
 from jax_occupancy.plotting._figure import (
     BLUE,
     COLUMN,
@@ -22,8 +23,7 @@ from jax_occupancy.plotting._figure import (
     shown,
     tidy,
 )
-from jax_occupancy.plotting._rows import SetRow, balanced, columns_of_rows, n_lines_of, sum_label
-from jax_occupancy.refinement import Solution
+from jax_occupancy.plotting._rows import SetRow, balanced, columns_of_rows, n_lines_of
 
 # Of one line, in inches: letters of 7 points and air.
 LINE = 0.135
@@ -49,13 +49,6 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
 
     Returns:
         The axes.
-
-    Example:
-        >>> from jax_occupancy import refine
-        >>> from jax_occupancy.example import read_example
-        >>> solution = refine(*read_example(), starts=0)
-        >>> plot_occupancies(solution).get_xlabel()
-        'occupancy'
     """
     numbers = list(range(len(solution.grouping.sets)) if sets is None else sets)
     columns = columns_of_rows(solution.grouping, numbers, MOST_LINES if ax is None else _lines_that_fit(ax))
@@ -84,13 +77,6 @@ def occupancy_pages(solution: Solution) -> list[Figure]:
 
     Returns:
         Figures as wide as a page, none longer than one; none if there are no groups.
-
-    Example:
-        >>> from jax_occupancy import refine
-        >>> from jax_occupancy.example import read_example
-        >>> solution = refine(*read_example(), starts=0)
-        >>> len(occupancy_pages(solution))
-        1
     """
     numbers = range(len(solution.grouping.sets))
     columns = balanced(solution.grouping, numbers, n_columns=2, most=MOST_LINES)
@@ -185,4 +171,4 @@ def _lines_that_fit(ax: Axes) -> float:
     figure = ax.get_figure(root=True)
     assert figure is not None
     height = ax.get_window_extent().height / figure.dpi
-    return max(1.0, height / (LINE))
+    return max(1.0, height / LINE)

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 
-import numpy as np
 from matplotlib.axes import Axes
 
-from jax_occupancy.plotting._convergence import minima_sentence, plot_convergence, plot_minima
+from jax_occupancy._words import Solution, minima_sentence, r_values
+from jax_occupancy.plotting._convergence import plot_convergence, plot_minima
 from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import NORMAL, PAGE, PAGE_HEIGHT, SMALL, Figure
 from jax_occupancy.plotting._occupancies import AROUND, LINE, draw_columns
 from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution
 from jax_occupancy.plotting._rows import SetRow, balanced, n_lines_of
-from jax_occupancy.refinement import Solution
 
 # Height of a row of small pictures, in inches.
 PANEL = 2.5
@@ -86,9 +85,5 @@ def _panels(solution: Solution) -> list[Callable[..., Axes]]:
 
 def _title(solution: Solution) -> str:
     name = "" if solution.data.path is None else f"{solution.data.path.name}: "
-    r_values = [
-        f"{label} {values.start:.4f} → {values.end:.4f}"
-        for label, values in (("R-work", solution.r_work), ("R-free", solution.r_free))
-        if np.isfinite(values.end)
-    ]
-    return f"{name}{', '.join(r_values)}".replace("$", r"\$") + "\n" + minima_sentence(solution)
+    values = ", ".join(f"{label} {value}" for label, value in r_values(solution).items())
+    return f"{name}{values}".replace("$", r"\$") + "\n" + minima_sentence(solution)

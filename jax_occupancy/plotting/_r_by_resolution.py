@@ -5,8 +5,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
+from jax_occupancy._words import Solution
 from jax_occupancy.plotting._figure import BLUE, SMALL, VERMILLION, axes_or_new, tidy
-from jax_occupancy.refinement import Solution
 from jax_occupancy.xray import r_factor
 
 # Reflections in a shell: fewer in the free set make an R that jumps about.
@@ -72,12 +72,6 @@ def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells
 
     Raises:
         ValueError: `n_shells` is not positive.
-
-    Example:
-        >>> from jax_occupancy import refine
-        >>> from jax_occupancy.example import read_example
-        >>> solution = refine(*read_example(), starts=0)
-        >>> ax = plot_r_by_resolution(solution, n_shells=8)
     """
     ax = axes_or_new(ax)
     data = solution.data

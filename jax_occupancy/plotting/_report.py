@@ -5,27 +5,17 @@ import os
 import numpy as np
 
 import jax_occupancy
+from jax_occupancy import _words as words
+from jax_occupancy._words import Solution
 from jax_occupancy.io import Model, atomic_writer
-from jax_occupancy.plotting._convergence import TARGETS, minima_sentence
 from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import Figure
-from jax_occupancy.plotting._html import page, pairs, paragraphs, picture
+from jax_occupancy.plotting._html import page, pairs, paragraphs, picture, table
 from jax_occupancy.plotting._occupancies import occupancy_pages
 from jax_occupancy.plotting._overview import plot_solution, shows_every_set
-from jax_occupancy.plotting._tables import group_table, outlier_table, residue_table
-from jax_occupancy.refinement import Solution
 
-RESULTS = {
-    "converged": "converged",
-    "max_cycles": "did not converge",
-    "nothing_to_refine": "nothing to refine",
-}
-EXPLANATION = (
-    "Occupancy: 0.57(4) has a standard uncertainty of 0.04, B factors and positions marginalised; on a bound the "
-    "one-sided 95 % limit stands in parentheses. Held: the standard uncertainty with B factors and positions held. "
-    "LLG: log-likelihood gained over an occupancy of zero (absent), of one (full), and over residues of the set that "
-    "go their own way (unlinked)."
-)
+RESULTS = {"converged": "converged", "nothing_to_refine": "nothing to refine"}
+OUTLIERS_SHOWN = 100
 
 
 def write_report(path: str | os.PathLike[str], solution: Solution, model: Model | None = None) -> None:
@@ -48,15 +38,20 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
         ```
     """
     title = "Occupancies" if model is None else f"Occupancies of {model.path.name}"
+    set_of_row = solution.table["set"].to_numpy()
+    first_of_set = set(np.flatnonzero(np.diff(set_of_row, prepend=-1)).tolist())
+    # Columns that say nothing take room away from those that do.
+    columns = {name: cells for name, cells in words.group_columns(solution).items() if any(cells)}
     parts = [
         paragraphs([title], kind="h1"),
         pairs(_summary(solution, model)),
         paragraphs([*solution.grouping.warnings, *solution.data.notes]),
         *_pictures(solution),
         paragraphs(["Occupancies"], kind="h2"),
-        group_table(solution),
-        paragraphs([EXPLANATION]),
-        *_tables(solution),
+        table(columns, starts=first_of_set),
+        paragraphs([words.EXPLANATION]),
+        *_residues(solution),
+        *_outliers(solution),
     ]
     content = page(title, parts).encode("utf-8", "backslashreplace")
     with atomic_writer(path) as handle:
@@ -64,28 +59,21 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
 
 
 def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
-    data, (name, digits) = solution.data, TARGETS[solution.target_name]
-    low, high = data.resolution
+    data = solution.data
     source = "" if data.path is None else f"{data.path.name}: "
     cell = " ".join(f"{value:g}" for value in data.cell.parameters)
-    entries = {"Result": f"{RESULTS[solution.result]}. {solution.message}"}
+    entries = {"Result": f"{RESULTS.get(solution.result, 'did not converge')}. {solution.message}"}
     if model is not None:
         entries["Model"] = f"{model.path.name}: {model.n_atoms} atoms"
-    entries["Data"] = (
-        f"{source}{data.n_reflections} reflections, {low:.2f}-{high:.2f} Å, {data.n_free} free; {data.kind}"
-    )
-    left_out = ", ".join(f"{count} {reason}" for reason, count in data.left_out.items() if count)
-    if left_out:
+    entries["Data"] = f"{source}{words.data_words(data)}; {data.kind}"
+    if left_out := words.left_out_words(data):
         entries["Left out"] = left_out
     entries["Crystal"] = f"{data.spacegroup.xhm()}, cell {cell} (Å, °)"
-    for label, values in (("R-work", solution.r_work), ("R-free", solution.r_free)):
-        if np.isfinite(values.end):
-            entries[label] = f"{values.start:.4f} → {values.end:.4f}"
-    start, end = (f"{value:.{digits}f}" for value in (solution.target.start, solution.target.end))
-    entries["Target"] = f"{name} {start} → {end} (both on the final scales)"
+    entries |= words.r_values(solution)
+    entries["Target"] = f"{' '.join(words.target_words(solution))} (both on the final scales)"
     if solution.sigma_a_source is not None:
         entries["Sigma A"] = f"estimated from the {solution.sigma_a_source} set"
-    entries["Other starts"] = minima_sentence(solution)
+    entries["Other starts"] = words.minima_sentence(solution)
     seconds = ", ".join(f"{stage.replace('_', ' ')} {value:.1f}" for stage, value in solution.seconds.items())
     entries["Time"] = f"{sum(solution.seconds.values()):.1f} s ({seconds})"
     entries["Program"] = f"jax_occupancy {jax_occupancy.__version__}"
@@ -105,14 +93,17 @@ def _pictures(solution: Solution) -> list[str]:
     return parts
 
 
-def _tables(solution: Solution) -> list[str]:
-    parts = []
-    if not solution.residues.empty:
-        parts += [paragraphs(["Residues of linked groups"], kind="h2"), residue_table(solution)]
-        parts.append(paragraphs(["The occupancy that each residue would have alone, and what that would gain."]))
-    parts.append(paragraphs(["Outliers"], kind="h2"))
-    if solution.outliers.empty:
-        parts.append(paragraphs(["No reflection was left out as an outlier."]))
-    else:
-        parts += outlier_table(solution)
-    return parts
+def _residues(solution: Solution) -> list[str]:
+    if solution.residues.empty:
+        return []
+    meaning = "The occupancy that each residue would have alone, and what that would gain."
+    heading = paragraphs(["Residues of linked groups"], kind="h2")
+    return [heading, table(words.residue_columns(solution)), paragraphs([meaning])]
+
+
+def _outliers(solution: Solution) -> list[str]:
+    heading, n = paragraphs(["Outliers"], kind="h2"), len(solution.outliers)
+    if not n:
+        return [heading, paragraphs(["No reflection was left out as an outlier."])]
+    shown = [heading, table(words.outlier_columns(solution, most=OUTLIERS_SHOWN))]
+    return shown if n <= OUTLIERS_SHOWN else [*shown, paragraphs([f"And {n - OUTLIERS_SHOWN} more."])]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jax_occupancy.groups import Grouping, GroupSet
+from jax_occupancy.groups import Grouping
 
 # Between two sets, in lines.
 GAP = 0.5
@@ -34,28 +34,10 @@ class SetRow:
         return self.top + len(self.groups)
 
 
-def sum_label(group_set: GroupSet) -> str:
-    """What the members of a set sum to.
-
-    Example:
-        >>> from jax_occupancy.groups import Group, GroupSet
-        >>> sum_label(GroupSet("free", (Group("A/7/HOH", [12], 0.5, True, "partial"),)))
-        'free'
-    """
-    return f"Σ {group_set.relation}" if group_set.relation else "free"
-
-
 def columns_of_rows(grouping: Grouping, sets: Iterable[int], n_lines: float) -> list[list[SetRow]]:
     """Distribute sets over columns of so many lines; a set is never torn apart.
 
     A set that is longer than a column gets one of its own.
-
-    Example:
-        >>> from jax_occupancy.groups import Group, GroupSet, Grouping
-        >>> waters = [GroupSet("free", (Group(str(i), [i], 0.5, True, "partial"),)) for i in range(5)]
-        >>> columns = columns_of_rows(Grouping(5, tuple(waters)), range(5), 4.0)
-        >>> [[row.number for row in column] for column in columns]
-        [[0, 1, 2], [3, 4]]
     """
     first, total = [], 0
     for group_set in grouping.sets:

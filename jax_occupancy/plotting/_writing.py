@@ -6,11 +6,11 @@ from pathlib import Path
 
 from matplotlib.backends.backend_pdf import PdfPages
 
+from jax_occupancy._words import Solution
 from jax_occupancy.io import atomic_writer
 from jax_occupancy.plotting._figure import Figure
 from jax_occupancy.plotting._occupancies import occupancy_pages
 from jax_occupancy.plotting._overview import plot_solution, shows_every_set
-from jax_occupancy.refinement import Solution
 
 KINDS = ("png", "svg", "pdf")
 

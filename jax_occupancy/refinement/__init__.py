@@ -15,7 +15,6 @@ from jax_occupancy.refinement._cycles import State, run_cycles
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
-from jax_occupancy.refinement._numbers import at_bound, with_esd
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._problem import Problem, prepare
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
@@ -38,7 +37,6 @@ __all__ = [
     "Solution",
     "State",
     "assess",
-    "at_bound",
     "check_same_crystal",
     "constraints_of",
     "gauss_newton",
@@ -58,5 +56,4 @@ __all__ = [
     "shard_reflections",
     "solve_on_simplexes",
     "uncertainty",
-    "with_esd",
 ]

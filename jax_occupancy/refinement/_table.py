@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from jax_occupancy._numbers import with_esd
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
 from jax_occupancy.refinement._assess import Assessment
-from jax_occupancy.refinement._numbers import with_esd
 from jax_occupancy.refinement._problem import Problem
 
 # Log-likelihoods: e^3 = 20 is where a group counts as supported; a link is doubtful if its removal gains as much for

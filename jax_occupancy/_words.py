@@ -1,0 +1,224 @@
+"""What is said of a result: its tables and sentences as plain text, for the terminal and for pages alike."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jax_occupancy._numbers import at_bound, log_likelihood, two_digits, with_decimals, with_esd
+from jax_occupancy.groups import GroupSet
+from jax_occupancy.io import Reflections
+from jax_occupancy.xray import completeness_by_shell, native_patterson, twin_test
+
+if TYPE_CHECKING:
+    from jax_occupancy.refinement import Solution
+else:
+    # Solutions draw themselves: what draws them reads their attributes and imports nothing of them.
+    Solution = Any
+
+N_SHELLS = 5
+# Above it a model is wrong, or not of these data: random atoms give 0.59 (Wilson, Acta Cryst. 3, 397, 1950).
+DOUBTFUL_R = 0.45
+
+# What the columns mean, one by one and in a paragraph.
+LEGEND = {
+    "occupancy": "0.57(4): standard uncertainty in the last digit, B factors and positions marginalised",
+    "held": "standard uncertainty with B factors and positions held",
+    "LLG": "log-likelihood gained over an occupancy of zero (absent) and of one (full)",
+    "unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
+    "ΔB": "shift of the B factors of the group",
+    "z": "(refined - truth) / standard uncertainty",
+}
+EXPLANATION = (
+    "Occupancy: 0.57(4) has a standard uncertainty of 0.04, B factors and positions marginalised; on a bound the "
+    "one-sided 95 % limit stands in parentheses. Held: the standard uncertainty with B factors and positions held. "
+    "LLG: log-likelihood gained over an occupancy of zero (absent), of one (full), and over residues of the set that "
+    "go their own way (unlinked)."
+)
+
+NO_FREE_SET = (
+    "too few free reflections: sigma_A is estimated from the working set and therefore too high, standard "
+    "uncertainties are too small"
+)
+REPRODUCIBLE = "Reproducible is not the same as accurate: that is what the standard uncertainties are for."
+
+Columns = dict[str, list[str]]
+
+
+def data_words(data: Reflections) -> str:
+    """How many reflections, to which resolution."""
+    low, high = data.resolution
+    return f"{data.n_reflections} reflections, {low:.2f}-{high:.2f} Å, {data.n_free} free"
+
+
+def left_out_words(data: Reflections) -> str:
+    """What was left out when the data were read; empty if nothing was."""
+    return ", ".join(f"{count} {reason}" for reason, count in data.left_out.items() if count)
+
+
+def completeness_words(data: Reflections) -> str:
+    """How complete the data are, in all and by shell."""
+    table = completeness_by_shell(data.hkl, cell=data.cell, spacegroup=data.spacegroup, n_shells=N_SHELLS)
+    overall = table["n_observed"].sum() / max(table["n_possible"].sum(), 1)
+    shells = [f"to {shell['d_min']:.2f} Å {100 * shell['completeness']:.1f}" for shell in table.to_dict("records")]
+    return f"completeness {100 * overall:.1f} % ({', '.join(shells)})"
+
+
+def data_warnings(data: Reflections) -> list[str]:
+    """What the data look like that the refinement takes no account of."""
+    amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
+    crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
+    found = [twin_test(data.hkl, amplitude, sigma, **crystal), native_patterson(data.hkl, amplitude, **crystal)]
+    return [test.warning for test in found if test.warning is not None]
+
+
+def r_values(solution: Solution) -> dict[str, str]:
+    """R-work and, where there is a free set, R-free."""
+    both = {"R-work": solution.r_work, "R-free": solution.r_free}
+    return {name: f"{r.start:.4f} → {r.end:.4f}" for name, r in both.items() if np.isfinite(r.end)}
+
+
+def target_words(solution: Solution) -> tuple[str, str]:
+    """The name of the target, and its values at the start and at the end."""
+    label, digits = solution.target_label, solution.target_digits
+    name = label[0].lower() + label[1:]
+    return name, f"{solution.target.start:.{digits}f} → {solution.target.end:.{digits}f}"
+
+
+def doubt(solution: Solution) -> str | None:
+    """A sentence if the model does not explain the data at all."""
+    if not solution.r_work.end > DOUBTFUL_R:
+        return None
+    return (
+        f"with an R-work of {solution.r_work.end:.2f} the model does not explain these data, and the occupancies mean "
+        "nothing: are model and data of the same crystal, with the same origin and indexing? (Wrong structures give "
+        "about 0.59.)"
+    )
+
+
+def minima_sentence(solution: Solution) -> str:
+    """Where other starts ended."""
+    starts, minima = solution.starts, solution.minima
+    if not minima:
+        return "No occupancy is refinable."
+    if not starts:
+        return "No other starts were tried."
+    if len(minima) == 1:
+        return f"The start and {starts} random start{'s' * (starts > 1)} ended in the same minimum."
+    return f"{len(minima)} distinct minima; the lowest is the answer."
+
+
+def minima_lines(solution: Solution) -> list[str]:
+    """The distinct minima, one by one."""
+    return [
+        f"target {minimum.target:.{solution.target_digits}f}, reached {minimum.count} times, occupancies up to "
+        f"{minimum.max_shift:.3f} away"
+        for minimum in solution.minima
+    ]
+
+
+def sum_label(group_set: GroupSet) -> str:
+    """What the members of a set sum to."""
+    return f"Σ {group_set.relation}" if group_set.relation else "free"
+
+
+def occupancy(row: dict[str, Any]) -> str:
+    """The occupancy of a row of the table, with all that is known of it."""
+    if not row.get("refinable", True):
+        return f"{row['occupancy']:.2f} fixed"
+    return at_bound(row["occupancy"], row["limit"]) if row["at_bound"] else with_esd(row["occupancy"], row["esd"])
+
+
+def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray | None = None) -> Columns:
+    """A row for each group.
+
+    Args:
+        solution: what `refine` returned.
+        narrow: for a terminal of 80 columns; notes are then the numbers that `numbered_notes` gives them.
+        truth: the true occupancy of each atom, if it is known.
+    """
+    rows, groups = solution.table.to_dict("records"), solution.grouping.groups
+    sets = [solution.grouping.sets[row["set"]] for row in rows]
+    held, gain = (two_digits, log_likelihood) if narrow else (partial(with_decimals, decimals=d) for d in (3, 1))
+    first = [i for i, row in enumerate(rows) if i == 0 or row["set"] != rows[i - 1]["set"]]
+    numbers = numbered_notes(solution)
+    columns = {
+        "group": [row["name"] for row in rows],
+        "sum": [(s.relation if i in first else "") if narrow else sum_label(s) for i, s in enumerate(sets)],
+        "atoms": [str(row["n_atoms"]) for row in rows],
+        "start": [f"{row['start']:.2f}" for row in rows],
+        "occupancy": [occupancy(row) for row in rows],
+        "held": [held(row["esd_fixed"]) for row in rows],
+        "LLG absent": [gain(row["llg_absent"]) for row in rows],
+        "LLG full": [gain(row["llg_full"]) for row in rows],
+        "LLG unlinked": [gain(row["llg_unlinked"]) for row in rows],
+        "ΔB, Å²": [with_esd(row["delta_b"], row["delta_b_esd"]) if np.isfinite(row["delta_b"]) else "" for row in rows],
+        "note": [row["note"] for row in rows],
+        "reason": [row["reason"] for row in rows],
+    }
+    if narrow:
+        del columns["atoms"], columns["reason"]
+        columns["note"] = [",".join(str(numbers[text]) for text in _pieces(row["note"])) for row in rows]
+    if truth is not None:
+        true = [truth[group.atoms[0]].item() for group in groups]
+        z = [(row["occupancy"] - q) / (row["esd"] or np.nan) for row, q in zip(rows, true, strict=True)]
+        columns |= {"truth": [f"{q:.2f}" for q in true], "z": [f"{one:.1f}" if np.isfinite(one) else "" for one in z]}
+        columns["note"] = columns.pop("note")
+    return columns
+
+
+def numbered_notes(solution: Solution) -> dict[str, int]:
+    """A number for every different note, in the order they come in."""
+    texts = dict.fromkeys(text for note in solution.table["note"] for text in _pieces(note))
+    return {text: number for number, text in enumerate(texts, start=1)}
+
+
+def _pieces(note: str) -> list[str]:
+    return [text for text in note.split("; ") if text]
+
+
+def residue_columns(solution: Solution) -> Columns:
+    """A row for each residue of linked groups."""
+    rows = solution.residues.to_dict("records")
+    return {
+        "residue": [row["residue"] for row in rows],
+        "group": [row["group"] for row in rows],
+        "occupancy": [f"{row['occupancy']:.3f}" for row in rows],
+        "LLG alone": [with_decimals(row["llg_alone"], 1) for row in rows],
+    }
+
+
+def differing_residues(solution: Solution) -> list[str]:
+    """A line for each residue of the sets whose links the data speak against."""
+    table = solution.table
+    differ = table.loc[table["note"].str.contains("its residues differ", regex=False), "name"]
+    lines = []
+    chosen = solution.residues[solution.residues["group"].isin(differ.tolist())]
+    for residue, members in chosen.groupby("residue", sort=False):
+        shares = ", ".join(f"{name} {q:.2f}" for name, q in zip(members["group"], members["occupancy"], strict=True))
+        lines.append(f"{residue}  {shares}  (LLG {log_likelihood(float(max(members['llg_alone'])))})")
+    return lines
+
+
+def outlier_columns(solution: Solution, *, most: int) -> Columns:
+    """A row for each of the first outliers."""
+    rows = solution.outliers.to_dict("records")[:most]
+    return {
+        **{name: [str(row[name]) for row in rows] for name in "hkl"},
+        **{name: [f"{row[name]:.4g}" for row in rows] for name in ("observed", "expected")},
+        "probability": [f"{row['probability']:.1e}" for row in rows],
+        "reason": [row["reason"] for row in rows],
+    }
+
+
+def outlier_sentence(solution: Solution, *, most: int) -> str | None:
+    """The first outliers in a sentence."""
+    rows = solution.outliers.to_dict("records")
+    if not rows:
+        return None
+    shown = "; ".join(
+        f"{row['h']} {row['k']} {row['l']} {row['reason']} ({row['observed']:.1f}, expected {row['expected']:.1f})"
+        for row in rows[:most]
+    )
+    more = f"; and {len(rows) - most} more (see --json)" if len(rows) > most else ""
+    return f"{len(rows)} reflection{'s' * (len(rows) > 1)} left out as outliers: {shown}{more}"
