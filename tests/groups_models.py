@@ -46,7 +46,7 @@ def residue(
     sites = NUCLEOTIDE if resname in BASES else BACKBONE
     step = STEP["nucleic" if resname in BASES else "protein"]
     x0 = step * place[1] if at is None else at
-    z0 = 50.0 * (ord(place[0][0]) - ord("A"))
+    z0 = 50.0 * (ord((place[0] or "@")[0]) - ord("A"))
     by_letter = letters if isinstance(letters, Mapping) else {"": letters}
     return [
         atom(name, resname, place, q, altloc=letter, x=x0 + sites[name][0], y=sites[name][1] + 0.3 * i, z=z0, **more)
@@ -59,7 +59,7 @@ def molecule(place: tuple[str, int], resname: str, letters: Mapping[str, float] 
     """A ligand of ``n`` carbons (or a water of one oxygen) far from everything else."""
     names = ["O"] if resname in WATERS else [f"C{i + 1}" for i in range(n)]
     by_letter = letters if isinstance(letters, Mapping) else {"": letters}
-    far = {"y": 30.0 + 5 * place[1], "z": 50.0 * (ord(place[0][0]) - ord("A"))}
+    far = {"y": 30.0 + 5 * place[1], "z": 50.0 * (ord((place[0] or "@")[0]) - ord("A"))}
     return [
         atom(name, resname, place, q, altloc=letter, record="HETATM", x=1.5 * i + 0.9 * j, **far)
         for j, (letter, q) in enumerate(by_letter.items())

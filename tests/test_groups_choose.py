@@ -193,3 +193,26 @@ def test_links_and_their_opposite_for_one_residue():
 def test_a_name_of_the_user_that_an_automatic_group_has_is_told():
     grouping = choose(example(), UserGroups({"W/2/HOH": group("chainid == 'W' and resseq == 1")}))
     assert any("W/2/HOH is now W/2/HOH#2" in warning for warning in grouping.warnings)
+
+
+@pytest.mark.parametrize(("distance", "told"), [(0.3, True), (5.9, True), (6.1, False)])
+def test_a_group_that_holds_letters_which_exclude_each_other_is_told(distance, told):
+    pair = [row | {"altloc": x, "occupancy": q, "y": y} for x, q, y in (("A", 0.7, 0.0), ("B", 0.3, distance))
+            for row in residue(("A", 30), names=["CB"])]  # fmt: skip
+    atoms = table(pair, residue(("A", 31), letters=AB))
+    grouping = choose(atoms, UserGroups({"both": group("resseq == 30")}))
+    told_ones = [warning for warning in grouping.warnings if "exclude each other, which" in warning]
+    assert told_ones == told * [
+        "groups asked for hold atoms that exclude each other, which are then there at once: both (A/30/ALA:A with "
+        "A/30/ALA:B, 1.00 in all); make a group of each and a set of them"
+    ]
+
+
+def test_a_group_of_residues_on_top_of_each_other_is_told():
+    atoms = table(
+        molecule(("L", 1), "LIG", {"A": 1.0}), [row | {"chainid": "M"} for row in molecule(("L", 1), "LIG", 0.9)]
+    )
+    grouping = choose(atoms, UserGroups({"both": group("resname == 'LIG'")}))
+    assert any("both (L/1/LIG:A with M/1/LIG, 1.90 in all)" in warning for warning in grouping.warnings)
+    apart = choose(example(), UserGroups({"two": group("chainid == 'W'")}))
+    assert not any("which are then there at once" in warning for warning in apart.warnings)

@@ -1,16 +1,15 @@
 """Refmac's keywords, read and written."""
 
-from functools import partial
-
 import pytest
 from groups_models import molecule, residue, table
-from test_groups_selecting import small, structure_of
+from test_groups_selecting import small
 
 from jax_occupancy.groups import (
     Group,
     Grouping,
     GroupSet,
     UserGroup,
+    UserGroups,
     UserSet,
     automatic_groups,
     choose_groups,
@@ -18,7 +17,7 @@ from jax_occupancy.groups import (
     format_refmac,
     parse_refmac,
 )
-from jax_occupancy.io import read_model, select_atoms
+from jax_occupancy.io import read_model
 
 FILE = """
 make hydr no              # other keywords are Refmac's business
@@ -38,26 +37,28 @@ occupancy refine ncycle 5
 def test_every_keyword():
     user = parse_refmac(FILE)
     assert user.groups == {
-        "1": UserGroup(("//A/45./*:A", "//A/5.-9./*:A")),
-        "2": UserGroup(("//A/-3.B/CG:B",)),
-        "lig": UserGroup(("//L",)),
-        "7": UserGroup(("//W/1./*",)),
-        "8": UserGroup(("//W/2./*",)),
+        "1": UserGroup(("refmac: chain A residue 45 alt A", "refmac: CHAI A RESI FROM 5 TO 9 ALT A")),
+        "2": UserGroup(("refmac: chain A residue -3B atom CG alt B",)),
+        "lig": UserGroup(("refmac: chain L",)),
+        "7": UserGroup(("refmac: chain W residue 1",)),
+        "8": UserGroup(("refmac: chain W residue 2",)),
     }
     assert user.sets == (UserSet(("1", "2")), UserSet(("7", "8"), "incomplete"))
-    assert not user.automatic
+    assert user.automatic
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "occupancy group id 1 chain A residue x",
-        "occupancy group id 1 residue 5",
+        "occupancy group id 1 residue",
+        "occupancy group id 1 chain A chain B",
+        "occupancy group id 1 A residue 5",
+        "occupancy group id 1 chain A alt A B",
         "occupancy group id 1 chain A insc A",
         "occupancy group id 1 chain A residue 5A insc A",
         "occupancy group id 1 chain A residue from 5 to 9 insc A",
         "occupancy group id 1 chain A residue from 5 9",
-        "occupancy group id 1 chain A model 2",
         "occupancy group id 1",
         "occupancy group alts 1 2",
         "occupancy group alts complete 1",
@@ -68,6 +69,67 @@ def test_every_keyword():
 def test_lines_that_are_not_understood_are_quoted(line):
     with pytest.raises(ValueError, match=f"line '{line}' is not understood"):
         parse_refmac(line)
+
+
+ATOMS = [
+    *residue(("A", 9), letters={"A": 0.6, "B": 0.4}, names=["CA"], at=0.0),
+    *residue(("A", 10), letters={"A": 0.6, "B": 0.4}, names=["CA", "CB"], at=20.0),
+    *residue(("A", 10), letters={"A": 0.6, "B": 0.4}, names=["CA"], at=40.0, icode="A"),
+    *residue(("B", 10), letters={"A": 0.6, "B": 0.4}, names=["CA"], at=60.0),
+    *molecule(("C", 10), "HOH", 0.5),
+    *molecule(("", 10), "HOH", 0.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "atoms"),
+    [
+        ("chain A", range(8)),
+        ("chain A B", range(10)),
+        ("chains C A alt B", [1, 4, 5, 7]),
+        ("segm B C", [8, 9, 10]),
+        ("residue 10", [2, 3, 4, 5, 8, 9, 10, 11]),
+        ("residue 10 chain B alt A", [8]),
+        ("alt A chain A residues 9 10", [0, 2, 3]),
+        ("chain A residues from 9 to 10", range(6)),
+        ("chain A residues from 10 to 10A", [2, 3, 4, 5, 6, 7]),
+        ("chain A RESIDUES FROM 10A TO 99", [6, 7]),
+        ("chain A residue 10A", [6, 7]),
+        ("chain A residue 10.A", [6, 7]),
+        ("chain A RESI 10 INSC A", [6, 7]),
+        ("chain A residue 10 insc . atom CA", [2, 4]),
+        ("chain A resi 10 atoms CA CB alt B", [4, 5]),
+    ],
+)
+def test_which_atoms_the_words_mean(words, atoms):
+    user = parse_refmac(f"occu group id 1 {words}\n")
+    assert choose_groups(table(ATOMS), user)["1"].atoms.tolist() == list(atoms)
+
+
+def test_lines_go_on_comments_are_left_and_keywords_end():
+    text = "OCCU GROU ID a CHAIN A & ! one\n RESIDUE 9 - # two\n ALT A\noccu grou id a chain B ! alt A\nEND\noccu x"
+    assert parse_refmac(text).groups == {"a": UserGroup(("refmac: CHAIN A RESIDUE 9 ALT A", "refmac: chain B"))}
+
+
+def test_a_single_id_that_may_be_absent_is_free():
+    user = parse_refmac("occupancy group id 1 chain C\noccupancy group alts incomplete 1\noccupancy refine\n")
+    assert user == UserGroups({"1": UserGroup(("refmac: chain C",))})
+    with pytest.raises(ValueError, match=r"unknown groups \['2'\]"):
+        parse_refmac("occupancy group id 1 chain C\noccupancy group alts incomplete 2")
+
+
+def test_the_users_groups_come_first_and_automatic_ones_for_the_rest():
+    grouping = choose_groups(table(ATOMS), parse_refmac("occupancy group id lig chain C\n"))
+    assert [s.groups[0].name for s in grouping][:2] == ["lig", "A/9/ALA:A"]
+    assert grouping.groups[0].reason == "asked for: chain C"
+    assert all(group.reason.startswith("automatic: ") for group in grouping.groups[1:])
+    assert not any(group.reason.startswith("automatic") for group in choose_groups(table(ATOMS)).groups)
+
+
+def test_selections_that_match_nothing_are_quoted_as_written():
+    with pytest.raises(ValueError, match="the selection 'CHAI Z ALT A' of group '1' matches no atom") as error:
+        choose_groups(table(ATOMS), parse_refmac("occu grou id 1 CHAI Z ALT A"))
+    assert "refmac" not in str(error.value)
 
 
 def test_unknown_ids():
@@ -94,6 +156,7 @@ def test_written_keywords():
     )
     atoms.loc[5, "occupancy"] = 0.9
     assert format_refmac(automatic_groups(atoms), atoms).splitlines() == [
+        "# jax_occupancy: the comment above a group is its name; what is in no group stays as it is",
         "# A/5/ALA:A",
         "occupancy group id 1 chain A residue 5 alt A",
         "# A/5/ALA:B",
@@ -109,9 +172,7 @@ def test_a_small_model_comes_back():
     atoms = small()
     grouping = automatic_groups(atoms)
     assert {s.kind for s in grouping} == {"complete", "incomplete", "free"}
-    again = choose_groups(
-        atoms, parse_refmac(format_refmac(grouping, atoms)), select=partial(select_atoms, structure_of(atoms))
-    )
+    again = choose_groups(atoms, parse_refmac(format_refmac(grouping, atoms)))
     assert sums(again) == sums(grouping)
 
 
@@ -120,18 +181,7 @@ def test_real_models_come_back(data_dir, name):
     model = read_model(data_dir / name)
     grouping = automatic_groups(model.atoms)
     user = parse_refmac(format_refmac(grouping, model.atoms))
-    assert sums(choose_groups(model.atoms, user, select=partial(select_atoms, model.structure))) == sums(grouping)
-
-
-@pytest.mark.parametrize("line", ["residue 10A", "residue 10.A", "residue 10 insc A", "RESI 10 INSC A"])
-def test_insertion_codes(line):
-    user = parse_refmac(f"occupancy group id 1 chain A {line} alt B")
-    assert user.groups["1"].selection == ("//A/10.A/*:B",)
-
-
-def test_no_insertion_code():
-    user = parse_refmac("occupancy group id 1 chain A residue -10 insc . atom CA")
-    assert user.groups["1"].selection == ("//A/-10./CA",)
+    assert sums(choose_groups(model.atoms, user)) == sums(grouping)
 
 
 def test_insertion_codes_come_back():
@@ -140,18 +190,18 @@ def test_insertion_codes_come_back():
     grouping = automatic_groups(atoms, link=False)
     text = format_refmac(grouping, atoms)
     assert "occupancy group id 3 chain A residue 10A alt A" in text
-    again = choose_groups(atoms, parse_refmac(text), select=partial(select_atoms, structure_of(atoms)))
+    again = choose_groups(atoms, parse_refmac(text))
     assert sums(again) == sums(grouping)
 
 
 def test_a_comment_that_ends_in_a_hyphen_joins_nothing():
-    assert parse_refmac("# pose -\noccupancy group id 1 chain A").groups["1"].selection == ("//A",)
+    assert parse_refmac("# pose -\noccupancy group id 1 chain A").groups["1"].selection == ("refmac: chain A",)
 
 
 def test_names_stay_in_their_comments():
     atoms = table(molecule(("W", 1), "HOH", 0.5))
     group = Group("two\noccupancy lines", [0], 0.5, True, "asked")
-    assert format_refmac(Grouping(1, (GroupSet("free", (group,)),)), atoms).startswith("# two occupancy lines\n")
+    assert format_refmac(Grouping(1, (GroupSet("free", (group,)),)), atoms).splitlines()[1] == "# two occupancy lines"
 
 
 def fixed_sets(value):
@@ -165,7 +215,7 @@ def fixed_sets(value):
 def test_groups_fixed_at_what_the_model_has_are_a_comment(write):
     atoms, grouping = fixed_sets(0.5)
     lines = write(grouping, atoms).splitlines()
-    assert [line.strip() for line in lines if "#" in line] == [
+    assert [line.strip() for line in lines[1:] if "#" in line] == [
         f"# {name} is fixed at the occupancy the model has, 0.5" for name in ("w", "a", "b")
     ]
     assert not [line for line in lines if "group id" in line or "constrained_group" in line]

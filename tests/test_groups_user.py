@@ -1,9 +1,9 @@
 """What a user asks for, checked by itself."""
 
 import pytest
+from groups_models import molecule, table
 
-from jax_occupancy.groups import UserGroup, UserGroups, UserSet, parse_state
-from jax_occupancy.groups._user import resolve
+from jax_occupancy.groups import UserGroup, UserGroups, UserSet, choose_groups, parse_state
 
 TWO = {"a": UserGroup(("A",)), "b": UserGroup(("B",))}
 
@@ -64,23 +64,34 @@ def test_states_of_the_command_line():
             parse_state(text)
 
 
+FIVE = table(*[molecule(("W", n), "HOH", 0.5) for n in range(5)])
+
+
 def test_selections_are_united_and_sorted():
     answers = {"x": [3, 1], "y": [2, 1]}
-    assert resolve(("x", "y"), answers.__getitem__, 5, "group 'g'").tolist() == [1, 2, 3]
-    assert resolve((), None, 5, "group 'g'").size == 0
+    user = UserGroups({"g": UserGroup(("x", "y"))})
+    assert choose_groups(FIVE, user, select=answers.__getitem__)["g"].atoms.tolist() == [1, 2, 3]
+
+
+def test_languages_stand_side_by_side():
+    user = UserGroups({"g": UserGroup(("x", "phenix: resseq 3", "refmac: chain W residue 0"))})
+    group = choose_groups(FIVE, user, select=lambda text: [1])["g"]
+    assert group.atoms.tolist() == [0, 1, 3]
+    assert group.reason == "asked for: x, resseq 3, chain W residue 0"
 
 
 def test_selections_that_fail_are_named():
+    remove = UserGroups(remove=("x",))
     with pytest.raises(ValueError, match="selection 'x' of group 'g' matches no atom"):
-        resolve(("x",), lambda text: [], 5, "group 'g'")
+        choose_groups(FIVE, UserGroups({"g": UserGroup(("x",))}), select=lambda text: [])
 
     def broken(text):
         raise RuntimeError("column 3")
 
     with pytest.raises(ValueError, match="selection 'x' of remove cannot be read: column 3"):
-        resolve(("x",), broken, 5, "remove")
+        choose_groups(FIVE, remove, select=broken)
     with pytest.raises(ValueError, match="give select="):
-        resolve(("x",), None, 5, "remove")
+        choose_groups(FIVE, remove)
 
 
 @pytest.mark.parametrize("key", ["remove", "link", "separate", "individual"])

@@ -8,6 +8,7 @@ from jax_occupancy.io import read_groups, select_atoms, write_groups
 
 TOML = '[groups]\nw = "//W"\n'
 REFMAC = "occupancy group id 1 chain W\noccupancy refine\n"
+YAML = "occ_groups:\n- {id: 1, selections: [//W]}\n"
 PHENIX = "refinement.refine.occupancies {\n  constrained_group {\n    selection = chain W\n  }\n}\n"
 
 
@@ -18,6 +19,8 @@ PHENIX = "refinement.refine.occupancies {\n  constrained_group {\n    selection 
         ("a.TXT", REFMAC, "1"),
         ("a.com", "refi type restrained\n" + REFMAC, "1"),
         ("a.eff", PHENIX, "1:1"),
+        ("a.yml", YAML, "1"),
+        ("a.in", YAML, "1"),
         ("a.groups", TOML, "w"),
         ("a", "# groups\n" + REFMAC.upper().replace("ID 1 CHAIN", "id 1 chain"), "1"),
         ("a.in", PHENIX, "1:1"),
@@ -51,6 +54,24 @@ def test_errors_name_the_file(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_groups(tmp_path / name)
+
+
+def test_keywords_in_other_files(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.refmac").write_text(
+        "occupancy group id 1 chain W\n@sub/b.txt  ! more\noccupancy group id 3 chain Y\n"
+    )
+    (tmp_path / "sub" / "b.txt").write_text("occupancy group id 2 chain X\n@c\nend\noccupancy group id 9 chain Z\n")
+    (tmp_path / "sub" / "c").write_text("occupancy group alts incomplete 1 2\n")
+    user = read_groups(tmp_path / "a.refmac")
+    assert list(user.groups) == ["1", "2", "3"]
+    assert [one.groups for one in user.sets] == [("1", "2")]
+    (tmp_path / "sub" / "c").write_text("@b.txt\n")
+    with pytest.raises(ValueError, match=r"sub/c: the file .*sub/b.txt includes itself; take out the line '@b.txt'"):
+        read_groups(tmp_path / "a.refmac")
+    (tmp_path / "sub" / "c").unlink()
+    with pytest.raises(FileNotFoundError, match="sub/c does not exist"):
+        read_groups(tmp_path / "a.refmac")
 
 
 def test_missing_files_and_folders(tmp_path):

@@ -8,9 +8,9 @@ import numpy as np
 
 from jax_occupancy.groups._building import ROUNDING, tolerance
 from jax_occupancy.groups._grouping import Group, GroupSet
-from jax_occupancy.groups._naming import atom_name, listing
+from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import distances_to, meetings
-from jax_occupancy.groups._table import SAME_PLACE, AtomTable, group_numbers
+from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
 
 RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
 DISAGREEMENT = 0.02
@@ -87,6 +87,30 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
         _sentence(RESCALED, rescaled),
         _sentence("occupancies sum to less than 1 and are kept so (incomplete)", kept),
     ]
+
+
+def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
+    """Groups asked for that hold alternates of one residue, or residues on top of each other: both would be there."""
+    names = []
+    for group in (group for group_set in sets for group in group_set.groups):
+        heavy = group.atoms[~table.hydrogen[group.atoms]]
+        same = group_numbers(table.residue[heavy], table.name[heavy])
+        order = np.lexsort((group_numbers(table.altloc[heavy]), same))
+        first, second = heavy[order[:-1]], heavy[order[1:]]
+        near = ~(np.linalg.norm(table.xyz[first] - table.xyz[second], axis=1) > TOUCHING)
+        near &= (same[order[:-1]] == same[order[1:]]) & (table.altloc[first] != table.altloc[second])
+        pairs = list(zip(first[near].tolist(), second[near].tolist(), strict=True))
+        for one, other in meetings(table.xyz[heavy], table.residue[heavy], SAME_PLACE):
+            pairs.append((int(heavy[table.residue[heavy] == one][0]), int(heavy[table.residue[heavy] == other][0])))
+        told = dict.fromkeys(f"{_conformer_name(table, a)} with {_conformer_name(table, b)}" for a, b in pairs)
+        names += [f"{group.name} ({listing(told, at_most=3)}, {2 * group.start:.2f} in all)"] if told else []
+    message = "groups asked for hold atoms that exclude each other, which are then there at once"
+    return tuple(text for text in [_sentence(message, names, "; make a group of each and a set of them")] if text)
+
+
+def _conformer_name(table: AtomTable, atom: int) -> str:
+    """An atom's residue and letter."""
+    return residue_name(table, atom) + letter_suffix(table.altloc[atom])
 
 
 def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:

@@ -8,14 +8,15 @@ import pandas as pd
 
 from jax_occupancy.groups._automatic import automatic_sets, check_options
 from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
-from jax_occupancy.groups._checks import feasible, find_warnings
+from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
 from jax_occupancy.groups._departed import with_departed
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
 from jax_occupancy.groups._naming import atom_name, listing, residue_label, unique_names
+from jax_occupancy.groups._resolving import Resolver, as_written
 from jax_occupancy.groups._starts import with_starts
 from jax_occupancy.groups._states import apply_states
 from jax_occupancy.groups._table import AtomTable, read_table
-from jax_occupancy.groups._user import Select, UserGroups, resolve
+from jax_occupancy.groups._user import Select, UserGroups
 
 
 def automatic_groups(
@@ -89,7 +90,8 @@ def choose_groups(
     Args:
         atoms: the atom table, as for ``automatic_groups``.
         user: what the user asks for; None makes the automatic groups.
-        select: turns a selection into 0-based positions of atoms; needed when ``user`` holds selections.
+        select: turns a selection in gemmi's syntax into 0-based positions of atoms; those of phenix and Refmac are
+            found in the table.
         link: see ``automatic_groups``, as for the next two.
         waters: what to do with waters.
         hydrogens: what to do with hydrogens.
@@ -118,17 +120,15 @@ def choose_groups(
     check_options(waters=waters, hydrogens=hydrogens)
     table = read_table(atoms)
     user = UserGroups() if user is None else user
-    members = {
-        name: resolve(group.selection, select, table.n_atoms, f"group {name!r}") for name, group in user.groups.items()
-    }
-    alone = resolve(user.individual, select, table.n_atoms, "individual")
-    removed = resolve(user.remove, select, table.n_atoms, "remove")
+    find = Resolver(table, select).atoms
+    members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
+    alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
     claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
     taken = _taken(table, {**claims, "remove": removed})
     if not user.automatic:
         taken[:] = True
-    joined = {text: resolve([text], select, table.n_atoms, "link") for text in user.link}
-    separated = resolve(user.separate, select, table.n_atoms, "separate")
+    joined = {as_written(text): find([text], "link") for text in user.link}
+    separated = find(user.separate, "separate")
     _check_links(table, joined, separated)
     sets = automatic_sets(
         table,
@@ -146,10 +146,13 @@ def choose_groups(
     singles = finish_drafts(table, [single_draft(table, atom) for atom in alone.tolist()])
     state_sets, rest = apply_states(table, sets, user.states, in_states)
     rest, departed = with_departed(table, rest, removed, claims)
+    if user.groups or user.individual:
+        rest = tuple(_told_automatic(group_set) for group_set in rest)
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
     everything = with_starts(feasible(grouping.sets))
-    return replace(grouping, sets=everything, warnings=(*find_warnings(table, everything), *departed, *renamed))
+    warnings = (*find_warnings(table, everything), *excluding_members(table, own), *departed, *renamed)
+    return replace(grouping, sets=everything, warnings=warnings)
 
 
 def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: np.ndarray) -> None:
@@ -208,12 +211,18 @@ def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray
         atoms,
         name=name,
         letter=letters[0] if len(letters) == 1 else "",
-        reason=f"asked for: {', '.join(asked.selection) or 'a state without atoms'}",
+        reason=f"asked for: {', '.join(map(as_written, asked.selection)) or 'a state without atoms'}",
         refinable=asked.fixed is None,
     )
     if asked.fixed is None:
         return group
     return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed:.2f}")
+
+
+def _told_automatic(group_set: GroupSet) -> GroupSet:
+    """A set whose reasons say that the user asked for others."""
+    groups = tuple(replace(group, reason=f"automatic: {group.reason}") for group in group_set.groups)
+    return replace(group_set, groups=groups)
 
 
 def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:

@@ -1,13 +1,22 @@
 """What the formats of other programs can say."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from jax_occupancy.groups._grouping import Grouping
 from jax_occupancy.groups._naming import atom_name, listing
 from jax_occupancy.groups._table import AtomTable
+from jax_occupancy.groups._user import UserGroups
+
+# The first line of what we write, by which our comments are told from those of others.
+NAMES_ABOVE = "# jax_occupancy: the comment above a group is its name"
+NOTHING_ELSE = "what is in no group stays as it is"
+_WAY_OUT = "; write TOML, which can."
 
 
 @dataclass(frozen=True)
@@ -23,22 +32,29 @@ class Piece:
 
 
 def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Sequence[str]) -> None:
-    """Refuse what a format has no words for, naming the groups."""
+    """Refuse what a format has no words for, naming the groups and the way out."""
     if table.n_atoms != grouping.n_atoms:
         raise ValueError(
             f"atoms has {table.n_atoms} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
         )
     for group_set in grouping:
         names = listing((group.name for group in group_set.groups), at_most=5)
-        if group_set.kind not in kinds:
-            raise ValueError(f"{what} cannot say that {names} may be absent altogether ({group_set.kind}).")
-        if group_set.parent is not None:
-            raise ValueError(f"{what} cannot say that {names} share the occupancy of {group_set.parent!r}.")
-        if any(group.atoms.size == 0 for group in group_set.groups):
-            raise ValueError(f"{what} cannot say that one of {names} has no atoms.")
-        if group_set.refinable and not all(group.refinable for group in group_set.groups):
-            raise ValueError(f"{what} cannot say that one of {names} is fixed while the others are refined.")
-    _check_fixed_values(grouping, table, what)
+        lacking = {
+            f"{names} may be absent altogether ({group_set.kind})": group_set.kind not in kinds,
+            f"{names} share the occupancy of {group_set.parent!r}": group_set.parent is not None,
+            f"one of {names} has no atoms": any(group.atoms.size == 0 for group in group_set.groups),
+            f"one of {names} is fixed while the others are refined": group_set.refinable
+            and not all(group.refinable for group in group_set.groups),
+        }
+        for sentence in (sentence for sentence, is_so in lacking.items() if is_so):
+            raise ValueError(f"{what} cannot say that {sentence}{_WAY_OUT}")
+    lost = [g for g in grouping.groups if not g.refinable and _differs(table.in_file[g.atoms], g.start)]
+    if lost:
+        shown = listing((f"{group.name} at {group.start:g}" for group in lost), at_most=5)
+        raise ValueError(
+            f"{what} cannot say that a group is fixed at an occupancy the model does not have: {shown}. Write these "
+            "occupancies into the model and group that, or write TOML."
+        )
 
 
 def fixed_lines(grouping: Grouping) -> list[str]:
@@ -55,15 +71,22 @@ def comment_line(text: str) -> str:
     return f"# {' '.join(text.split())}"
 
 
-def _check_fixed_values(grouping: Grouping, table: AtomTable, what: str) -> None:
-    """Refuse fixed values that the other program would not find in the model."""
-    lost = [g for g in grouping.groups if not g.refinable and _differs(table.raw_occupancy[g.atoms], g.start)]
-    if lost:
-        shown = listing((f"{group.name} at {group.start:g}" for group in lost), at_most=5)
-        raise ValueError(
-            f"{what} cannot say that a group is fixed at an occupancy the model does not have: {shown}. Write these "
-            "occupancies into the model and group that, or write TOML."
-        )
+def names_above(text: str, group_line: re.Pattern) -> list[tuple[str, str]]:
+    """The key (first group of the pattern) and the name of each group line under a comment, in a file that we wrote."""
+    lines = [line.strip() for line in text.splitlines()]
+    if not lines or not lines[0].startswith(NAMES_ABOVE):
+        return []
+    found = ((above, group_line.match(line)) for above, line in pairwise(lines) if above.startswith("# "))
+    return [(match[1], above[2:]) for above, match in found if match]
+
+
+def rename(user: UserGroups, names: Mapping[str, str]) -> UserGroups:
+    """The groups under their names; as they are where two would have one name."""
+    new = {name: names.get(name, name) for name in user.groups}
+    if len(set(new.values())) < len(new):
+        return user
+    sets = tuple(replace(one, groups=tuple(new.get(name, name) for name in one.groups)) for one in user.sets)
+    return replace(user, groups={new[name]: group for name, group in user.groups.items()}, sets=sets)
 
 
 def _differs(occupancy: np.ndarray, value: float | int) -> bool:
@@ -71,46 +94,43 @@ def _differs(occupancy: np.ndarray, value: float | int) -> bool:
     return bool((np.abs(occupancy - value) > 1e-6).any())
 
 
-def pieces_of(table: AtomTable, name: str, atoms: np.ndarray, *, by_resname: bool, blank: bool) -> list[Piece]:
-    """A group as pieces that select its atoms and no others, in file order.
+class Pieces:
+    """Says groups as pieces that select their atoms and no others.
 
     ``by_resname``: the format can tell residue names apart; ``blank``: it can ask for atoms without a letter.
     """
-    keys: dict[tuple, list[int]] = {}
-    for atom in atoms.tolist():
-        keys.setdefault(_key(table, atom), []).append(atom)
-    return [_piece(table, name, atoms, piece, by_resname=by_resname, blank=blank) for piece in keys.values()]
 
+    def __init__(self, table: AtomTable, *, by_resname: bool, blank: bool):
+        self._table, self._by_resname, self._blank = table, by_resname, blank
+        self._at: dict[tuple, list[int]] = defaultdict(list)
+        for atom, place in enumerate(zip(table.chain, table.resseq, table.icode, strict=True)):
+            self._at[place].append(atom)
 
-def _key(table: AtomTable, atom: int) -> tuple:
-    """Labels of a conformer."""
-    arrays = (table.chain, table.resseq, table.icode, table.resname, table.altloc)
-    return tuple(array[atom] for array in arrays)
+    def of(self, name: str, atoms: np.ndarray) -> list[Piece]:
+        """The pieces of a group, in file order; a ValueError names atoms of others that no label tells from its own."""
+        t = self._table
+        keys: dict[tuple, list[int]] = {}
+        for atom in atoms.tolist():
+            key = (t.chain[atom], t.resseq[atom], t.icode[atom], t.resname[atom], t.altloc[atom])
+            keys.setdefault(key, []).append(atom)
+        own = set(atoms.tolist())
+        return [self._piece(name, own, piece) for piece in keys.values()]
 
-
-def _piece(table: AtomTable, name: str, atoms: np.ndarray, piece: list[int], *, by_resname: bool, blank: bool) -> Piece:
-    """One piece, as a whole conformer if that is right, else by atom names."""
-    first = piece[0]
-    inside = (table.chain == table.chain[first]) & (table.resseq == table.resseq[first])
-    inside &= table.icode == table.icode[first]
-    if by_resname:
-        inside &= table.resname == table.resname[first]
-    if table.altloc[first] or blank:
-        inside &= table.altloc == table.altloc[first]
-    own = np.zeros(table.n_atoms, bool)
-    own[atoms] = True
-    names = () if own[inside].all() else tuple(dict.fromkeys(table.name[piece].tolist()))
-    foreign = np.flatnonzero(inside & ~own & np.isin(table.name, names)) if names else np.empty(0, np.int64)
-    if foreign.size:
-        shown = listing((atom_name(table, int(atom)) for atom in foreign), at_most=5)
-        raise ValueError(
-            f"the atoms of {name!r} cannot be told from {shown} in this format; rename or number them anew."
-        )
-    return Piece(
-        str(table.chain[first]),
-        int(table.resseq[first]),
-        str(table.icode[first]),
-        str(table.resname[first]),
-        str(table.altloc[first]),
-        names,
-    )
+    def _piece(self, name: str, own: set[int], piece: list[int]) -> Piece:
+        """One piece, as a whole conformer if that is right, else by atom names."""
+        t, first = self._table, piece[0]
+        inside = self._at[t.chain[first], t.resseq[first], t.icode[first]]
+        if self._by_resname:
+            inside = [atom for atom in inside if t.resname[atom] == t.resname[first]]
+        if t.altloc[first] or self._blank:
+            inside = [atom for atom in inside if t.altloc[atom] == t.altloc[first]]
+        names = () if own.issuperset(inside) else tuple(dict.fromkeys(t.name[piece].tolist()))
+        foreign = [atom for atom in inside if atom not in own and t.name[atom] in names]
+        if foreign:
+            shown = listing((atom_name(t, atom) for atom in foreign), at_most=5)
+            raise ValueError(
+                f"the atoms of {name!r} cannot be told from {shown} in this format; rename or number them anew, or "
+                "write TOML, which tells residue names and missing letters apart."
+            )
+        icode, resname, altloc = (str(array[first]) for array in (t.icode, t.resname, t.altloc))
+        return Piece(str(t.chain[first]), int(t.resseq[first]), icode, resname, altloc, names)

@@ -6,15 +6,26 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import Piece, check_sayable, fixed_lines, pieces_of
+from jax_occupancy.groups._foreign import (
+    NAMES_ABOVE,
+    Piece,
+    Pieces,
+    check_sayable,
+    comment_line,
+    fixed_lines,
+    names_above,
+    rename,
+)
 from jax_occupancy.groups._grouping import Grouping, GroupSet
-from jax_occupancy.groups._phenix_selection import translate_selection
-from jax_occupancy.groups._table import AtomTable, read_table
+from jax_occupancy.groups._phenix_selection import PhenixSelections
+from jax_occupancy.groups._table import empty_table, read_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _SCOPE = "refinement.refine.occupancies"
-_PLAIN = re.compile(r"[A-Za-z0-9']+")
+_OURS = re.compile(r"(?:refinement\.)?(?:refine\.)?occupancies\.(.+)")
+_PLAIN = re.compile(r"[A-Za-z0-9]['A-Za-z0-9]*")
 _WORDS = re.compile(r"""\{|\}|[;\n]|#[^\n]*|"[^"]*"|'[^']*'|[^\s{};#]+""")
+_NAMED = re.compile(r"(selection) = ")
 
 
 def parse_phenix(text: str) -> UserGroups:
@@ -27,7 +38,8 @@ def parse_phenix(text: str) -> UserGroups:
             ``individual = ...`` and ``remove_selection = ...``; other parameters are left alone.
 
     Returns:
-        Groups named "1:1", "1:2" for the first and second selection of the first constrained group, and so on.
+        Groups named "1:1", "1:2" for the first and second selection of the first constrained group, and so on, or as
+        the comments of `format_phenix` say.
 
     Raises:
         ValueError: a selection or a parameter of the occupancies is not understood, or braces do not match.
@@ -43,18 +55,18 @@ def parse_phenix(text: str) -> UserGroups:
         ... }
         ... ''')
         >>> user.groups["1:2"].selection, user.remove
-        (('//A/45./*:B',), ('//S/*/*',))
+        (('phenix: chain A and resid 45 and altloc B',), ('phenix: chain S',))
     """
     members: dict[int, list[str]] = {}
     other: dict[str, list[str]] = {"individual": [], "remove_selection": []}
     for path, block, value in _definitions(text):
-        if not path.startswith(f"{_SCOPE}.") or value in ("None", "Auto", ""):
+        match = _OURS.fullmatch(path)
+        if match is None or value in ("None", "Auto", ""):
             continue
-        key = path[len(_SCOPE) + 1 :]
-        if key == "constrained_group.selection":
-            members.setdefault(block, []).append(value)
-        elif key in other:
-            other[key].append(value)
+        if match[1] == "constrained_group.selection":
+            members.setdefault(block, []).append(_checked(value))
+        elif match[1] in other:
+            other[match[1]].append(_checked(value))
         else:
             raise ValueError(
                 f"the parameter {path} is not understood; wanted constrained_group.selection, individual or "
@@ -63,11 +75,20 @@ def parse_phenix(text: str) -> UserGroups:
     groups: dict[str, UserGroup] = {}
     sets: list[UserSet] = []
     for i, selections in enumerate(members.values(), 1):
-        named = {f"{i}:{j}": UserGroup(translate_selection(one)) for j, one in enumerate(selections, 1)}
+        named = {f"{i}:{j}": UserGroup((one,)) for j, one in enumerate(selections, 1)}
         groups |= named
         sets += [UserSet(tuple(named))] if len(named) > 1 else []
-    single, removed = (tuple(s for text in other[key] for s in translate_selection(text)) for key in other)
-    return UserGroups(groups, tuple(sets), individual=single, remove=removed)
+    user = UserGroups(
+        groups, tuple(sets), individual=tuple(other["individual"]), remove=tuple(other["remove_selection"])
+    )
+    names = [name for _, name in names_above(text, _NAMED)]
+    return rename(user, dict(zip(groups, names, strict=True))) if len(names) == len(groups) else user
+
+
+def _checked(text: str) -> str:
+    """A selection in the user's words, which must be understood."""
+    PhenixSelections(empty_table()).select(text)
+    return f"phenix: {text}"
 
 
 def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
@@ -94,9 +115,12 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
         >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
         >>> atoms = pd.DataFrame(rows)
         >>> print(format_phenix(automatic_groups(atoms), atoms), end="")
+        # jax_occupancy: the comment above a group is its name
         refinement.refine.occupancies {
           constrained_group {
+            # A/7/HOH:A
             selection = (chain A and resid 7 and resname HOH and altloc A)
+            # A/7/HOH:B
             selection = (chain A and resid 7 and resname HOH and altloc B)
           }
         }
@@ -104,28 +128,32 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     table = read_table(atoms)
     check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
     left = table.partial | table.lettered
+    pieces = Pieces(table, by_resname=True, blank=True)
     lines = [f"  {line}" for line in fixed_lines(grouping)]
     for group_set in grouping:
         if group_set.refinable:
-            lines += _constrained_group(table, group_set)
+            lines += _constrained_group(pieces, group_set)
             for group in group_set.groups:
                 left[group.atoms] = False
     kept = np.flatnonzero(left)
     if kept.size:
-        lines.append(f"  remove_selection = {_selection(table, 'remove', kept)}")
-    return "\n".join([f"{_SCOPE} {{", *lines, "}"]) + "\n"
+        lines.append(f"  remove_selection = {_selection(pieces, 'remove', kept)}")
+    return "\n".join([NAMES_ABOVE, f"{_SCOPE} {{", *lines, "}"]) + "\n"
 
 
-def _constrained_group(table: AtomTable, group_set: GroupSet) -> list[str]:
+def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
     """The lines of one set."""
-    selections = [f"    selection = {_selection(table, g.name, g.atoms)}" for g in group_set.groups]
-    return ["  constrained_group {", *selections, "  }"]
+    selections = [
+        line
+        for group in group_set.groups
+        for line in (comment_line(group.name), f"selection = {_selection(pieces, group.name, group.atoms)}")
+    ]
+    return ["  constrained_group {", *(f"    {line}" for line in selections), "  }"]
 
 
-def _selection(table: AtomTable, name: str, atoms: np.ndarray) -> str:
+def _selection(pieces: Pieces, name: str, atoms: np.ndarray) -> str:
     """The phenix selection of some atoms."""
-    pieces = pieces_of(table, name, atoms, by_resname=True, blank=True)
-    return " or ".join(f"({_clause(piece)})" for piece in pieces)
+    return " or ".join(f"({_clause(piece)})" for piece in pieces.of(name, atoms))
 
 
 def _clause(piece: Piece) -> str:
@@ -137,40 +165,55 @@ def _clause(piece: Piece) -> str:
 
 
 def _value(text: str) -> str:
-    """A value, quoted where it is not plain; blanks are asked for by a space."""
-    return text if _PLAIN.fullmatch(text) and "'" not in text else f'"{text or " "}"'
+    """A value; what is not plain is quoted or escaped, blanks are asked for by a space."""
+    if _PLAIN.fullmatch(text):
+        return text
+    # quoted values are compared with the blanks of the file's columns, so only one character is sure to be the same
+    return f'"{text or " "}"' if len(text) < 2 else re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
-    """Every ``path = value`` with the number of the block it stands in."""
+    """Every ``path = value`` with the number of the block it stands in; values as they are written."""
     scopes: list[tuple[str, int]] = []
-    statement: list[str] = []
+    names: list[str] = []
+    value: tuple[int, int] | None = None
     opened = 0
-    for word in [*_WORDS.findall(re.sub(r"\\[ \t]*\n", " ", text)), "\n"]:
-        if word == "{":
-            opened += 1
-            scopes.append((".".join(statement), opened))
-            statement = []
-        elif word in ("}", ";", "\n"):
-            if word == "}" and not scopes:
-                raise ValueError("the parameters have a closing brace too many; every { needs one }.")
-            if "=" in statement:
-                at = statement.index("=")
-                path = ".".join([*(name for name, _ in scopes), *statement[:at]])
-                yield path, scopes[-1][1] if scopes else 0, _unquoted(statement[at + 1 :])
-                statement = []
-            # A name on a line of its own opens the scope of the next line.
-            if word == "}":
+    text = re.sub(r"[ \t]*\\[ \t]*\n[ \t]*", " ", text) + "\n"
+    for match in _WORDS.finditer(text):
+        word = match[0]
+        if word in ("{", "}", ";", "\n"):
+            if value is not None:
+                yield (
+                    ".".join([*(name for name, _ in scopes), *names]),
+                    scopes[-1][1] if scopes else 0,
+                    _unquoted(text[slice(*value)]),
+                )
+                names, value = [], None
+            if word == "{":
+                opened += 1
+                scopes.append((".".join(names), opened))
+                names = []
+            elif word == "}":
+                if not scopes:
+                    raise ValueError("the parameters have a closing brace too many; every { needs one }.")
                 scopes.pop()
-                statement = []
-        elif not word.startswith("#"):
-            statement += (
-                [part for part in re.split("(=)", word, maxsplit=1) if part] if "=" not in statement else [word]
-            )
+                names = []
+            # A name on a line of its own opens the scope of the next line.
+        elif word.startswith("#"):
+            continue
+        elif value is not None:
+            value = (value[0] if value[1] else match.start(), match.end())
+        elif "=" in word:
+            name, _, rest = word.partition("=")
+            names += [name] if name else []
+            value = (match.end() - len(rest), match.end()) if rest else (0, 0)
+        else:
+            names.append(word)
     if scopes:
         raise ValueError(f"the scope {scopes[-1][0]!r} of the parameters is not closed; every {{ needs one }}.")
 
 
-def _unquoted(words: list[str]) -> str:
-    """The value; a single quoted word loses its quotes, as in phenix."""
-    return words[0][1:-1] if len(words) == 1 and words[0][0] in "\"'" else " ".join(words)
+def _unquoted(value: str) -> str:
+    """A value; a single quoted word loses its quotes, as in phenix."""
+    quoted = re.fullmatch(r"""("[^"]*"|'[^']*')""", value)
+    return value[1:-1] if quoted else value

@@ -1,130 +1,246 @@
-"""The part of phenix's atom selections that says which atoms share an occupancy, in gemmi's words."""
+"""phenix' atom selections, as cctbx evaluates them (iotbx.pdb.atom_selection)."""
 
 import re
-from itertools import product
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
-_TOKEN = re.compile(r"""\(|\)|"[^"]*"|'[^']*'|[^\s()]+""")
-_KEYS = {"chain": "chain", "resseq": "number", "resid": "number", "resi": "number", "resname": "resname"}
-_KEYS |= {"name": "name", "altloc": "altloc", "altid": "altloc", "element": "element"}
-_PLACE = re.compile(r"(-?\d+)([A-Za-z]?)(?::(-?\d+)([A-Za-z]?))?")
-_WATER = "HOH,DOD,WAT,H2O"
-# "not" of long alternatives multiplies: 3 labels in each of 9 alternatives are 20,000 selections already
-_MOST_TERMS = 10_000
-Term = dict[str, str]
+import numpy as np
+import pandas as pd
+
+from jax_occupancy.groups._table import AtomTable, group_numbers
+
+_TOKEN = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([\w\\*?\[\]^+.:-][\w\\*?\[\]^+.:'"-]*|\S)""")
+_PRIORITY = {"not": 3, "and": 2, "or": 1}
+_RESIDUE = re.compile(r"(-?\d+)([A-Za-z]?)")
+_KEYS = {"altid": "altloc", "resi": "resid"} | {
+    key: key for key in ("name", "altloc", "resname", "chain", "resseq", "resid", "icode", "element")
+}
+MOST_PARENTHESES = 1000
+_WITH_CASE = ("chain", "altloc")
+_KINDS = {"water": "water", "protein": "protein", "peptide": "protein", "nucleotide": "nucleic"}
 
 
-def translate_selection(text: str) -> tuple[str, ...]:
-    """Turn a phenix selection into selections in gemmi's syntax whose union it is."""
-    tokens = _TOKEN.findall(text)
+class Word(NamedTuple):
+    """A word of a selection; quoted ones are compared with all the blanks of a PDB file."""
+
+    text: str
+    quoted: bool = False
+
+    @property
+    def lower(self) -> str:
+        """The word as an operator or a keyword."""
+        return "" if self.quoted else self.text.lower()
+
+
+class _NotUnderstoodError(Exception):
+    """Carries the word at which a selection is not understood."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhenixSelections:
+    """Evaluates selections on the atoms of a table.
+
+    A key's value without quotes is compared without blanks, for most keys in any case, with ``*``, ``?`` and ``[]`` as
+    wildcards. ``resseq`` is a number with any insertion code, ``resid`` number and code; ranges are ``5:9``, ``5:`` and
+    ``:9``, and ``resid 5 through 9`` goes in the order of the file. Words that stand side by side are both meant.
+    """
+
+    table: AtomTable
+
+    def select(self, text: str) -> np.ndarray:
+        """Positions of the atoms that a selection matches, maybe none; a ValueError quotes what is not understood."""
+        if text.count("(") > MOST_PARENTHESES:
+            raise ValueError(f"the phenix selection {text[:60]!r}... is too complex; write the group as TOML instead.")
+        words = _Words([Word(quoted[1:-1], True) if quoted else Word(bare) for quoted, bare in _TOKEN.findall(text)])
+        try:
+            return np.flatnonzero(self._evaluate(words))
+        except _NotUnderstoodError as error:
+            raise ValueError(
+                f"the phenix selection {_shortened(text)!r} is not understood at {str(error)!r}; wanted chain, resseq, "
+                "resid, icode, resname, name, altloc, element, water, hetero, protein, nucleotide, all or none, joined "
+                "by and, or, not and parentheses. Write the group as TOML instead."
+            ) from None
+
+    def _evaluate(self, words: "_Words") -> np.ndarray:
+        """The operators by precedence, each operand where it stands (as cctbx' parser does it)."""
+        waiting: list[str] = []
+        found: list[np.ndarray] = []
+        after_operand = False
+        for word in words:
+            if word.lower == "(":
+                waiting.append("(")
+            elif word.lower == ")":
+                while waiting and waiting[-1] != "(":
+                    _apply(waiting.pop(), found)
+                if not waiting:
+                    raise _NotUnderstoodError(")")
+                waiting.pop()
+            elif word.lower in _PRIORITY:
+                # the second of two nots has no operand yet
+                while waiting and after_operand and _PRIORITY.get(waiting[-1], 0) >= _PRIORITY[word.lower]:
+                    _apply(waiting.pop(), found)
+                waiting.append(word.lower)
+            else:
+                found.append(self._operand(word, words))
+            after_operand = word.lower != "(" and word.lower not in _PRIORITY
+        while waiting:
+            if waiting[-1] == "(":
+                raise _NotUnderstoodError("the end")
+            _apply(waiting.pop(), found)
+        if not found:
+            raise _NotUnderstoodError("the end")
+        return np.logical_and.reduce(found)
+
+    def _operand(self, word: Word, words: "_Words") -> np.ndarray:
+        """The atoms that one keyword and its value match."""
+        if word.lower in ("all", "none"):
+            return np.full(self.table.n_atoms, word.lower == "all")
+        if word.lower in _KINDS:
+            return self.table.kind == _KINDS[word.lower]
+        if word.lower in ("hetero", "hetatm"):
+            return self.table.hetero
+        if word.lower not in _KEYS:
+            raise _NotUnderstoodError(word.text)
+        key = _KEYS[word.lower]
+        value = words.pop()
+        if key in ("resseq", "resid"):
+            return self._residues(key, value, words)
+        return self._matching(key, value)
+
+    def _residues(self, key: str, value: Word, words: "_Words") -> np.ndarray:
+        """Residues by number: a pattern, a range, or a stretch of the file."""
+        text = value.text
+        if ":" not in text and words.peek().startswith(":"):
+            text += words.pop().text
+        if text.endswith(":") and words.peek()[:1].isdigit():
+            text += words.pop().text
+        if ":" in text:
+            first, last = text.split(":", 1)
+            low, high = (self._place(key, side, text) for side in (first, last))
+            if low is not None and high is not None and low > high:
+                raise _NotUnderstoodError(text)
+            places, codes = self._places(key)
+            inside = [(low is None or place >= low) and (high is None or place <= high) for place in places]
+            return np.array(inside, bool)[codes]
+        if key == "resid" and words.peek().lower() == "through":
+            words.pop()
+            return self._stretch(self._place(key, text, text), self._place(key, words.pop().text, text))
+        return self._matching(key, value)
+
+    def _place(self, key: str, text: str, whole: str) -> tuple[int, str] | None:
+        """Number and insertion code, without code for resseq; None where one end of a range is open."""
+        match = _RESIDUE.fullmatch(text.strip())
+        if text.strip() and (match is None or (key == "resseq" and match[2])):
+            raise _NotUnderstoodError(whole)
+        return (int(match[1]), match[2].upper()) if match else None
+
+    def _places(self, key: str) -> tuple[list[tuple[int, str]], np.ndarray]:
+        """The different numbers (and codes, for resid), and which of them each atom has."""
+        codes = self.table.icode if key == "resid" else np.full(self.table.n_atoms, "", object)
+        numbers, places = pd.factorize(pd.MultiIndex.from_arrays([self.table.resseq, codes]))
+        return [(int(number), str(code).upper()) for number, code in places], numbers
+
+    def _stretch(self, first: tuple[int, str] | None, last: tuple[int, str] | None) -> np.ndarray:
+        """From one residue to another in the order of the file, or to the end of a chain that has only the first."""
+        places, code = self._places("resid")
+        chains = group_numbers(self.table.chain, self.table.segment)
+        begins = np.flatnonzero(np.diff(np.stack([chains, code]), prepend=-1).any(axis=0))
+        chosen = np.zeros(self.table.n_atoms, bool)
+        inside, chain = False, -1
+        for begin, end in zip(begins, [*begins[1:], self.table.n_atoms], strict=True):
+            inside = (inside and chains[begin] == chain) or places[code[begin]] == first
+            chosen[begin:end] = inside
+            inside, chain = inside and places[code[begin]] != last, chains[begin]
+        return chosen
+
+    def _matching(self, key: str, value: Word) -> np.ndarray:
+        """Atoms whose label matches a pattern."""
+        labels, codes = self._labels[key]
+        shown = labels if value.quoted else [label.strip() for label in labels]
+        text = value.text if value.quoted else value.text.strip()
+        matched = _matches(text, shown, any_case=key not in _WITH_CASE)
+        if not (value.quoted or any(matched)) and "".join(shown).isupper():
+            matched = _matches(text.upper(), shown)  # a chain in small letters, where there are capital ones only
+        return np.array(matched, bool)[codes]
+
+    @cached_property
+    def _labels(self) -> dict[str, tuple[list[str], np.ndarray]]:
+        """The different labels of each kind as they stand in the columns of a PDB file, and which each atom has."""
+        t = self.table
+        numbers = [f"{number:4d}" for number in t.resseq.tolist()]
+        codes = [code or " " for code in t.icode]
+        labels = {
+            "name": [_padded(name, element) for name, element in zip(t.name, t.element, strict=True)],
+            "altloc": [letter or " " for letter in t.altloc],
+            "resname": [f"{name:>3}" for name in t.resname],
+            "chain": [name or " " for name in t.chain],
+            "resseq": numbers,
+            "icode": codes,
+            "resid": [number + code for number, code in zip(numbers, codes, strict=True)],
+            "element": [f"{element:>2}" for element in t.element],
+        }
+        found = {key: pd.factorize(np.array(values, object)) for key, values in labels.items()}
+        return {key: (list(values), numbers) for key, (numbers, values) in found.items()}
+
+
+class _Words:
+    """The words of a selection, taken one after the other."""
+
+    def __init__(self, words: list[Word]):
+        self._left = words[::-1]
+
+    def __iter__(self) -> Iterator[Word]:
+        while self._left:
+            yield self._left.pop()
+
+    def pop(self) -> Word:
+        """The next word, which must be there."""
+        if not self._left:
+            raise _NotUnderstoodError("the end")
+        return self._left.pop()
+
+    def peek(self) -> str:
+        """The next word, "" at the end."""
+        return self._left[-1].text if self._left else ""
+
+
+_OPERATORS: dict[str, tuple[int, Callable]] = {
+    "not": (1, np.logical_not),
+    "and": (2, np.logical_and),
+    "or": (2, np.logical_or),
+}
+
+
+def _apply(operator: str, found: list[np.ndarray]) -> None:
+    """Put the result of an operator in the place of its operands."""
+    n, function = _OPERATORS[operator]
+    if len(found) < n:
+        raise _NotUnderstoodError(operator)
+    operands = [found.pop() for _ in range(n)]
+    found.append(function(*operands))
+
+
+def _matches(pattern: str, labels: list[str], *, any_case: bool = False) -> list[bool]:
+    """Which labels a pattern with wildcards matches."""
+    parts = re.findall(r"\\.|\*|\?|\[[^\]]+\]|.", pattern)
+    wild = {"*": ".*", "?": "."}
+    # in cctbx "[^A]" matches the end of a label, too
+    wild |= {part: f"(?:{part}|$)" if part[1] == "^" else part for part in parts if part[0] == "[" and part[1:]}
+    text = "".join(wild.get(part) or re.escape(part[-1]) for part in parts)
     try:
-        terms, rest = _either(text, tokens)
-    except RecursionError as error:
-        raise _too_much(text) from error
-    if rest:
-        raise _not_understood(text, rest[0])
-    return tuple(_to_gemmi(term) for term in terms)
+        compiled = re.compile(text, re.IGNORECASE if any_case else 0)
+    except re.error:
+        raise _NotUnderstoodError(pattern) from None
+    return [compiled.fullmatch(label) is not None for label in labels]
 
 
-def _not_understood(text: str, word: str) -> ValueError:
-    """The error for a selection that is not understood."""
-    return ValueError(
-        f"the phenix selection {text!r} is not understood at {word!r}; wanted chain, resseq, resid, resname, name, "
-        "altloc, element, water or all, joined by and, or, not (before anything but numbers) and parentheses. Write "
-        "the group as TOML instead."
-    )
+def _padded(name: str, element: str) -> str:
+    """An atom name in the four columns of a PDB file, where elements of one letter leave the first one blank."""
+    return f"{name:<4}" if len(element) == 2 or len(name) > 3 else f" {name:<3}"
 
 
-def _too_much(text: str) -> ValueError:
-    """The error for a selection that is too deep or too long."""
-    return ValueError(f"the phenix selection {text[:60]!r}... is too complex; write the group as TOML instead.")
-
-
-def _either(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
-    """Terms joined by or, and what is left of the tokens."""
-    terms, rest = _both(text, tokens)
-    while rest and rest[0].lower() == "or":
-        more, rest = _both(text, rest[1:])
-        terms = terms + more
-    return terms, rest
-
-
-def _both(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
-    """Terms joined by and, or standing side by side."""
-    terms, rest = _one(text, tokens)
-    while rest and rest[0].lower() not in ("or", ")"):
-        more, rest = _one(text, rest[1:] if rest[0].lower() == "and" else rest)
-        terms = _all_of(text, terms, more)
-    return terms, rest
-
-
-def _all_of(text: str, terms: list[Term], more: list[Term]) -> list[Term]:
-    """Every term with every other: what both lists match."""
-    if len(terms) * len(more) > _MOST_TERMS:
-        raise _too_much(text)
-    return [_merge(text, a, b) for a, b in product(terms, more)]
-
-
-def _one(text: str, tokens: list[str]) -> tuple[list[Term], list[str]]:
-    """A parenthesis, or a key with its value."""
-    if not tokens:
-        raise _not_understood(text, "the end")
-    word = tokens[0].lower()
-    if word == "(":
-        terms, rest = _either(text, tokens[1:])
-        if not rest or rest[0] != ")":
-            raise _not_understood(text, rest[0] if rest else "the end")
-        return terms, rest[1:]
-    if word == "not":
-        terms, rest = _one(text, tokens[1:])
-        return _opposite(text, terms), rest
-    if word in ("water", "all"):
-        return [{"resname": _WATER} if word == "water" else {}], tokens[1:]
-    if word not in _KEYS or len(tokens) < 2:
-        raise _not_understood(text, tokens[0])
-    value, rest = tokens[1][1:-1] if tokens[1][0] in "\"'" else tokens[1], tokens[2:]
-    if _KEYS[word] == "number":
-        if len(rest) > 1 and rest[0].lower() in ("through", "thru"):
-            value, rest = f"{value}:{rest[1]}", rest[2:]
-        return [{"number": _numbers(text, value.replace(" ", ""))}], rest
-    if any(sign in value for sign in "*?\\"):
-        raise _not_understood(text, value)
-    return [{_KEYS[word]: value.strip()}], rest
-
-
-def _opposite(text: str, terms: list[Term]) -> list[Term]:
-    """What none of the terms matches: from each of them, one label differs."""
-    if any(not term or "number" in term for term in terms):
-        raise _not_understood(text, "not")
-    result: list[Term] = [{}]
-    for term in terms:
-        others = [{key: value[1:] if value[:1] == "!" else f"!{value}"} for key, value in term.items()]
-        result = _all_of(text, result, others)
-    return result
-
-
-def _numbers(text: str, value: str) -> str:
-    """A residue number or a range."""
-    match = _PLACE.fullmatch(value)
-    if match is None:
-        raise _not_understood(text, value)
-    last = f"-{match[3]}.{match[4]}" if match[3] else ""
-    return f"{match[1]}.{match[2]}{last}"
-
-
-def _merge(text: str, first: Term, second: Term) -> Term:
-    """Two terms that must both hold."""
-    both = first.keys() & second.keys()
-    # Excluded twice is a list of what is excluded, in gemmi as here.
-    excluded = {k: f"{first[k]},{second[k][1:]}" for k in both if first[k][:1] == second[k][:1] == "!"}
-    clash = [key for key in both - excluded.keys() if first[key] != second[key]]
-    if clash:
-        raise _not_understood(text, f"{clash[0]} {second[clash[0]]}")
-    return first | second | excluded
-
-
-def _to_gemmi(term: Term) -> str:
-    """One term in gemmi's syntax."""
-    resname = f"({term['resname']})" if "resname" in term else ""
-    element = f"[{term['element']}]" if "element" in term else ""
-    letter = f":{term['altloc']}" if "altloc" in term else ""
-    return f"//{term.get('chain', '*')}/{term.get('number', '*')}{resname}/{term.get('name', '*')}{element}{letter}"
+def _shortened(text: str) -> str:
+    """A selection for a message."""
+    return text if len(text) <= 300 else f"{text[:300]}..."

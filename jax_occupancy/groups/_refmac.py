@@ -6,28 +6,39 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import Piece, check_sayable, comment_line, fixed_lines, pieces_of
+from jax_occupancy.groups._foreign import (
+    NAMES_ABOVE,
+    NOTHING_ELSE,
+    Piece,
+    Pieces,
+    check_sayable,
+    comment_line,
+    fixed_lines,
+    names_above,
+    rename,
+)
 from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._table import AtomTable, read_table
+from jax_occupancy.groups._refmac_selection import RefmacSelections
+from jax_occupancy.groups._table import empty_table, read_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
-_NUMBER = re.compile(r"(-?\d+)\.?([A-Za-z]?)")
 _UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
+_NAMED = re.compile(r"occupancy group id (\S+)")
 
 
 def parse_refmac(text: str) -> UserGroups:
     """Read occupancy groups from Refmac keywords; other keywords of the file are left alone.
 
-    Refmac refines what is listed and nothing else, so nothing is left to the automatic choice.
-
     Args:
-        text: lines such as ``occupancy group id 1 chain A residue 45 alt B`` (also ``residue from 5 to 9`` and
-            ``atom CG``; with an insertion code ``residue 10A`` or ``residue 10 insc A``; lines of one id are united),
-            ``occupancy group alts complete 1 2``, ``... alts incomplete 1 2`` and ``occupancy refine``. Words may be
-            cut to four letters; ``#`` and ``!`` begin comments.
+        text: lines such as ``occupancy group id 1 chain A residue 45 alt B``: chains, one or several (``segm`` is the
+            same), residues (a number, or ``from 5 to 9``, with insertion codes ``10A`` or ``insc A``), atoms and a
+            letter in any order; lines of one id are united. ``occupancy group alts complete 1 2`` and ``... alts
+            incomplete 1 2`` make sets; with a single id the group is free. Words count by their first four letters,
+            ``#`` and ``!`` begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords.
 
     Returns:
-        Groups named by their ids.
+        Groups named by their ids, or as the comments of `format_refmac` say. As with all formats the other atoms get
+        automatic groups, but for files that `format_refmac` wrote.
 
     Raises:
         ValueError: an occupancy line is not understood; the message quotes it.
@@ -35,23 +46,33 @@ def parse_refmac(text: str) -> UserGroups:
     Example:
         >>> user = parse_refmac('''
         ... occupancy group id 1 chain A residue 45 alt A
-        ... occupancy group id 2 chain A residue from 45 to 46 atom CG alt B
+        ... occupancy group id 2 chain A residues from 45 to 46 atom CG alt B
         ... occupancy group alts complete 1 2
         ... ''')
         >>> user.groups["2"].selection, user.sets[0].groups
-        (('//A/45.-46./CG:B',), ('1', '2'))
+        (('refmac: chain A residues from 45 to 46 atom CG alt B',), ('1', '2'))
     """
+    check = RefmacSelections(empty_table()).select
     groups: dict[str, list[str]] = {}
     sets: list[UserSet] = []
     for line, words in _occupancy_lines(text):
-        if words[:1] == ["id"] and len(words) > 2:
-            groups.setdefault(words[1], []).append(_selection(line, words[2:]))
-        elif _is(words[0], "alts") and len(words) > 3 and words[1].lower()[:4] in ("comp", "inco"):
-            kind = "complete" if words[1].lower().startswith("comp") else "incomplete"
-            sets.append(UserSet(tuple(words[2:]), kind))
+        kind = {"comp": "complete", "inco": "incomplete"}.get(words[1].lower()[:4]) if len(words) > 2 else None
+        if words[0].lower() == "id" and len(words) > 2:
+            selection = " ".join(words[2:])
+            try:
+                check(selection)
+            except ValueError as error:
+                raise _not_understood(line) from error
+            groups.setdefault(words[1], []).append(f"refmac: {selection}")
+        elif words[0].lower() == "alts" and kind is not None and (len(words) > 3 or kind == "incomplete"):
+            # one group that may be absent is free, whatever set it is in
+            sets += [UserSet(tuple(words[2:]), kind)] if len(words) > 3 or words[2] not in groups else []
         else:
             raise _not_understood(line)
-    return UserGroups({name: UserGroup(tuple(s)) for name, s in groups.items()}, tuple(sets), automatic=False)
+    first = text.lstrip("\ufeff \n").split("\n", 1)[0]
+    automatic = not (first.startswith(NAMES_ABOVE) and NOTHING_ELSE in first)
+    user = UserGroups({n: UserGroup(tuple(s)) for n, s in groups.items()}, tuple(sets), automatic=automatic)
+    return rename(user, dict(names_above(text, _NAMED)))
 
 
 def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
@@ -79,6 +100,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
         >>> atoms = pd.DataFrame(rows)
         >>> print(format_refmac(automatic_groups(atoms), atoms), end="")
+        # jax_occupancy: the comment above a group is its name; what is in no group stays as it is
         # A/7/HOH:A
         occupancy group id 1 chain A residue 7 alt A
         # A/7/HOH:B
@@ -88,7 +110,8 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
     """
     table = read_table(atoms)
     check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
-    lines = fixed_lines(grouping)
+    pieces = Pieces(table, by_resname=False, blank=False)
+    lines = [f"{NAMES_ABOVE}; {NOTHING_ELSE}", *fixed_lines(grouping)]
     number = 0
     for group_set in grouping:
         if not group_set.refinable:
@@ -97,7 +120,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         for group in group_set.groups:
             number += 1
             ids.append(str(number))
-            lines += [comment_line(group.name), *_group_lines(table, group.name, group.atoms, number)]
+            lines += [comment_line(group.name), *_group_lines(pieces, group.name, group.atoms, number)]
         if group_set.kind != "free":
             lines.append(f"occupancy group alts {group_set.kind} {' '.join(ids)}")
     return "\n".join([*lines, "occupancy refine"]) + "\n"
@@ -110,66 +133,34 @@ def _occupancy_lines(text: str) -> Iterator[tuple[str, list[str]]]:
     for raw in joined.splitlines():
         line = raw.strip()
         words = line.split()
+        if words and words[0].lower() == "end":
+            return
         if not words or not _is(words[0], "occupancy"):
             continue
         if len(words) > 2 and _is(words[1], "group"):
-            yield line, [words[2].lower() if words[2].lower() == "id" else words[2], *words[3:]]
+            yield line, words[2:]
         elif len(words) < 2 or not _is(words[1], "refine"):
             raise _not_understood(line)
 
 
 def _is(word: str, keyword: str) -> bool:
-    """Whether a word is a keyword, whole or cut to four letters or more."""
-    return len(word) >= 4 and keyword.startswith(word.lower())
+    """Whether a word is a keyword: Refmac looks at four letters."""
+    return word.lower()[:4] == keyword[:4]
 
 
 def _not_understood(line: str) -> ValueError:
     """The error for a line that is not understood."""
     return ValueError(
-        f"the line {line!r} is not understood; wanted 'occupancy group id ID chain C residue N [insc I] [atom NAME] "
-        "[alt X]', "
-        "'occupancy group alts complete ID ID', 'occupancy group alts incomplete ID ID' or 'occupancy refine'."
+        f"the line {line!r} is not understood; wanted 'occupancy group id ID chain C [C ...] residue N [insc I] [atom "
+        "NAME] [alt X]' or with 'residue from N to N', 'occupancy group alts complete ID ID', 'occupancy group alts "
+        "incomplete ID [ID ...]' or 'occupancy refine'. What these cannot say can be written as TOML."
     )
 
 
-def _selection(line: str, words: list[str]) -> str:
-    """The selection that the words after the id make."""
-    chain, residues, name, letter = "", "", "*", ""
-    rest = list(words)
-    while rest:
-        key = rest.pop(0)
-        if _is(key, "chain") and rest:
-            chain = rest.pop(0)
-        elif _is(key, "residue") and len(rest) > 3 and rest[0].lower() == "from" and rest[2].lower() == "to":
-            residues = f"{_place(line, rest[1])}-{_place(line, rest[3])}"
-            rest = rest[4:]
-        elif _is(key, "residue") and rest:
-            residues = _place(line, rest.pop(0))
-        elif _is(key, "insc") and rest and residues.endswith(".") and "-" not in residues[1:]:
-            residues = _place(line, residues[:-1] + rest.pop(0).removeprefix("."))
-        elif _is(key, "atom") and rest:
-            name = rest.pop(0)
-        elif key.lower().startswith("alt") and rest:
-            letter = f":{rest.pop(0)}"
-        else:
-            raise _not_understood(line)
-    if not chain:
-        raise _not_understood(line)
-    return f"//{chain}/{residues}/{name}{letter}" if residues or name != "*" or letter else f"//{chain}"
-
-
-def _place(line: str, word: str) -> str:
-    """A residue number with its insertion code."""
-    match = _NUMBER.fullmatch(word)
-    if match is None:
-        raise _not_understood(line)
-    return f"{match[1]}.{match[2]}"
-
-
-def _group_lines(table: AtomTable, name: str, atoms: np.ndarray, number: int) -> list[str]:
+def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> list[str]:
     """The lines of one group, checked against what they select."""
     lines = []
-    for piece in pieces_of(table, name, atoms, by_resname=False, blank=False):
+    for piece in pieces.of(name, atoms):
         _check_words(name, piece)
         place = f"chain {piece.chain} residue {piece.resseq}{piece.icode}"
         letter = f" alt {piece.altloc}" if piece.altloc else ""

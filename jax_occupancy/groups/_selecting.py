@@ -9,6 +9,39 @@ from jax_occupancy.groups._table import AtomTable, group_numbers, read_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 
+class Selections:
+    """Says atoms as selections in gemmi's syntax, one per residue and letter."""
+
+    def __init__(self, table: AtomTable):
+        self._table = table
+        # Residue names are part of the key: with microheterogeneity one letter may stand for two of them.
+        self._conformer = group_numbers(table.chain, table.resseq, table.icode, table.resname, table.altloc)
+        self._size = np.bincount(self._conformer, minlength=1)
+        self._label = group_numbers(self._conformer, table.name)
+        self._twins = np.bincount(self._label, minlength=1)
+
+    def of(self, atoms: np.ndarray) -> tuple[str, ...]:
+        """The selections that together match these atoms; a ValueError names others that have their labels."""
+        labels, count = np.unique(self._label[atoms], return_counts=True)
+        if (count < self._twins[labels]).any():
+            twins = np.setdiff1d(np.flatnonzero(np.isin(self._label, labels)), atoms)
+            shown = listing((atom_name(self._table, int(atom)) for atom in twins), at_most=5)
+            raise ValueError(
+                f"{twins.size} atoms have the labels of atoms in another group: {shown}; no selection tells them "
+                "apart. Number the residues or name the atoms anew."
+            )
+        pieces: dict[int, list[int]] = {}
+        for atom in atoms.tolist():
+            pieces.setdefault(int(self._conformer[atom]), []).append(atom)
+        return tuple(self._selection(piece, len(piece) == int(self._size[key])) for key, piece in pieces.items())
+
+    def _selection(self, piece: list[int], whole: bool) -> str:
+        """One residue and letter, or some of its atoms."""
+        t, first = self._table, piece[0]
+        names = "*" if whole else ",".join(dict.fromkeys(t.name[piece]))
+        return f"//{t.chain[first]}/{t.resseq[first]}.{t.icode[first]}({t.resname[first]})/{names}:{t.altloc[first]}"
+
+
 def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
     """Say any grouping in the user's terms: named groups by selection, and sets.
 
@@ -39,17 +72,17 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
         raise ValueError(
             f"atoms has {len(atoms)} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
         )
-    table = read_table(atoms)
+    selections = Selections(read_table(atoms))
     groups = {
-        g.name: _described(table, g, grouping[s.parent] if s.parent else None) for s in grouping for g in s.groups
+        g.name: _described(selections, g, grouping[s.parent] if s.parent else None) for s in grouping for g in s.groups
     }
     sets = tuple(UserSet(tuple(g.name for g in s.groups), s.kind, s.parent) for s in grouping if s.kind != "free")
     return UserGroups(groups, sets, automatic=False)
 
 
-def _described(table: AtomTable, group: Group, parent: Group | None) -> UserGroup:
+def _described(selections: Selections, group: Group, parent: Group | None) -> UserGroup:
     """A group by its selections."""
-    return UserGroup(selections(table, group.atoms), None if group.refinable else _fixed_value(group, parent))
+    return UserGroup(selections.of(group.atoms), None if group.refinable else _fixed_value(group, parent))
 
 
 def _fixed_value(group: Group, parent: Group | None) -> float:
@@ -64,38 +97,3 @@ def _fixed_value(group: Group, parent: Group | None) -> float:
             "the fraction cannot be told. Start the parent above 0, or refine the group."
         )
     return float(np.clip(np.round(group.start / parent.start, 12), 0, 1))
-
-
-def selections(table: AtomTable, atoms: np.ndarray) -> tuple[str, ...]:
-    """Selections in gemmi's syntax that together match these atoms, one per residue and letter."""
-    if atoms.size == 0:
-        return ()
-    # Residue names are part of the key: with microheterogeneity one letter may stand for two of them.
-    conformer = group_numbers(table.chain, table.resseq, table.icode, table.resname, table.altloc)
-    _check_names(table, conformer, atoms)
-    size = np.bincount(conformer)
-    pieces: dict[int, list[int]] = {}
-    for atom in atoms.tolist():
-        pieces.setdefault(int(conformer[atom]), []).append(atom)
-    return tuple(_selection(table, piece, whole=len(piece) == int(size[key])) for key, piece in pieces.items())
-
-
-def _selection(table: AtomTable, piece: list[int], *, whole: bool) -> str:
-    """One residue and letter, or some of its atoms."""
-    first = piece[0]
-    names = "*" if whole else ",".join(dict.fromkeys(table.name[piece]))
-    place = f"//{table.chain[first]}/{table.resseq[first]}.{table.icode[first]}({table.resname[first]})"
-    return f"{place}/{names}:{table.altloc[first]}"
-
-
-def _check_names(table: AtomTable, conformer: np.ndarray, atoms: np.ndarray) -> None:
-    """Refuse atoms that share all their labels with atoms outside the group."""
-    labels = group_numbers(conformer, table.name)
-    twins = np.isin(labels, labels[atoms])
-    twins[atoms] = False
-    if twins.any():
-        shown = listing((atom_name(table, int(atom)) for atom in np.flatnonzero(twins)), at_most=5)
-        raise ValueError(
-            f"{int(twins.sum())} atoms have the labels of atoms in another group: {shown}; no selection tells them "
-            "apart. Number the residues or name the atoms anew."
-        )

@@ -34,7 +34,7 @@ _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turni
 class AtomTable:
     """One array per property of the atoms, in file order; occupancies are clamped to 0…1.
 
-    ``partial`` is where an occupancy lies strictly between 0 and 1, or what the table says of it.
+    ``in_file`` are the occupancies of the file, which on special positions may not be those of the site.
     """
 
     name: np.ndarray
@@ -48,7 +48,9 @@ class AtomTable:
     occupancy: np.ndarray
     element: np.ndarray
     kind: np.ndarray
-    partial: np.ndarray
+    in_file: np.ndarray
+    hetero: np.ndarray
+    segment: np.ndarray
 
     @property
     def n_atoms(self) -> int:
@@ -59,6 +61,11 @@ class AtomTable:
     def residue(self) -> np.ndarray:
         """One number per residue by first appearance: all alternates at one place of a chain, whatever their names."""
         return _number_residues(self)
+
+    @cached_property
+    def partial(self) -> np.ndarray:
+        """Where an occupancy lies strictly between 0 and 1 in the file: 0.5 on a 2-fold axis may be a full site."""
+        return (self.in_file > 0) & (self.in_file < 1)
 
     @cached_property
     def hydrogen(self) -> np.ndarray:
@@ -110,8 +117,6 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
     columns = {key: _text(atoms, key) for key in ("name", "altloc", "resname", "chainid", "icode")}
     resname = columns["resname"]
     kind = _text(atoms, "kind") if "kind" in atoms.columns else _kinds(resname)
-    occupancy = np.clip(raw, 0.0, 1.0)
-    inside = (occupancy > 0) & (occupancy < 1)
     return AtomTable(
         name=columns["name"],
         altloc=columns["altloc"],
@@ -121,12 +126,18 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
         icode=columns["icode"],
         xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
         raw_occupancy=raw,
-        occupancy=occupancy,
+        occupancy=np.clip(raw, 0.0, 1.0),
         element=_elements(atoms, columns["name"]),
         kind=kind,
-        # 0.5 on a 2-fold axis is partial in the file and a full site
-        partial=atoms["partial"].to_numpy(bool) if "partial" in atoms.columns else inside,
+        in_file=atoms["in_file"].to_numpy(np.float64) if "in_file" in atoms.columns else raw,
+        segment=atoms["segment"].to_numpy() if "segment" in atoms.columns else np.zeros(len(atoms), np.int64),
+        hetero=_text(atoms, "record") == "HETATM" if "record" in atoms.columns else np.isin(kind, ("other", "water")),
     )
+
+
+def empty_table() -> AtomTable:
+    """A table without atoms, on which selections can be tried before there is a model."""
+    return read_table(pd.DataFrame(columns=pd.Index(REQUIRED)))
 
 
 def _finite_occupancies(atoms: pd.DataFrame) -> np.ndarray:

@@ -1,10 +1,8 @@
 """The groups a user asks for by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 Select = Callable[[str], Any]
 SET_KINDS = ("complete", "incomplete")
@@ -15,7 +13,8 @@ class UserGroup:
     """Atoms that are to share one occupancy.
 
     Args:
-        selection: selections whose union it is; none for a state that only parents other sets.
+        selection: selections whose union it is, in gemmi's syntax, or in that of phenix after ``phenix: ``, as in
+            "phenix: chain A and resseq 45:47"; none for a state that only parents other sets.
         fixed: the occupancy it keeps, from 0 to 1; in a set with a parent, the fraction of the parent's occupancy
             that it keeps, whatever the parent becomes. None refines it.
 
@@ -113,25 +112,6 @@ def parse_state(text: str) -> tuple[str, tuple[str, ...]]:
     if not name.strip() or not parts:
         raise ValueError(f"state {text!r} is not understood; wanted a name and letters, such as ground=A,B.")
     return name.strip(), parts
-
-
-def resolve(selections: Sequence[str], select: Select | None, n_atoms: int, what: str) -> np.ndarray:
-    """The sorted positions of the union of some selections of ``what``; each must match something."""
-    chosen = np.zeros(n_atoms, bool)
-    for text in selections:
-        if select is None:
-            raise ValueError(f"the selection {text!r} of {what} cannot be read without a model: give select=.")
-        try:
-            positions = np.asarray(select(text), np.int64).reshape(-1)
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"the selection {text!r} of {what} cannot be read: {error}") from error
-        if positions.size == 0:
-            raise ValueError(
-                f"the selection {text!r} of {what} matches no atom; look up chain, number and letter in the table of "
-                "groups, or remove it."
-            )
-        chosen[positions] = True
-    return np.flatnonzero(chosen)
 
 
 def _check_selections(user: UserGroups) -> None:

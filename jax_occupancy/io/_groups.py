@@ -1,4 +1,4 @@
-"""Files of occupancy groups: our own TOML, Refmac's keywords, phenix's parameters."""
+"""Files of occupancy groups: our own TOML, Refmac's keywords, phenix's parameters, servalcat's YAML."""
 
 import os
 import re
@@ -16,18 +16,21 @@ from jax_occupancy.groups import (
     format_toml,
     parse_phenix,
     parse_refmac,
+    parse_servalcat,
     parse_toml,
 )
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._source import read_source
 
-GroupsFormat = Literal["toml", "refmac", "phenix"]
+GroupsFormat = Literal["toml", "refmac", "phenix", "servalcat"]
 _EXTENSIONS: dict[str, GroupsFormat] = {
     ".toml": "toml",
     **dict.fromkeys((".refmac", ".keywords", ".com", ".txt"), "refmac"),
     **dict.fromkeys((".params", ".eff", ".phil", ".def"), "phenix"),
+    **dict.fromkeys((".yaml", ".yml"), "servalcat"),
 }
 _PHENIX = re.compile(r"^[^#\n]*(constrained_group|occupancies)[^=\n]*(\{|$)", re.MULTILINE)
+_SERVALCAT = re.compile(r"^\s*occ_groups\s*:", re.MULTILINE)
 _REFMAC = re.compile(r"^\s*occu\w*\s+(grou\w*|refi\w*)\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -41,10 +44,10 @@ def groups_format_of_name(path: str | os.PathLike[str]) -> GroupsFormat | None:
 
 
 def read_groups(path: str | os.PathLike[str]) -> UserGroups:
-    r"""Read the user's groups from TOML, Refmac keywords or phenix parameters.
+    r"""Read the user's groups from TOML, Refmac keywords, phenix parameters or servalcat's YAML.
 
-    The extension says which (.toml; .refmac, .keywords, .com, .txt; .params, .eff, .phil, .def); for any other the
-    content does.
+    The extension says which (.toml; .refmac, .keywords, .com, .txt; .params, .eff, .phil, .def; .yaml, .yml); for any
+    other the content does. A line ``@file`` of Refmac keywords stands for the lines of that file.
 
     Args:
         path: The file.
@@ -65,15 +68,13 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
         ...     read_groups(file).groups["ligand"].selection
         ('//L/1',)
     """
+    text = _text(path)
+    file_format = groups_format_of_name(path) or _format_of_content(text)
+    if file_format == "refmac":
+        text = _with_included(text, Path(path), ())
+    parse = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix, "servalcat": parse_servalcat}
     try:
-        text = read_source(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is no text file in UTF-8; groups are TOML, Refmac keywords or phenix files"
-        ) from error
-    parse = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix}
-    try:
-        user = parse[groups_format_of_name(path) or _format_of_content(text)](text)
+        user = parse[file_format](text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if user == UserGroups() or user == UserGroups(automatic=False):
@@ -104,7 +105,7 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "groups.refmac")
         ...     write_groups(file, automatic_groups(atoms), atoms)
-        ...     file.read_text().splitlines()[1]
+        ...     file.read_text().splitlines()[2]
         'occupancy group id 1 chain A residue 7'
     """
     check_groups_name(path)
@@ -128,8 +129,37 @@ def check_groups_name(path: str | os.PathLike[str]) -> None:
     Example:
         >>> check_groups_name("groups.toml")  # nothing to say
     """
-    if groups_format_of_name(path) is None:
-        raise ValueError(f"{path}: the extension must be one of {', '.join(_EXTENSIONS)}")
+    if groups_format_of_name(path) in (None, "servalcat"):
+        written = [extension for extension, name in _EXTENSIONS.items() if name != "servalcat"]
+        raise ValueError(f"{path}: the extension must be one of {', '.join(written)}")
+
+
+def _text(path: str | os.PathLike[str]) -> str:
+    """The text of a file."""
+    try:
+        return read_source(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text file in UTF-8; groups are TOML, Refmac keywords, phenix or servalcat files"
+        ) from error
+
+
+def _with_included(text: str, path: Path, above: tuple[Path, ...]) -> str:
+    """Refmac keywords with the lines of other files in the place of ``@file``."""
+    lines = []
+    for line in text.splitlines():
+        name = re.sub(r"[#!].*", "", line).strip()
+        if not name.startswith("@"):
+            lines.append(line)
+            continue
+        file = path.parent / name[1:].strip()
+        if file in (path, *above):
+            raise ValueError(f"{path}: the file {file} includes itself; take out the line {name!r}")
+        # END in an included file ends that file only
+        included = _with_included(_text(file), file, (path, *above)).splitlines()
+        ends = [n for n, one in enumerate(included) if one.split()[:1] and one.split()[0].lower() == "end"]
+        lines += included[: ends[0]] if ends else included
+    return "\n".join(lines) + "\n"
 
 
 def _formatted(file_format: GroupsFormat | None, grouping: Grouping, atoms: pd.DataFrame) -> str:
@@ -142,7 +172,9 @@ def _formatted(file_format: GroupsFormat | None, grouping: Grouping, atoms: pd.D
 
 
 def _format_of_content(text: str) -> GroupsFormat:
-    """Refmac's keyword and phenix's scopes are easily told; everything else is taken for TOML."""
+    """The keywords of the others are easily told; everything else is taken for TOML."""
     if _REFMAC.search(text):
         return "refmac"
+    if _SERVALCAT.search(text):
+        return "servalcat"
     return "phenix" if _PHENIX.search(text) else "toml"

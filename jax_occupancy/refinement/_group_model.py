@@ -63,7 +63,7 @@ def group_model(
     sites = model_sites(model)
     try:
         grouping = choose_groups(
-            model.atoms.assign(occupancy=sites.chemical, partial=(sites.in_file > 0) & (sites.in_file < 1)),
+            model.atoms.assign(occupancy=sites.chemical, in_file=sites.in_file),
             replace(user, states={**user.states, **(states or {})}),
             select=lambda text: select_atoms(model, text),
             link=link,

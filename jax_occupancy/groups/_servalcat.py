@@ -1,0 +1,82 @@
+"""servalcat's occupancy groups in YAML."""
+
+from typing import Any
+
+import yaml  # pyright: ignore[reportMissingModuleSource]
+
+from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
+
+
+def parse_servalcat(text: str) -> UserGroups:
+    """Read occupancy groups from the YAML of servalcat; other settings are left alone.
+
+    Args:
+        text: YAML with ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``,
+            ``complete``) and ``atom_selection.occ`` (``include`` makes a group of each atom, ``exclude`` keeps atoms
+            as they are), alone or under ``refine``.
+
+    Returns:
+        Groups named by their ids; as with all formats the other atoms get automatic groups.
+
+    Raises:
+        ValueError: the text is no YAML, or one of these is of the wrong kind.
+
+    Example:
+        >>> user = parse_servalcat('''
+        ... occ_groups:
+        ...   - {id: 1, selections: [//A/45/*:A]}
+        ...   - {id: 2, selections: [//A/45/*:B, //W/7]}
+        ... occ_group_constraints:
+        ...   - {ids: [1, 2], complete: false}
+        ... ''')
+        >>> user.groups["2"].selection, user.sets[0].kind
+        (('//A/45/*:B', '//W/7'), 'incomplete')
+    """
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"the groups are no valid YAML: {' '.join(str(error).split())[:300]}") from error
+    content = _mapping(content, "the file")
+    content = _mapping(content["refine"], "refine") if "refine" in content else content
+    groups: dict[str, UserGroup] = {}
+    for one in _list(content.get("occ_groups"), "occ_groups"):
+        entry = _mapping(one, "each of occ_groups")
+        name = str(entry.get("id"))
+        if "id" not in entry or name in groups:
+            raise ValueError(f"occ_groups has {one!r}; wanted an id that no other group has.")
+        groups[name] = UserGroup(_texts(entry.get("selections"), f"selections of group {name}"))
+    sets = []
+    for one in _list(content.get("occ_group_constraints"), "occ_group_constraints"):
+        entry = _mapping(one, "each of occ_group_constraints")
+        ids = tuple(str(name) for name in _list(entry.get("ids"), "ids of occ_group_constraints"))
+        complete = entry.get("complete", True)
+        if not isinstance(complete, bool):
+            raise ValueError(f"complete of the constraint of {', '.join(ids)} is {complete!r}; wanted true or false.")
+        # one group that may be absent is free, whatever set it is in
+        if len(ids) != 1 or complete or ids[0] not in groups:
+            sets.append(UserSet(ids, "complete" if complete else "incomplete"))
+    chosen = _mapping(_mapping(content.get("atom_selection"), "atom_selection").get("occ"), "atom_selection.occ")
+    alone, kept = (_texts(chosen.get(key), f"atom_selection.occ.{key}") for key in ("include", "exclude"))
+    return UserGroups(groups, tuple(sets), individual=alone, remove=kept)
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    """A mapping of the file, empty where there is none."""
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{what} is {str(value)[:60]!r}; wanted keys and values.")
+    return value or {}
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    """A list of the file, empty where there is none."""
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"{what} is {str(value)[:60]!r}; wanted a list.")
+    return value or []
+
+
+def _texts(value: Any, what: str) -> tuple[str, ...]:
+    """A list of selections."""
+    values = _list(value, what)
+    if not all(isinstance(one, str) for one in values):
+        raise ValueError(f"{what} are {values!r}; wanted selections in gemmi's syntax.")
+    return tuple(values)
