@@ -155,12 +155,7 @@ def flat(block: Float[Array, "groups 2 batch"]) -> Float[Array, "groups twice_ba
 
 
 def along(direction: Float[Array, "2 batch"], block: Float[Array, "*groups 2 batch"]) -> Float[Array, "*groups batch"]:
-    """Component of every structure factor along a direction of its reflection; two products fuse, a contraction not.
-
-    Example:
-        >>> along(jnp.array([[1.0], [0.0]]), jnp.array([[[3.0], [4.0]]])).tolist()
-        [[3.0]]
-    """
+    """Component of every structure factor along a direction of its reflection; two products fuse, a contraction not."""
     return direction[0] * block[..., 0, :] + direction[1] * block[..., 1, :]
 
 

@@ -19,11 +19,6 @@ class Crystal(eqx.Module):
         centring: centring vectors, the zero vector among them.
         inversion: translation of the operation −x + t, None in an acentric space group.
         reciprocal_metric: G*, so that 1/d² = hᵀ G* h, in 1/Å².
-
-    Example:
-        >>> cell, spacegroup = gemmi.UnitCell(30, 40, 50, 90, 90, 90), gemmi.SpaceGroup("C 1 2 1")
-        >>> Crystal.from_gemmi(cell, spacegroup).rotations.shape  # centring is a factor, not an operation
-        (2, 3, 3)
     """
 
     rotations: Float[Array, "operations 3 3"]

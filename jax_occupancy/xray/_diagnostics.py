@@ -33,7 +33,7 @@ HEAVY = 21
 
 
 class TwinTest(NamedTuple):
-    """Statistics of acentric intensities, made by `twin_test`.
+    """Statistics of acentric intensities.
 
     Attributes:
         mean_l: mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs.
@@ -49,11 +49,11 @@ class TwinTest(NamedTuple):
 
 
 class NativePatterson(NamedTuple):
-    """The highest peak of the Patterson map away from the origin, found by `native_patterson`.
+    """The highest peak of the Patterson map away from the origin.
 
     Attributes:
-        height: its height relative to the origin; NaN if nothing could be searched.
-        vector: where it is, in fractions of the cell, 0 to 1.
+        height: relative to the origin; NaN if nothing could be searched.
+        vector: in fractions of the cell, 0 to 1.
         warning: a sentence if it means translational NCS, else None.
     """
 
@@ -82,15 +82,7 @@ def completeness_by_shell(
         completeness (0 to 1, NaN where nothing is possible).
 
     Raises:
-        ValueError: `hkl` is not integers of shape (reflections, 3), is empty or (0, 0, 0) only, or `n_shells` is not
-            positive.
-
-    Example:
-        >>> cell, spacegroup = gemmi.UnitCell(20, 30, 40, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
-        >>> every = gemmi.make_miller_array(cell, spacegroup, 2.0)
-        >>> table = completeness_by_shell(every[::2], cell=cell, spacegroup=spacegroup, n_shells=2)
-        >>> table["completeness"].round(1).tolist()
-        [0.5, 0.5]
+        ValueError: `hkl` is not integers of that shape, is empty or (0, 0, 0) only, or `n_shells` is not positive.
     """
     hkl = checked_hkl(hkl)
     if n_shells < 1:
@@ -137,14 +129,6 @@ def twin_test(
 
     Raises:
         ValueError: The arrays differ in length or hold numbers that are not finite.
-
-    Example:
-        >>> cell, spacegroup = gemmi.UnitCell(40, 50, 60, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
-        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 2.5)
-        >>> intensity = np.random.default_rng(0).exponential(size=len(hkl))
-        >>> test = twin_test(hkl, np.sqrt(intensity), np.full(len(hkl), 0.01), cell=cell, spacegroup=spacegroup)
-        >>> round(test.mean_l, 1), test.warning
-        (0.5, None)
     """
     hkl = checked_hkl(hkl)
     columns = {"amplitude": np.asarray(amplitude, np.float64), "sigma": np.asarray(sigma, np.float64)}
@@ -194,14 +178,6 @@ def native_patterson(
 
     Raises:
         ValueError: The arrays differ in length or hold numbers that are not finite.
-
-    Example:
-        >>> cell, spacegroup = gemmi.UnitCell(40, 50, 60, 90, 90, 90), gemmi.SpaceGroup("P 1")
-        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 4)
-        >>> two_molecules = 1 + np.cos(2 * np.pi * hkl @ [0.5, 0.4, 0.1])
-        >>> found = native_patterson(hkl, two_molecules, cell=cell, spacegroup=spacegroup)
-        >>> np.round(found.vector, 1).tolist(), found.warning is not None
-        ([0.5, 0.4, 0.1], True)
     """
     hkl = checked_hkl(hkl)
     amplitude = np.asarray(amplitude, np.float64)
@@ -231,17 +207,13 @@ def native_patterson(
 
 
 def hydrogen_note(elements: Iterable[str]) -> str | None:
-    """A sentence if a model has no hydrogens: they hold about a tenth of the electrons of a protein.
+    """A sentence if a model has no hydrogens or deuteriums, which hold about a tenth of the electrons of a protein.
 
     Args:
-        elements: element symbols of the atoms, in any case; deuterium counts.
+        elements: element symbols of the atoms, in any case.
 
     Returns:
         The sentence, None if there is a hydrogen or no atom.
-
-    Example:
-        >>> hydrogen_note(["C", "H"]) is None, hydrogen_note(["C", "N"])[:27]
-        (True, 'The model has no hydrogens:')
     """
     found = {element.strip().upper() for element in elements}
     if not found or found & {"H", "D"}:
@@ -265,10 +237,6 @@ def dispersion_note(
 
     Returns:
         The sentence, None where there is nothing to say.
-
-    Example:
-        >>> dispersion_note(["C", "ZN"], wavelength=None)[:32], dispersion_note(["C"], wavelength=None)
-        ('The dispersion of Zn is left out', None)
     """
     if wavelength is not None or radiation != "xray":
         return None

@@ -27,7 +27,7 @@ def fixed_structure_factors(
     wavelength: float | None = None,
     rate: float = 1.5,
 ) -> Complex[np.ndarray, " reflections"]:
-    r"""Sum the atoms that stay as they are, each at its own occupancy.
+    """Sum the atoms that stay as they are, each at its own occupancy.
 
     The density is put on a grid with gemmi's blur for that grid (Refmac's rule) and transformed: on 4XOF at 1.15 Å
     this is 2e-5 from direct summation over all data and 2e-4 in the highest tenth of resolution (relative RMS), at a
@@ -48,15 +48,6 @@ def fixed_structure_factors(
     Raises:
         ValueError: An argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
             from positive definite, an element unknown or the wavelength out of range.
-
-    Example:
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1\n"
-        ...     "HETATM    1  O   HOH A   1       0.000   0.000   0.000  1.00 10.00           O\n"
-        ... )
-        >>> hkl = np.array([[0, 0, 1], [4, 0, 0]])
-        >>> fixed_structure_factors(structure, hkl, refinable=[], occupancies=np.ones(1)).round(1).real.tolist()
-        [7.9, 6.6]
     """
     hkl = checked_hkl(hkl)
     held = occupancies_of(structure, occupancies)

@@ -68,10 +68,6 @@ def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: 
 
     Raises:
         ValueError: The wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.
-
-    Example:
-        >>> {element: round(value, 1) for element, value in dispersion(["C", "Zn"], wavelength=1.28).items()}
-        {'C': 0.0, 'Zn': -5.4}
     """
     found = {gemmi.Element(symbol).name: 0.0 for symbol in elements}
     if wavelength is None:

@@ -73,15 +73,6 @@ def amplitudes_from_intensities(
 
     Raises:
         ValueError: There is no reflection, lengths differ, a value is not finite or a σ is not positive.
-
-    Example:
-        >>> hkl = np.array([[1, 2, 3], [2, 2, 3], [3, 2, 3], [4, 2, 3]])
-        >>> intensity, sigma = np.array([-3.0, 1.0, 100.0, 3000.0]), np.array([2.0, 2.0, 2.0, 3.0])
-        >>> found = amplitudes_from_intensities(
-        ...     hkl, intensity, sigma, cell=gemmi.UnitCell(30, 30, 30, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 21")
-        ... )
-        >>> found.amplitude.round(2).tolist(), found.sigma.round(2).tolist()
-        ([0.84, 1.32, 10.0, 54.77], [0.41, 0.52, 0.1, 0.03])
     """
     hkl = checked_hkl(hkl)
     intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)

@@ -78,10 +78,10 @@ class LinearModel(eqx.Module):
 
         Args:
             fixed: F_fixed, (reflections,).
-            mask: F_mask, (reflections,).
+            mask: F_mask.
             groups: G, (groups, reflections).
             overall: k, (reflections,).
-            solvent: k_mask, (reflections,).
+            solvent: k_mask.
             s_squared: sin²θ/λ² in 1/Å², (reflections,); only B shifts need it, zero when left out.
 
         Raises:

@@ -30,10 +30,7 @@ class MapCoefficients:
     figure_of_merit: Float[np.ndarray, " reflections"]
 
     def columns(self) -> dict[str, tuple[str, Float[np.ndarray, " reflections"]]]:
-        """MTZ label, type and values of each column, with the names that Coot opens by itself.
-
-        Amplitudes are positive and phases in degrees: where 2mF_obs − DF_model is negative, the phase turns by 180°.
-        """
+        """MTZ label, type and values of each column, with the names that Coot opens by itself; phases in degrees."""
         return {
             "FWT": ("F", np.abs(self.density)),
             "PHWT": ("P", np.angle(self.density, deg=True)),
@@ -49,10 +46,8 @@ def map_coefficients(
     """Coefficients of the σ_A-weighted density and difference maps.
 
     Free reflections are used like all others, as phenix does by default: a map without them has more noise, and the
-    model is not refined against the map. To keep them out, or to leave out an outlier, give NaN as the amplitude.
-
-    A reflection without an amplitude is left out of both maps, which is what zero would be, so a gap in the data
-    flattens the density.
+    model is not refined against the map. Where the amplitude is NaN, because none was measured or the reflection is to
+    be kept out, both maps have no coefficient, which is what zero would be: a gap that flattens the density.
 
     Args:
         f_model: structure factors of the model on the scale of the observations, complex, (reflections,).
@@ -65,17 +60,6 @@ def map_coefficients(
 
     Raises:
         ValueError: Lengths differ, or a value other than a missing amplitude is not finite.
-
-    Example:
-        >>> one = np.ones(2)
-        >>> sigma_a = SigmaA(0.9 * one, 0.9 * one, 19 * one, one > 2, one, one[:1], 0.9 * one[:1], "free", 2)
-        >>> maps = map_coefficients(
-        ...     np.array([20.0, 10.0j]), np.array([22.0, 15.0]), sigma=one, sigma_a=sigma_a
-        ... )
-        >>> maps.columns()["FWT"][1].round(1).tolist()
-        [25.4, 19.8]
-        >>> maps.columns()["PHWT"][1].tolist()
-        [0.0, 90.0]
     """
     model, observed = np.asarray(f_model, np.complex128), np.asarray(amplitude, np.float64)
     errors, n = np.asarray(sigma, np.float64), model.size

@@ -82,19 +82,6 @@ def find_outliers(
 
     Raises:
         ValueError: Lengths differ, or a value is not finite.
-
-    Example:
-        >>> cell, spacegroup = gemmi.UnitCell(20, 20, 20, 90, 90, 90), gemmi.SpaceGroup("P 21 21 21")
-        >>> hkl = gemmi.make_miller_array(cell, spacegroup, 2.0)
-        >>> one = np.ones(len(hkl))
-        >>> sigma_a = SigmaA(0.9 * one, 0.9 * one, 19 * one, one > 2, one, one[:1], 0.9 * one[:1], "free", len(hkl))
-        >>> amplitude, model_amplitude = 10 * one, 11 * one
-        >>> amplitude[5], amplitude[9], model_amplitude[9] = 60, 1, 25
-        >>> found = find_outliers(
-        ...     hkl, amplitude, one, sigma_a=sigma_a, model_amplitude=model_amplitude, cell=cell, spacegroup=spacegroup
-        ... )
-        >>> np.flatnonzero(found.mask).tolist(), found.reason
-        ([5, 9], ('too strong for its resolution', 'too weak for the model'))
     """
     hkl = checked_hkl(hkl)
     given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude, "sigma_a": sigma_a.sigma_a}

@@ -34,17 +34,10 @@ class Scale:
     Attributes:
         overall: k(h) = k_overall(s)·exp(−sᵀBs/4) with s the reciprocal-lattice vector; real and positive.
         solvent: k_mask(s), never negative.
-        d_spacing: resolution of the nodes between which k_overall (its logarithm) and k_mask are straight lines in
-            1/d², in Å.
+        d_spacing: resolution of the nodes between which log k_overall and k_mask are straight lines in 1/d², in Å.
         k_overall: overall factor at the nodes.
         k_mask: density of the solvent at the nodes, in electrons per Å³ for X-rays.
         b_anisotropic: traceless anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
-
-    Example:
-        >>> one = np.ones(2)
-        >>> scale = Scale(2 * one, 0.35 * one, one[:1], 2 * one[:1], 0.35 * one[:1], (0.0,) * 6)
-        >>> scale.apply(np.array([10.0, 20.0]), np.array([0.0, -10.0])).tolist()
-        [20.0, 33.0]
     """
 
     overall: Float[np.ndarray, " reflections"]
@@ -71,12 +64,12 @@ def fit_scale(
 ) -> Scale:
     """Fit the scales to the working set, by least squares on amplitudes relative to the mean of their shell.
 
-    A search in each shell on its own gives the start values, from which all parameters are refined together.
+    A search in each shell on its own gives the start values, from which all parameters are refined together. All
+    amplitudes of a shell weigh the same, for errors of the model outweigh theirs in all but the last shells.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each once.
-        amplitude: observed amplitudes; all weigh the same, for errors of the model outweigh theirs in all but the last
-            shells.
+        amplitude: observed amplitudes.
         free: True in the test set, which takes no part.
         calculated: F_calc of the atoms.
         mask: F_mask.
@@ -90,16 +83,6 @@ def fit_scale(
     Raises:
         ValueError: Arrays differ in length, hold numbers that are not finite, or no reflection of the working set has
             an observed and a calculated amplitude above zero.
-
-    Example:
-        >>> hkl = np.array([[h, k, l] for h in range(6) for k in range(6) for l in range(1, 6)])
-        >>> fc = 100 * np.exp(1j * hkl.sum(axis=1))
-        >>> scale = fit_scale(
-        ...     hkl, abs(3 * fc), np.zeros(len(hkl), bool), calculated=fc, mask=0 * fc,
-        ...     cell=gemmi.UnitCell(20, 20, 20, 90, 90, 90), spacegroup=gemmi.SpaceGroup("P 1"),
-        ... )
-        >>> scale.overall[:3].round(3).tolist()
-        [3.0, 3.0, 3.0]
     """
     hkl = checked_hkl(hkl)
     columns = {"amplitude": amplitude, "free": free, "calculated": calculated, "mask": mask}

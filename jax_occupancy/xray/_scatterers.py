@@ -18,8 +18,8 @@ U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
 class Scatterers(eqx.Module):
     """Atoms of one or more groups, isotropic ones first; `group_scatterers` makes them from a table of atoms.
 
-    Shapes say which is which, so nothing here is static: the first `len(b_iso)` atoms are isotropic and the last
-    `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move the atoms.
+    The first `len(b_iso)` atoms are isotropic and the last `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or
+    under `jax.vmap` to move them.
 
     Attributes:
         xyz: fractional coordinates.
@@ -28,8 +28,7 @@ class Scatterers(eqx.Module):
         u_star: U* = A⁻¹ U A⁻ᵀ of the anisotropic atoms (11, 22, 33, 12, 13, 23), exponent −2π² hᵀU*h.
         type_index: row of the form-factor table.
         group_index: group the atom belongs to.
-        amplitudes: form-factor amplitudes of each type.
-        exponents: form-factor exponents of each type, in Å².
+        amplitudes, exponents: of the form factor of each type, exponents in Å².
         position: row of the atom table.
     """
 
@@ -73,13 +72,6 @@ def group_scatterers(
     Raises:
         ValueError: A position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
             a B is negative, a U far from positive definite, an element unknown or the wavelength out of range.
-
-    Example:
-        >>> table = pd.DataFrame(
-        ...     {"x": [1.0, 2.0], "y": 0.0, "z": 0.0, "tempfactor": 20.0, "element": ["C", "N"], "charge": 0}
-        ... )
-        >>> group_scatterers(table, [[1], [0]], gemmi.UnitCell(10, 10, 10, 90, 90, 90)).position.tolist()
-        [1, 0]
     """
     group_index, position = _flatten(groups, len(atoms))
     weights = _checked_weights(weights, len(atoms))

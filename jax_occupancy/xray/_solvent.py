@@ -28,7 +28,7 @@ CCTBX_RADII = {
 
 
 class SolventDifference(NamedTuple):
-    """What to add to F_mask: F_mask(q) = F_mask + empty + Σ_g q_g·groups[g].
+    """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g].
 
     Attributes:
         empty: transform of the solvent that flows in where every set is empty (all its groups absent).
@@ -47,7 +47,7 @@ def solvent_structure_factors(
     refinable: Sequence[int] | np.ndarray,
     occupancies: np.ndarray | None = None,
 ) -> Complex[np.ndarray, " reflections"]:
-    r"""Transform the mask of the solvent: 1 in the solvent, 0 inside the molecules.
+    """Transform the mask of the solvent: 1 in the solvent, 0 inside the molecules.
 
     Every refinable atom is inside the molecule whatever its occupancy, so that the answer of a refinement does not
     depend on its start; other atoms at occupancy zero are ignored. Radii, probe and shrinkage are those of cctbx (1.1
@@ -64,17 +64,6 @@ def solvent_structure_factors(
 
     Raises:
         ValueError: An argument does not match the structure, or an atom has a coordinate that is not finite.
-
-    Example:
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1\n"
-        ...     "HETATM    1  O   HOH A   1       0.000   0.000   0.000  0.00 10.00           O\n"
-        ... )
-        >>> hkl = np.array([[0, 0, 1]])
-        >>> solvent_structure_factors(structure, hkl, refinable=[]).round().real.tolist()
-        [0.0]
-        >>> bool(solvent_structure_factors(structure, hkl, refinable=[0]).real[0] < -5)
-        True
     """
     hkl = checked_hkl(hkl)
     inside = occupancies_of(structure, occupancies) != 0
@@ -95,7 +84,7 @@ def group_solvent_structure_factors(
     sets: Sequence[int] | np.ndarray | None = None,
     occupancies: np.ndarray | None = None,
 ) -> SolventDifference:
-    r"""Transform the solvent that takes the place of each group where the group is absent.
+    """Transform the solvent that takes the place of each group where the group is absent.
 
     `solvent_structure_factors` leaves no solvent where any refinable atom may be. In truth a cell without the group
     has solvent there. Groups of one set exclude each other (conformers of a residue, poses of a ligand: Σq ≤ 1), so a
@@ -103,22 +92,19 @@ def group_solvent_structure_factors(
 
         M(q) = M_all + Σ_sets [ D(S) − Σ_(g in S) q_g·(D(S) − D(S∖g)) ],   D(X) = (mask without X) − M_all,
 
-    which is linear in q and exact for one set, the shrinkage of the mask included. A complete set needs no other
-    treatment. So the caller uses, with k_mask the density of the solvent,
-
-        F_mask + empty          in place of F_mask,   and
-        G_g + k_mask·groups[g]  in place of G_g.
+    which is linear in q and exact for one set, the shrinkage of the mask included. With k_mask the density of the
+    solvent, F_mask + empty takes the place of F_mask, and G_g + k_mask·groups[g] that of G_g.
 
     Nothing changes for a group on its own at q = 1. A point that two sets cover never opens: both would have to be
-    absent, which is not linear. Nested sets: give the innermost set of each group. A row is zero when the others
-    of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
+    absent, which is not linear. A row is zero when the others of the crystal leave no room for solvent in the group's
+    place, and beyond 2 Å.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
         groups: positions of the atoms of each group, of all that are refined. Groups of different sets have no atoms in
             common.
-        sets: for each group the number of its set, any integers; each group is a set of its own when left out.
+        sets: for each group the number of its (innermost) set, any integers; each group is its own when left out.
         occupancies: occupancy of each atom, by position; those of the structure when left out. An atom at zero that
             is in no group is ignored.
 
@@ -127,17 +113,6 @@ def group_solvent_structure_factors(
 
     Raises:
         ValueError: An argument does not match the structure, which has no cell or a coordinate that is not finite.
-
-    Example:
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1\n"
-        ...     "HETATM    1  O   HOH A   1       0.000   0.000   0.000  0.50 10.00           O\n"
-        ... )
-        >>> hkl = np.array([[0, 0, 1]])
-        >>> mask = solvent_structure_factors(structure, hkl, refinable=[0])
-        >>> difference = group_solvent_structure_factors(structure, hkl, [[0]])
-        >>> bool(abs(mask + difference.empty)[0] < 1), bool(abs(mask - difference.groups[0])[0] < 1)
-        (True, True)
     """
     hkl = checked_hkl(hkl)
     if not structure.cell.is_crystal():

@@ -32,13 +32,6 @@ class Sites:
         orders: n of each atom, by position in the file; 1 in general positions.
         in_file: occupancies as in the file.
         crystallographic: atoms whose occupancy in the file has 1/n inside.
-
-    Example:
-        >>> sites = Sites(np.array([2, 2, 1]), np.array([1.0, 0.4, 0.4]), np.array([False, True, False]))
-        >>> sites.chemical.tolist()
-        [1.0, 0.8, 0.4]
-        >>> sites.to_file(np.array([0.9, 0.9, 0.9])).tolist()
-        [0.9, 0.45, 0.9]
     """
 
     orders: Int[np.ndarray, " atoms"]
@@ -62,7 +55,7 @@ class Sites:
 
 
 def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
-    r"""Recognise special positions and the convention that each occupancy is written in.
+    """Recognise special positions and the convention that each occupancy is written in.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one.
@@ -74,14 +67,6 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
     Raises:
         ValueError: The structure has more than one model, its serial numbers are no positions, or the occupancies do
             not match it.
-
-    Example:
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
-        ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  0.40 10.00           O\n"
-        ... )
-        >>> read_sites(structure, np.array([0.4])).chemical.round(2).tolist()
-        [0.8]
     """
     orders = site_orders(structure)
     values = checked_occupancies(occupancies, len(orders), "occupancies")
@@ -93,7 +78,7 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
 
 
 def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
-    r"""Count how often symmetry puts each atom on its own site, closer than 0.8 Å.
+    """Count how often symmetry puts each atom on its own site, closer than 0.8 Å.
 
     Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`).
 
@@ -108,22 +93,13 @@ def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
 
     Raises:
         ValueError: The structure has more than one model, or its serial numbers are no positions.
-
-    Example:
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
-        ...     "HETATM    1  O   HOH A   1       0.000   3.000   0.000  0.40 10.00           O\n"
-        ...     "HETATM    2  O   HOH A   2       5.000   3.000   0.000  0.40 10.00           O\n"
-        ... )
-        >>> site_orders(structure).tolist()
-        [2, 1]
     """
     orders = _orders(structure)
     return np.where(_across(structure, orders), 1, orders)
 
 
 def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
-    r"""Find the atoms on special positions whose molecule lies across a symmetry element.
+    """Find the atoms on special positions whose molecule lies across a symmetry element.
 
     The images of such a molecule overlap, so its occupancy, one for all its atoms in the file, has 1/n inside also for
     those that are in general positions. What it refines to is written for all of them, and nothing is multiplied by n.
@@ -137,15 +113,6 @@ def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
 
     Raises:
         ValueError: The structure has more than one model, or its serial numbers are no positions.
-
-    Example:
-        >>> structure = gemmi.read_pdb_string(
-        ...     "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1 2 1\n"
-        ...     "HETATM    1  C1  LIG A   1       0.000   3.000   0.000  0.40 10.00           C\n"
-        ...     "HETATM    2  C2  LIG A   1       1.500   3.000   0.000  0.40 10.00           C\n"
-        ... )
-        >>> across_symmetry(structure).tolist()
-        [True, False]
     """
     return _across(structure, _orders(structure))
 

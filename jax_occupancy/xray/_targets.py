@@ -80,12 +80,7 @@ class LeastSquares(Target):
 
     @classmethod
     def from_data(cls, observed: ArrayLike | list, free: ArrayLike | list, *, dtype=None) -> "LeastSquares":
-        """Take the observations and leave the free set out.
-
-        Args:
-            observed: F_obs, (reflections,).
-            free: True in the free set, (reflections,).
-            dtype: float32 or float64; JAX' default float when left out.
+        """Take the observations, (reflections,), and leave the free set out.
 
         Raises:
             ValueError: no reflection is in the working set.
@@ -160,7 +155,7 @@ class MaximumLikelihood(Target):
     def from_intensities(
         cls, effective: ArrayLike, precision: ArrayLike, free: ArrayLike, *, sigma_a: SigmaA, dtype=None
     ) -> "MaximumLikelihood":
-        r"""Take measured intensities, weak and negative ones at their worth.
+        """Take measured intensities, weak and negative ones at their worth.
 
         The error of an intensity does not lie in the plane of the structure factor. Read & McCoy (2016) describe the
         measurement by an amplitude F_eff with a precision D_obs and obtain p(I_obs | F_model), up to a factor that
@@ -168,10 +163,10 @@ class MaximumLikelihood(Target):
         εΣ_N(1 − D_obs²σ_A²). For accurate data D_obs is 1 and F_eff is F_obs: `from_data` with σ = 0.
 
         Args:
-            effective: F_eff of `amplitudes_from_intensities`, on the scale of the model, (reflections,).
+            effective: F_eff of `amplitudes_from_intensities`, on the scale of the model.
             precision: D_obs, 0 to 1.
             free: True in the free set.
-            sigma_a: what `estimate_sigma_a` found for the same reflections, from `effective` and `precision`.
+            sigma_a: what `estimate_sigma_a` found from `effective` and `precision`.
             dtype: float32 or float64; JAX' default float when left out.
 
         Raises:
