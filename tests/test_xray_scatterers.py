@@ -47,7 +47,7 @@ def test_table_without_anisotropic_columns_or_charge(table):
 @pytest.mark.parametrize(
     ("groups", "weights", "message"),
     [
-        ([[0, 4]], None, r"groups: 1 positions lie outside the table, first \[4\]"),
+        ([[0, 4]], None, r"groups: 1 positions lie outside the file, first \[4\]"),
         ([[0], [-1]], None, r"first \[-1\]"),
         ([[0]], np.ones(3), r"weights: got shape \(3,\), wanted \(4,\)"),
     ],

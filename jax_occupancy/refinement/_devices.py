@@ -76,9 +76,7 @@ def shard_reflections(tree: Any, mesh: Mesh) -> Any:
         # all reflections of a device in one chunk
         return Columns(whole[None], None, copies(tree.axes), whole.shape[-1], tree.n_groups)
     if isinstance(tree, LinearModel):
-        displaced = tree.displaced
-        if displaced is not None:
-            displaced = eqx.tree_at(lambda one: one.place, copies(displaced), rows(displaced.place))
+        displaced = eqx.tree_at(lambda one: one.place, copies(tree.displaced), rows(tree.displaced.place))
         names = ("fixed", "mask", "overall", "solvent", "s_squared")
         parts = {name: rows(getattr(tree, name)) for name in names}
         parts["empty"] = None if tree.empty is None else rows(tree.empty)

@@ -56,7 +56,7 @@ def extended_information(
         moved = along(row_direction, block) * fall_off[group_of_part]
         atoms, shifts = moved[0], moved[1:]
         # The solvent that a group displaces is shared out evenly among its residues.
-        displaced = linear.displaced_along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
+        displaced = linear.displaced.along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
         to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
         to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], shifts]))
         by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]
@@ -70,7 +70,7 @@ def extended_information(
 
     n = n_parts + 4 * n_groups
     square = jnp.zeros((n, n), q.dtype)
-    rows = (linear.places, direction, linear.solvent, linear.s_squared, slope, target.information(f))
+    rows = (linear.displaced.place, direction, linear.solvent, linear.s_squared, slope, target.information(f))
     begin = (jnp.zeros(n_parts, q.dtype), square, square if with_scores else None)
     return Information(*parts.fold(step, begin, *rows)[0])
 
@@ -95,12 +95,20 @@ def values_of_changes(
     def step(total, columns, place, row_f, row_overall, row_solvent, row_s2, valid, *row_leaves):
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part]
         added = jnp.einsum("hp,pb,pcb->hcb", changes, fall_off, columns, precision="highest")
-        added = added + row_solvent * linear.displaced_sum(of_groups, place)
+        added = added + row_solvent * linear.displaced.sum(of_groups, place)
         f = jnp.sqrt(jnp.sum((row_f + row_overall * added) ** 2, axis=1))
         here = jax.tree.unflatten(structure, row_leaves)
         # Rows are filled up with zeros, for which a target need not be finite.
         return total + jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1), None
 
     pair = jnp.stack([whole.real, whole.imag])
-    rows = (linear.places, pair, linear.overall, linear.solvent, linear.s_squared, jnp.ones(n, q.dtype), *leaves)
+    rows = (
+        linear.displaced.place,
+        pair,
+        linear.overall,
+        linear.solvent,
+        linear.s_squared,
+        jnp.ones(n, q.dtype),
+        *leaves,
+    )
     return parts.fold(step, jnp.zeros(changes.shape[0], q.dtype), *rows)[0]

@@ -27,9 +27,6 @@ from jax_occupancy.xray import (
 CELL_TOLERANCE = 0.005
 ANGLE_TOLERANCE = 0.5
 
-# Grid points per d_min/2 for the atoms that stay: gemmi's 1.5 puts occupancies off by up to 1e-3 at 3 Å.
-RATE = 2.0
-
 # Gigabytes that the structure factors of the groups may take before they are computed anew in every pass.
 MEMORY = 4.0
 
@@ -116,15 +113,13 @@ def linear_model(
     occupancies = np.asarray(tensor(), np.float64)
     weights = _site_weights(model)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
-    fixed = fixed_structure_factors(
-        model.structure, hkl, refinable=moving, occupancies=occupancies * weights, rate=RATE, **beam
-    )
+    fixed = fixed_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies * weights, **beam)
     mask = solvent_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies)
     real = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     sets = _innermost_sets(tensor, entries)
     opened = group_solvent_structure_factors(model.structure, hkl, groups, sets=sets, occupancies=occupancies)
     empty = opened.empty
-    displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=real) if opened.groups.any() else None
+    displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=real)
     del opened  # a gigabyte for a thousand groups
     columns = _columns(model, hkl, groups, weights, beam, dtype)
     gigabytes = 2 * len(groups) * len(hkl) * real.itemsize / 1e9

@@ -43,12 +43,12 @@ def checked_hkl(hkl: np.ndarray) -> np.ndarray:
     return np.array(hkl, dtype=np.int32, order="C")
 
 
-def check_columns(columns: dict[str, np.ndarray], n: int) -> None:
-    """One finite number per reflection in every column."""
+def check_columns(columns: dict[str, np.ndarray], n: int, *, where: np.ndarray | bool = True) -> None:
+    """One number per reflection in every column, finite where it counts."""
     for name, values in columns.items():
         if values.shape != (n,):
             raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~np.isfinite(values) & where)
         if bad.size:
             raise ValueError(
                 f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"

@@ -39,6 +39,17 @@ class DisplacedSolvent(eqx.Module):
         rows[:-1, 0], rows[:-1, 1] = np.real(groups)[:, low].T, np.imag(groups)[:, low].T
         return cls(jnp.asarray(rows), jnp.asarray(low), jnp.asarray(place))
 
+    def along(self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"]) -> Float[Array, "groups batch"]:
+        """The component of M along a direction of some reflections, given by their places."""
+        rows = self.rows[place]
+        return (direction[0][:, None] * rows[:, 0] + direction[1][:, None] * rows[:, 1]).T
+
+    def sum(
+        self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"]
+    ) -> Float[Array, "sets 2 batch"]:
+        """Σ q M of some reflections for several sets of occupancies."""
+        return jnp.einsum("hg,bcg->hcb", occupancies, self.rows[place], precision="highest")
+
 
 class LinearModel(eqx.Module):
     """F(h) = k(h)·[F_fixed(h) + Σ_g q_g G_g(h)·exp(−ΔB_g s²) + k_mask(h)·(F_mask(h) + Σ_g q_g M_g(h))].
@@ -54,7 +65,7 @@ class LinearModel(eqx.Module):
         overall: k, the overall scale of each reflection.
         solvent: k_mask, the solvent's density on its own scale.
         s_squared: sin²θ/λ², in 1/Å².
-        displaced: M, the solvent that a group keeps out; None where no group touches it.
+        displaced: M, the solvent that a group keeps out.
 
     Example:
         >>> ones = jnp.ones(3)
@@ -69,7 +80,7 @@ class LinearModel(eqx.Module):
     overall: Float[Array, " reflections"]
     solvent: Float[Array, " reflections"]
     s_squared: Float[Array, " reflections"]
-    displaced: DisplacedSolvent | None = None
+    displaced: DisplacedSolvent
     empty: Complex[Array, " reflections"] | None = None
 
     @classmethod
@@ -104,6 +115,9 @@ class LinearModel(eqx.Module):
             overall=jnp.asarray(overall, real),
             solvent=jnp.asarray(solvent, real),
             s_squared=jnp.asarray(s_squared, real),
+            displaced=DisplacedSolvent(
+                jnp.zeros((1, 2, len(groups)), real), jnp.zeros(0, int), jnp.zeros(len(fixed), int)
+            ),
         )
 
     @property
@@ -179,8 +193,6 @@ class LinearModel(eqx.Module):
 
         n = self.n_groups if delta_b is None else 2 * self.n_groups
         total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
-        if self.displaced is None:
-            return total
         low = (pull * self.solvent)[:, self.displaced.low]
         rows = self.displaced.rows[:-1].reshape(-1, self.n_groups)
         by_q = jnp.dot(low.T.reshape(-1), rows, precision="highest")
@@ -197,36 +209,14 @@ class LinearModel(eqx.Module):
 
         def step(matrix, block, place, row_direction, row_solvent, row_s2, row_weight):
             atoms = along(row_direction, self._shifted(block, delta_b, row_s2))
-            jacobian = atoms + self.displaced_along(row_direction * row_solvent, place)
+            jacobian = atoms + self.displaced.along(row_direction * row_solvent, place)
             if delta_b is not None:
                 jacobian = jnp.concatenate([jacobian, -occupancies[:, None] * atoms * row_s2])
             return matrix + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"), None
 
         n = self.n_groups if delta_b is None else 2 * self.n_groups
-        rows = (self.places, direction, self.solvent, self.s_squared, weight)
+        rows = (self.displaced.place, direction, self.solvent, self.s_squared, weight)
         return self.columns.fold(step, jnp.zeros((n, n), self.overall.dtype), *rows)[0]
-
-    @property
-    def places(self) -> Int[Array, " reflections"] | None:
-        """Where each reflection is among those that the solvent matters to; None if no group touches the solvent."""
-        return None if self.displaced is None else self.displaced.place
-
-    def displaced_along(
-        self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"] | None
-    ) -> Float[Array, "groups batch"]:
-        """What the solvent at density 1 adds to the Jacobian of some reflections, given by their places."""
-        if self.displaced is None:
-            return jnp.zeros((self.n_groups, direction.shape[1]), direction.dtype)
-        rows = self.displaced.rows[place]
-        return (direction[0][:, None] * rows[:, 0] + direction[1][:, None] * rows[:, 1]).T
-
-    def displaced_sum(
-        self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"] | None
-    ) -> Float[Array, "sets 2 #batch"]:
-        """Σ q M of some reflections for several sets of occupancies."""
-        if self.displaced is None:
-            return jnp.zeros((occupancies.shape[0], 2, 1), occupancies.dtype)
-        return jnp.einsum("hg,bcg->hcb", occupancies, self.displaced.rows[place], precision="highest")
 
     def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])
@@ -244,8 +234,6 @@ class LinearModel(eqx.Module):
         return self.columns.fold(step, None, self.s_squared)[1]
 
     def _sum_displaced(self, occupancies: Array) -> Float[Array, "2 reflections"]:
-        if self.displaced is None:
-            return jnp.zeros((2, self.fixed.shape[0]), self.overall.dtype)
         low = jnp.dot(self.displaced.rows, occupancies, precision="highest")
         return low[self.displaced.place].T
 

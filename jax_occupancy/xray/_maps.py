@@ -63,8 +63,14 @@ def map_coefficients(
     """
     model, observed = np.asarray(f_model, np.complex128), np.asarray(amplitude, np.float64)
     errors, n = np.asarray(sigma, np.float64), model.size
+    present = ~np.isnan(observed)
     check_columns({"f_model": model}, n)
-    present = _present(observed, errors, sigma_a, n)
+    check_columns({"amplitude": observed, "sigma": errors}, n, where=present)
+    if sigma_a.shrinkage.shape != (present.sum(),):
+        raise ValueError(
+            f"sigma_a: got that of {sigma_a.shrinkage.size} reflections, wanted {present.sum()}: "
+            "those that have an amplitude"
+        )
 
     expected = sigma_a.shrinkage * np.abs(model[present])
     noise = sigma_a.total_variance(errors[present])
@@ -83,18 +89,3 @@ def map_coefficients(
         on_all((weighted - expected) * phase[present]),
         on_all(np.asarray(merit, np.float64)),
     )
-
-
-def _present(observed: np.ndarray, sigma: np.ndarray, sigma_a: SigmaA, n: int) -> np.ndarray:
-    """Which reflections have an amplitude, after checks of what is known of them."""
-    for name, values in {"amplitude": observed, "sigma": sigma}.items():
-        if values.shape != (n,):
-            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
-    present = ~np.isnan(observed)
-    check_columns({"amplitude": observed[present], "sigma": sigma[present]}, int(present.sum()))
-    if sigma_a.shrinkage.shape != (present.sum(),):
-        raise ValueError(
-            f"sigma_a: got that of {sigma_a.shrinkage.size} reflections, wanted {present.sum()}: "
-            "those that have an amplitude"
-        )
-    return present

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from jax_occupancy.xray._checks import check_displacements
+from jax_occupancy.xray._checks import check_displacements, checked_occupancies, checked_positions
 from jax_occupancy.xray._form_factors import Radiation, form_factors
 
 U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
@@ -73,8 +73,10 @@ def group_scatterers(
         ValueError: A position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
             a B is negative, a U far from positive definite, an element unknown or the wavelength out of range.
     """
-    group_index, position = _flatten(groups, len(atoms))
-    weights = _checked_weights(weights, len(atoms))
+    members = [checked_positions(group, len(atoms), "groups") for group in groups]
+    position = np.concatenate([np.zeros(0, np.int64), *members])
+    group_index = np.repeat(np.arange(len(members)), [len(m) for m in members])
+    weights = checked_occupancies(np.ones(len(atoms)) if weights is None else weights, len(atoms), "weights")
     u_cart = _anisotropic_u(atoms)[position]
     # as gemmi does: an ANISOU record of zeros is no anisotropy
     anisotropic = np.isfinite(u_cart).all(axis=1) & (u_cart != 0).any(axis=1)
@@ -102,25 +104,6 @@ def group_scatterers(
         exponents=cast(table.exponents),
         position=jnp.asarray(position, dtype=jnp.int32),
     )
-
-
-def _flatten(groups: Sequence, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-    members = [np.asarray(group, dtype=np.int64).ravel() for group in groups]
-    position = np.concatenate(members) if members else np.zeros(0, dtype=np.int64)
-    outside = position[(position < 0) | (position >= n_atoms)]
-    if outside.size:
-        raise ValueError(
-            f"groups: {outside.size} positions lie outside the table, first {outside[:5].tolist()}; wanted rows of the "
-            f"atom table, 0 to {n_atoms - 1}"
-        )
-    return np.repeat(np.arange(len(members)), [len(m) for m in members]), position
-
-
-def _checked_weights(weights: np.ndarray | None, n_atoms: int) -> np.ndarray:
-    weights = np.ones(n_atoms) if weights is None else np.asarray(weights, dtype=np.float64)
-    if weights.shape != (n_atoms,):
-        raise ValueError(f"weights: got shape {weights.shape}, wanted ({n_atoms},): one per row of the atom table")
-    return weights
 
 
 def _check_finite(columns: pd.DataFrame, position: np.ndarray) -> None:

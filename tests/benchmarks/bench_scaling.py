@@ -27,7 +27,7 @@ def measure(groups: int, reflections: int, models: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from jax_occupancy.xray import Columns, Crystal, LeastSquares, LinearModel, Scatterers
+    from jax_occupancy.xray import Columns, Crystal, DisplacedSolvent, LeastSquares, LinearModel, Scatterers
 
     random, n_atoms = np.random.default_rng(0), groups * ATOMS
     cell = gemmi.UnitCell(100, 100, 100, 90, 90, 90)
@@ -46,7 +46,8 @@ def measure(groups: int, reflections: int, models: int) -> dict[str, float]:
     )
     columns = Columns.computed(hkl, scatterers, Crystal.from_gemmi(cell, gemmi.SpaceGroup("P 1")), groups)
     ones, zeros = jnp.ones(reflections), jnp.zeros(reflections)
-    linear = LinearModel(50j * ones, 0j * zeros, columns, ones, zeros, jnp.sum(hkl**2, axis=1) / 4e4)
+    empty = DisplacedSolvent(jnp.zeros((1, 2, groups)), jnp.zeros(0, int), jnp.zeros(reflections, int))
+    linear = LinearModel(50j * ones, 0j * zeros, columns, ones, zeros, jnp.sum(hkl**2, axis=1) / 4e4, empty)
     target = LeastSquares(60 * ones, ones / reflections)
 
     @jax.jit
