@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from command_line import command
@@ -121,3 +122,12 @@ def test_heavy_atoms_without_dispersion_are_told(run, example):
     example.model.write_text(text.replace(water, water[:12] + "ZN    ZN" + water[20:76] + "ZN" + water[78:]))
     _, output, *_ = run("refine", example.model, example.reflections, "--starts", "0")
     assert "The dispersion of Zn is left out" in output
+
+
+def test_atoms_of_unknown_element_are_told(run, example):
+    text = re.sub(r"^((?:ATOM|HETATM).{70}) C", r"\1QQ", example.model.read_text(), count=1, flags=re.M)
+    # A cell of another crystal ends the command when the model has been told.
+    example.model.write_text(re.sub(r"(CRYST1 +)\d+\.\d+", r"\g<1>99.999", text))
+    code, printed, *_ = run("refine", example.model, example.reflections)
+    assert code == 1
+    assert "Note atoms of unknown element scatter nothing here: " in printed

@@ -41,7 +41,6 @@ def damaged_files(folder, example):
     (folder / "text.mtz").write_text("hello\n" * 10)
     (folder / "nocell.pdb").write_text("".join(re.findall(r"^(?:ATOM|HETATM).*\n", text, flags=re.M)))
     (folder / "cell.pdb").write_text(re.sub(r"(CRYST1 +)\d+\.\d+", r"\g<1>99.999", text))
-    (folder / "element.pdb").write_text(re.sub(r"^((?:ATOM|HETATM).{70}) C", r"\1QQ", text, count=1, flags=re.M))
     whole = re.sub(r"^((?:ATOM|HETATM).{10}).(.{37})......", r"\1 \2  1.00", text, flags=re.M)
     whole = re.sub(r"^(HETATM|ATOM  )(.{48})......", r"\1\2  1.00", whole, flags=re.M)
     (folder / "whole.pdb").write_text(re.sub(r"^((?:ATOM  |HETATM).{10}).", r"\1 ", whole, flags=re.M))
@@ -65,7 +64,6 @@ def damaged_files(folder, example):
         (("refine", "MODEL", "text.mtz"), r"text\.mtz looks like neither MTZ nor mmCIF"),
         (("refine", "nocell.pdb", "DATA"), r"nocell\.pdb: no unit cell"),
         (("refine", "cell.pdb", "DATA"), r"cell\.pdb has the cell 100\.00"),
-        (("refine", "element.pdb", "DATA"), r"element\.pdb has atoms of unknown element"),
         (("refine", "whole.pdb", "DATA"), r"whole\.pdb: no occupancy to refine.*there are none"),
         (("refine", "MODEL", "DATA", "--groups", "fixed.toml"), r"example\.pdb: no occupancy to refine"),
         (("refine", "MODEL", "DATA", "--d-min", "100"), r"no usable reflection .*outside resolution limits"),
