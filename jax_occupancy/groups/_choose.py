@@ -31,13 +31,16 @@ def automatic_groups(
 
     The rules are those of phenix.refine (mmtbx 2022.9) with its known mistakes put right:
 
-    * atoms with a letter are refined, letter by letter and residue by residue; the letters of a residue sum to 1,
-      a lone letter is free; a ligand or water whose letters sum to less than 0.98 may be partly absent;
+    * atoms with a letter are refined, letter by letter and residue by residue; those of a residue that touch (6 Å)
+      sum to 1, a lone letter is free; a ligand or water whose letters sum to less may be partly absent, rounding of two
+      decimals aside; atoms without a letter that are there again with one are a conformer, too;
+    * conformers of different letters under different numbers that lie on top of each other (1 Å) are one set;
     * residues of a polymer whose atoms all have letters are linked to the next one if they are bonded in every
       letter, have the same letters, and start within 0.1 of each other;
-    * without letters, a whole residue at one partial occupancy (within 0.02) shares it, any other partly occupied
-      atom is refined by itself, and atoms at 0 or 1 stay as they are;
-    * hydrogen and deuterium that exchange on one site sum to 1; an amide hydrogen follows the carbonyl before it.
+    * without letters, bonded atoms of a residue at one partial occupancy (within 0.02) share it; atoms at 0 or 1 stay
+      as they are;
+    * hydrogens take the occupancy of the atoms that carry them; hydrogen and deuterium that exchange on one site sum
+      to 1; an amide hydrogen follows the carbonyl before it.
 
     Args:
         atoms: one row per atom in file order with the columns name, altloc, resname, chainid, resseq, occupancy and
