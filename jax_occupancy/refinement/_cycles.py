@@ -53,7 +53,7 @@ class State:
     result: Result
     history: tuple[dict[str, float], ...]
     share: float = 1.0
-    begin: Float[Array, " variables"] | None = None
+    begin: Float[Array, " variables"] | Any = None
     minima: tuple[Minimum, ...] = ()
 
     @property

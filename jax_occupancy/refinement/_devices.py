@@ -79,6 +79,6 @@ def shard_reflections(tree: Any, mesh: Mesh) -> Any:
         displaced = eqx.tree_at(lambda one: one.place, copies(tree.displaced), rows(tree.displaced.place))
         names = ("fixed", "mask", "overall", "solvent", "s_squared")
         parts = {name: rows(getattr(tree, name)) for name in names}
-        parts["empty"] = None if tree.empty is None else rows(tree.empty)
-        return LinearModel(**parts, columns=shard_reflections(tree.columns, mesh), displaced=displaced)
+        columns, empty = shard_reflections(tree.columns, mesh), None if tree.empty is None else rows(tree.empty)
+        return LinearModel(**parts, columns=columns, displaced=displaced, empty=empty)
     return copies(tree)

@@ -4,12 +4,11 @@ Positions of groups are not refined and B factors need not be, but they are as u
 with them. Their derivatives are linearised at the refined model, so that they cost one pass over the data.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._objective import Objective
@@ -29,9 +28,9 @@ class Information(NamedTuple):
             for.
     """
 
-    gradient: Float[Array | np.ndarray, " parts"]
-    curvature: Float[Array | np.ndarray, "parameters parameters"]
-    scores: Float[Array | np.ndarray, "parameters parameters"] | None
+    gradient: Float[Array, " parts"] | Any
+    curvature: Float[Array, "parameters parameters"] | Any
+    scores: Float[Array, "parameters parameters"] | Any
 
 
 @eqx.filter_jit

@@ -1,5 +1,7 @@
 """A target as a function of everything that is refined, and its derivatives."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -36,10 +38,10 @@ class Objective(eqx.Module):
     """
 
     linear: LinearModel
-    target: Target | None
+    target: Target | Any
     matrix: Float[Array, "equations variables"]
-    lowest_b: Float[Array, " groups"] | None = None
-    spread_b: Float[Array, " groups"] | None = None
+    lowest_b: Float[Array, " groups"] | Any = None
+    spread_b: Float[Array, " groups"] | Any = None
     weight: Float[Array, ""] | float = 1.0
 
     def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:

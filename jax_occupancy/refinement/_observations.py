@@ -37,7 +37,7 @@ class Observations(NamedTuple):
 
     reflections: Reflections
     french_wilson: FrenchWilson | None = None
-    rows: Int[np.ndarray, " reflections"] | None = None
+    rows: Int[np.ndarray, " reflections"] | Any = None
 
     @classmethod
     def from_reflections(cls, reflections: Reflections) -> "Observations":

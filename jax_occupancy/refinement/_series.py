@@ -98,7 +98,7 @@ def refine_series(
     tell = progress or (lambda stage: None)
     failed: dict[Name, str] = {}
     usable: dict[Name, Reflections] = {}
-    radiations: dict[Name, str] = {}
+    radiations: dict[Name, Any] = {}
     for name, data in given.items():
         try:
             usable[name] = reflections_of(data, model)
@@ -166,7 +166,8 @@ def _share(
 
 def _by_cell(model: Model, datasets: Mapping[Any, Reflections]) -> list[tuple[Model, list]]:
     """For each cell the model in it, at the same fractional coordinates, and the names of its data sets."""
-    cells, members = [model.cell], [[]]
+    cells: list[Any] = [model.cell]
+    members: list[list] = [[]]
     for name, data in datasets.items():
         found = next((i for i, cell in enumerate(cells) if _same_cell(cell, data.cell)), len(cells))
         if found == len(cells):
