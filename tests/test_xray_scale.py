@@ -2,7 +2,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.xray import fit_scale, fixed_structure_factors, r_factor, solvent_structure_factors
+from jax_occupancy.xray import fit_scale, fixed_structure_factors, r_factor, read_sites, solvent_structure_factors
 
 CELLS = {
     "P 1": (31, 37, 43, 80, 95, 103),
@@ -217,7 +217,8 @@ def test_r_factors_not_above_those_of_cctbx(data_dir, model, data, columns, limi
     amplitude, sigma, free = (np.array(mtz.column_with_label(label).array, dtype=float) for label in columns)
     kept = (amplitude > 0) & (sigma > 0)
     hkl, amplitude, free = mtz.array[kept, :3].astype(np.int32), amplitude[kept], free[kept] == 0
-    calculated = fixed_structure_factors(structure, hkl, refinable=[])
+    sites = read_sites(structure, np.array([site.atom.occ for site in structure[0].all()], dtype=float))
+    calculated = fixed_structure_factors(structure, hkl, refinable=[], occupancies=sites.chemical / sites.orders)
     mask = solvent_structure_factors(structure, hkl, refinable=[])
     arguments = {
         "calculated": calculated, "mask": mask,
