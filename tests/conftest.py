@@ -57,3 +57,40 @@ def dtype(request):
     """Both float types, with 64-bit JAX for the second."""
     with jax.enable_x64(request.param == "float64"):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory):
+    """Model, reflections and true occupancies of the simulated crystal."""
+    from jax_occupancy import read_model, read_reflections, write_example
+
+    files = write_example(tmp_path_factory.mktemp("example"))
+    return read_model(files.model), read_reflections(files.reflections), files.truth
+
+
+@pytest.fixture(scope="session")
+def solution(example):
+    """The example as `refine` gives it, in float64, with a single other start."""
+    from jax_occupancy import refine
+
+    with jax.enable_x64(True):
+        return refine(*example[:2], starts=1)
+
+
+@pytest.fixture(scope="session")
+def held_solution(example):
+    """The example with its B factors held, which are the true ones."""
+    from jax_occupancy import refine
+
+    with jax.enable_x64(True):
+        return refine(*example[:2], b_factors="held")
+
+
+@pytest.fixture(scope="session")
+def refined(example):
+    """The steps of a refinement of the example: the problem as it was in the end, the answer and what is known of it."""
+    from jax_occupancy.refinement import Options, assess, prepare, search
+
+    with jax.enable_x64(True):
+        problem, state = search(prepare(*example[:2], options=Options(starts=1)))
+        return problem, state, assess(problem, state)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jax_occupancy.refinement._coincident import CORRELATION, UNCERTAIN, coincident_members
+from jax_occupancy.refinement._coincident import coincident_members
 
 
 def information(*columns, weight=100.0):
@@ -35,15 +35,15 @@ def test_only_members_of_one_set_are_compared():
 
 
 def test_a_split_that_the_data_determine_is_refined_however_close_the_conformers():
-    """Both rules at their thresholds: the esd of the split, and the correlation of the columns."""
+    """Both rules at their thresholds: an esd of 0.25 of the split, and a correlation of 0.9 of the columns."""
     near = U + 0.02 * V
     esd_of_split = 1 / np.linalg.norm(U - near)
     for factor, tied in ((0.99, True), (1.01, False)):
-        weight = (factor * esd_of_split / UNCERTAIN) ** 2
+        weight = (factor * esd_of_split / 0.25) ** 2
         found = coincident_members(information(U, near, weight=weight), [[0, 1]])
         assert (found == [[0, 1]]) == tied
     across = V - (U @ V) / (U @ U) * U
-    for cosine, tied in ((CORRELATION + 0.01, True), (CORRELATION - 0.01, False)):
+    for cosine, tied in ((0.901, True), (0.899, False)):
         other = cosine * U + np.sqrt(1 - cosine**2) * across * np.linalg.norm(U) / np.linalg.norm(across)
         assert (coincident_members(information(U, other, weight=1e-6), [[0, 1]]) == [[0, 1]]) == tied
 

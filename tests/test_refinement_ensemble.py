@@ -3,11 +3,12 @@
 import dataclasses
 
 import gemmi
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jax_occupancy import read_model, read_reflections, refine, write_example
-from jax_occupancy.refinement import make_setup
+from jax_occupancy.refinement import prepare
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -50,9 +51,9 @@ def ensemble(tmp_path_factory):
     data = read_reflections(files.reflections)
     data = data.select(data.d_spacing() > 2.0)
     model = read_model(folder / "ensemble.pdb")
-    setup = make_setup(model, data, folder / "copies.toml")
-    linear = setup.linear.with_scale(np.full(data.n_reflections, 2.0), np.full(data.n_reflections, 0.3))
-    amplitude = np.asarray(linear.amplitude(setup.variables(setup.tensor)[:3] * 0 + WEIGHTS))
+    problem = prepare(model, data, folder / "copies.toml")
+    linear = problem.linear.with_scale(np.full(data.n_reflections, 2.0), np.full(data.n_reflections, 0.3))
+    amplitude = np.asarray(linear.amplitude(jnp.asarray(WEIGHTS)))
     sigma = 0.02 * (amplitude + amplitude.mean()) / 2
     noisy = np.maximum(amplitude + sigma * random.standard_normal(amplitude.size), 0.01)
     return model, dataclasses.replace(data, amplitude=noisy, sigma=sigma), folder / "copies.toml"

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from jax_occupancy.refinement._evidence import Hypotheses, absent_and_full, constrained_minimum, unlinked
+from jax_occupancy.refinement import Constraints
+from jax_occupancy.refinement._evidence import absent_and_full, constrained_minimum, unlinked
+from jax_occupancy.refinement._problem import Parts
 
 # A pair (0, 1), a free group (2) with its vacancy (5), which is the parent of a pair (3, 4).
 MATRIX = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1], [0, 0, -1, 1, 1, 0]], float)
@@ -44,15 +46,14 @@ def test_no_curvature_at_all_still_satisfies_the_equations():
     np.testing.assert_allclose(MATRIX @ found, TOTAL, atol=1e-6)
 
 
+def constraints_of(n_groups, matrix, total, sets=()):
+    return Constraints(np.arange(n_groups), np.asarray(matrix, float), np.asarray(total, float), tuple(sets))
+
+
 def hypotheses_of(curvature, gradient, matrix=MATRIX, total=TOTAL, x=X, n=5, group_of_part=None):
-    found = Hypotheses([], [], [], [])
     parts = np.arange(n) if group_of_part is None else group_of_part
-    absent_and_full(
-        found, curvature=curvature, gradient=gradient, matrix=matrix, total=total, x=x, n_groups=n, group_of_part=parts
-    )
-    return {
-        (kind, subject): change for kind, subject, change in zip(found.kind, found.subject, found.changes, strict=True)
-    }
+    found = absent_and_full(constraints_of(n, matrix, total), curvature, gradient, x, parts)
+    return {(kind, group): change for kind, group, change, _ in found}
 
 
 def test_absent_and_full_move_the_rest_of_the_family_to_its_minimum():
@@ -95,30 +96,27 @@ def test_changes_are_those_of_parts_and_a_group_without_atoms_changes_its_childr
     assert found["absent", 0][0] == found["absent", 0][1]
 
 
-def unlinked_of(information, gradient, *, sets, complete, x, group_of_part, residues):
-    found = Hypotheses([], [], [], [])
-    unlinked(
-        found, information=information, gradient=gradient, sets=sets, wholes=[x[s].sum() if full else 1.0 for s, full in
-        zip(sets, complete, strict=True)], complete=complete, x=x, group_of_part=group_of_part, residues=residues,
-    )  # fmt: skip
-    return found
+def unlinked_of(information, gradient, *, sets, x, n_groups, group_of_part, residues):
+    """Sets are lists of variables; those past the groups are vacancies."""
+    constraints = constraints_of(n_groups, np.zeros((len(sets), x.size)), np.zeros(len(sets)), map(np.array, sets))
+    parts = Parts((), np.array(group_of_part), tuple(residues))
+    return list(unlinked(constraints, information, gradient, x, parts))
 
 
-GROUP_OF_PART = np.array([0, 0, 1, 1, 2])
+GROUP_OF_PART = [0, 0, 1, 1, 2]
 RESIDUES = ["A/1", "A/2", "A/1", "A/2", "B/9"]
 
 
 def test_a_residue_leaves_its_linked_set_for_the_minimum_of_the_quadratic():
     information, gradient = random_quadratic(9, 5)
     gradient[[0, 2]] = [300, -300]
-    x = np.array([0.6, 0.4, 0.5])
+    x = np.array([0.6, 0.4, 0.5, 0.5])
     found = unlinked_of(
-        information, gradient, sets=[np.array([0, 1]), np.array([2])], complete=[True, False], x=x,
-        group_of_part=GROUP_OF_PART, residues=RESIDUES,
-    )  # fmt: skip
-    assert found.kind == ["residue", "residue", "unlinked"]
-    assert found.subject == [(0, "A/1"), (0, "A/2"), 0]
-    for change, occupancies, own in zip(found.changes[:2], found.occupancies, ([0, 2], [1, 3]), strict=False):
+        information, gradient, sets=[[0, 1], [2, 3]], x=x, n_groups=3, group_of_part=GROUP_OF_PART, residues=RESIDUES
+    )
+    assert [one.kind for one in found] == ["residue", "residue", "unlinked"]
+    assert [one.subject for one in found] == [(0, "A/1"), (0, "A/2"), 0]
+    for (_, _, change, occupancies), own in zip(found[:2], ([0, 2], [1, 3]), strict=True):
         new = np.array([0.6, 0.6, 0.4, 0.4, 0.5]) + change
         assert new[4] == 0.5
         assert new[0] + new[2] == pytest.approx(1, abs=1e-6)
@@ -132,27 +130,24 @@ def test_a_residue_leaves_its_linked_set_for_the_minimum_of_the_quadratic():
             np.ones(2),
         )
         np.testing.assert_allclose(new[:4], best, atol=1e-4)
-    np.testing.assert_allclose(np.array([0.6, 0.6, 0.4, 0.4]) + found.changes[2][:4], [
-        0.6 + found.changes[2][0], 0.6 + found.changes[2][1], 0.4 - found.changes[2][0], 0.4 - found.changes[2][1]
-    ], atol=1e-6)  # fmt: skip
+    # each residue goes its own way, and conformers of one residue still sum to one
+    everywhere = found[2].change
+    np.testing.assert_allclose(everywhere[:2], -everywhere[2:4], atol=1e-6)
 
 
 def test_residues_of_an_incomplete_set_stay_within_what_it_has():
     """The whole is 0.7, a fixed sibling's or a parent's doing; the data would like more."""
-    found = Hypotheses([], [], [], [])
-    unlinked(
-        found, information=np.eye(2), gradient=np.array([-50.0, -50.0]), sets=[np.array([0])], wholes=[0.7],
-        complete=[False], x=np.array([0.5]), group_of_part=np.array([0, 0]), residues=["A/1", "A/2"],
+    found = unlinked_of(
+        np.eye(2), np.array([-50.0, -50.0]), sets=[[0, 1]], x=np.array([0.5, 0.2]), n_groups=1, group_of_part=[0, 0],
+        residues=["A/1", "A/2"],
     )  # fmt: skip
-    assert found.kind == ["residue", "residue", "unlinked"]
-    assert [list(one.values()) for one in found.occupancies[:2]] == [[pytest.approx(0.7, abs=1e-6)]] * 2
-    np.testing.assert_allclose(found.changes[2], 0.2, atol=1e-6)
+    assert [one.kind for one in found] == ["residue", "residue", "unlinked"]
+    assert [list(one.occupancies.values()) for one in found[:2]] == [[pytest.approx(0.7, abs=1e-6)]] * 2
+    np.testing.assert_allclose(found[2].change, 0.2, atol=1e-6)
 
 
 def test_residues_that_lack_a_conformer_and_sets_of_one_residue_are_not_asked():
-    arguments = {"information": np.eye(3), "gradient": np.zeros(3), "x": np.array([0.6, 0.4]), "complete": [True]}
-    pair = [np.array([0, 1])]
-    found = unlinked_of(**arguments, sets=pair, group_of_part=np.array([0, 0, 1]), residues=["A/1", "A/2", "A/1"])
-    assert found.subject == [(0, "A/1"), 0]
-    one = unlinked_of(**arguments, sets=pair, group_of_part=np.array([0, 1, 1]), residues=["A/1", "A/1", "A/1"])
-    assert one.kind == []
+    arguments = {"information": np.eye(3), "gradient": np.zeros(3), "x": np.array([0.6, 0.4]), "n_groups": 2}
+    found = unlinked_of(**arguments, sets=[[0, 1]], group_of_part=[0, 0, 1], residues=["A/1", "A/2", "A/1"])
+    assert [one.subject for one in found] == [(0, "A/1"), 0]
+    assert unlinked_of(**arguments, sets=[[0, 1]], group_of_part=[0, 1, 1], residues=["A/1", "A/1", "A/1"]) == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_xray_structure_factors import group_structure_factors, make_crystal, make_hkl, make_table
 
+from jax_occupancy.refinement import Objective
 from jax_occupancy.refinement._information import extended_information, values_of_changes
 from jax_occupancy.xray import (
     Columns,
@@ -70,21 +71,24 @@ def part_columns(axes=None):
 
 
 @pytest.fixture(scope="module")
-def problem():
+def objective():
     with jax.enable_x64(True):
         linear = make_linear()
         observed = amplitude_of_groups(structure_factors(GROUPS)) * RANDOM.uniform(0.8, 1.2, 61)
-        yield linear, LeastSquares.from_data(observed, np.arange(61) % 9 == 0)
+        target = LeastSquares.from_data(observed, np.arange(61) % 9 == 0)
+        yield Objective(linear, target, jnp.zeros((0, 4)))
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(_columns, "chunk_size", lambda n_reflections, n_atoms: 16)
+    for name in ("COMPUTED_CHUNK", "STORED_CHUNK"):
+        monkeypatch.setattr(_columns, name, 16)
 
 
-def test_every_column_against_finite_differences(problem):
+def test_every_column_against_finite_differences(objective):
     """Parts by occupancy; groups by B factor, and by moving their atoms along x, y and z."""
-    linear, target = problem
+    target = objective.target
     of_parts, of_groups = structure_factors(PARTS), structure_factors(GROUPS)
     q_parts = Q[GROUP_OF_PART]
     columns = [
@@ -106,7 +110,7 @@ def test_every_column_against_finite_differences(problem):
             columns.append((plus - minus) / 2e-4)
     jacobian = np.stack(columns, 1)
     shifted = part_columns(jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
-    found = extended_information(linear, target, shifted, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B)))
+    found = extended_information(objective, shifted, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B)))
     weight = np.asarray(target.weight)
     slope = 2 * weight * (amplitude_of_groups(of_groups) - np.asarray(target.observed))
     np.testing.assert_allclose(found.gradient, jacobian[:, :4].T @ slope, rtol=1e-5, atol=1e-9)
@@ -118,12 +122,12 @@ def test_every_column_against_finite_differences(problem):
         assert not np.any(np.asarray(matrix)[np.array([6, 10, 14, 18])])
 
 
-def test_values_of_changes_against_the_model_with_those_occupancies(problem):
-    linear, target = problem
+def test_values_of_changes_against_the_model_with_those_occupancies(objective):
+    target = objective.target
     changes = np.concatenate([np.zeros((1, 4)), 0.2 * np.eye(4), -Q[GROUP_OF_PART][None]])
     of_parts = structure_factors(PARTS)
     new = [amplitude_of_parts(of_parts, Q[GROUP_OF_PART] + change) for change in changes]
     wanted = [np.sum(np.asarray(target.weight) * (f - np.asarray(target.observed)) ** 2) for f in new]
     for columns in (part_columns(), part_columns().stored()):
-        found = values_of_changes(linear, target, columns, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B, changes)))
+        found = values_of_changes(objective, columns, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B, changes)))
         np.testing.assert_allclose(found, wanted, rtol=1e-10)

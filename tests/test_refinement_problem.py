@@ -1,81 +1,103 @@
-import jax
-import jax.numpy as jnp
-import numpy as np
-import pytest
-from test_refinement_solver import EVEN, shifting_problem
+"""What stays the same while occupancies are refined."""
 
-from jax_occupancy.refinement import BShifts, Problem
-from jax_occupancy.refinement._problem import minimise, split_variables
-from jax_occupancy.xray import LeastSquares, LinearModel
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jax_occupancy.refinement import prepare
+from jax_occupancy.refinement._problem import parts_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-def test_variables_are_split_into_occupancies_and_b_shifts():
-    shifts = BShifts(jnp.array([-5.0, -20.0]), jnp.array([4.0, 10.0]), jnp.array(1.0))
-    q, delta_b = split_variables(jnp.array([0.3, 0.6, 0.1, 1.25, 2.5]), 2, shifts)
-    np.testing.assert_allclose(q, [0.3, 0.6])
-    np.testing.assert_allclose(delta_b, [0.0, 5.0])
-    assert split_variables(jnp.array([0.3, 0.6, 0.1]), 2, None)[1] is None
+def atom_table(*rows):
+    return pd.DataFrame(rows, columns=["chainid", "resseq", "icode", "resname"])
 
 
-def test_value_is_the_misfit_and_the_prior():
-    problem = shifting_problem(np.arange(7.0))
-    x = jnp.concatenate([jnp.asarray(EVEN), jnp.linspace(0.5, 1.1, 7)])
-    q, delta_b = problem.split(x)
-    misfit = float(jnp.sum(problem.target(problem.linear.amplitude(q, delta_b))))
-    shifts = problem.b_shifts
-    heavier = Problem(
-        problem.linear, problem.target, problem.matrix, BShifts(shifts.lowest, shifts.spread, jnp.array(3.0))
-    )
-    prior = 1.5 * np.sum((np.asarray(delta_b) / 10.0) ** 2)
-    assert heavier.value(x) == pytest.approx(misfit + prior, rel=1e-12)
-    value = jax.jit(lambda x: heavier.value(x))
-    numeric = [(value(x + h) - value(x - h)) / 2e-6 for h in 1e-6 * np.eye(16)]
-    np.testing.assert_allclose(heavier.gradient(x), numeric, atol=1e-7)
+TABLE = atom_table(
+    ("A", 1, "", "SER"), ("A", 1, "", "SER"), ("A", 1, "A", "GLY"), ("A", 2, "", "ARG"), ("B", 1, "", "SER"),
+    ("A", 2, "", "LYS"), ("A", 2, "", "LYS"),
+)  # fmt: skip
 
 
-def test_curvature_with_b_shifts_is_that_of_the_jacobian_plus_the_prior():
-    problem = shifting_problem(np.arange(7.0))
-    x = jnp.concatenate([jnp.asarray(EVEN), jnp.linspace(0.5, 1.1, 7)])
-    jacobian = np.asarray(jax.jit(jax.jacfwd(problem.amplitude))(x))
-    second = jax.vmap(jax.grad(jax.grad(lambda f, w, o: w * (f - o) ** 2)))(
-        problem.amplitude(x), problem.target.weight, problem.target.observed
-    )
-    wanted = jacobian.T @ (np.asarray(second)[:, None] * jacobian)
-    wanted[9:, 9:] += 1e-9 * np.eye(7)
-    np.testing.assert_allclose(problem.curvature(x), wanted, rtol=1e-9, atol=1e-14)
-    # vacancies scatter nothing
-    assert not np.any(problem.curvature(x)[7:9])
+def test_a_group_is_cut_by_chain_number_and_insertion_code():
+    parts = parts_of(TABLE, [np.array([0, 2, 4, 1])])
+    assert [part.tolist() for part in parts.atoms] == [[0, 1], [2], [4]]
+    assert parts.group.tolist() == [0, 0, 0]
+    assert parts.residue == ("A/1/SER", "A/1A/GLY", "B/1/SER")
 
 
-def test_with_least_squares_the_prior_weighs_as_much_as_one_unit_of_log_likelihood():
-    """The same answer as for the log-likelihood N/2·log(sum of squares), whose unit is N/2 over that sum."""
-    random = np.random.default_rng(5)
-    columns = random.standard_normal((1, 60)) + 1j * random.standard_normal((1, 60))
-    s_squared = random.uniform(0, 0.1, 60)
-    linear = LinearModel.from_structure_factors(
-        5 * np.ones(60) + 0j, np.zeros(60) + 0j, columns, np.ones(60), np.zeros(60), s_squared=s_squared
-    )
-    observed = np.abs(5 + 0.6 * columns[0] * np.exp(-6 * s_squared)) + 0.3 * random.standard_normal(60)
-    target = LeastSquares.from_data(np.abs(observed), np.zeros(60, bool))
-    x = jnp.array([0.5, 0.5, 1.0])
-    matrix = jnp.array([[1.0, 1.0, 0.0]])
+def test_several_residue_names_in_one_place_are_one_residue():
+    parts = parts_of(TABLE, [np.array([3]), np.array([5, 6])])
+    assert parts.residue == ("A/2/ARG", "A/2/ARG")
+    assert parts.group.tolist() == [0, 1]
 
-    def solved(weight):
-        shifts = BShifts(jnp.array([-10.0]), jnp.array([10.0]), jnp.asarray(weight))
-        problem = Problem(linear, target, matrix, shifts)
-        return problem, minimise(problem, x, jnp.zeros((3, 3)), tolerance=1e-10)
 
-    problem, result = solved(1e-9)
-    for _ in range(10):
-        misfit = float(jnp.sum(target(problem.amplitude(result.x))))
-        problem, result = solved(misfit / 30)
-    q, delta_b = problem.split(result.x)
+def test_groups_without_atoms_have_no_parts():
+    parts = parts_of(TABLE, [np.zeros(0, int), np.array([4]), np.zeros(0, int)])
+    assert parts.group.tolist() == [1]
+    assert [part.tolist() for part in parts.atoms] == [[4]]
+    assert parts_of(TABLE, []).group.shape == (0,)
 
-    def minus_log_likelihood(p):
-        misfit = jnp.sum(target(linear.amplitude(p[:1], p[1:])))
-        return 30 * jnp.log(misfit) + 0.5 * jnp.sum((p[1:] / 10) ** 2)
 
-    slope = jax.grad(minus_log_likelihood)(jnp.concatenate([q, delta_b]))
-    np.testing.assert_allclose(slope, 0, atol=1e-5)
+def test_every_atom_of_every_group_is_in_one_part():
+    groups = [np.array([6, 0, 3]), np.array([1, 2, 4, 5])]
+    parts = parts_of(TABLE, groups)
+    for number, members in enumerate(groups):
+        own = [part for part, group in zip(parts.atoms, parts.group, strict=True) if group == number]
+        assert sorted(np.concatenate(own)) == sorted(members)
+
+
+def test_a_b_shift_may_spread_by_three_tenths_of_the_mean_and_keeps_every_atom_above_one(refined):
+    problem = dataclasses.replace(refined[0], mean_b=np.array([20.0, 0.5, 100.0]), lowest_b=np.array([12.0, 0.5, 80.0]))
+    np.testing.assert_allclose(problem.spread_of_shifts, [6.0, 0.3, 30.0])
+    np.testing.assert_allclose(problem.lowest_shifts, [-11.0, 0.0, -79.0])
+
+
+def test_mean_and_lowest_b_count_anisotropic_atoms_along_their_axes(example):
+    model, data, _ = example
+    b = np.arange(10.0, 10.0 + model.n_atoms)
+    atoms = model.atoms.assign(tempfactor=b)
+    water = np.flatnonzero(atoms["resname"] == "HOH")
+    u = np.zeros((model.n_atoms, 6))
+    u[water] = [0.3, 0.2, 0.1, 0.0, 0.0, 0.0]
+    atoms[["u11", "u22", "u33", "u12", "u13", "u23"]] = u
+    changed = dataclasses.replace(model, atoms=atoms)
+    problem = prepare(changed, data.select(data.d_spacing() > 3))
+    members = [np.flatnonzero(problem.tensor.expansion_mask == entry) for entry in problem.constraints.entries]
+    for atoms_of_group, mean, lowest in zip(members, problem.mean_b, problem.lowest_b, strict=True):
+        if np.isin(atoms_of_group, water).all():
+            assert (mean, lowest) == pytest.approx((8 * np.pi**2 * 0.2, 8 * np.pi**2 * 0.1))
+        else:
+            assert (mean, lowest) == pytest.approx((b[atoms_of_group].mean(), b[atoms_of_group].min()))
+
+
+def test_starts_are_feasible_points(refined):
+    problem = refined[0]
+    given = np.asarray(problem.tensor(), np.float64)
+    starts = {"model": "model", "even": "even", "random": "random", "given": given}
+    x = {name: np.asarray(problem.start(start, seed=1)) for name, start in starts.items()}
+    for one in x.values():
+        np.testing.assert_allclose(problem.constraints.matrix @ one, problem.constraints.total, atol=1e-9)
+        assert (one >= 0).all()
+    np.testing.assert_allclose(x["given"], x["model"], atol=1e-6)
+    for row in problem.constraints.matrix:
+        members = np.flatnonzero(row > 0)
+        np.testing.assert_allclose(x["even"][members], 1 / members.size, atol=1e-9)
+    assert not np.allclose(x["random"], problem.start("random", seed=2))
+
+
+def test_reflections_that_were_left_out_are_rows_of_the_same_linear_model(refined, example):
+    data = example[1]
+    wrong = np.array(data.amplitude)
+    wrong[[3, 700]] *= 30
+    observations = refined[0].observations
+    problem = refined[0].observing(observations.from_reflections(dataclasses.replace(data, amplitude=wrong)))
+    without = problem.without_outliers()
+    assert {3, 700} <= set(np.flatnonzero(without.outliers.mask))
+    assert without.data.n_reflections == data.n_reflections - without.outliers.mask.sum()
+    assert without.linear is problem.linear
+    for indices, left in zip(data.hkl.T, without.data.hkl.T, strict=True):
+        np.testing.assert_array_equal(without.observations.gather(indices), left)
