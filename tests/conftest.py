@@ -88,7 +88,7 @@ def held_solution(example):
 
 @pytest.fixture(scope="session")
 def refined(example):
-    """The steps of a refinement of the example: the problem as it was in the end, the answer and what is known of it."""
+    """The steps of a refinement of the example: the problem in the end, the answer and what is known of it."""
     from jax_occupancy.refinement import Options, assess, prepare, search
 
     with jax.enable_x64(True):

@@ -1,26 +1,24 @@
 import dataclasses
+import inspect
 
 import gemmi
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax_occupancy.refinement._series_shared import by_cell, model_in_cell, same_cell
-from jax_occupancy.refinement._targets import Observations, target_maker
 
-from jax_occupancy import read_model, read_reflections, refine, write_example
+from jax_occupancy import refine
 from jax_occupancy.io import write_mtz
 from jax_occupancy.refinement import RefinementError, refine_series
+from jax_occupancy.refinement._series import _by_cell, _in_cell, _same_cell
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    files = write_example(tmp_path_factory.mktemp("example"))
-    data = read_reflections(files.reflections)
-    # a third of the reflections: enough for tests of what is shared
-    return read_model(files.model), data.select(data.d_spacing() > 1.8), files.truth
+def example(example):
+    """A third of the reflections: enough for tests of what is shared."""
+    model, data, truth = example
+    return model, data.select(data.d_spacing() > 1.8), truth
 
 
 def with_noise(data, seed, lost=0.02):
@@ -98,14 +96,19 @@ def test_one_bad_file_does_not_lose_the_others(example, tmp_path):
     files = [tmp_path / "junk.mtz", tmp_path / "lost.mtz", big, tmp_path / "good.mtz"]
     seen = []
     found = refine_series(model, files, starts=0, outliers=False, progress=seen.append)
-    assert seen == list(found.solutions) == ["good"]
+    stages = ["read", "scale", "solve", "scale", "solve", "starts", "assess", "finish"]
+    assert list(dict.fromkeys(seen)) == list(dict.fromkeys(f"good: {stage}" for stage in stages))
+    assert list(found.solutions) == ["good"]
     assert list(found.failed) == ["junk", "lost", "example"]
     assert "same crystal form" in found.failed["example"]
     assert found.datasets["result"].tolist() == ["converged", "failed", "failed", "failed"]
     with pytest.raises(ValueError, match="same crystal form"):
-        refine_series(model, [big], throw=True)
+        refine_series(model, [big])
     with pytest.raises(RefinementError, match=r"none of 2 data sets(?s:.*)lost(?s:.*)same crystal form"):
         refine_series(model, [tmp_path / "lost.mtz", big])
+    none = refine_series(model, [tmp_path / "lost.mtz", big], throw=False)
+    assert (len(none.solutions), list(none.failed), len(none.table)) == (0, ["lost", "example"], 0)
+    assert none.datasets["result"].tolist() == ["failed", "failed"]
 
 
 def test_arguments_are_checked(example):
@@ -118,11 +121,13 @@ def test_arguments_are_checked(example):
         refine_series(model, [data, data], names=["a", "a"])
     with pytest.raises(ValueError, match="empty"):
         refine_series(model, [])
-    with pytest.raises(ValueError, match="ml, ls"):
-        refine_series(model, [data], target="mse")
+    with pytest.raises(TypeError, match=r"a mapping; give its values, and names=list\(datasets\)"):
+        inspect.unwrap(refine_series)(model, {"a": data})
     bare = dataclasses.replace(model, atoms=model.atoms.assign(altloc="", occupancy=1.0))
     with pytest.raises(RefinementError, match="no occupancy"):
         refine_series(bare, [data])
+    nothing = refine_series(bare, [data], throw=False)
+    assert nothing.datasets["result"].tolist() == ["nothing_to_refine"]
 
 
 def test_cells_are_sorted_and_fractional_coordinates_stay(example):
@@ -130,12 +135,12 @@ def test_cells_are_sorted_and_fractional_coordinates_stay(example):
     other = gemmi.UnitCell(24.1, 27, 31, 90, 91, 90)
     rounded = gemmi.UnitCell(24.002, 27, 31, 90, 90.01, 90)
     sets = {"a": data, "b": dataclasses.replace(data, cell=other), "c": dataclasses.replace(data, cell=rounded)}
-    (own, of_own), (placed, of_other) = by_cell(model, sets)
+    (own, of_own), (placed, of_other) = _by_cell(model, sets)
     assert own is model
     assert (of_own, of_other) == (["a", "c"], ["b"])
-    assert not same_cell(model.cell, other)
-    assert same_cell(model.cell, rounded)
-    moved = model_in_cell(model, other)
+    assert not _same_cell(model.cell, other)
+    assert _same_cell(model.cell, rounded)
+    moved = _in_cell(model, other)
     for before, after in zip(model.structure[0].all(), moved.structure[0].all(), strict=True):
         fractional = model.cell.fractionalize(before.atom.pos).tolist()
         np.testing.assert_allclose(other.fractionalize(after.atom.pos).tolist(), fractional, atol=1e-12)
@@ -144,17 +149,3 @@ def test_cells_are_sorted_and_fractional_coordinates_stay(example):
         )
     assert placed.cell.a == 24.1
     assert model.structure.cell.a == 24
-
-
-@pytest.mark.parametrize("name", ["ml", "ls"])
-def test_what_was_not_observed_does_not_count(example, name):
-    _, data, _ = example
-    some = np.random.default_rng(0).random(data.n_reflections) > 0.3
-    amplitude = np.random.default_rng(1).random(data.n_reflections) * data.amplitude.max()
-    alone = Observations.from_reflections(data.select(some))
-    within = alone._replace(rows=np.flatnonzero(some))
-    expected = target_maker(name, alone, dtype=np.float64)(amplitude[some]).target
-    target = target_maker(name, within, dtype=np.float64)(amplitude).target
-    found = np.asarray(target(jnp.asarray(amplitude)))
-    np.testing.assert_allclose(found[some], expected(jnp.asarray(amplitude[some])), rtol=1e-12)
-    assert not found[~some].any()

@@ -138,7 +138,8 @@ def run_cycles(
         objective = replace(model, target=observations.target(kind, sigma_a, n, dtype=dtype))
         if linear.displaced is not None:
             slope, curvature = by_solvent_share_at(objective, linear, x)
-            share = float(np.clip(share - slope / curvature, 0, 1))
+            # A model without solvent has no derivatives by it.
+            share = float(np.clip(share - slope / curvature, 0, 1)) if curvature > 0 else share
             filled = linear.with_solvent_share(share).with_scale(model.linear.overall, model.linear.solvent)
             model, objective = replace(model, linear=filled), replace(objective, linear=filled)
         stage("solve")

@@ -66,6 +66,8 @@ def absent_and_full(
     group_of_part: Int[np.ndarray, " parts"],
 ) -> Iterator[Hypothesis]:
     """For each group, that it is nowhere and that it is everywhere, as far as its set allows."""
+    if not _has_minimum(curvature, gradient):
+        return
     matrix, total, n_groups = constraints.matrix, constraints.total, constraints.entries.size
     linked = (matrix != 0).astype(float)
     _, family = connected_components(linked.T @ linked, directed=False)
@@ -95,6 +97,8 @@ def unlinked(
     parts: Parts,
 ) -> Iterator[Hypothesis]:
     """For each set that runs over several residues, that each residue goes its own way, and that all do."""
+    if not _has_minimum(information, gradient):
+        return
     names, group_of_part, n_groups = np.array(parts.residue), parts.group, constraints.entries.size
     for number, variables in enumerate(constraints.sets):
         members = variables[variables < n_groups]
@@ -115,6 +119,11 @@ def unlinked(
             everywhere[own] = _let_go(own, rest[:0], *share)[0][own]
         if everywhere.any():
             yield Hypothesis("unlinked", number, everywhere, {})
+
+
+def _has_minimum(curvature: np.ndarray, gradient: np.ndarray) -> bool:
+    """Whether all are numbers: a search that ended where the target is none has nothing to ask."""
+    return bool(np.isfinite(curvature).all() and np.isfinite(gradient).all())
 
 
 def _let_go(own, rest, members, full, whole, information, gradient, x, group_of_part):

@@ -45,7 +45,8 @@ class SeriesSolution:
             solutions: by the name of the data set.
             failed: messages by the name of the data set.
         """
-        return cls(pd.concat([_rows(*item) for item in solutions.items()], ignore_index=True), solutions, failed)
+        rows = [_rows(*item) for item in solutions.items()]
+        return cls(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(), solutions, failed)
 
     def __repr__(self) -> str:
         return f"SeriesSolution({len(self.solutions)} data sets, {len(self.failed)} failed, {len(self.table)} rows)"
