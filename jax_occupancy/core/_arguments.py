@@ -3,7 +3,7 @@
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +12,6 @@ from jax.core import Tracer
 
 # Room for the rounding of a sum of float32 occupancies.
 ROUNDING = 1e-6
-
-
-class Ragged(NamedTuple):
-    """Lists of atom indices of any lengths, in a row: a million arrays of their own would take seconds."""
-
-    indices: np.ndarray
-    sizes: np.ndarray
-
-    @classmethod
-    def of(cls, arrays: list[np.ndarray]) -> "Ragged":
-        """Put arrays in a row."""
-        sizes = np.array([array.size for array in arrays], np.int64)
-        return cls(np.concatenate([np.zeros(0, np.int64), *arrays]), sizes)
-
-    @property
-    def owner(self) -> np.ndarray:
-        """The list each index belongs to."""
-        return np.repeat(np.arange(self.sizes.size), self.sizes)
 
 
 def first_five(items: Iterable[Any], show: Callable[[Any], str] = str) -> str:
@@ -116,66 +98,62 @@ def check_mask(mask: Any, n_atoms: int, argument: str) -> np.ndarray:
     return array
 
 
-def check_groups(groups: Any, n_atoms: int) -> Ragged:
-    """Turn sharing groups, given as index lists or as one integer label per atom, into atom indices."""
+def check_groups(groups: Any, n_atoms: int) -> tuple[np.ndarray, int]:
+    """The sharing group of each atom, -1 for none, and how many groups there are."""
     if groups is None:
-        return Ragged.of([])
+        return np.full(n_atoms, -1), 0
     # numpy, JAX and pandas have a type; lists of lists have none, and arrays of lists that of objects
     if getattr(groups, "dtype", "object") != "object" and np.ndim(groups) == 1:
         return _groups_from_labels(host_array(groups, "sharing_groups"), n_atoms)
     if not isinstance(groups, Iterable) or isinstance(groups, str | bytes):
         raise TypeError("sharing_groups must be a list of lists of atom indices, or an integer array of labels")
     groups = list(groups)
+    shown = f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''}"
     if groups and all(isinstance(group, str) for group in groups):
         raise TypeError(
-            f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''} holds names; labels, one per atom, "
-            "must be an integer array: pandas.factorize numbers names"
+            f"{shown} holds names; labels, one per atom, must be an integer array: pandas.factorize numbers names"
         )
     if groups and not any(isinstance(group, Iterable) for group in groups):
         raise ValueError(
-            f"sharing_groups={groups[:3]!r}{'...' if len(groups) > 3 else ''} holds numbers, not lists of "
-            "atom indices: one group is [[0, 1, 2]]; labels, one per atom, must be an integer array"
+            f"{shown} holds numbers, not lists of atom indices: one group is [[0, 1, 2]]; labels, one per atom, must "
+            "be an integer array"
         )
-    ragged = _index_lists(groups, n_atoms, lambda i: f"sharing_groups[{i}]")
-    if not np.all(ragged.sizes):
-        raise ValueError(f"sharing_groups[{np.argmin(ragged.sizes)}] is empty; leave it out")
-    _check_disjoint(ragged, lambda i: f"sharing_groups[{i}]", "each atom shares one occupancy; merge the groups")
-    return ragged
+    advice = "each atom shares one occupancy; merge the groups"
+    group_of_atom, sizes = _partition(groups, n_atoms, lambda i: f"sharing_groups[{i}]", advice)
+    if not np.all(sizes):
+        raise ValueError(f"sharing_groups[{np.argmin(sizes)}] is empty; leave it out")
+    return group_of_atom, sizes.size
 
 
-def check_conformers(
-    altloc_groups: Any, n_atoms: int, named_as_parent: set[tuple[int, int]]
-) -> tuple[Ragged, np.ndarray]:
-    """Turn sets of conformers into the atom indices of all conformers in a row, and the number of each set's."""
-    conformers_of_set = []
-    for s, conformers in enumerate(altloc_groups):
-        if not isinstance(conformers, Iterable) or not all(isinstance(c, Iterable) for c in conformers):
+def check_conformers(altloc_groups: Any, n_atoms: int, parents: set) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The conformer of each atom, counted through all sets, -1 for none; size and set of each conformer."""
+    sets, conformers = [], []
+    for s, members in enumerate(altloc_groups):
+        if not isinstance(members, Iterable) or not all(isinstance(member, Iterable) for member in members):
             raise ValueError(
                 f"altloc_groups[{s}] must be a list of conformers, each a list of atom indices: [[0, 1], [2, 3]]"
             )
-        conformers_of_set.append(list(conformers))
-        if len(conformers_of_set[-1]) < 2:
+        members = list(members)
+        if len(members) < 2:
             raise ValueError(
-                f"altloc_groups[{s}] has {len(conformers_of_set[-1])} conformer(s); alternatives need at least two, "
-                "and a group that is free from 0 to 1 belongs into sharing_groups"
+                f"altloc_groups[{s}] has {len(members)} conformer(s); alternatives need at least two, and a group that "
+                "is free from 0 to 1 belongs into sharing_groups"
             )
-    counts = np.array([len(conformers) for conformers in conformers_of_set], np.int64)
-    sets = np.repeat(np.arange(counts.size), counts)
-    member = np.arange(sets.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        sets += [(s, m) for m in range(len(members))]
+        conformers += members
 
     def where(i):
-        return f"altloc_groups[{sets[i]}][{member[i]}]"
+        return "altloc_groups[{}][{}]".format(*sets[i])
 
-    ragged = _index_lists(list(itertools.chain.from_iterable(conformers_of_set)), n_atoms, where)
-    empty = np.flatnonzero(ragged.sizes == 0)
-    childless = np.bincount([sets[i] for i in empty if (sets[i], member[i]) not in named_as_parent], minlength=1)
+    advice = "an atom belongs to one conformer of one set"
+    conformer_of_atom, sizes = _partition(conformers, n_atoms, where, advice)
+    childless = np.bincount([sets[i][0] for i in np.flatnonzero(sizes == 0) if sets[i] not in parents], minlength=1)
     if childless.max() > 1:
         raise ValueError(
             f"altloc_groups[{childless.argmax()}] has {childless.max()} conformers without atoms that parent no other "
             "set; one can stand for the rest of the crystal, more can't be told apart"
         )
-    _check_disjoint(ragged, where, "an atom belongs to one conformer of one set")
-    return ragged, counts
+    return conformer_of_atom, sizes, np.array([s for s, _ in sets], np.int32)
 
 
 def check_list(value: Any, argument: str) -> list:
@@ -225,7 +203,7 @@ def check_parents(parents: Any, n_sets: int) -> list[int | tuple[int, int] | Non
     return checked
 
 
-def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> Ragged:
+def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> tuple[np.ndarray, int]:
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"sharing_groups given as labels must be integers, one per atom, not {labels.dtype}; "
@@ -235,34 +213,38 @@ def _groups_from_labels(labels: np.ndarray, n_atoms: int) -> Ragged:
         raise ValueError(
             f"sharing_groups given as labels must have shape ({n_atoms},), one per atom, not {labels.shape}"
         )
-    order = np.argsort(labels, kind="stable")
-    order = order[labels[order] >= 0]
-    first = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    return Ragged(order, np.diff(first, append=order.size))
+    group_of_atom = np.full(n_atoms, -1)
+    present, group_of_atom[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)
+    return group_of_atom, present.size
 
 
-def _index_lists(groups: list[Any], n_atoms: int, where: Callable[[int], str]) -> Ragged:
-    """Put lists of atom indices in a row; errors say where the list stands."""
-    ragged = _plain_lists(groups) or Ragged.of([_index_array(group, where(i)) for i, group in enumerate(groups)])
-    outside = (ragged.indices < 0) | (ragged.indices >= n_atoms)
+def _partition(
+    lists: list[Any], n_atoms: int, where: Callable[[int], str], advice: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The list that names each atom, -1 for none, and the lengths of the lists; an atom may be named once."""
+    flat = list(itertools.chain.from_iterable(lists)) if all(type(one) is list for one in lists) else [None]
+    if set(map(type, flat)) <= {int}:
+        # Lists of Python integers: an array of each would take seconds for a million.
+        atoms, sizes = np.array(flat, dtype=None if flat else int), np.array([len(one) for one in lists], int)
+    else:
+        arrays = [_index_array(one, where(i)) for i, one in enumerate(lists)]
+        atoms, sizes = np.concatenate(arrays), np.array([array.size for array in arrays])
+    owner = np.repeat(np.arange(sizes.size), sizes)
+    outside = (atoms < 0) | (atoms >= n_atoms)
     if outside.any():
-        i = ragged.owner[outside][0]
-        offenders = first_five(ragged.indices[outside & (ragged.owner == i)])
+        i = owner[outside][0]
+        offenders = first_five(atoms[outside & (owner == i)])
         raise ValueError(f"{where(i)} names atoms outside 0...{n_atoms - 1}: {offenders}")
-    return ragged
+    twice = np.flatnonzero(np.bincount(atoms, minlength=1) > 1)
+    if twice.size:
 
+        def show(atom):
+            return f"atom {atom} in " + " and ".join(where(i) for i in owner[atoms == atom][:2])
 
-def _plain_lists(groups: list[Any]) -> Ragged | None:
-    """The fast way for lists of Python integers, however many there are; None if anything else is among them."""
-    if not all(type(group) is list for group in groups):
-        return None
-    indices = list(itertools.chain.from_iterable(groups))
-    if not set(map(type, indices)) <= {int}:
-        return None
-    try:
-        return Ragged(np.array(indices, np.int64), np.array([len(group) for group in groups], np.int64))
-    except OverflowError:
-        return None
+        raise ValueError(f"{twice.size} atom(s) are listed twice ({first_five(twice, show)}); {advice}")
+    list_of_atom = np.full(n_atoms, -1)
+    list_of_atom[atoms] = owner
+    return list_of_atom, sizes
 
 
 def _index_array(group: Any, where: str) -> np.ndarray:
@@ -272,14 +254,3 @@ def _index_array(group: Any, where: str) -> np.ndarray:
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{where} must hold integer atom indices, not {array.dtype} ({first_five(array)})")
     return array.astype(np.int64)
-
-
-def _check_disjoint(ragged: Ragged, where: Callable[[int], str], advice: str) -> None:
-    twice = np.flatnonzero(np.bincount(ragged.indices, minlength=1) > 1)
-    if not twice.size:
-        return
-
-    def show(atom):
-        return f"atom {atom} in " + " and ".join(where(i) for i in ragged.owner[ragged.indices == atom][:2])
-
-    raise ValueError(f"{twice.size} atom(s) are listed twice ({first_five(twice, show)}); {advice}")

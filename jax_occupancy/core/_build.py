@@ -7,7 +7,6 @@ import numpy as np
 
 from jax_occupancy.core._arguments import (
     ROUNDING,
-    Ragged,
     check_complete,
     check_conformers,
     check_groups,
@@ -36,27 +35,24 @@ def build_topology(
     labels: Any,
 ) -> Topology:
     """Check the arguments of the constructor against each other and lay out collapsed space."""
-    groups = check_groups(sharing_groups, n_atoms)
+    group_of_atom, n_groups = check_groups(sharing_groups, n_atoms)
     altloc_groups = check_list(altloc_groups, "altloc_groups")
     parent_names = check_parents(parents, len(altloc_groups))
-    named = {parent for parent in parent_names if isinstance(parent, tuple)}
-    conformers, counts = check_conformers(altloc_groups, n_atoms, named)
-    if counts.size and not use_sigmoid:
+    conformer_of_atom, sizes, set_of_member = check_conformers(altloc_groups, n_atoms, set(parent_names))
+    if sizes.size and not use_sigmoid:
         raise ValueError("altloc_groups need use_sigmoid=True: without it nothing keeps the sums")
-    groups, members = _adopt_conformers(groups, conformers, counts, n_atoms)
-    n_groups = groups.sizes.size
+    members = _adopt_conformers(group_of_atom, n_groups, conformer_of_atom, sizes, set_of_member)
 
-    expansion = np.full(n_atoms, -1, np.int64)
-    expansion[groups.indices] = groups.owner
-    alone = expansion < 0
+    # Sharing groups, then independent atoms, then entries without atoms.
+    expansion = group_of_atom.copy()
+    expansion[conformer_of_atom >= 0] = members[conformer_of_atom[conformer_of_atom >= 0]]
+    n_groups = max(n_groups, int(members.max(initial=-1)) + 1)
+    alone, empty = expansion < 0, sizes == 0
     n_with_atoms = n_groups + int(alone.sum())
     expansion[alone] = np.arange(n_groups, n_with_atoms)
+    members[empty] = np.arange(n_with_atoms, n_with_atoms + empty.sum())
 
-    empty = members < 0
-    n_collapsed = n_with_atoms + int(empty.sum())
-    members[empty] = np.arange(n_with_atoms, n_collapsed)
-
-    refinable = np.ones(n_collapsed, bool)
+    refinable = np.ones(n_with_atoms + int(empty.sum()), bool)
     if refinable_mask is not None:
         mask = check_mask(refinable_mask, n_atoms, "refinable_mask")
         refinable[:n_with_atoms] = np.bincount(expansion, weights=mask, minlength=n_with_atoms) > 0
@@ -65,9 +61,9 @@ def build_topology(
         refinable=refinable,
         n_groups=n_groups,
         members=members.astype(np.int32),
-        set_of_member=np.repeat(np.arange(counts.size, dtype=np.int32), counts),
-        complete=check_complete(complete, counts.size),
-        parent=_resolve_parents(parent_names, members, counts, n_groups),
+        set_of_member=set_of_member,
+        complete=check_complete(complete, len(altloc_groups)),
+        parent=_resolve_parents(parent_names, members, set_of_member, n_groups),
         use_sigmoid=bool(use_sigmoid),
         name=name,
         labels=_check_labels(labels, n_groups),
@@ -120,66 +116,52 @@ def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
     return q
 
 
-def _adopt_conformers(
-    groups: Ragged, conformers: Ragged, counts: np.ndarray, n_atoms: int
-) -> tuple[Ragged, np.ndarray]:
-    """Find each conformer among the sharing groups, or append it to them; -1 for one without atoms."""
-    group_of_atom = np.full(n_atoms, -1, np.int64)
-    group_of_atom[groups.indices] = groups.owner
-    found = group_of_atom[conformers.indices]
-    filled = conformers.sizes > 0
-    start = (np.cumsum(conformers.sizes) - conformers.sizes)[filled]
-    group = np.full(filled.size, -1, np.int64)
-    group[filled] = found[start]
-    new = filled & (group < 0)
-    # A conformer is one whole group, or all its atoms are in none.
-    whole = np.where(group < 0, 0, np.append(groups.sizes, 0)[group])
-    wrong = (~new & (whole != conformers.sizes)) | (
-        np.bincount(conformers.owner, weights=found != group[conformers.owner], minlength=filled.size) > 0
-    )
+def _adopt_conformers(group_of_atom, n_groups, conformer_of_atom, sizes, set_of_conformer) -> np.ndarray:
+    """The sharing group that each conformer is, new ones after those that were given; -1 for one without atoms."""
+    named, grouped = conformer_of_atom >= 0, group_of_atom >= 0
+    group, conformer = np.full(sizes.size, -1), np.full(n_groups, -1)
+    group[conformer_of_atom[named]] = group_of_atom[named]
+    conformer[group_of_atom[grouped]] = conformer_of_atom[grouped]
+    # One to one, or all atoms of the conformer are in no group.
+    wrong = np.zeros(named.size, bool)
+    wrong[named] = group[conformer_of_atom[named]] != group_of_atom[named]
+    wrong[grouped] |= conformer[group_of_atom[grouped]] != conformer_of_atom[grouped]
     if wrong.any():
-        i = int(np.flatnonzero(wrong)[0])
-        s = int(np.searchsorted(np.cumsum(counts), i, side="right"))
-        owners = np.unique(found[conformers.owner == i])
-        parts = first_five(owners[owners >= 0], lambda g: f"sharing_groups[{g}]")
+        first = conformer_of_atom[named & (wrong | np.isin(group_of_atom, group_of_atom[wrong & grouped]))].min()
+        owners = np.unique(group_of_atom[(conformer_of_atom == first) & grouped])
+        index = set_of_conformer[first]
+        member = first - np.searchsorted(set_of_conformer, index)
         raise ValueError(
-            f"altloc_groups[{s}][{i - counts[:s].sum()}] must be one whole sharing group or atoms of none, "
-            f"but takes part of {parts}"
+            f"altloc_groups[{index}][{member}] must be one whole sharing group or atoms of none, "
+            f"but takes part of {first_five(owners, lambda g: f'sharing_groups[{g}]')}"
         )
-    group[new] = groups.sizes.size + np.arange(new.sum())
-    appended = conformers.indices[new[conformers.owner]]
-    return Ragged(
-        np.concatenate([groups.indices, appended]), np.concatenate([groups.sizes, conformers.sizes[new]])
-    ), group
+    new = (group < 0) & (sizes > 0)
+    group[new] = n_groups + np.arange(new.sum())
+    return group
 
 
-def _resolve_parents(parents, members: np.ndarray, counts: np.ndarray, n_groups: int) -> np.ndarray:
+def _resolve_parents(names, members: np.ndarray, set_of_member: np.ndarray, n_groups: int) -> np.ndarray:
     """Turn the names of parents into entries of collapsed space and refuse circles."""
-    resolved = np.full(counts.size, -1, np.int32)
-    first = np.cumsum(counts) - counts
-    nested = [s for s, parent in enumerate(parents) if parent is not None]
-    for s in nested:
-        parent = parents[s]
-        if isinstance(parent, tuple):
-            above, member = parent
-            if not (0 <= above < counts.size and 0 <= member < counts[above]):
-                raise ValueError(f"parents[{s}]={parent} names no member of any set in altloc_groups")
-            resolved[s] = members[first[above] + member]
-        elif 0 <= parent < n_groups:
-            resolved[s] = parent
-        else:
-            raise ValueError(f"parents[{s}]={parent} is no sharing group: there are {n_groups}")
-    set_of = (
-        dict(zip(members.tolist(), np.repeat(np.arange(counts.size), counts).tolist(), strict=True)) if nested else {}
-    )
-    for s in nested:
-        path = [s]
-        while (above := set_of.get(int(resolved[path[-1]]), -1)) >= 0:
+    parents = np.full(len(names), -1, np.int32)
+    for s, name in enumerate(names):
+        if isinstance(name, tuple):
+            above = members[set_of_member == name[0]]
+            if not 0 <= name[1] < above.size:
+                raise ValueError(f"parents[{s}]={name} names no member of any set in altloc_groups")
+            parents[s] = above[name[1]]
+        elif name is not None and not 0 <= name < n_groups:
+            raise ValueError(f"parents[{s}]={name} is no sharing group: there are {n_groups}")
+        elif name is not None:
+            parents[s] = name
+    set_of_entry = dict(zip(members.tolist(), set_of_member.tolist(), strict=True))
+    for s in np.flatnonzero(parents >= 0):
+        path = [int(s)]
+        while (above := set_of_entry.get(int(parents[path[-1]]))) is not None:
             if above in path:
                 circle = " -> ".join(f"altloc_groups[{i}]" for i in [*path[path.index(above) :], above])
                 raise ValueError(f"parents nest in a circle: {circle}")
             path.append(above)
-    return resolved
+    return parents
 
 
 def _check_labels(labels, n_groups: int) -> tuple[str, ...]:
