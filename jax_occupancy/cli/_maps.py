@@ -51,7 +51,8 @@ def _structure_factors_of(
     entries = np.array([tensor.expansion_mask[one[0]] for one in atoms])
     scale = solution.scale
     beam = {"radiation": options.radiation, "wavelength": options.wavelength, "memory": options.memory}
-    linear = linear_model(model, solution.data, tensor, entries, **beam).with_scale(scale.overall, scale.solvent)
+    linear = linear_model(model, solution.data, tensor, entries, **beam).with_solvent_share(solution.solvent_share)
+    linear = linear.with_scale(scale.overall, scale.solvent)
     q = jnp.asarray(np.asarray(tensor.group_occupancies)[entries])
     shifts = None if solution.b_shifts is None else jnp.asarray([solution.b_shifts[one[0]] for one in atoms])
     return np.asarray(linear(q, shifts)) - np.asarray(linear(jnp.zeros_like(q), shifts))

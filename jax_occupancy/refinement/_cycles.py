@@ -136,7 +136,7 @@ def run_cycles(
         if kind.is_likelihood:
             sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
         objective = replace(model, target=observations.target(kind, sigma_a, n, dtype=dtype))
-        if linear.displaced is not None:
+        if linear.displaced.low.size:  # some group touches solvent
             slope, curvature = by_solvent_share_at(objective, linear, x)
             # A model without solvent has no derivatives by it.
             share = float(np.clip(share - slope / curvature, 0, 1)) if curvature > 0 else share

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._objective import Objective
@@ -28,9 +29,9 @@ class Information(NamedTuple):
             for.
     """
 
-    gradient: Float[Array, " parts"] | Any
-    curvature: Float[Array, "parameters parameters"] | Any
-    scores: Float[Array, "parameters parameters"] | Any
+    gradient: Float[np.ndarray, " parts"] | Any
+    curvature: Float[np.ndarray, "parameters parameters"] | Any
+    scores: Float[np.ndarray, "parameters parameters"] | Any
 
 
 @eqx.filter_jit

@@ -133,7 +133,7 @@ def linear_model(
         solvent=jnp.zeros(n, real),
         s_squared=jnp.asarray(model.cell.calculate_1_d2_array(np.array(hkl)) / 4, real),
         displaced=displaced,
-        empty=None if displaced is None else jnp.asarray(empty, pair),
+        empty=jnp.asarray(empty, pair),
     )
 
 

@@ -62,7 +62,7 @@ class Objective(eqx.Module):
         """First and second derivative by how much of the solvent of `base` fills the places of absent groups."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
-        added = base.solvent_mask(q) - base.mask + base.empty
+        added = base.solvent_mask(q) - base.mask + base.empty  # pyright: ignore[reportOperatorIssue]
         by_share = self.linear.solvent * (direction[0] * added.real + direction[1] * added.imag)
         slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
         return jnp.sum(slope * by_share), jnp.sum(self.target.information(f) * by_share**2)

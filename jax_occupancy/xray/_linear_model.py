@@ -132,7 +132,7 @@ class LinearModel(eqx.Module):
 
     def with_solvent_share(self, share: float) -> "LinearModel":
         """Copy in which solvent fills the places of absent groups only in part, 0 to 1 of what it does in this one."""
-        if self.displaced is None or self.empty is None:
+        if self.empty is None:
             return self
         new = (self.mask - (1 - share) * self.empty, share * self.displaced.rows)
         return eqx.tree_at(lambda model: (model.mask, model.displaced.rows), self, new)
