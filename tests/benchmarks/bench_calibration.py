@@ -1,4 +1,4 @@
-"""Are the occupancies right, and are their uncertainties? `python tests/benchmarks/bench_calibration.py --json FILE`.
+"""Are occupancies and their uncertainties right, B held? `python tests/benchmarks/bench_calibration.py --json FILE`.
 
 Simulated crystals at four resolutions are refined against data sets with their own truth and noise. A cell of the table
 is one resolution and one kind of truth: the model with measurement noise only, or with coordinates and B factors that
@@ -22,10 +22,9 @@ import jax
 import numpy as np
 from simulated import Experiment, as_model, draw_truth
 from simulated_crystal import build_crystal
-from steps import assessed, converge, of_groups, stored_columns, with_data
+from steps import converge, of_groups, with_data
 
-from jax_occupancy.refinement import Constraints, Setup, make_setup
-from jax_occupancy.xray import Columns
+from jax_occupancy.refinement import Constraints, Problem, assess, prepare
 
 # Boxes along the axes at each resolution in Å: 9,000 to 26,000 reflections, 10 groups in a box.
 SIZES = {1.2: (2, 1, 1), 1.8: (2, 2, 1), 2.5: (4, 2, 1), 3.0: (3, 4, 1)}
@@ -47,8 +46,7 @@ class Case:
     """What all data sets of one crystal share."""
 
     experiment: Experiment
-    setup: Setup
-    columns: Columns
+    problem: Problem
     intensities: bool = False
 
     @classmethod
@@ -57,19 +55,18 @@ class Case:
         crystal = build_crystal(boxes, resolution=resolution)
         experiment, random = Experiment.to(crystal, resolution), np.random.default_rng(0)
         any_data = experiment.measure(draw_truth(crystal, random), random, intensities=intensities)
-        model = as_model(crystal)
-        setup = make_setup(model, any_data, crystal.user)
-        return cls(experiment, setup, stored_columns(setup, model), intensities)
+        return cls(experiment, prepare(as_model(crystal), any_data, crystal.user, store=True), intensities)
 
     def estimate(self, coordinates: float, b_factors: float, seed: int, *, noise: bool = True) -> "Estimates":
         """Refine against one data set, with its own truth and noise."""
         random = np.random.default_rng([seed, round(1000 * coordinates), round(1000 * b_factors)])
         truth = draw_truth(self.experiment.crystal, random, coordinates=coordinates, b_factors=b_factors)
         reflections = self.experiment.measure(truth, random, noise=noise, intensities=self.intensities)
-        setup = with_data(self.setup, reflections)
-        end = converge(setup)
-        known, true = assessed(setup, self.columns, end.fit), of_groups(setup, truth.occupancies)
-        return Estimates(true, end.q, known.esd, known.esd_fixed, known.limit, wholes(setup.constraints, true))
+        problem = with_data(self.problem, reflections)
+        end = converge(problem)
+        known, true = assess(problem, end.state).groups, of_groups(problem, truth.occupancies)
+        esds = [known[name].to_numpy() for name in ("esd", "esd_fixed", "limit")]
+        return Estimates(true, end.q, *esds, wholes(problem.constraints, true))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +130,7 @@ def run_resolution(case: Case, resolution: float, truths: list[str], n_estimates
     """All cells at one resolution, printed as they come."""
     exact = case.estimate(0.0, 0.0, 0, noise=False)
     noise_free = float(np.abs(exact.found - exact.true).max())
-    n_groups, n_reflections = case.setup.n_groups, case.setup.data.n_reflections
+    n_groups, n_reflections = case.problem.n_groups, case.problem.data.n_reflections
     print(f"\n{resolution} Å, {n_reflections} reflections, {n_groups} groups; without noise off by {noise_free:.1e}")
     print("truth            n     rms      z  z_held   68 %   95 %   bound (n)   seconds")
     cells = {}
@@ -170,7 +167,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
             case = Case.at(d, tuple(given.boxes or SIZES[d]), intensities=given.intensities)
             table.append(run_resolution(case, d, given.truths, given.estimates, given.first_seed))
     if given.json:
-        given.json.write_text(json.dumps(table, indent=1))
+        given.json.write_text(json.dumps(table, indent=1) + "\n")
     return table
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from steps import Ending, StageTimer, converge, in_atoms, of_groups
 
 from jax_occupancy import Grouping, Model, Reflections, read_model, read_reflections
-from jax_occupancy.refinement import Setup, make_setup
+from jax_occupancy.refinement import Problem, prepare
 
 PAIRS = (("4xof.pdb", "4xof.mtz"), ("1g8a_multiconformer.pdb", "1g8a.mtz"))
 HEADER = "                            our -ln L  cctbx -ln L  R-work  R-free  seconds  solver"
@@ -28,26 +28,26 @@ def compare(model_path: Path, data_path: Path, *, python: str, n_random: int) ->
     """Refine one model with both programs, print and return the numbers."""
     model, reflections = read_model(model_path), read_reflections(data_path)
     timer = StageTimer()
-    setup = make_setup(model, reflections, stage=timer)
+    problem = prepare(model, reflections, stage=timer)
     timer("")
-    starts = _starts(setup, n_random)
-    converge(setup)  # compiles
-    endings = {name: converge(setup, start) for name, start in starts.items()}
+    starts = _starts(problem, n_random)
+    converge(problem)  # compiles
+    endings = {name: converge(problem, start) for name, start in starts.items()}
     first = endings["deposited"]
-    answer = in_atoms(setup, first.q)
-    cctbx = run_cctbx(python, model, setup.grouping, reflections, list(starts.values()), [answer])
+    answer = in_atoms(problem, first.q)
+    cctbx = run_cctbx(python, model, problem.grouping, reflections, list(starts.values()), [answer])
     ours = {name: _our_row(ending, first) for name, ending in endings.items()}
     ours["deposited"]["cctbx_target"] = cctbx["evaluated"][0]
     theirs = {
-        name: _their_row(row, first.value_at(of_groups(setup, row["occupancies"])))
+        name: _their_row(row, first.value_at(of_groups(problem, row["occupancies"])))
         for name, row in zip(starts, cctbx["starts"], strict=True)
     }
     found = {"jax_occupancy": [ending.q for ending in endings.values()]}
-    found["cctbx"] = [of_groups(setup, row["occupancies"]) for row in cctbx["starts"]]
+    found["cctbx"] = [of_groups(problem, row["occupancies"]) for row in cctbx["starts"]]
     numbers = {
         "model": model_path.name,
         "n_reflections": reflections.n_reflections,
-        "n_groups": setup.n_groups,
+        "n_groups": problem.n_groups,
         "structure_factor_seconds": timer.seconds["structure_factors"],
         "jax_occupancy": ours,
         "cctbx": theirs,
@@ -87,9 +87,9 @@ def run_cctbx(
         return json.loads(Path(folder, "out.json").read_text())
 
 
-def _starts(setup: Setup, n_random: int) -> dict[str, np.ndarray]:
+def _starts(problem: Problem, n_random: int) -> dict[str, np.ndarray]:
     """Occupancies of each atom to start from."""
-    tensor, random = setup.tensor, np.random.default_rng(0)
+    tensor, random = problem.tensor, np.random.default_rng(0)
     n = tensor.get_refinable_count()
     starts = {"deposited": tensor, "even": tensor.with_refinable_params(jax.numpy.zeros(n))}
     for i in range(n_random):
@@ -105,8 +105,8 @@ def _our_row(ending: Ending, first: Ending) -> dict:
         "r_free": ending.r_free,
         "seconds": sum(ending.seconds.values()),
         "seconds_solver": solver,
-        "cycles": len(ending.fit.history),
-        "steps": sum(int(row["steps"]) for row in ending.fit.history),
+        "cycles": len(ending.state.history),
+        "steps": sum(int(row["steps"]) for row in ending.state.history),
     }
 
 
