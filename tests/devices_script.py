@@ -7,6 +7,7 @@ python devices_script.py 127.0.0.1:port processes number       one of several pr
 import json
 import sys
 import tempfile
+from dataclasses import replace
 
 import jax
 
@@ -23,40 +24,29 @@ def main():
     from jax.sharding import Mesh
 
     from jax_occupancy import read_model, read_reflections, refine, write_example
-    from jax_occupancy.refinement import (
-        make_setup,
-        refine_series,
-        replicate,
-        run_cycles,
-        shard_reflections,
-        shard_target,
-        solve,
-        start_values,
-        target_maker,
-    )
+    from jax_occupancy.refinement import minimise, prepare, refine_series, run_cycles, shard_reflections
 
     with tempfile.TemporaryDirectory() as folder:
         files = write_example(folder)
         data, model = read_reflections(files.reflections), read_model(files.model)
     data = data.select(data.d_spacing() > 2.2)
-    setup = make_setup(model, data)
-    x = start_values(setup, "even")
-    maker = target_maker("ml", setup.observations, dtype=x.dtype)
-    fit = run_cycles(setup.linear, setup.observations, setup.constraints, x, maker, max_cycles=1)
-    alone = solve(fit.linear, fit.problem.target, fit.problem.matrix, x, tolerance=1e-9)
+    problem = prepare(model, data)
+    x = problem.start("even")
+    objective = run_cycles(problem, x, max_cycles=1).objective
+    alone = minimise(objective, x, tolerance=1e-9)
 
     mesh = Mesh(np.array(jax.devices()), ("reflections",))
-    linear, target = shard_reflections(fit.linear, mesh), shard_target(fit.problem.target, mesh)
-    matrix, start = replicate((fit.problem.matrix, x), mesh)
-    spread = solve(linear, target, matrix, start, tolerance=1e-9)
+    parts = objective.linear, objective.target, objective.matrix, x
+    linear, target, matrix, start = shard_reflections(parts, mesh)
+    spread = minimise(replace(objective, linear=linear, target=target, matrix=matrix), start, tolerance=1e-9)
 
     @jax.jit
     def misfit(linear, target, q):
         """The target and its gradient by reverse mode."""
         return jax.value_and_grad(lambda q: jnp.sum(target(linear.amplitude(q))))(q)
 
-    q = x[: setup.n_groups]
-    ours, theirs = misfit(linear, target, replicate(q, mesh)), misfit(fit.linear, fit.problem.target, q)
+    q = x[: problem.n_groups]
+    ours, theirs = misfit(linear, target, start[: problem.n_groups]), misfit(objective.linear, objective.target, q)
     apart = [
         float(np.max(np.abs(np.asarray(one) - np.asarray(other)))) for one, other in zip(ours, theirs, strict=True)
     ]
@@ -75,7 +65,7 @@ def main():
                 "devices": jax.device_count(),
                 "processes": jax.process_count(),
                 "shards": shards,
-                "share": largest / fit.linear.columns.source.nbytes,
+                "share": largest / objective.linear.columns.source.nbytes,
                 "occupancies": float(np.max(np.abs(np.asarray(spread.x) - np.asarray(alone.x)))),
                 "target": apart[0] / abs(float(theirs[0])),
                 "gradient": apart[1] / float(np.max(np.abs(np.asarray(theirs[1])))),
