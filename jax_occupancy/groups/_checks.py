@@ -11,8 +11,8 @@ from jax_occupancy.groups._grouping import Group, GroupSet
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import distances_to, meetings
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
+from jax_occupancy.groups._tensor import RESCALED
 
-RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
 DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
 

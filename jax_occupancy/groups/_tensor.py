@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import jax_occupancy.groups
 
 
+RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
+# What two decimals leave of each member of a sum.
+ROUNDING = 0.005
+
+
 def make_tensor(
     grouping: "jax_occupancy.groups.Grouping", occupancies: Any, *, dtype: Any, name: str | None
 ) -> "jax_occupancy.core.OccupancyTensor":
@@ -59,8 +64,11 @@ def _at_mean(group: "jax_occupancy.groups.Group", values: np.ndarray) -> "jax_oc
 
 
 def _says_so_already(grouping: "jax_occupancy.groups.Grouping", values: np.ndarray) -> bool:
-    """Whether these are the starts of the groups, which have told what is wrong with them."""
-    return all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
+    """Whether the groups warn of the sums that these start values have, or all sums are 1 to rounding."""
+    told = any(message.startswith(RESCALED) for message in grouping.warnings)
+    sums = [(len(s.groups), sum(g.start for g in s.groups)) for s in grouping.sets if s.kind == "complete"]
+    rounded = all(abs(total - 1) <= ROUNDING * count + 1e-9 for count, total in sums)
+    return (told or rounded) and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
 
 
 def _indices(group: "jax_occupancy.groups.Group") -> list[int]:

@@ -22,8 +22,8 @@ from jax_occupancy.refinement._solver import Result, SolverResult
 from jax_occupancy.refinement._starts import Minimum
 from jax_occupancy.xray import LinearModel, Scale, SigmaA
 
-# The scales follow the occupancies so closely that a few rounds bring both to rest.
-MAX_CYCLES = 30
+# A few rounds bring scales and occupancies to rest, but where B shifts of most of the crystal trade with the scale.
+MAX_CYCLES = 100
 
 Stage = Callable[[str], Any]
 
