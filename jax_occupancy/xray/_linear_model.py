@@ -194,7 +194,7 @@ class LinearModel(eqx.Module):
         n = self.n_groups if delta_b is None else 2 * self.n_groups
         total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
         low = (pull * self.solvent)[:, self.displaced.low]
-        rows = self.displaced.rows[:-1].reshape(-1, self.n_groups)
+        rows = self.displaced.rows[:-1].reshape(2 * self.displaced.low.size, self.n_groups)
         by_q = jnp.dot(low.T.reshape(-1), rows, precision="highest")
         return total.at[: self.n_groups].add(by_q)
 
