@@ -49,7 +49,7 @@ AB = {"A": 0.6, "B": 0.4}
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
 
 
 def groups(*arguments):

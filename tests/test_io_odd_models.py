@@ -20,7 +20,7 @@ from jax_occupancy.refinement import prepare
     [
         (b"", "is empty"),
         (b"  \n", "is empty"),
-        (gzip.compress(b"ATOM" * 1000)[:-9], "damaged or truncated gzip"),
+        (gzip.compress(b"ATOM" * 1000, mtime=0)[:-9], "damaged or truncated gzip"),
         (b"MTZ \0\0\0", "is an MTZ file"),
         (bytes(range(256)), "is a binary file"),
         (b"hello\nworld\n", "neither PDB nor mmCIF"),
