@@ -7,11 +7,9 @@ import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, SetKind
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name, residues_label, unique_names
+from jax_occupancy.groups._starts import tolerance
 from jax_occupancy.groups._table import AtomTable
 
-SUM_TOLERANCE = 0.02
-LAST_DECIMAL = 0.005  # what rounding to two decimals takes from, or gives to, each of several occupancies
-ROUNDING = 1e-9
 NO_SIBLING = "; nothing to sum with, so free from 0 to 1"
 NO_LETTER = "the one without a letter"
 
@@ -113,11 +111,6 @@ def group_name(table: AtomTable, atoms: np.ndarray, letter: str) -> str:
     if (len(atoms) == 1 or not letter) and table.conformer_size[first] > len(atoms):
         return atom_name(table, int(heavy[0]) if heavy.size else first)
     return residue_name(table, first) + letter_suffix(letter)
-
-
-def tolerance(n: int) -> float:
-    """How far a sum of ``n`` occupancies of two decimals may be off: twelve letters at 0.08 are a whole."""
-    return max(SUM_TOLERANCE, n * LAST_DECIMAL) + ROUNDING
 
 
 def set_kind(table: AtomTable, groups: Sequence[Group], *, whole: float = 1.0) -> SetKind:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import jax_occupancy.groups
 
+SUM_TOLERANCE = 0.02
+LAST_DECIMAL = 0.005  # what rounding to two decimals takes from, or gives to, each of several occupancies
+ROUNDING = 1e-9
 FULL = 1 - 1e-9  # fixed fractions that leave nothing tell nothing about their parent
 
 
@@ -55,3 +58,8 @@ def _settled(
         whole = 1.0 if home.parent is None else starts[home.parent]
         return replace(group, start=min(max(whole - others, 0.0), 1.0))
     return group
+
+
+def tolerance(n: int) -> float:
+    """How far a sum of ``n`` occupancies of two decimals may be off: twelve letters at 0.08 are a whole."""
+    return max(SUM_TOLERANCE, n * LAST_DECIMAL) + ROUNDING

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jax_occupancy.groups._starts import with_starts
+from jax_occupancy.groups._starts import tolerance, with_starts
 
 if TYPE_CHECKING:
     import jax_occupancy.core
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
-# What two decimals leave of each member of a sum.
-ROUNDING = 0.005
 
 
 def make_tensor(
@@ -67,7 +65,7 @@ def _says_so_already(grouping: "jax_occupancy.groups.Grouping", values: np.ndarr
     """Whether the groups warn of the sums that these start values have, or all sums are 1 to rounding."""
     told = any(message.startswith(RESCALED) for message in grouping.warnings)
     sums = [(len(s.groups), sum(g.start for g in s.groups)) for s in grouping.sets if s.kind == "complete"]
-    rounded = all(abs(total - 1) <= ROUNDING * count + 1e-9 for count, total in sums)
+    rounded = all(abs(total - 1) <= tolerance(count) for count, total in sums)
     return (told or rounded) and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
 
 
