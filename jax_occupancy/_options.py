@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 TARGETS = ("ml", "ls")
-B_FACTORS = ("group", "held")
+LEVELS = ("group", "atom", "held")
 STARTS = ("model", "even", "random")
 RADIATIONS = ("xray", "electron", "neutron")
 
@@ -20,9 +20,13 @@ class Options:
         target: "ml", maximum likelihood on amplitudes or intensities; "ls", least squares on amplitudes, for
             comparison: it lets the reflections with the largest errors decide and can have several minima; or a
             target of your own, a subclass of `jax_occupancy.xray.Target`.
-        b_factors: "group" refines one shift of the B factors of each group with its occupancy, "held" none: the
-            answer then takes the B factors of the model for right, and stays near the occupancies that they were
-            refined at.
+        b_factors: what is refined with the occupancies: "group", one shift of the B factors of each group; "atom",
+            one of each atom besides; "held", none: the answer then takes the B factors of the model for right, and
+            stays near the occupancies that they were refined at.
+        positions: the same of positions: "group", a shift of each residue of a group as a body; "atom", one of each
+            atom; "held", none. "atom" is for both.
+        position_error: how wrong coordinates may be, a standard deviation along each axis in Å; None asks the data.
+        b_error: how wrong the B factors of a group may be, a standard deviation in Å²; None asks the data.
         starts: how many random starts check the answer.
         seed: of the random starts.
         start: start from the occupancies of the "model", from "even" shares in every set (a half for a free group),
@@ -50,7 +54,25 @@ class Options:
     )
     b_factors: str = field(
         default="group",
-        metadata={"help": "Refine one shift of the B factors of each group, or hold them.", "choices": B_FACTORS},
+        metadata={
+            "help": "Refine a shift of the B factors of each group, of each atom besides, or hold them.",
+            "choices": LEVELS,
+        },
+    )
+    positions: str = field(
+        default="group",
+        metadata={
+            "help": "Refine a shift of each residue of a group, of each atom, or hold them.",
+            "choices": LEVELS,
+        },
+    )
+    position_error: float | None = field(
+        default=None,
+        metadata={"help": "How wrong coordinates may be. Default: what the data say.", "metavar": "Å"},
+    )
+    b_error: float | None = field(
+        default=None,
+        metadata={"help": "How wrong the B factors of a group may be. Default: what the data say.", "metavar": "Å²"},
     )
     starts: int = field(default=8, metadata={"help": "Random starts that check the answer.", "metavar": "N", "min": 0})
     seed: int = field(default=0, metadata={"help": "Seed of the random starts.", "metavar": "N", "min": 0})
@@ -90,8 +112,15 @@ class Options:
     def __post_init__(self):
         if isinstance(self.target, str) and self.target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)} or a target of your own, not {self.target!r}")
-        if self.b_factors not in B_FACTORS:
-            raise ValueError(f"b_factors must be {' or '.join(map(repr, B_FACTORS))}, not {self.b_factors!r}")
+        for name in ("b_factors", "positions"):
+            if getattr(self, name) not in LEVELS:
+                raise ValueError(f"{name} must be one of {', '.join(LEVELS)}, not {getattr(self, name)!r}")
+        if {self.b_factors, self.positions} == {"atom", "group"}:
+            raise ValueError("b_factors and positions are refined by atom together: one is 'atom', the other 'group'")
+        for name, unit in (("position_error", "Å"), ("b_error", "Å²")):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a standard deviation in {unit}, above 0, not {value}")
         if self.starts < 0:
             raise ValueError(f"starts must be the number of random starts, 0 or more, not {self.starts}")
         if isinstance(self.start, str) and self.start not in STARTS:

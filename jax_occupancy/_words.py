@@ -22,7 +22,7 @@ DOUBTFUL_R = 0.45
 
 # What the columns mean, one by one and in a paragraph.
 LEGEND = {
-    "occupancy": "0.57(4): standard uncertainty in the last digit, B factors and positions marginalised",
+    "occupancy": "0.57(4): standard uncertainty in the last digit, B factors and positions refined with it",
     "held": "standard uncertainty with B factors and positions held",
     "LLG": "log-likelihood gained over an occupancy of zero (absent) and of one (full)",
     "unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
@@ -30,7 +30,7 @@ LEGEND = {
     "z": "(refined - truth) / standard uncertainty",
 }
 EXPLANATION = (
-    "Occupancy: 0.57(4) has a standard uncertainty of 0.04, B factors and positions marginalised; on a bound the "
+    "Occupancy: 0.57(4) has a standard uncertainty of 0.04, B factors and positions refined with it; on a bound the "
     "one-sided 95 % limit stands in parentheses. Held: the standard uncertainty with B factors and positions held. "
     "LLG: log-likelihood gained over an occupancy of zero (absent), of one (full), and over residues of the set that "
     "go their own way (unlinked)."
@@ -94,6 +94,23 @@ def doubt(solution: Solution) -> str | None:
         "nothing: are model and data of the same crystal, with the same origin and indexing? (Wrong structures give "
         "about 0.59.)"
     )
+
+
+def priors_sentence(solution: Solution) -> str:
+    """How wrong B factors and positions were taken to be."""
+    priors, parts = solution.priors, []
+    if "position_error" in priors:
+        parts.append(f"coordinates by {priors['position_error']:.3f} Å along each axis")
+    if "b_error" in priors:
+        parts.append(f"B factors of groups by {priors['b_error']:.1f} Å²")
+    if "relative_b_error_of_atoms" in priors:
+        parts.append(f"those of atoms by {100 * priors['relative_b_error_of_atoms']:.0f} %")
+    held = [name for name, key in (("B factors", "b_error"), ("positions", "position_error")) if key not in priors]
+    said = f"Groups were taken to be wrong in {', '.join(parts)}; all else stays as it is. " if parts else ""
+    if held:
+        held_words = " and ".join(held)
+        said += f"{held_words[0].upper()}{held_words[1:]} were held: standard uncertainties take them to be right."
+    return said.strip()
 
 
 def minima_sentence(solution: Solution) -> str:

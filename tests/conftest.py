@@ -89,8 +89,8 @@ def held_solution(example):
 @pytest.fixture(scope="session")
 def refined(example):
     """The steps of a refinement of the example: the problem in the end, the answer and what is known of it."""
-    from jax_occupancy.refinement import Options, assess, prepare, search
+    from jax_occupancy.refinement import Options, assess, prepare, search, settle
 
     with jax.enable_x64(True):
-        problem, state = search(prepare(*example[:2], options=Options(starts=1)))
-        return problem, state, assess(problem, state)
+        problem, state, posterior = settle(*search(prepare(*example[:2], options=Options(starts=1))))
+        return problem, state, assess(problem, state, posterior)

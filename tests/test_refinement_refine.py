@@ -186,7 +186,7 @@ def test_stages_are_reported_and_timed(example):
     seen = []
     solution = refine(*example[:2], starts=1, progress=seen.append)
     order = list(dict.fromkeys(seen))
-    assert order == ["read", "groups", "structure_factors", "scale", "solve", "starts", "assess", "finish"]
+    assert order == ["read", "groups", "structure_factors", "scale", "solve", "starts", "settle", "assess", "finish"]
     assert set(solution.seconds) == set(seen)
     assert all(seconds >= 0 for seconds in solution.seconds.values())
 

@@ -11,7 +11,7 @@ from jax_occupancy._options import Options
 from jax_occupancy.cli._outputs import Outputs
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, write_mtz
-from jax_occupancy.refinement import Solution, linear_model
+from jax_occupancy.refinement import Solution, linear_model, moved_model
 from jax_occupancy.xray import SigmaA, estimate_sigma_a, map_coefficients
 
 
@@ -51,11 +51,13 @@ def _structure_factors_of(
     entries = np.array([tensor.expansion_mask[one[0]] for one in atoms])
     scale = solution.scale
     beam = {"radiation": options.radiation, "wavelength": options.wavelength, "memory": options.memory}
+    still = np.zeros((model.n_atoms, 3))
+    b_shifts, shifts = solution.b_shifts, solution.shifts
+    model = moved_model(model, still if shifts is None else shifts, still[:, 0] if b_shifts is None else b_shifts)
     linear = linear_model(model, solution.data, tensor, entries, **beam).with_solvent_share(solution.solvent_share)
     linear = linear.with_scale(scale.overall, scale.solvent)
     q = jnp.asarray(np.asarray(tensor.group_occupancies)[entries])
-    shifts = None if solution.b_shifts is None else jnp.asarray([solution.b_shifts[one[0]] for one in atoms])
-    return np.asarray(linear(q, shifts)) - np.asarray(linear(jnp.zeros_like(q), shifts))
+    return np.asarray(linear(q)) - np.asarray(linear(jnp.zeros_like(q)))
 
 
 def _estimated_sigma_a(solution: Solution) -> SigmaA:

@@ -58,6 +58,8 @@ def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | 
         say_note(console, doubt)
     name, values = words.target_words(solution)
     say(console, f"{name[0].upper()}{name[1:]}  {values} (both on the final scales)")
+    if solution.minima:
+        say(console, words.priors_sentence(solution))
     if solution.sigma_a_source == "working":
         say_note(console, words.NO_FREE_SET)
     _print_minima(console, solution)

@@ -12,6 +12,7 @@ STAGES = {
     "scale": "scaling",
     "solve": "solving for the occupancies",
     "starts": "trying other starts",
+    "settle": "moving B factors and positions",
     "assess": "standard uncertainties",
     "finish": "finishing",
     "write": "writing",

@@ -11,16 +11,18 @@ from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import first_labels, walk
-from jax_occupancy.io._b_shifts import shift_mmcif, shift_pdb
 from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
 from jax_occupancy.io._rounding import ConformerSets, rounded_units
+from jax_occupancy.io._shifts import move_mmcif, move_pdb, shift_mmcif, shift_pdb
 from jax_occupancy.io._source import format_of_name
 
 _DECIMALS = {"pdb": 2, "mmcif": 4}
 # what six columns with two decimals hold
 _PDB_B_RANGE = (-99.99, 999.99)
+# and eight with three
+_PDB_RANGE = (-999.999, 9999.999)
 # a sum of float32 occupancies may exceed one by a few units in the last place
 _ROUNDING_SLACK = 1e-6
 
@@ -32,14 +34,15 @@ def write_model(
     *,
     esds: ArrayLike | None = None,
     b_shifts: ArrayLike | None = None,
+    shifts: ArrayLike | None = None,
     sets: ConformerSets = (),
 ) -> None:
     """Write a model with new occupancies, as PDB or mmCIF.
 
-    In the format that was read nothing but the occupancies (and B factors, if they are shifted) changes: a PDB file
-    keeps every other byte, an mmCIF file every other item and block, a file of several models the other models. A
-    value that stays what it was keeps its spelling. The other format is made by gemmi. PDB files get two decimals,
-    mmCIF files four (two for B). The file appears under its name only when it is complete.
+    In the format that was read nothing but the occupancies (and B factors and coordinates that are shifted) changes: a
+    PDB file keeps every other byte, an mmCIF file every other item and block, a file of several models the other
+    models. A value that stays what it was keeps its spelling. The other format is made by gemmi. PDB files get two
+    decimals, mmCIF files four (two for B). The file appears under its name only when it is complete.
 
     Args:
         model: What `read_model` returned.
@@ -49,13 +52,14 @@ def write_model(
             mmCIF only. Without them an esd in the file is voided for atoms whose occupancy changes.
         b_shifts: What is added to the B factor of each atom, in Å²; to the diagonal of an anisotropic U goes as much,
             divided by 8π².
+        shifts: How far each atom is moved, in Å, (atoms, 3).
         sets: One entry for each set of conformers that sum to one: the atoms of each of its conformers. Their
             occupancies are rounded by largest remainder, so that their sum in the file is exactly one.
 
     Raises:
         ValueError: If the name has no known extension, `path` is the file that was read, occupancies, esds or
-            B shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format
-            cannot hold the model or a shifted B.
+            shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format
+            cannot hold the model, a shifted B or coordinate.
         FileNotFoundError: If the folder of `path` does not exist.
         IsADirectoryError: If `path` is a folder.
 
@@ -85,43 +89,52 @@ def write_model(
             raise ValueError("a PDB file has no place for standard uncertainties; write .cif, or leave esds out")
         wanted = "finite, not negative, NaN for none"
         esds = _checked(model, esds, "esds", wanted, lambda esd: np.isnan(esd) | ((esd >= 0) & np.isfinite(esd)))
-    shifts = np.zeros(model.n_atoms)
-    if b_shifts is not None:
-        shifts = _checked(model, b_shifts, "b_shifts", "finite, in Å²", np.isfinite)
-        if file_format == "pdb":
-            _check_room(model, shifts)
+    columns = [] if shifts is None else np.asarray(shifts, np.float64).reshape(model.n_atoms, 3).T
+    moves = np.zeros((model.n_atoms, 4))
+    for i, given in enumerate([b_shifts, *columns]):
+        if given is not None:
+            name, wanted = ("shifts", "finite, in Å") if i else ("b_shifts", "finite, in Å²")
+            moves[:, i] = _checked(model, given, name, wanted, np.isfinite)
+    if file_format == "pdb":
+        _check_room(model, moves)
     units = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
     make = _same_format if file_format == model.format else _other_format
-    data = make(model, units, _untouched(model, values, sets), esds, shifts)
+    data = make(model, units, _untouched(model, values, sets), esds, moves)
     with atomic_writer(path) as handle:
         # no name and no time in the gzip header: the same model gives the same bytes
         handle.write(gzip.compress(data, mtime=0) if Path(path).suffix.lower() == ".gz" else data)
 
 
 def _same_format(
-    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, shifts: np.ndarray
+    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, moves: np.ndarray
 ) -> bytes:
-    """The source with its occupancies and B factors replaced."""
-    b_factors = _b_factors(model, shifts) - (0.0 if model.added_b is None else model.added_b)
+    """The source with its occupancies, and with B factors and coordinates that are shifted."""
+    b_factors, xyz = _moved(model, moves)
+    moved = {"rows": model.rows, "xyz": xyz, "shifts": moves[:, 1:]}
+    shifted = {"rows": model.rows, "shifts": moves[:, 0]}
+    shifted["b_factors"] = b_factors - (0.0 if model.added_b is None else model.added_b)
     if model.format == "pdb":
         old = np.asarray(model.atoms["occupancy"], np.float64)
         keep = untouched | (np.round(old * 100, 6) == units)
         text = edit_pdb(model.source, rows=model.rows, units=units, keep=keep)
-        return shift_pdb(text, rows=model.rows, b_factors=b_factors, shifts=shifts)
+        return move_pdb(shift_pdb(text, **shifted), **moved)
     document = read_document(model.source, path=model.path)
     edit_mmcif(document, path=model.path, rows=model.rows, units=units, keep=untouched, esds=esds)
-    shift_mmcif(document, path=model.path, rows=model.rows, b_factors=b_factors, shifts=shifts)
+    shift_mmcif(document, path=model.path, **shifted)
+    move_mmcif(document, path=model.path, **moved)
     return to_bytes(document)
 
 
 def _other_format(
-    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, shifts: np.ndarray
+    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, moves: np.ndarray
 ) -> bytes:
     """The model through gemmi; the rows come in gemmi's order, which puts split residues together."""
     structure = model.structure.clone()
     order = np.array([atom.serial - 1 for _, _, atom in walk(structure)], np.int64)
     changed = np.zeros(len(order), bool)
-    b_factors, shifts = _b_factors(model, shifts)[order], shifts[order]
+    b_factors, xyz = (values[order] for values in _moved(model, moves))
+    shifted = {"b_factors": b_factors, "shifts": moves[order, 0]}
+    moved = {"xyz": xyz, "shifts": moves[order, 1:]}
     structure.setup_entities()
     if model.format == "pdb":
         # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
@@ -130,12 +143,13 @@ def _other_format(
         esds = None if esds is None else esds[order]
         rows = np.arange(len(order))
         edit_mmcif(document, path=model.path, rows=rows, units=units[order], keep=changed, esds=esds)
-        shift_mmcif(document, path=model.path, rows=rows, b_factors=b_factors, shifts=shifts)
+        shift_mmcif(document, path=model.path, rows=rows, **shifted)
+        move_mmcif(document, path=model.path, rows=rows, **moved)
         return to_bytes(document)
     text = _pdb_text(model, structure)
     rows = scan_lines(text, path=model.path).atoms
     text = edit_pdb(text, rows=rows, units=units[order], keep=changed)
-    return shift_pdb(text, rows=rows, b_factors=b_factors, shifts=shifts)
+    return move_pdb(shift_pdb(text, rows=rows, **shifted), rows=rows, **moved)
 
 
 def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
@@ -170,18 +184,25 @@ def _checked(
     return array
 
 
-def _check_room(model: Model, shifts: np.ndarray) -> None:
-    """Shifted B factors must fit into the columns of a PDB file."""
-    b_factors = np.round(_b_factors(model, shifts), 2)
-    low, high = _PDB_B_RANGE
-    wrong = np.flatnonzero((shifts != 0) & ((b_factors < low) | (b_factors > high)))
-    if len(wrong):
-        shown = first_labels(model.atoms.assign(B=b_factors), wrong, values="B")
-        raise ValueError(f"a PDB file has room for B factors from {low} to {high} Å²: {shown}; write .cif instead")
+def _check_room(model: Model, moves: np.ndarray) -> None:
+    """Shifted B factors and coordinates must fit into the columns of a PDB file."""
+    b_factors, xyz = _moved(model, moves)
+    for name, values, moved, (low, high), unit in (
+        ("B factor", np.round(b_factors, 2), moves[:, 0], _PDB_B_RANGE, "Å²"),
+        *(("coordinate", *pair, _PDB_RANGE, "Å") for pair in zip(np.round(xyz, 3).T, moves.T[1:], strict=True)),
+    ):
+        wrong = np.flatnonzero((moved != 0) & ((values < low) | (values > high)))
+        if len(wrong):
+            shown = first_labels(model.atoms.assign(moved=values), wrong, values="moved")
+            raise ValueError(
+                f"a PDB file has room for a {name} from {low} to {high} {unit}: {shown}; write .cif instead"
+            )
 
 
-def _b_factors(model: Model, shifts: np.ndarray) -> np.ndarray:
-    return np.asarray(model.atoms["tempfactor"], np.float64) + shifts
+def _moved(model: Model, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """B factors and coordinates after a shift of both, (atoms, 4), B first."""
+    values = model.atoms[["tempfactor", "x", "y", "z"]].to_numpy(np.float64) + moves
+    return values[:, 0], values[:, 1:]
 
 
 def _untouched(model: Model, values: np.ndarray, sets: ConformerSets) -> np.ndarray:

@@ -73,6 +73,7 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
     entries["Target"] = f"{' '.join(words.target_words(solution))} (both on the final scales)"
     if solution.sigma_a_source is not None:
         entries["Sigma A"] = f"estimated from the {solution.sigma_a_source} set"
+    entries["Moved with it"] = words.priors_sentence(solution)
     entries["Other starts"] = words.minima_sentence(solution)
     seconds = ", ".join(f"{stage.replace('_', ' ')} {value:.1f}" for stage, value in solution.seconds.items())
     entries["Time"] = f"{sum(solution.seconds.values()):.1f} s ({seconds})"

@@ -2,9 +2,10 @@
 
 `refine` does it all, `refine_series` for many data sets of one model; `save_solution` and `save_series` keep what they
 found. What happens in between: `prepare` brings model, data and groups together (a `Problem`, what stays), `search`
-fits scales and occupancies in turn and makes sure of the answer (a `State`, what moves), `assess` finds uncertainties
-and evidence. `Objective` is the target as a function of everything refined and `minimise` minimises it at fixed scales;
-`gauss_newton` and `solve_on_simplexes` know nothing of crystals. These go through jit, grad and vmap.
+fits scales and occupancies in turn and makes sure of the answer (a `State`, what moves), `settle` moves B factors and
+positions with them (a `Posterior`), `assess` finds uncertainties and evidence. `Objective` is the target as a function
+of occupancies and B shifts and `minimise` minimises it at fixed scales; `gauss_newton` and `solve_on_simplexes` know
+nothing of crystals. These go through jit, grad and vmap.
 """
 
 from jax_occupancy._options import Options
@@ -16,7 +17,8 @@ from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._objective import Objective, minimise
-from jax_occupancy.refinement._problem import Problem, prepare
+from jax_occupancy.refinement._posterior import Posterior, settle
+from jax_occupancy.refinement._problem import Problem, moved_model, prepare
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
 from jax_occupancy.refinement._saving import load_series, load_solution, save_series, save_solution
@@ -30,6 +32,7 @@ __all__ = [
     "Constraints",
     "Objective",
     "Options",
+    "Posterior",
     "Problem",
     "RefinementError",
     "Result",
@@ -46,6 +49,7 @@ __all__ = [
     "load_solution",
     "minimise",
     "model_sites",
+    "moved_model",
     "prepare",
     "refine",
     "refine_series",
@@ -53,6 +57,7 @@ __all__ = [
     "save_series",
     "save_solution",
     "search",
+    "settle",
     "shard_reflections",
     "solve_on_simplexes",
     "uncertainty",

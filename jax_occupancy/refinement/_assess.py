@@ -6,15 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.sparse import csr_array
 
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY, uncertainty
+from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._evidence import Hypothesis, absent_and_full, unlinked
-from jax_occupancy.refinement._information import Information, extended_information, values_of_changes
-from jax_occupancy.refinement._model_error import model_error
-from jax_occupancy.refinement._objective import amplitude_at
+from jax_occupancy.refinement._information import Information, values_of_changes
+from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
 
 # A standard uncertainty below this is none: the equations and bounds leave the occupancy one value.
@@ -41,31 +39,20 @@ class Assessment(NamedTuple):
     residues: pd.DataFrame
 
 
-def assess(problem: Problem, state: State) -> Assessment:
-    """Find uncertainties and evidence at the end of a refinement.
+def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
+    """Find standard uncertainties and evidence at the end of a refinement.
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> from jax_occupancy.refinement import prepare, search
-        >>> problem, state = search(prepare(*read_example()))
-        >>> len(assess(problem, state).groups) == problem.n_groups
+        >>> from jax_occupancy.refinement import prepare, search, settle
+        >>> end = settle(*search(prepare(*read_example())))
+        >>> len(assess(*end).groups) == end[0].n_groups
         True
     """
-    constraints, parts, objective = problem.constraints, problem.parts, state.objective
-    unit, is_likelihood = state.log_likelihood_unit(problem), objective.target.is_likelihood
-    q, delta_b = objective.split(state.x)
-    shifts = jnp.zeros_like(q) if delta_b is None else delta_b
-    found = extended_information(
-        objective, problem.columns, jnp.asarray(parts.group), q, shifts, with_scores=not is_likelihood
-    )
+    constraints = problem.constraints
     n, n_x = problem.n_groups, problem.n_variables
     x = np.asarray(state.x[:n_x], np.float64)
-    of_parts = Information(
-        np.asarray(found.gradient, np.float64) * unit,
-        np.asarray(found.curvature, np.float64) * unit,
-        None if found.scores is None else np.asarray(found.scores, np.float64) * unit**2,
-    )
-    everything = _of_variables(of_parts, problem, state)
+    everything = posterior.everything()
     bound = _met_bounds(x, constraints)
     covariance, limits = _solve(everything, constraints, bound)
     held, _ = _solve(_of_occupancies(everything, n_x), constraints, bound)
@@ -77,53 +64,42 @@ def assess(problem: Problem, state: State) -> Assessment:
     limit[~pinned] = np.nan
     for tie in constraints.ties:  # their sum alone is known
         esd[list(tie)], esd_fixed[list(tie)] = np.nan, np.nan
-    of_b = slice(n_x, n_x + n)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = np.diagonal(covariance[:n, of_b]) / (known[:n] * known[of_b])
-    table = pd.DataFrame(
-        {
-            "esd": esd,
-            "esd_fixed": esd_fixed,
-            "at_bound": at_bound,
-            "limit": limit,
-            "delta_b": np.nan if delta_b is None else np.asarray(delta_b, np.float64),
-            "delta_b_esd": np.nan if delta_b is None else known[of_b],
-            "b_correlation": np.where(pinned, np.nan, correlation),
-        }
-    )
-    evidence, residues = _evidence(problem, state, everything, of_parts, x, shifts)
+    columns = {"esd": esd, "esd_fixed": esd_fixed, "at_bound": at_bound, "limit": limit}
+    table = pd.DataFrame(columns | _nuisances(problem, posterior, covariance, known, pinned))
+    evidence, residues = _evidence(problem, state, posterior, everything, x)
     covariance = np.where(pinned | pinned[:, None], 0.0, covariance[:n, :n])
     return Assessment(table.assign(**evidence), covariance, residues)
 
 
-def _of_variables(found: Information, problem: Problem, state: State) -> Information:
-    """Information on the variables: occupancies, vacancies, then ΔB and shifts of all groups, priors added."""
-    n, n_x, group_of_part = problem.n_groups, problem.n_variables, problem.parts.group
-    shift, b = _prior(problem, state)
-    variable = np.concatenate([group_of_part, n_x + np.arange(4 * n)])
-    places = (np.arange(variable.size), variable)
-    place = csr_array((np.ones(variable.size), places), shape=(variable.size, n_x + 4 * n))
-    curvature = place.T @ found.curvature @ place
-    spread = [np.full(n, PRIOR_OCCUPANCY), np.full(n_x - n, np.inf), np.full(n, b), np.full(3 * n, shift)]
-    curvature[np.diag_indices_from(curvature)] += np.concatenate(spread) ** -2.0
-    gradient = place[: group_of_part.size].T @ found.gradient
-    return Information(gradient, curvature, None if found.scores is None else place.T @ found.scores @ place)
+def _nuisances(problem: Problem, posterior: Posterior, covariance, known, pinned) -> dict[str, np.ndarray]:
+    """What B factors and positions of each group did, beside what their priors expect."""
+    n, n_x = problem.n_groups, problem.n_variables
+    names = ("delta_b", "delta_b_esd", "b_correlation", "b_spread", "shift", "shift_spread")
+    found = {name: np.full(n, np.nan) for name in names}
+    of_b = np.flatnonzero(posterior.kind == 0)
+    group, place = posterior.group[of_b], n_x + of_b
+    found["delta_b"][group] = posterior.nuisance[of_b]
+    found["delta_b_esd"][group] = known[place]
+    found["b_spread"][group] = posterior.spreads.group_b * posterior.size[of_b]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found["b_correlation"][group] = covariance[group, place] / (known[group] * known[place])
+    found["b_correlation"][pinned] = np.nan
+    of_shifts = posterior.kind == 2
+    if of_shifts.any():
+        sizes = np.array([atoms.size for atoms in problem.movers.atoms])
+        atoms = np.bincount(problem.group_of_mover, sizes, minlength=n)
+        square = np.bincount(problem.group_of_mover, sizes * np.sum(problem.movers.shifts**2, axis=1), minlength=n)
+        count = np.bincount(problem.group_of_mover, minlength=n)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found["shift"] = np.sqrt(square / atoms)
+            found["shift_spread"] = posterior.spreads.position * np.sqrt(3 * count / atoms)
+    return found
 
 
 def _of_occupancies(found: Information, n: int) -> Information:
     """Information on the first variables, all others held."""
     scores = None if found.scores is None else found.scores[:n, :n]
     return Information(found.gradient[:n], found.curvature[:n, :n], scores)
-
-
-def _prior(problem: Problem, state: State) -> tuple[float, float | Float[np.ndarray, " groups"]]:
-    """How wrong positions (Å) and B factors (Å²) of the groups may be; refined B shifts have a prior of their own."""
-    observations, sigma_a = problem.observations, state.sigma_a
-    if sigma_a is None:
-        amplitude = np.asarray(amplitude_at(state.objective, state.x), np.float64)
-        sigma_a = observations.sigma_a(observations.gather(amplitude))
-    shift, b = model_error(sigma_a, observations.sigma, 1 / (2 * problem.data.d_spacing()))
-    return shift, b if state.objective.lowest_b is None else problem.spread_of_shifts
 
 
 def _solve(found: Information, constraints: Constraints, bound: Bool[np.ndarray, " variables"]):
@@ -162,27 +138,45 @@ def _bounds_of_groups(
     return at_bound, np.clip(limits, 0, 1)
 
 
-def _evidence(problem: Problem, state: State, everything: Information, of_parts: Information, x: np.ndarray, shifts):
+def _evidence(problem: Problem, state: State, posterior: Posterior, everything: Information, x: np.ndarray):
     """The columns llg_absent, llg_full and llg_unlinked, and the table of residues."""
-    constraints, parts = problem.constraints, problem.parts
+    constraints, parts, movers = problem.constraints, problem.parts, problem.movers
     n, n_parts, n_x = problem.n_groups, parts.group.size, x.size
+    of_parts = posterior.likelihood
     hypotheses: list[Hypothesis] = [
-        *absent_and_full(constraints, everything.curvature[:n_x, :n_x], everything.gradient[:n_x], x, parts.group),
-        *unlinked(constraints, of_parts.curvature[:n_parts, :n_parts], of_parts.gradient, x, parts),
+        *absent_and_full(
+            constraints,
+            everything.curvature[:n_x, :n_x],
+            everything.gradient[:n_x],
+            x,
+            parts.group,
+            posterior.following(),
+        ),
+        *unlinked(
+            constraints,
+            of_parts.curvature[:n_parts, :n_parts],
+            of_parts.gradient[:n_parts],
+            x,
+            parts,
+            posterior.marginal()[0],
+        ),
     ]
-    changes = np.stack([np.zeros(n_parts), *(one.change for one in hypotheses)])
+    changes = np.stack([np.zeros(n_parts), *(one.change for one in hypotheses)])[:, movers.part]
+    q, delta_b = state.objective.split(state.x)
     values = values_of_changes(
         state.objective,
         problem.columns.without_shifts(),
-        jnp.asarray(parts.group),
-        state.x[:n],
-        shifts,
+        jnp.asarray(problem.group_of_mover),
+        q,
+        jnp.zeros_like(q) if delta_b is None else delta_b,
         jnp.asarray(changes, state.x.dtype),
     )
     losses = _losses(np.asarray(values, np.float64), state, problem)
     columns = {kind: np.full(n, np.nan) for kind in ("absent", "full", "unlinked")}
     rows = []
-    for (kind, subject, _, occupancies), loss in zip(hypotheses, losses, strict=True):
+    for hypothesis, with_held in zip(hypotheses, losses, strict=True):
+        kind, subject, occupancies = hypothesis.kind, hypothesis.subject, hypothesis.occupancies
+        loss = hypothesis.loss(with_held)
         if kind == "residue":
             number, residue = subject
             rows += [(number, residue, group, q, -loss) for group, q in occupancies.items()]

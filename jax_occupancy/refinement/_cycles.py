@@ -44,7 +44,7 @@ class State:
         result: `Result.converged` if the solver came to rest and moved nothing by more than ten times its tolerance.
         history: one row per cycle: target before and after, steps and largest change.
         share: how much of the bulk solvent fills the places of absent groups, 0 to 1.
-        begin: variables at the start of the search.
+        begin: amplitudes of the model at the start of the search, on the scales of its end.
         minima: where the start, the random starts and the restarts of single sets ended.
     """
 
@@ -56,7 +56,7 @@ class State:
     result: Result
     history: tuple[dict[str, float], ...]
     share: float = 1.0
-    begin: Float[Array, " variables"] | Any = None
+    begin: Float[np.ndarray, " reflections"] | Any = None
     minima: tuple[Minimum, ...] = ()
 
     @property
@@ -76,7 +76,7 @@ class State:
         """
         if self.objective.target.is_likelihood:
             return 1.0
-        misfit = float(jnp.sum(self.objective.target(self.objective.amplitude(self.x))))
+        misfit = float(self.objective.misfit(self.objective.amplitude(self.x)))
         working = problem.data.n_reflections - problem.data.n_free
         return working / (2 * max(misfit, np.finfo(float).tiny))
 
@@ -119,7 +119,7 @@ def run_cycles(
     dtype, n = linear.overall.dtype, linear.fixed.size
     tolerance = tolerance_of(dtype)
     with_b = x.size > problem.n_variables
-    spread = problem.spread_of_shifts if with_b else None
+    spread = problem.b_spread if with_b else None
     matrix = jnp.asarray(_equations(problem.constraints, x.size, spread), dtype)
     prior = {}
     if with_b:

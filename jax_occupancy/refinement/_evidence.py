@@ -1,11 +1,11 @@
 """What the data say for each group: would the model be worse without it, and without its links?
 
-Every hypothesis changes the occupancies of one set. Where its other members come to lie is found on the quadratic
-model of the target; the target itself is then evaluated there, so the log-likelihoods are exact and the optimum they
-are compared with is never beaten by more than what the hypothesis is worth.
+Every hypothesis changes the occupancies of one set, and B factors and positions follow. Where its other members come to
+lie is found on the quadratic model of the posterior; the target itself is then evaluated there with B factors and
+positions held, and what these would have given back is taken from the quadratic.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +28,26 @@ class Hypothesis(NamedTuple):
         subject: the group ("absent", "full"), the number of the set ("unlinked"), or (set, residue).
         change: what it adds to the occupancies of the parts.
         occupancies: for a residue the occupancy of each of its groups if it is let go.
+        held: what the quadratic loses by it with B factors and positions held.
+        followed: what it loses if these follow.
     """
 
     kind: str
     subject: Any
     change: Float[np.ndarray, " parts"]
     occupancies: dict[int, float]
+    held: float
+    followed: float
+
+    def loss(self, with_held: float) -> float:
+        """What the log-likelihood loses if B factors and positions follow, from what it loses with these held.
+
+        A group that vanishes goes too far for the quadratic, which then gives the part of the loss that remains; where
+        residues are let go it gives what is gained besides.
+        """
+        if self.kind in ("absent", "full"):
+            return with_held * (np.clip(self.followed / self.held, 0, 1) if self.held > 0 else 1.0)
+        return with_held - (self.held - self.followed)
 
 
 def constrained_minimum(
@@ -64,29 +78,34 @@ def absent_and_full(
     gradient: Float[np.ndarray, " variables"],
     x: Float[np.ndarray, " variables"],
     group_of_part: Int[np.ndarray, " parts"],
+    following: Callable[[str, int, np.ndarray], np.ndarray] | None = None,
 ) -> Iterator[Hypothesis]:
-    """For each group, that it is nowhere and that it is everywhere, as far as its set allows."""
+    """For each group, that it is nowhere and that it is everywhere, as far as its set allows.
+
+    `following` gives the curvature of some variables if B factors and positions follow a hypothesis about a group.
+    """
     if not _has_minimum(curvature, gradient):
         return
-    matrix, total, n_groups = constraints.matrix, constraints.total, constraints.entries.size
-    linked = (matrix != 0).astype(float)
+    sides, total, n_groups = constraints.matrix, constraints.total, constraints.entries.size
+    linked = (sides != 0).astype(float)
     _, family = connected_components(linked.T @ linked, directed=False)
     for group in range(n_groups):
         members = np.flatnonzero(family == family[group])
         rows = np.flatnonzero(linked[:, members].any(axis=1))
         for kind, value in (("absent", 0.0), ("full", 1.0)):
             wanted = (members == group).astype(float)
-            equations = np.concatenate([matrix[np.ix_(rows, members)], wanted[None]])
+            equations = np.concatenate([sides[np.ix_(rows, members)], wanted[None]])
             sums = np.append(total[rows], value)
-            new = constrained_minimum(
-                curvature[np.ix_(members, members)], gradient[members], x[members], equations, sums
-            )
+            held = curvature[np.ix_(members, members)]
+            flexible = held if following is None else following(kind, group, members)
+            new = constrained_minimum(flexible, gradient[members], x[members], equations, sums)
             if np.max(np.abs(equations @ new - sums)) > 1e-3:
                 continue  # it can't be: a fixed sibling has its share
-            change = np.zeros(n_groups)
+            change, step = np.zeros(n_groups), new - x[members]
             inside = members < n_groups
-            change[members[inside]] = (new - x[members])[inside]
-            yield Hypothesis(kind, group, change[group_of_part], {})
+            change[members[inside]] = step[inside]
+            losses = (float(gradient[members] @ step + 0.5 * step @ matrix @ step) for matrix in (held, flexible))
+            yield Hypothesis(kind, group, change[group_of_part], {}, *losses)
 
 
 def unlinked(
@@ -95,8 +114,18 @@ def unlinked(
     gradient: Float[np.ndarray, " parts"],
     x: Float[np.ndarray, " variables"],
     parts: Parts,
+    following: Float[np.ndarray, "parts parts"] | None = None,
 ) -> Iterator[Hypothesis]:
-    """For each set that runs over several residues, that each residue goes its own way, and that all do."""
+    """For each set that runs over several residues, that each residue goes its own way, and that all do.
+
+    `following` is the information on the parts if B factors and positions follow.
+    """
+    held, information = information, information if following is None else following
+
+    def hypothesis(kind: str, subject: Any, change: np.ndarray, occupancies: dict[int, float]) -> Hypothesis:
+        losses = (float(gradient @ change + 0.5 * change @ matrix @ change) for matrix in (held, information))
+        return Hypothesis(kind, subject, change, occupancies, *losses)
+
     if not _has_minimum(information, gradient):
         return
     names, group_of_part, n_groups = np.array(parts.residue), parts.group, constraints.entries.size
@@ -115,10 +144,10 @@ def unlinked(
             rest = np.flatnonzero(inside & (names != residue))
             share = (members, full, whole, information, gradient, x, group_of_part)
             change, occupancies = _let_go(own, rest, *share)
-            yield Hypothesis("residue", (number, residue), change, occupancies)
+            yield hypothesis("residue", (number, residue), change, occupancies)
             everywhere[own] = _let_go(own, rest[:0], *share)[0][own]
         if everywhere.any():
-            yield Hypothesis("unlinked", number, everywhere, {})
+            yield hypothesis("unlinked", number, everywhere, {})
 
 
 def _has_minimum(curvature: np.ndarray, gradient: np.ndarray) -> bool:

@@ -1,9 +1,10 @@
-"""What the data say about occupancies, B factors and positions of the groups together.
+"""What the data say about occupancies, B factors and positions together.
 
-Positions of groups are not refined and B factors need not be, but they are as uncertain as occupancies and correlated
-with them. Their derivatives are linearised at the refined model, so that they cost one pass over the data.
+B factors and positions that are not refined are as uncertain as occupancies and correlated with them. Their derivatives
+are linearised at the model, so that they cost one pass over the data.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,19 +18,16 @@ from jax_occupancy.xray import Columns, along
 
 
 class Information(NamedTuple):
-    """Derivatives of the target by everything that a group may do.
-
-    The parameters are the occupancies of the parts (the residues of groups), then for all groups ΔB in Å² and shifts
-    along x, for all along y, and for all along z, in Å.
+    """Derivatives of minus the log-likelihood, or of another target, by everything that a group may do.
 
     Attributes:
-        gradient: first derivatives by the occupancies of the parts.
+        gradient: first derivatives.
         curvature: Fisher information, or the generalised Gauss-Newton matrix.
         scores: Σ over reflections of the products of first derivatives, for the sandwich formula; None if not asked
             for.
     """
 
-    gradient: Float[np.ndarray, " parts"] | Any
+    gradient: Float[np.ndarray, " parameters"] | Any
     curvature: Float[np.ndarray, "parameters parameters"] | Any
     scores: Float[np.ndarray, "parameters parameters"] | Any
 
@@ -37,42 +35,52 @@ class Information(NamedTuple):
 @eqx.filter_jit
 def extended_information(
     objective: Objective,
-    parts: Columns,
+    movers: Columns,
+    part_of_mover: Int[Array, " movers"],
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
     *,
+    by_mover: bool = False,
     with_scores: bool = True,
 ) -> Information:
-    """Sum the information over all reflections; `parts` have derivatives, scores cost as much as the curvature."""
+    """Sum the information over all reflections; scores cost as much as the curvature.
+
+    The parameters are the occupancies of the parts (the residues of groups), ΔB of the groups in Å², with `by_mover`
+    also ΔB of the movers, and, where these have derivatives, their shifts along x, all along y, and all along z, in Å.
+    """
     linear, target = objective.linear, objective.target
     f, direction = linear.amplitude_and_direction(q, delta_b)
     slope = jax.grad(lambda f: jnp.sum(target(f)))(f)
-    n_parts, n_groups = parts.n_groups, q.size
+    n_groups, group_of_mover = q.size, group_of_part[part_of_mover]
     count = jnp.zeros(n_groups, q.dtype).at[group_of_part].add(1.0)
+    of_mover = q[group_of_mover][:, None]
+    to_parts = partial(jax.ops.segment_sum, segment_ids=part_of_mover, num_segments=group_of_part.size)
+    to_groups = partial(jax.ops.segment_sum, segment_ids=group_of_mover, num_segments=n_groups)
 
     def step(carry, block, place, row_direction, row_solvent, row_s2, row_slope, row_weight):
-        fall_off = jnp.exp(-delta_b[:, None] * row_s2)
-        moved = along(row_direction, block) * fall_off[group_of_part]
-        atoms, shifts = moved[0], moved[1:]
+        fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_mover]
+        planes = along(row_direction, block) * fall_off
+        atoms = planes if movers.axes is None else planes[0]
         # The solvent that a group displaces is shared out evenly among its residues.
         displaced = linear.displaced.along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
-        to_groups = jnp.zeros((4, n_groups, atoms.shape[1]), atoms.dtype)
-        to_groups = to_groups.at[:, group_of_part].add(jnp.concatenate([-(atoms * row_s2)[None], shifts]))
-        by_q = atoms + jnp.broadcast_to(displaced, (n_groups, atoms.shape[1]))[group_of_part]
-        jacobian = jnp.concatenate([by_q, (q[:, None] * to_groups).reshape(4 * n_groups, atoms.shape[1])])
+        by_b = -of_mover * atoms * row_s2
+        rows = [to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part], to_groups(by_b)]
+        rows += [by_b] if by_mover else []
+        rows += [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
+        jacobian = jnp.concatenate(rows)
         gradient, curvature, scores = carry
         return (
-            gradient + jnp.dot(by_q, row_slope, precision="highest"),
+            gradient + jnp.dot(jacobian, row_slope, precision="highest"),
             curvature + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"),
             None if scores is None else scores + jnp.dot(jacobian * row_slope**2, jacobian.T, precision="highest"),
         ), None
 
-    n = n_parts + 4 * n_groups
+    n = group_of_part.size + n_groups + movers.n_groups * (by_mover + 3 * (movers.axes is not None))
     square = jnp.zeros((n, n), q.dtype)
     rows = (linear.displaced.place, direction, linear.solvent, linear.s_squared, slope, target.information(f))
-    begin = (jnp.zeros(n_parts, q.dtype), square, square if with_scores else None)
-    return Information(*parts.fold(step, begin, *rows)[0])
+    begin = (jnp.zeros(n, q.dtype), square, square if with_scores else None)
+    return Information(*movers.fold(step, begin, *rows)[0])
 
 
 @eqx.filter_jit

@@ -111,9 +111,10 @@ def linear_model(
     moving = np.concatenate([np.zeros(0, int), *groups])
     hkl = reflections.hkl
     occupancies = np.asarray(tensor(), np.float64)
-    weights = _site_weights(model)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
-    fixed = fixed_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies * weights, **beam)
+    fixed = fixed_structure_factors(
+        model.structure, hkl, refinable=moving, occupancies=occupancies * _site_weights(model), **beam
+    )
     mask = solvent_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies)
     real = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
     sets = _innermost_sets(tensor, entries)
@@ -121,14 +122,12 @@ def linear_model(
     empty = opened.empty
     displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=real)
     del opened  # a gigabyte for a thousand groups
-    columns = _columns(model, hkl, groups, weights, beam, dtype)
-    gigabytes = 2 * len(groups) * len(hkl) * real.itemsize / 1e9
     pair = jnp.result_type(real, jnp.complex64)
     n = len(hkl)
     return LinearModel(
         fixed=jnp.asarray(fixed, pair),
         mask=jnp.asarray(mask + empty, pair),
-        columns=_stored(columns) if gigabytes <= memory else columns,
+        columns=group_columns(model, hkl, groups, memory=memory, dtype=dtype, **beam),
         overall=jnp.ones(n, real),
         solvent=jnp.zeros(n, real),
         s_squared=jnp.asarray(model.cell.calculate_1_d2_array(np.array(hkl)) / 4, real),
@@ -137,32 +136,41 @@ def linear_model(
     )
 
 
-def shifted_columns(
+def group_columns(
     model: Model,
-    reflections: Reflections,
+    hkl: Int[np.ndarray, "reflections 3"],
     groups: Sequence[Int[np.ndarray, " _"]],
     *,
     radiation: Radiation = "xray",
     wavelength: float | None = None,
+    memory: float | int = 0,
+    shifts: bool = False,
     dtype=None,
 ) -> Columns:
-    """Structure factors of groups of atoms with their derivatives by position, to be summed over in passes."""
-    weights = _site_weights(model)
-    beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
-    axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype)  # pyright: ignore
-    return _columns(model, reflections.hkl, groups, weights, beam, dtype, axes=axes)
+    """Structure factors of groups of atoms, with `shifts` also their derivatives by position.
+
+    They are stored if they take no more than `memory` (GB), else they are computed in every pass.
+    """
+    known = (model.atoms["element"] != UNKNOWN).to_numpy()
+    scatterers = group_scatterers(
+        model.atoms,
+        [atoms[known[atoms]] for atoms in groups],
+        model.cell,  # pyright: ignore
+        weights=_site_weights(model),
+        radiation=radiation,
+        wavelength=wavelength,
+        dtype=dtype,
+    )
+    crystal = Crystal.from_gemmi(model.cell, model.spacegroup, dtype=dtype)  # pyright: ignore
+    axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype) if shifts else None  # pyright: ignore
+    columns = Columns.computed(jnp.asarray(hkl), scatterers, crystal, len(groups), axes=axes)
+    gigabytes = (8 if shifts else 2) * len(groups) * len(hkl) * scatterers.xyz.dtype.itemsize / 1e9
+    return _stored(columns) if gigabytes <= memory else columns
 
 
 def _site_weights(model: Model) -> np.ndarray:
     """1/n of special positions; 0 for atoms of unknown element, which have no form factor."""
     return np.where(model.atoms["element"] == UNKNOWN, 0.0, 1.0 / site_orders(model.structure))
-
-
-def _columns(model: Any, hkl, groups, weights, beam, dtype, *, axes=None) -> Columns:
-    groups = [atoms[(model.atoms["element"].iloc[atoms] != UNKNOWN).to_numpy()] for atoms in groups]
-    scatterers = group_scatterers(model.atoms, groups, model.cell, weights=weights, dtype=dtype, **beam)
-    crystal = Crystal.from_gemmi(model.cell, model.spacegroup, dtype=dtype)
-    return Columns.computed(jnp.asarray(hkl), scatterers, crystal, len(groups), axes=axes)
 
 
 _stored = jax.jit(Columns.stored)

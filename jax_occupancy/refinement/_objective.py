@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, ArrayLike, Complex, Float
 
 from jax_occupancy.refinement._solver import SolverResult, gauss_newton
 from jax_occupancy.xray import LinearModel, Target
@@ -75,9 +75,13 @@ class Objective(eqx.Module):
         """Amplitudes of the model."""
         return self.linear.amplitude(*self.split(x))
 
+    def misfit(self, amplitude: Float[ArrayLike, " reflections"]) -> Float[Array, ""]:
+        """The target for amplitudes of a model, without priors."""
+        return jnp.sum(self.target(jnp.asarray(amplitude)))
+
     def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
         """The target, and the prior of the B shifts."""
-        misfit = jnp.sum(self.target(self.amplitude(x)))
+        misfit = self.misfit(self.amplitude(x))
         if self.lowest_b is None:
             return misfit
         return misfit + 0.5 * self.weight * jnp.sum(self._relative_shifts(x) ** 2)
@@ -141,6 +145,7 @@ def minimise(
 
 # Compiled as a whole: operation by operation the first call of each costs a second.
 amplitude_at = eqx.filter_jit(Objective.amplitude)
+misfit_at = eqx.filter_jit(Objective.misfit)
 structure_factors_at = eqx.filter_jit(Objective.structure_factors)
 by_solvent_share_at = eqx.filter_jit(Objective.by_solvent_share)
 unscaled_at = eqx.filter_jit(Objective.unscaled)

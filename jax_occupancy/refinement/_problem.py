@@ -3,14 +3,16 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
@@ -19,7 +21,7 @@ from jax_occupancy.io import Model, Reflections, agreed_radiation
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
-from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model, shifted_columns
+from jax_occupancy.refinement._linear_model import check_same_crystal, group_columns, linear_model
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._starts import random_starts
 from jax_occupancy.xray import (
@@ -36,7 +38,7 @@ from jax_occupancy.xray import (
 TARGETS: dict[str, type[Target]] = {"ml": MaximumLikelihood, "ls": LeastSquares}
 # A B factor is not shifted below this, in Å².
 SMALLEST_B = 1.0
-# Standard deviation of the prior of a B shift, relative to the mean B of the group.
+# Standard deviation of the prior of a B shift before the data are asked, relative to the mean B of the group.
 RELATIVE_B_SPREAD = 0.3
 
 
@@ -54,6 +56,33 @@ class Parts(NamedTuple):
     residue: tuple[str, ...]
 
 
+class Movers(NamedTuple):
+    """What moves as a body: the parts, or single atoms.
+
+    Attributes:
+        atoms: positions of the atoms of each.
+        part: the part each belongs to, ascending.
+        b: the mean B factor of each, in Å².
+        may_shift: those that have no atom on a special position.
+        shifts: how far each has been moved, in Å, (movers, 3).
+        delta_b: what was added to its B factors beside the shift of its group, in Å².
+    """
+
+    atoms: tuple[Int[np.ndarray, " _"], ...]
+    part: Int[np.ndarray, " movers"]
+    b: Float[np.ndarray, " movers"]
+    may_shift: Bool[np.ndarray, " movers"]
+    shifts: Float[np.ndarray, "movers 3"]
+    delta_b: Float[np.ndarray, " movers"]
+
+    def of_atoms(self, n_atoms: int) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, " atoms"]]:
+        """The shift and what was added to the B factor of each atom of the model."""
+        shifts, delta_b = np.zeros((n_atoms, 3)), np.zeros(n_atoms)
+        for atoms, shift, b in zip(self.atoms, self.shifts, self.delta_b, strict=True):
+            shifts[atoms], delta_b[atoms] = shift, b
+        return shifts, delta_b
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A model, its data and its groups, with all that follows from them and does not change.
@@ -67,10 +96,16 @@ class Problem:
         tensor: the module at the start.
         constraints: variables and equations.
         parts: the groups by residue.
+        hkl: Miller indices of the linear model, which may have more reflections than were observed.
+        members: positions of the atoms of each group.
         linear: structure factors, not yet scaled.
-        columns: structure factors of the parts with their derivatives by position, for the same reflections.
+        movers: what moves as a body.
+        columns: structure factors of the movers, with their derivatives by position unless these are held, for the
+            same reflections.
         mean_b: mean B factor of each group in Å².
         lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
+        b_spread: standard deviation of the prior of the B shift of each group, in Å².
+        mesh: the devices that the reflections are divided among.
         outliers: reflections that were left out because the model makes them too unlikely.
     """
 
@@ -82,10 +117,15 @@ class Problem:
     tensor: OccupancyTensor
     constraints: Constraints
     parts: Parts
+    hkl: Int[np.ndarray, "reflections 3"]
+    members: tuple[Int[np.ndarray, " _"], ...]
     linear: LinearModel
+    movers: Movers
     columns: Columns
     mean_b: Float[np.ndarray, " groups"]
     lowest_b: Float[np.ndarray, " groups"]
+    b_spread: Float[np.ndarray, " groups"]
+    mesh: Mesh | None = None
     outliers: Outliers | None = None
 
     @property
@@ -115,9 +155,9 @@ class Problem:
         return np.minimum(SMALLEST_B - self.lowest_b, 0)
 
     @property
-    def spread_of_shifts(self) -> Float[np.ndarray, " groups"]:
-        """Standard deviation of their prior, in Å²."""
-        return RELATIVE_B_SPREAD * np.maximum(self.mean_b, SMALLEST_B)
+    def group_of_mover(self) -> Int[np.ndarray, " movers"]:
+        """The group that each mover belongs to."""
+        return self.parts.group[self.movers.part]
 
     def start(self, where: Any, *, seed: int = 0) -> Float[Array, " variables"]:
         """The solver's variables at "model", "even", "random", or at occupancies per atom: a feasible point."""
@@ -170,7 +210,31 @@ class Problem:
             return self
         # The linear model is filled up, so the data must know their rows of it.
         linear, columns = shard_reflections((self.linear, jax.jit(Columns.stored)(self.columns)), mesh)
-        return replace(self, observations=self.observations.located(), linear=linear, columns=columns)
+        return replace(self, observations=self.observations.located(), linear=linear, columns=columns, mesh=mesh)
+
+    def moved(
+        self,
+        shifts: Float[np.ndarray, "movers 3"],
+        delta_b: Float[np.ndarray, " movers"],
+        b_spread: Float[np.ndarray, " groups"],
+    ) -> "Problem":
+        """The same with the movers elsewhere and at other B factors, counted from the model, and another prior.
+
+        Structure factors of what moves are computed anew; the solvent mask stays.
+        """
+        if np.array_equal(shifts, self.movers.shifts) and np.array_equal(delta_b, self.movers.delta_b):
+            return replace(self, b_spread=b_spread)
+        movers = self.movers._replace(shifts=shifts, delta_b=delta_b)
+        model = moved_model(self.model, *movers.of_atoms(self.model.n_atoms))
+        options, dtype = self.options, self.linear.overall.dtype
+        beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
+        compute: Any = partial(group_columns, model, self.hkl, dtype=dtype, **beam)
+        of_groups = compute(self.members, memory=options.memory)
+        of_movers = compute(movers.atoms, shifts=self.columns.axes is not None)
+        if self.mesh is not None:
+            of_groups, of_movers = shard_reflections((of_groups, jax.jit(Columns.stored)(of_movers)), self.mesh)
+        linear = eqx.tree_at(lambda linear: linear.columns, self.linear, of_groups)
+        return replace(self, linear=linear, columns=of_movers, movers=movers, b_spread=b_spread)
 
 
 def prepare(
@@ -214,17 +278,16 @@ def prepare(
     sites = model_sites(model)
     tensor = grouping.to_tensor(sites.chemical, dtype=dtype)
     constraints = constraints_of(tensor.topology, np.asarray(tensor.group_occupancies, np.float64))
-    members = [np.flatnonzero(tensor.expansion_mask == entry) for entry in constraints.entries]
+    members = tuple(np.flatnonzero(tensor.expansion_mask == entry) for entry in constraints.entries)
     parts = parts_of(model.atoms, members)
     stage("structure_factors")
     entries, memory = constraints.entries, options.memory
     linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
     jax.block_until_ready(linear)
-    columns = shifted_columns(model, reflections, parts.atoms, dtype=dtype, **beam)
-    # value and three derivatives, real and imaginary part
-    if store and 8 * columns.n_groups * columns.n_reflections * dtype.itemsize / 1e9 <= memory:
-        columns = jax.jit(Columns.stored)(columns)
     b, lowest = equivalent_and_lowest_b(model)
+    movers = movers_of(parts, b, sites.orders, by_atom="atom" in (options.b_factors, options.positions))
+    shifts = options.positions != "held"
+    mean_b = np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members])
     return Problem(
         model=model,
         options=options,
@@ -234,10 +297,16 @@ def prepare(
         tensor=tensor,
         constraints=constraints,
         parts=parts,
+        hkl=reflections.hkl,
+        members=members,
         linear=linear,
-        columns=columns,
-        mean_b=np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members]),
+        movers=movers,
+        columns=group_columns(
+            model, reflections.hkl, movers.atoms, memory=memory if store else 0, shifts=shifts, dtype=dtype, **beam
+        ),
+        mean_b=mean_b,
         lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
+        b_spread=RELATIVE_B_SPREAD * np.maximum(mean_b, SMALLEST_B),
     )
 
 
@@ -264,6 +333,29 @@ def parts_of(atoms: pd.DataFrame, groups: Sequence[Int[np.ndarray, " _"]]) -> Pa
     ]
     found, group, residue = zip(*parts, strict=True) if parts else ((), (), ())
     return Parts(tuple(found), np.array(group, np.int64), tuple(residue))
+
+
+def movers_of(parts: Parts, b: np.ndarray, orders: np.ndarray, *, by_atom: bool) -> Movers:
+    """What moves as a body, not moved yet."""
+    atoms = [np.array([a]) for part in parts.atoms for a in part] if by_atom else list(parts.atoms)
+    sizes = [len(part) if by_atom else 1 for part in parts.atoms]
+    return Movers(
+        atoms=tuple(atoms),
+        part=np.repeat(np.arange(len(sizes)), sizes),
+        b=np.array([b[one].mean() for one in atoms]),
+        may_shift=np.array([bool(np.all(orders[one] == 1)) for one in atoms], bool),
+        shifts=np.zeros((len(atoms), 3)),
+        delta_b=np.zeros(len(atoms)),
+    )
+
+
+def moved_model(model: Model, shifts: Float[np.ndarray, "atoms 3"], delta_b: Float[np.ndarray, " atoms"]) -> Model:
+    """The model with its atoms elsewhere (Å) and with other B factors (Å²): to be computed with, its file stays."""
+    added = dict(zip(("x", "y", "z"), shifts.T, strict=True)) | {"tempfactor": delta_b}
+    if "u11" in model.atoms:
+        added |= dict.fromkeys(("u11", "u22", "u33"), delta_b / (8 * np.pi**2))
+    atoms = model.atoms.assign(**{name: model.atoms[name] + more for name, more in added.items()})
+    return replace(model, atoms=atoms)
 
 
 def equivalent_and_lowest_b(model: Model) -> tuple[Float[np.ndarray, " atoms"], Float[np.ndarray, " atoms"]]:

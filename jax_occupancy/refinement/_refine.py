@@ -12,6 +12,7 @@ from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
+from jax_occupancy.refinement._posterior import settle
 from jax_occupancy.refinement._problem import Problem, prepare
 from jax_occupancy.refinement._search import search
 from jax_occupancy.refinement._solution import Solution, make_solution
@@ -38,11 +39,13 @@ def refine(
 ) -> Solution:
     """Refine the occupancies of a model against diffraction data.
 
-    Coordinates and solvent mask are held, which makes the structure factors linear in the occupancies; the B factors
-    of each group get one shift, refined with its occupancy, because they were refined at another one. In turn the
-    scales and σ_A are fitted and the occupancies solved for, until neither moves. Random starts then check that there
-    is no other minimum; where there is one, or for least squares, one set after the other is restarted and the lowest
-    minimum kept. Standard uncertainties and the evidence for each group come last.
+    With coordinates and solvent mask held, structure factors are linear in the occupancies; the B factors of each
+    group get one shift, refined with its occupancy, because they were refined at another one. In turn the scales and
+    σ_A are fitted and the occupancies solved for, until neither moves. Random starts then check that there is no other
+    minimum; where there is one, or for least squares, one set after the other is restarted and the lowest minimum
+    kept. Then each residue of a group may shift as well, as far as the data ask for, until occupancies, B factors and
+    positions are at the optimum of one posterior; its curvature gives the standard uncertainties, and the evidence for
+    each group comes last.
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
@@ -52,8 +55,8 @@ def refine(
         mesh: devices to divide the reflections among (see `shard_reflections`); None uses one.
         throw: raise where there is no answer; otherwise the solution's `result` says why.
         progress: called with the name of each stage as it begins.
-        options: those of `Options`, which has their defaults: target, b_factors, starts, seed, start, outliers,
-            radiation, wavelength, memory.
+        options: those of `Options`, which has their defaults: target, b_factors, positions, position_error,
+            b_error, starts, seed, start, outliers, radiation, wavelength, memory.
 
     Returns:
         The solution: refined module, table, R factors, target, scales, timings.
@@ -91,10 +94,11 @@ def refine_problem(problem: Problem, clock: Clock) -> Solution:
         clock.begin("scale")
         problem = problem.without_outliers()
     problem, state = search(problem, stage=clock.begin)
+    problem, state, posterior = settle(problem, state, stage=clock.begin)
     clock.begin("assess")
-    assessment = assess(problem, state)
+    assessment = assess(problem, state, posterior)
     clock.begin("finish")
-    return make_solution(problem, state, assessment, clock)
+    return make_solution(problem, state, posterior, assessment, clock)
 
 
 def check_mesh(mesh: Any) -> None:

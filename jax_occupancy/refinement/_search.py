@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from jax_occupancy.refinement._coincident import coincident_members
 from jax_occupancy.refinement._cycles import Stage, State, run_cycles, tolerance_of
-from jax_occupancy.refinement._objective import minimise
+from jax_occupancy.refinement._objective import amplitude_at, minimise
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import SolverResult
 from jax_occupancy.refinement._starts import (
@@ -29,7 +29,9 @@ MAX_OTHERS = 3
 
 
 def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Problem, State]:
-    """Refine from the start that the options name and make sure of the answer.
+    """Refine from the start that the options name and make sure of the answer, with B factors and positions held.
+
+    Refined ones would tell coincident conformers apart by what fits the noise.
 
     Args:
         problem: model, data and groups.
@@ -47,70 +49,58 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
     """
     options, history = problem.options, []
 
-    def cycles(problem: Problem, x: Array, weight: float = 1.0, share: float = 1.0) -> State:
-        state = run_cycles(problem, x, weight=weight, share=share, stage=stage)
+    def cycles(problem: Problem, x: Array, share: float = 1.0) -> State:
+        state = run_cycles(problem, x, share=share, stage=stage)
         history.extend(state.history)
         return state
 
     begin = problem.start(options.start, seed=options.seed)
-    # First with B factors held: refined ones would tell coincident conformers apart by what fits the noise, and their
-    # prior is in log-likelihoods, which a sum of squares must be brought to.
     state = cycles(problem, begin)
-    unit = state.log_likelihood_unit(problem)
-    ties = _coincident(problem, state, unit)
+    ties = _coincident(problem, state)
     if ties:
         problem = problem.with_ties(ties)
-    begin, here, weight = _even(begin, ties), _even(state.x, ties), 1 / unit
-    if options.b_factors == "group":
-        begin, here = _with_b(problem, begin), _with_b(problem, here)
-    if ties or options.b_factors == "group":
-        state = cycles(problem, here, weight, state.share)
+        begin = _even(begin, ties)
+        state = cycles(problem, _even(state.x, ties), state.share)
     minima: tuple[Minimum, ...] = ()
     for _ in range(MAX_ROUNDS):
         stage("starts")
         minima = _minima(problem, state)
         # Each minimum has scales of its own, at which the targets are to be compared.
-        others = [
-            cycles(problem, jnp.asarray(other.x, state.x.dtype), weight, state.share)
-            for other in _others(minima, state)
-        ]
+        others = [cycles(problem, jnp.asarray(other.x, state.x.dtype), state.share) for other in _others(minima, state)]
         lower = [other for other in others if _is_lower(other.solved, state.solved)]
         if not lower:
             break
         state = min(lower, key=lambda other: float(other.solved.target))
-    return problem, replace(state, begin=begin, minima=minima, history=tuple(history))
+    amplitudes = np.asarray(amplitude_at(state.objective, begin))
+    return problem, replace(state, begin=amplitudes, minima=minima, history=tuple(history))
 
 
 def _minima(problem: Problem, state: State) -> tuple[Minimum, ...]:
     """The distinct minima that random starts and, where these differ, restarts of single sets end in."""
     options, solved, tolerance = problem.options, state.solved, tolerance_of(state.x.dtype)
-    n, n_x = problem.n_groups, problem.n_variables
     unknown = jnp.zeros_like(solved.curvature)
     # Least squares has several minima, with second derivatives of their own.
     known = solved.curvature if state.objective.target.is_likelihood else unknown
     results = [solved]
     for start in random_starts(problem.tensor, problem.constraints, count=options.starts, seed=options.seed):
-        whole = jnp.concatenate([jnp.asarray(start, state.x.dtype), state.x[n_x:]])
-        result = minimise(state.objective, whole, known, tolerance=tolerance)
+        result = minimise(state.objective, jnp.asarray(start, state.x.dtype), known, tolerance=tolerance)
         if result.target > solved.target + SAME_LOG_LIKELIHOOD:
             # Far from the minimum whose second derivatives it was given a search may come to a halt early.
             result = minimise(state.objective, result.x, unknown, tolerance=tolerance)
         results.append(result)
     information = np.asarray(solved.curvature, np.float64) * state.log_likelihood_unit(problem)
-    minima = distinct_minima(results, information, n_groups=n)
+    minima = distinct_minima(results, information, n_groups=problem.n_groups)
     if not state.objective.target.is_likelihood or len(minima) > 1:
         results += _restarted_set_by_set(problem, state, min(results, key=lambda one: float(one.target)), known)
-        minima = distinct_minima(results, information, n_groups=n)
+        minima = distinct_minima(results, information, n_groups=problem.n_groups)
     return minima
 
 
 def _restarted_set_by_set(problem: Problem, state: State, best: SolverResult, known: Array) -> list[SolverResult]:
     """Where the search ends with one set changed at a time, always from the lowest minimum so far."""
-    matrix, n_x = np.asarray(state.objective.matrix), problem.n_variables
-    results = []
-    for change in set_by_set_starts(problem.constraints, np.asarray(state.x[:n_x], np.float64)):
+    matrix, results = np.asarray(state.objective.matrix), []
+    for change in set_by_set_starts(problem.constraints, np.asarray(state.x, np.float64)):
         x = np.asarray(best.x)
-        change = np.pad(change, (0, x.size - n_x), constant_values=np.nan)
         wanted = carry_down(matrix, np.where(np.isnan(change), x, change))
         if np.max(np.abs(matrix @ (wanted - x)), initial=0) > 1e-6:
             continue  # the parent of this set has changed since
@@ -133,19 +123,14 @@ def _is_lower(one: SolverResult, other: SolverResult) -> bool:
     return bool(one.target < other.target - RELATIVE_GAIN * jnp.abs(other.target))
 
 
-def _coincident(problem: Problem, state: State, unit: float) -> list[list[int]]:
-    n = problem.n_groups
+def _coincident(problem: Problem, state: State) -> list[list[int]]:
+    n, unit = problem.n_groups, state.log_likelihood_unit(problem)
     information = np.asarray(state.solved.curvature, np.float64)[:n, :n] * unit
     # A group whose occupancy others share out is no conformer, and a fixed fraction of a parent can't be tied.
     left_out = np.any(problem.constraints.matrix[:, :n] < 0, axis=0)
     left_out |= ~problem.tensor.topology.refinable[problem.constraints.entries]
     sets = [[int(m) for m in members if m < n and not left_out[m]] for members in problem.constraints.sets]
     return coincident_members(information, sets)
-
-
-def _with_b(problem: Problem, x: Array) -> Array:
-    """Append the variables of B shifts, all at no shift."""
-    return jnp.concatenate([x, jnp.asarray(-problem.lowest_shifts / problem.spread_of_shifts, x.dtype)])
 
 
 def _even(x: Array, ties: list[list[int]]) -> Array:

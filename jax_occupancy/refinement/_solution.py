@@ -14,7 +14,8 @@ from jax_occupancy.io import Model, Reflections, format_of_name, write_model
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._cycles import State
-from jax_occupancy.refinement._objective import amplitude_at, structure_factors_at, value_at
+from jax_occupancy.refinement._objective import amplitude_at, misfit_at, structure_factors_at
+from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import Result
 from jax_occupancy.refinement._starts import Minimum
@@ -47,6 +48,9 @@ class Solution:
         occupancies: the same on the host, shape (atoms,).
         esds: standard uncertainty of each atom's occupancy, NaN where it is fixed, on a bound or only known in sum.
         b_shifts: what was added to the B factor of each atom, in Å²; None where B factors were held.
+        shifts: how far each atom was moved, in Å, (atoms, 3); None where positions were held.
+        priors: how wrong coordinates ("position_error", Å along each axis) and B factors of groups ("b_error", Å², the
+            median, and "relative_b_error") and of atoms were taken to be, as standard deviations.
         table: one row per group, see `solution_table`.
         residues: one row per residue of each linked set and group: the occupancy it would have alone, and the
             log-likelihood that would gain.
@@ -87,6 +91,8 @@ class Solution:
     occupancies: Float[np.ndarray, " atoms"]
     esds: Float[np.ndarray, " atoms"]
     b_shifts: Float[np.ndarray, " atoms"] | None
+    shifts: Float[np.ndarray, "atoms 3"] | None
+    priors: Mapping[str, float]
     table: pd.DataFrame
     residues: pd.DataFrame
     covariance: pd.DataFrame
@@ -149,8 +155,8 @@ class Solution:
 
         The sums of complete sets are kept when the values are rounded, nested ones included. On special positions
         occupancies are written as they were read, with or without 1/n inside. mmCIF files get the standard
-        uncertainties in `_atom_site.occupancy_esd`. The B factors stay as they were read; with `shifts` those that
-        were refined are written.
+        uncertainties in `_atom_site.occupancy_esd`. B factors and coordinates stay as they were read; with `shifts`
+        they are written as they were refined.
 
         Raises:
             ValueError: `path` is the file the model was read from, or has no known extension.
@@ -163,6 +169,7 @@ class Solution:
             # A PDB file has no place for standard uncertainties.
             esds=self.sites.to_file(self.esds) if format_of_name(path) == "mmcif" else None,
             b_shifts=self.b_shifts if shifts else None,
+            shifts=self.shifts if shifts else None,
             sets=_sets_to_round(self.grouping, self.sites, occupancies),
         )
 
@@ -199,6 +206,7 @@ class Solution:
                 "seconds": dict(self.seconds),
                 "starts": self.starts,
                 "solvent_share": self.solvent_share,
+                "priors": dict(self.priors),
                 "minima": [{key: getattr(one, key) for key in ("target", "count", "max_shift")} for one in self.minima],
                 "groups": [row | {"atoms": group.atoms} for row, group in zip(rows, self.grouping.groups, strict=True)],
                 "residues": self.residues.to_dict("records"),
@@ -208,19 +216,20 @@ class Solution:
         )
 
 
-def make_solution(problem: Problem, state: State, assessment: Assessment, clock: Clock) -> Solution:
+def make_solution(
+    problem: Problem, state: State, posterior: Posterior, assessment: Assessment, clock: Clock
+) -> Solution:
     """Gather what the steps of a refinement have found."""
     objective, entries = state.objective, problem.constraints.entries
     q, delta_b = objective.split(state.x)
     refined = _put_back(problem, np.asarray(q, np.float64))
     gather = problem.observations.gather
     f_model = gather(np.asarray(structure_factors_at(objective, state.x)))
-    at_start = gather(np.asarray(amplitude_at(objective, state.begin), np.float64))
-    amplitudes = at_start, np.abs(f_model).astype(np.float64)
+    amplitudes = [gather(np.asarray(f, np.float64)) for f in (state.begin, amplitude_at(objective, state.x))]
     r_work, r_free = zip(
         *(r_factor(problem.observations.amplitude, f, problem.data.free) for f in amplitudes), strict=True
     )
-    values = [float(value_at(objective, x)) for x in (state.begin, state.x)]
+    values = [float(misfit_at(objective, f)) for f in (state.begin, amplitude_at(objective, state.x))]
     per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "delta_b")}
     for name, column in per_entry.items():
         column[entries] = assessment.groups[name]
@@ -230,12 +239,15 @@ def make_solution(problem: Problem, state: State, assessment: Assessment, clock:
     table = solution_table(problem, assessment, refined)
     result = state.result if problem.n_groups else Result.nothing_to_refine
     target = objective.target
+    shifts, b_shifts = problem.movers.of_atoms(problem.model.n_atoms)
     clock.end()
     return Solution(
         tensor=refined,
         occupancies=np.asarray(refined(), np.float64),
         esds=per_entry["esd"][refined.expansion_mask],
-        b_shifts=None if delta_b is None else np.nan_to_num(per_entry["delta_b"][refined.expansion_mask]),
+        b_shifts=None if delta_b is None else b_shifts + np.nan_to_num(per_entry["delta_b"][refined.expansion_mask]),
+        shifts=None if problem.columns.axes is None else shifts,
+        priors=posterior.priors,
         table=table,
         residues=residues.assign(group=[names[i] for i in residues["group"]]).drop(columns="set"),
         covariance=pd.DataFrame(assessment.covariance, index=names, columns=names),  # pyright: ignore

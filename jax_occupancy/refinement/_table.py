@@ -12,6 +12,8 @@ from jax_occupancy.refinement._problem import Problem
 # Log-likelihoods: e^3 = 20 is where a group counts as supported; a link is doubtful if its removal gains as much for
 # every occupancy that becomes free.
 SUPPORTED = 3.0
+# A B factor or a position that moved by this many times what its prior expects is told of.
+UNEXPECTED = 2.0
 # A standard uncertainty as large as this leaves nothing of the range from 0 to 1.
 UNKNOWN = 0.2
 
@@ -20,8 +22,9 @@ def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyT
     """Put together what is known of each group.
 
     Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
-    all groups marginalised), esd_fixed (with them held); at_bound and the one-sided 95 % limit there; delta_b,
-    delta_b_esd (Å²) and b_correlation; llg_absent and llg_full (log-likelihood gained over an occupancy of zero and
+    all groups marginalised, unless they are held), esd_fixed (with them held); at_bound and the one-sided 95 % limit
+    there; delta_b, delta_b_esd, b_spread (what its prior expects, Å²) and b_correlation; shift (root mean square over
+    the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full (log-likelihood gained over an occupancy of zero and
     over one of one), llg_unlinked (that would be gained by residues that go their own way); note; refinable, reason.
     NaN where something does not apply.
     """
@@ -69,9 +72,24 @@ def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, names
         notes.append(f"not supported: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
     elif known["llg_full"] < SUPPORTED and not known["at_bound"]:
         notes.append("the data do not tell it from fully occupied")
+    notes += _moves(known, q[i] - float(problem.tensor.group_occupancies[problem.constraints.entries[i]]))
     if known["llg_unlinked"] > SUPPORTED * _freed(assessment, problem, i):
         notes.append("its residues differ, see the table of residues")
     return "; ".join(notes)
+
+
+def _moves(known: pd.Series, rise: float) -> list[str]:
+    """How the B factors and the position of a group moved, if it was further than their priors expect."""
+    notes, b, spread = [], known["delta_b"], known["b_spread"]
+    if abs(b) > UNEXPECTED * max(spread, known["delta_b_esd"]):
+        how = f"B {'rose' if b > 0 else 'fell'} by {abs(b):.0f} Å²"
+        # Refined at too high an occupancy a B factor is too high, too.
+        if b * rise > 0:
+            how += f" as the occupancy {'rose' if b > 0 else 'fell'}: it had been refined at another occupancy"
+        notes.append(how)
+    if known["shift"] > UNEXPECTED * known["shift_spread"]:
+        notes.append(f"its atoms moved by {known['shift']:.2f} Å")
+    return notes
 
 
 def _freed(assessment: Assessment, problem: Problem, i: int) -> int:

@@ -1,4 +1,4 @@
-"""Shifting the B factors of atoms in the text of a model; an anisotropic U moves with its atom's B.
+"""Moving atoms, and shifting their B factors, in the text of a model; an anisotropic U moves with its atom's B.
 
 A shift ΔB of an isotropic factor exp(−B s²) adds ΔB/8π² to the diagonal of U in any axes that are orthogonal or, as
 in both formats, stated along orthogonal ones.
@@ -17,6 +17,26 @@ _DIAGONAL = ("[1][1]", "[2][2]", "[3][3]")
 _ANISOU = ((28, 35), (35, 42), (42, 49))
 # records that may stand between an atom and its ANISOU
 _BESIDE = (b"SIGA", b"ANIS", b"SIGU")
+
+
+def move_pdb(source: bytes, *, rows: np.ndarray, xyz: np.ndarray, shifts: np.ndarray) -> bytes:
+    """Put coordinates (Å) into columns 31-54 of the lines of atoms that move."""
+    lines = source.split(b"\n")
+    for i in np.flatnonzero(shifts.any(axis=1)).tolist():
+        line = lines[int(rows[i])]
+        lines[int(rows[i])] = line[:30] + b"%8.3f%8.3f%8.3f" % tuple(xyz[i]) + line[54:]
+    return b"\n".join(lines)
+
+
+def move_mmcif(
+    document: cif.Document, *, path: str | os.PathLike[str], rows: np.ndarray, xyz: np.ndarray, shifts: np.ndarray
+) -> None:
+    """Put coordinates (Å) into the rows of `_atom_site` of atoms that move."""
+    block = atom_block(document, path=path)
+    columns = [block.find_values(f"_atom_site.Cartn_{axis}") for axis in "xyz"]
+    for i in np.flatnonzero(shifts.any(axis=1)).tolist():
+        for column, value in zip(columns, xyz[i].tolist(), strict=True):
+            _put(column, int(rows[i]), value, 3)
 
 
 def shift_pdb(source: bytes, *, rows: np.ndarray, b_factors: np.ndarray, shifts: np.ndarray) -> bytes:
