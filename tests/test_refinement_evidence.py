@@ -53,7 +53,7 @@ def constraints_of(n_groups, matrix, total, sets=()):
 def hypotheses_of(curvature, gradient, matrix=MATRIX, total=TOTAL, x=X, n=5, group_of_part=None):
     parts = np.arange(n) if group_of_part is None else group_of_part
     found = absent_and_full(constraints_of(n, matrix, total), curvature, gradient, x, parts)
-    return {(kind, group): change for kind, group, change, _ in found}
+    return {(kind, group): change for kind, group, change, *_ in found}
 
 
 def test_absent_and_full_move_the_rest_of_the_family_to_its_minimum():
@@ -116,7 +116,7 @@ def test_a_residue_leaves_its_linked_set_for_the_minimum_of_the_quadratic():
     )
     assert [one.kind for one in found] == ["residue", "residue", "unlinked"]
     assert [one.subject for one in found] == [(0, "A/1"), (0, "A/2"), 0]
-    for (_, _, change, occupancies), own in zip(found[:2], ([0, 2], [1, 3]), strict=True):
+    for (_, _, change, occupancies, *_), own in zip(found[:2], ([0, 2], [1, 3]), strict=True):
         new = np.array([0.6, 0.6, 0.4, 0.4, 0.5]) + change
         assert new[4] == 0.5
         assert new[0] + new[2] == pytest.approx(1, abs=1e-6)

@@ -53,9 +53,9 @@ def make_linear():
     return dataclasses.replace(linear, displaced=DisplacedSolvent.from_structure_factors(SOLVENT, dtype="float64"))
 
 
-def amplitude_of_groups(columns, delta_b=DELTA_B):
+def amplitude_of_groups(columns, delta_b=DELTA_B, more=0.0):
     """The formula of the linear model in numpy."""
-    atoms = FIXED + Q @ (columns * np.exp(-delta_b[:, None] * S_SQUARED))
+    atoms = FIXED + more + Q @ (columns * np.exp(-delta_b[:, None] * S_SQUARED))
     return np.abs(OVERALL * (atoms + SOLVENT_SCALE * (0.1 * FIXED[::-1] + Q @ SOLVENT)))
 
 
@@ -86,8 +86,9 @@ def small_chunks(monkeypatch):
         monkeypatch.setattr(_columns, name, 16)
 
 
-def test_every_column_against_finite_differences(objective):
-    """Parts by occupancy; groups by B factor, and by moving their atoms along x, y and z."""
+@pytest.mark.parametrize("by_mover", [False, True])
+def test_every_column_against_finite_differences(objective, by_mover):
+    """Parts by occupancy; groups, and parts, by B factor; parts by moving their atoms along x, y and z."""
     target = objective.target
     of_parts, of_groups = structure_factors(PARTS), structure_factors(GROUPS)
     q_parts = Q[GROUP_OF_PART]
@@ -99,8 +100,15 @@ def test_every_column_against_finite_differences(objective):
         columns.append(
             (amplitude_of_groups(of_groups, DELTA_B + h) - amplitude_of_groups(of_groups, DELTA_B - h)) / 2e-3
         )
+    at_shifts = of_parts * np.exp(-DELTA_B[GROUP_OF_PART][:, None] * S_SQUARED)
+    for h in 1e-3 * np.eye(4) if by_mover else ():
+        plus, minus = (
+            amplitude_of_groups(of_groups, more=q_parts @ (at_shifts * np.expm1(-sign * h[:, None] * S_SQUARED)))
+            for sign in (1, -1)
+        )
+        columns.append((plus - minus) / 2e-3)
     for name in "xyz":
-        for atoms in GROUPS:
+        for atoms in PARTS:
             move = np.zeros(len(TABLE))
             move[atoms] = 1e-4
             plus, minus = (
@@ -110,16 +118,17 @@ def test_every_column_against_finite_differences(objective):
             columns.append((plus - minus) / 2e-4)
     jacobian = np.stack(columns, 1)
     shifted = part_columns(jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
-    found = extended_information(objective, shifted, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B)))
+    found = extended_information(
+        objective, shifted, *map(jnp.asarray, (np.arange(4), GROUP_OF_PART, Q, DELTA_B)), by_mover=by_mover
+    )
     weight = np.asarray(target.weight)
     slope = 2 * weight * (amplitude_of_groups(of_groups) - np.asarray(target.observed))
-    np.testing.assert_allclose(found.gradient, jacobian[:, :4].T @ slope, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found.gradient, jacobian.T @ slope, rtol=1e-5, atol=1e-9)
     for matrix, row_weight in ((found.curvature, 2 * weight), (found.scores, slope**2)):
         wanted = jacobian.T @ (row_weight[:, None] * jacobian)
         size = np.sqrt(np.diag(wanted)) + 1e-30
         np.testing.assert_allclose(matrix / np.outer(size, size), wanted / np.outer(size, size), atol=2e-5)
-        # the group without atoms has no derivative by B or position
-        assert not np.any(np.asarray(matrix)[np.array([6, 10, 14, 18])])
+        assert not np.any(np.asarray(matrix)[6])  # the group without atoms has no derivative by B
 
 
 def test_values_of_changes_against_the_model_with_those_occupancies(objective):

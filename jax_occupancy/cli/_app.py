@@ -67,9 +67,10 @@ def refine(
     """Refine occupancies against diffraction data.
 
     Conformers with alternate-location letters, and residues or single atoms that are partly there, get one
-    occupancy each; conformers of a residue sum to one exactly. Coordinates stay as they are; the B factors of each
-    group get one shift with its occupancy, which --write-shifts also writes (--b-factors held: none). Writes the
-    model with nothing else changed, and beside it the groups (_groups.toml).
+    occupancy each; conformers of a residue sum to one exactly. The B factors and the position of each group are
+    refined with its occupancy, for they were refined at another one (--b-factors held --positions held: not).
+    Writes the model with nothing but the occupancies changed (--write-shifts: the others, too), and beside it the
+    groups (_groups.toml).
     """
     if example and (model is not None or reflections is not None):
         raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")

@@ -39,7 +39,7 @@ class Outputs:
         bool,
         _output(
             "--write-shifts",
-            help="Write the shifted B factors too; without it the refined model differs in its occupancies alone.",
+            help="Write the shifted B factors and coordinates, too; without it only occupancies change.",
         ),
     ] = False
     json: Json = None

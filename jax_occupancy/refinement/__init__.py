@@ -17,7 +17,7 @@ from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._objective import Objective, minimise
-from jax_occupancy.refinement._posterior import Posterior, settle
+from jax_occupancy.refinement._posterior import Posterior, posterior_at, settle
 from jax_occupancy.refinement._problem import Problem, moved_model, prepare
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
@@ -50,6 +50,7 @@ __all__ = [
     "minimise",
     "model_sites",
     "moved_model",
+    "posterior_at",
     "prepare",
     "refine",
     "refine_series",

@@ -54,22 +54,23 @@ def extended_information(
     slope = jax.grad(lambda f: jnp.sum(target(f)))(f)
     n_groups, group_of_mover = q.size, group_of_part[part_of_mover]
     count = jnp.zeros(n_groups, q.dtype).at[group_of_part].add(1.0)
-    of_mover = q[group_of_mover][:, None]
+    of_mover = q[group_of_mover][:, None].astype(movers.dtype)
     to_parts = partial(jax.ops.segment_sum, segment_ids=part_of_mover, num_segments=group_of_part.size)
     to_groups = partial(jax.ops.segment_sum, segment_ids=group_of_mover, num_segments=n_groups)
 
-    def step(carry, block, place, row_direction, row_solvent, row_s2, row_slope, row_weight):
-        fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_mover]
+    def step(carry, block, place, *rows):
+        row_direction, row_solvent, row_s2, row_slope, row_weight = (row.astype(block.dtype) for row in rows)
+        fall_off = jnp.exp(-delta_b.astype(block.dtype)[:, None] * row_s2)[group_of_mover]
         planes = along(row_direction, block) * fall_off
         atoms = planes if movers.axes is None else planes[0]
         # The solvent that a group displaces is shared out evenly among its residues.
         displaced = linear.displaced.along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
+        displaced = displaced.astype(block.dtype)
         by_b = -of_mover * atoms * row_s2
-        rows = [to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part], to_groups(by_b)]
-        rows += [by_b] if by_mover else []
-        rows += [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
-        jacobian = jnp.concatenate(rows)
-        gradient, curvature, scores = carry
+        by_q = to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part]
+        shifts = [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
+        jacobian = jnp.concatenate([by_q, to_groups(by_b), *([by_b] if by_mover else []), *shifts])
+        gradient, curvature, scores = carry  # in the precision of q
         return (
             gradient + jnp.dot(jacobian, row_slope, precision="highest"),
             curvature + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"),

@@ -37,13 +37,13 @@ FIRST_CYCLES = 3
 # Rounds before the steps are shortened or lengthened by what the last one brought.
 PLAIN_ROUNDS = 2
 # At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much.
-AT_REST, AT_REST_ABSOLUTE = 0.2, 1e-3
+AT_REST, AT_REST_ABSOLUTE = 0.3, 1e-3
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
 # Spread of the B factors of atoms, relative to each, before the data have spoken, and how many shifts this is worth.
 RELATIVE_ATOM_SPREAD, WORTH = 0.1, 1.0
 # Degrees of freedom of the prior of ΔB.
 TAIL = 4.0
-# No step is longer, in Å.
+# No step along an axis is longer, in Å.
 LONGEST_STEP = 0.2
 
 
@@ -320,8 +320,9 @@ def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
         variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
         square = ((posterior.nuisance + change) ** 2 + variance) / posterior.size**2
         posterior = _with_spreads(posterior, square, first, problem)
-    longest = np.abs(change[posterior.kind == 2]).max(initial=0)
-    return posterior, step, change * min(1, LONGEST_STEP / max(longest, 1e-9)), esd
+    of_shifts = posterior.kind == 2
+    change[of_shifts] = np.clip(change[of_shifts], -LONGEST_STEP, LONGEST_STEP)
+    return posterior, step, change, esd
 
 
 _solve_on_simplexes = jax.jit(solve_on_simplexes)

@@ -101,7 +101,7 @@ class Problem:
         linear: structure factors, not yet scaled.
         movers: what moves as a body.
         columns: structure factors of the movers, with their derivatives by position unless these are held, for the
-            same reflections.
+            same reflections; float32, which is enough for steps and curvatures.
         mean_b: mean B factor of each group in Å².
         lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
         b_spread: standard deviation of the prior of the B shift of each group, in Å².
@@ -228,9 +228,9 @@ class Problem:
         model = moved_model(self.model, *movers.of_atoms(self.model.n_atoms))
         options, dtype = self.options, self.linear.overall.dtype
         beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
-        compute: Any = partial(group_columns, model, self.hkl, dtype=dtype, **beam)
-        of_groups = compute(self.members, memory=options.memory)
-        of_movers = compute(movers.atoms, shifts=self.columns.axes is not None)
+        compute: Any = partial(group_columns, model, self.hkl, **beam)
+        of_groups = compute(self.members, memory=options.memory, dtype=dtype)
+        of_movers = compute(movers.atoms, shifts=self.columns.axes is not None, dtype=np.float32)
         if self.mesh is not None:
             of_groups, of_movers = shard_reflections((of_groups, jax.jit(Columns.stored)(of_movers)), self.mesh)
         linear = eqx.tree_at(lambda linear: linear.columns, self.linear, of_groups)
@@ -302,7 +302,13 @@ def prepare(
         linear=linear,
         movers=movers,
         columns=group_columns(
-            model, reflections.hkl, movers.atoms, memory=memory if store else 0, shifts=shifts, dtype=dtype, **beam
+            model,
+            reflections.hkl,
+            movers.atoms,
+            memory=memory if store else 0,
+            shifts=shifts,
+            dtype=np.float32,
+            **beam,
         ),
         mean_b=mean_b,
         lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),

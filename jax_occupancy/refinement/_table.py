@@ -24,9 +24,9 @@ def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyT
     Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
     all groups marginalised, unless they are held), esd_fixed (with them held); at_bound and the one-sided 95 % limit
     there; delta_b, delta_b_esd, b_spread (what its prior expects, Å²) and b_correlation; shift (root mean square over
-    the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full (log-likelihood gained over an occupancy of zero and
-    over one of one), llg_unlinked (that would be gained by residues that go their own way); note; refinable, reason.
-    NaN where something does not apply.
+    the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full (log-likelihood gained over an
+    occupancy of zero and over one of one), llg_unlinked (that would be gained by residues that go their own way); note;
+    refinable, reason. NaN where something does not apply.
     """
     table = problem.grouping.to_frame()
     groups = problem.grouping.groups
@@ -80,15 +80,16 @@ def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, names
 
 def _moves(known: pd.Series, rise: float) -> list[str]:
     """How the B factors and the position of a group moved, if it was further than their priors expect."""
-    notes, b, spread = [], known["delta_b"], known["b_spread"]
-    if abs(b) > UNEXPECTED * max(spread, known["delta_b_esd"]):
+    names = ["delta_b", "delta_b_esd", "b_spread", "shift", "shift_spread"]
+    notes, (b, esd, spread, shift, expected) = [], np.array([known[name] for name in names], float)
+    if abs(b) > UNEXPECTED * max(spread, esd):
         how = f"B {'rose' if b > 0 else 'fell'} by {abs(b):.0f} Å²"
         # Refined at too high an occupancy a B factor is too high, too.
         if b * rise > 0:
             how += f" as the occupancy {'rose' if b > 0 else 'fell'}: it had been refined at another occupancy"
         notes.append(how)
-    if known["shift"] > UNEXPECTED * known["shift_spread"]:
-        notes.append(f"its atoms moved by {known['shift']:.2f} Å")
+    if shift > UNEXPECTED * expected:
+        notes.append(f"its atoms moved by {shift:.2f} Å")
     return notes
 
 

@@ -71,6 +71,11 @@ class Columns(eqx.Module):
         return cls(_cut(hkl.T.astype(scatterers.xyz.dtype), batch), (scatterers, crystal), axes, n, n_groups)
 
     @property
+    def dtype(self) -> Any:
+        """float32 or float64."""
+        return self.source.dtype
+
+    @property
     def is_stored(self) -> bool:
         """Whether they are in memory."""
         return self.atoms is None

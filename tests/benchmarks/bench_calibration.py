@@ -1,4 +1,4 @@
-"""Are occupancies and their uncertainties right, B held? `python tests/benchmarks/bench_calibration.py --json FILE`.
+"""Are occupancies and their uncertainties right? `python tests/benchmarks/bench_calibration.py --json FILE`.
 
 Simulated crystals at four resolutions are refined against data sets with their own truth and noise. A cell of the table
 is one resolution and one kind of truth: the model with measurement noise only, or with coordinates and B factors that
@@ -24,7 +24,7 @@ from simulated import Experiment, as_model, draw_truth
 from simulated_crystal import build_crystal
 from steps import converge, of_groups, with_data
 
-from jax_occupancy.refinement import Constraints, Problem, assess, prepare
+from jax_occupancy.refinement import Constraints, Problem, assess, prepare, settle
 
 # Boxes along the axes at each resolution in Å: 9,000 to 26,000 reflections, 10 groups in a box.
 SIZES = {1.2: (2, 1, 1), 1.8: (2, 2, 1), 2.5: (4, 2, 1), 3.0: (3, 4, 1)}
@@ -64,9 +64,11 @@ class Case:
         reflections = self.experiment.measure(truth, random, noise=noise, intensities=self.intensities)
         problem = with_data(self.problem, reflections)
         end = converge(problem)
-        known, true = assess(problem, end.state).groups, of_groups(problem, truth.occupancies)
+        problem, state, posterior = settle(problem, end.state)
+        known, true = assess(problem, state, posterior).groups, of_groups(problem, truth.occupancies)
+        found = np.asarray(state.x[: problem.n_groups])
         esds = [known[name].to_numpy() for name in ("esd", "esd_fixed", "limit")]
-        return Estimates(true, end.q, *esds, wholes(problem.constraints, true))
+        return Estimates(true, found, *esds, wholes(problem.constraints, true))
 
 
 @dataclass(frozen=True, eq=False)

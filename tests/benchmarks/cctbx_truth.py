@@ -1,0 +1,87 @@
+"""Data of a known model, and the B factors that another would be given: run by `bench_truth.py` in cctbx's Python.
+
+simulate TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO     data with noise, bulk solvent and anisotropy
+refine_b MODEL.pdb DATA.mtz GROUPS.json OUT.pdb         one B shift per group, at the occupancies of the model
+"""
+
+import io
+import json
+import pathlib
+import sys
+
+import iotbx.pdb
+import iotbx.reflection_file_reader
+import mmtbx.f_model
+import mmtbx.refinement.group
+import numpy as np
+from cctbx import miller
+from cctbx.array_family import flex
+
+# The overall anisotropic B (Å²), and the density and B factor (Å²) of the solvent.
+B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0]}
+SOLVENT = {"solvent": (0.30, 90.0)}
+
+
+def read(path):
+    """Hierarchy and X-ray structure of a file, its atoms in their order."""
+    given = iotbx.pdb.input(file_name=path)
+    hierarchy = given.construct_hierarchy(sort_atoms=False)
+    structure = hierarchy.extract_xray_structure(crystal_symmetry=given.crystal_symmetry())
+    structure.scattering_type_registry(table="n_gaussian")
+    return given, hierarchy, structure
+
+
+def simulate(source, out, resolution, seed, scenario):
+    """Amplitudes with errors of 3 %, those of the scenario besides."""
+    random, d_min = np.random.default_rng(int(seed)), float(resolution)
+    _, _, structure = read(source)
+    indices = miller.build_set(structure.crystal_symmetry(), anomalous_flag=False, d_min=d_min, d_max=25.0)
+    if scenario == "incomplete":
+        indices = indices.select(flex.bool((random.uniform(size=indices.size()) < 0.6).tolist()))
+    calculated = structure.structure_factors(d_min=d_min * 0.999, algorithm="fft").f_calc()
+    calculated = abs(calculated).common_set(indices)
+    flags = calculated.generate_r_free_flags(fraction=0.06, use_lattice_symmetry=False)
+    k_sol, b_sol = SOLVENT.get(scenario, (0.37, 48.0))
+    b_cart = B_CART.get(scenario, [2, -1, -1, 0, 0.5, 0])
+    model = mmtbx.f_model.manager(
+        f_obs=calculated, r_free_flags=flags, xray_structure=structure, k_sol=k_sol, b_sol=b_sol, b_cart=b_cart
+    )
+    size = abs(model.f_model()).data().as_numpy_array()
+    sigma = np.sqrt((0.03 * size) ** 2 + (0.02 * size.mean()) ** 2) * random.uniform(0.8, 1.25, size.size)
+    observed = np.abs(size + random.normal(size=size.size) * sigma)
+    if scenario == "outliers":
+        wrong = random.uniform(size=size.size) < 0.05
+        observed[wrong] *= random.uniform(0.3, 3.0, wrong.sum())
+    observed = calculated.customized_copy(data=flex.double(observed), sigmas=flex.double(sigma))
+    data = observed.set_observation_type_xray_amplitude().as_mtz_dataset(column_root_label="FP", column_types="FQ")
+    free = flex.int([0 if one else 1 for one in flags.data()])
+    data.add_miller_array(observed.customized_copy(data=free, sigmas=None), "FreeR_flag", column_types="I")
+    data.mtz_object().write(out)
+
+
+def refine_b(source, data, groups, out):
+    """What a refinement makes of B factors whose occupancies were guessed."""
+    given, hierarchy, structure = read(source)
+    arrays = {
+        array.info().labels[0]: array
+        for array in iotbx.reflection_file_reader.any_reflection_file(data).as_miller_arrays()
+    }
+    flags = arrays["FreeR_flag"]
+    model = mmtbx.f_model.manager(
+        f_obs=arrays["FP"],
+        r_free_flags=flags.customized_copy(data=flags.data() == 0),
+        xray_structure=structure,
+        target_name="ml",
+    )
+    model.update_all_scales(remove_outliers=False)
+    selections = [flex.size_t(atoms) for atoms in json.loads(pathlib.Path(groups).read_text())]
+    mmtbx.refinement.group.manager(
+        fmodel=model, selections=selections, refine_adp=True, number_of_macro_cycles=5, log=io.StringIO()
+    )
+    hierarchy.adopt_xray_structure(model.xray_structure)
+    with open(out, "w") as file:
+        file.write(hierarchy.as_pdb_string(crystal_symmetry=given.crystal_symmetry()))
+
+
+if __name__ == "__main__":
+    {"simulate": simulate, "refine_b": refine_b}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,130 @@
+"""Occupancies, B factors and positions at the optimum of one posterior, on models that are wrong."""
+
+import numpy as np
+import pytest
+
+from jax_occupancy import read_model, refine, write_model
+from jax_occupancy.refinement import Options, moved_model, posterior_at, prepare, search, settle
+
+pytestmark = pytest.mark.usefixtures("x64")
+RANDOM = np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def wrong(example):
+    """Coordinates off by 0.05 Å, and the B factors of one ligand and a valine far too high."""
+    model = example[0]
+    ligand = ((model.atoms["resname"] == "IPH") | (model.atoms["resseq"] == 5)).to_numpy()
+    shifts = RANDOM.normal(scale=0.05, size=(model.n_atoms, 3))
+    return moved_model(model, shifts, np.where(ligand, 10.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def answers(example, wrong):
+    with_x64 = {"starts": 0, "throw": False}
+    levels = {"group": {}, "held": {"b_factors": "held", "positions": "held"}}
+    return {name: refine(wrong, example[1], **with_x64, **level) for name, level in levels.items()}
+
+
+def z_of(solution, truth):
+    table = solution.table
+    error = table["occupancy"] - [truth[group.atoms[0]] for group in solution.grouping.groups]
+    return float(np.sqrt(np.mean(error**2))), float(np.sqrt(np.nanmean((error / table["esd"]) ** 2)))
+
+
+def test_by_default_the_answer_of_a_wrong_model_is_right_within_its_esds(answers, example):
+    rms, z = z_of(answers["group"], example[2])
+    rms_held, z_held = z_of(answers["held"], example[2])
+    assert answers["group"].result == "converged"
+    assert z < 0.5 * z_held
+    assert rms < 0.5 * rms_held
+
+
+def test_what_moved_far_is_said(answers):
+    notes = answers["group"].table.set_index("name")["note"]
+    assert "B fell by" in notes["B/201/IPH:A"]
+    assert "B fell by" not in notes["A/8/SER:A"]
+
+
+def test_priors_are_told_and_can_be_set(answers, example, wrong):
+    found = answers["group"].priors
+    assert 0.01 < found["position_error"] < 0.15
+    assert 0 < found["b_error"] < 20
+    assert answers["held"].priors == {}
+    set_by_user = refine(wrong, example[1], starts=0, throw=False, position_error=1e-4, b_error=0.5)
+    assert set_by_user.priors["position_error"] == 1e-4
+    assert set_by_user.priors["b_error"] == 0.5
+    assert np.abs(set_by_user.shifts).max() < 1e-3
+    assert np.abs(set_by_user.b_shifts).max() < np.abs(answers["group"].b_shifts).max()
+
+
+def test_held_is_held_and_its_esds_are_those_of_the_occupancies_alone(answers):
+    held = answers["held"]
+    assert held.shifts is None
+    assert held.b_shifts is None
+    np.testing.assert_allclose(held.table["esd"], held.table["esd_fixed"], rtol=1e-9)
+
+
+def test_residues_move_as_bodies_and_nothing_else_moves(answers, wrong):
+    solution = answers["group"]
+    moved = np.abs(solution.shifts).max(axis=1) > 0
+    refined = np.concatenate([group.atoms for group in solution.grouping.groups if group.refinable])
+    assert set(np.flatnonzero(moved)) <= set(refined.tolist())
+    ligand = solution.grouping["B/201/IPH:A"].atoms
+    assert np.ptp(solution.shifts[ligand], axis=0).max() < 1e-12
+
+
+def test_shifts_are_written_only_where_asked_for(answers, example, tmp_path):
+    model, solution = example[0], answers["group"]
+    for name in ("plain.pdb", "plain.cif"):
+        solution.write(model, tmp_path / name)
+        np.testing.assert_allclose(read_model(tmp_path / name).atoms[["x", "y", "z"]], model.atoms[["x", "y", "z"]])
+    for name in ("moved.pdb", "moved.cif"):
+        solution.write(model, tmp_path / name, shifts=True)
+        back = read_model(tmp_path / name).atoms
+        np.testing.assert_allclose(back[["x", "y", "z"]], model.atoms[["x", "y", "z"]] + solution.shifts, atol=6e-4)
+        np.testing.assert_allclose(back["tempfactor"], model.atoms["tempfactor"] + solution.b_shifts, atol=6e-3)
+
+
+def test_a_coordinate_that_a_pdb_file_has_no_room_for_is_refused(example, tmp_path):
+    model = example[0]
+    shifts = np.zeros((model.n_atoms, 3))
+    shifts[4, 1] = 1e4
+    with pytest.raises(ValueError, match=r"room for a coordinate from -999\.999 to 9999\.999 Å.*write \.cif"):
+        write_model(model, tmp_path / "far.pdb", model.atoms["occupancy"], shifts=shifts)
+    assert not (tmp_path / "far.pdb").exists()
+
+
+def test_atoms_move_on_their_own_where_asked_for(example, wrong, answers):
+    by_atom = refine(wrong, example[1], starts=0, throw=False, b_factors="atom", positions="atom")
+    ligand = by_atom.grouping["B/201/IPH:A"].atoms
+    assert np.ptp(by_atom.shifts[ligand], axis=0).max() > 0.01
+    assert "relative_b_error_of_atoms" in by_atom.priors
+    assert by_atom.target.end < answers["group"].target.end
+    rms, z = z_of(by_atom, example[2])
+    assert rms < 0.7 * z_of(answers["group"], example[2])[0]
+    assert 0.6 < z < 1.4
+    assert by_atom.priors["position_error"] == pytest.approx(0.05, rel=0.15)  # it is the one that was put in
+
+
+def test_the_optimum_is_one_of_the_posterior(example, wrong):
+    """Where all has come to rest no gradient is left that its prior does not hold."""
+    begin = search(prepare(wrong, example[1], options=Options(starts=0, b_factors="held")))
+    problem, state, posterior = settle(*begin)
+    curvature, slope, _ = posterior.of_nuisances()
+    at_first = posterior_at(*begin).of_nuisances()[1]
+    assert np.max(np.abs(slope) / np.sqrt(np.diag(curvature))) < 2
+    assert np.max(np.abs(at_first) / np.sqrt(np.diag(curvature))) > 10
+    assert problem.movers.shifts.any()
+    assert state.result.name == "converged"
+
+
+def test_a_problem_keeps_its_model_when_its_atoms_move(example):
+    problem = prepare(*example[:2], options=Options(starts=0))
+    n = len(problem.movers.atoms)
+    moved = problem.moved(np.full((n, 3), 0.1), np.full(n, 2.0), problem.b_spread)
+    assert moved.model is problem.model
+    q = problem.start("even")[: problem.n_groups]
+    assert not np.allclose(problem.linear.amplitude(q), moved.linear.amplitude(q))
+    back = moved.moved(np.zeros((n, 3)), np.zeros(n), problem.b_spread)
+    np.testing.assert_allclose(back.linear.amplitude(q), problem.linear.amplitude(q), rtol=1e-9)
