@@ -12,7 +12,6 @@ from jax_occupancy import OccupancyTensor, refinable_only
 from jax_occupancy.core._build import build_topology
 from jax_occupancy.core._edit import with_group_occupancies
 from jax_occupancy.core._simplex import atom_occupancies, group_occupancies
-from jax_occupancy.core._tensor import _assemble
 from jax_occupancy.core._topology import Topology
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
@@ -199,6 +198,6 @@ def test_the_largest_finite_logits():
     gradient = jax.jit(jax.grad(loss))
     for huge in np.finfo(np.float32).max, -np.finfo(np.float32).max:
         occ = example("float32")
-        far = _assemble(jnp.where(occ.refinable_mask, huge, occ.logits), occ.topology)
+        far = OccupancyTensor.from_logits(jnp.where(occ.refinable_mask, huge, occ.logits), occ.topology)
         must_hold(far.group_occupancies, occ.topology, TOLERANCE["float32"])
         assert np.all(np.isfinite(gradient(far).logits))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_occupancy.core._difference import describe_difference
-from jax_occupancy.core._tensor import OccupancyTensor, _assemble
+from jax_occupancy.core._tensor import OccupancyTensor
 from jax_occupancy.core._topology import Topology
 
 
@@ -47,7 +47,7 @@ def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
                 f"a stack needs one shape, but tensors[0] has {first.shape} and tensors[{i}] has {tensor.shape}; "
                 "unstack the stacks among them first"
             )
-    return _assemble(jnp.stack([tensor.logits for tensor in tensors]), first.topology)
+    return OccupancyTensor.from_logits(jnp.stack([tensor.logits for tensor in tensors]), first.topology)
 
 
 def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
@@ -69,7 +69,7 @@ def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
     """
     if tensor.logits.ndim < 2:
         raise ValueError(f"the tensor is a single model, shape {tensor.shape}: there is no leading axis to unstack")
-    return [_assemble(logits, tensor.topology) for logits in jnp.unstack(tensor.logits)]
+    return [OccupancyTensor.from_logits(logits, tensor.topology) for logits in jnp.unstack(tensor.logits)]
 
 
 def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) -> OccupancyTensor:
@@ -111,7 +111,7 @@ def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) 
     entries = _entries(parts)
     order = np.argsort(np.concatenate(entries))
     logits = jnp.concatenate([tensor.logits for tensor in tensors], axis=-1)
-    return _assemble(logits[..., order], _joined(parts, entries, name))
+    return OccupancyTensor.from_logits(logits[..., order], _joined(parts, entries, name))
 
 
 def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -> list[OccupancyTensor]:
@@ -147,7 +147,7 @@ def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -
             f"{describe_difference(expected, whole)}; give what was concatenated, in the same order"
         )
     return [
-        _assemble(tensor.logits[..., index], part.with_refinable(whole.refinable[index]))
+        OccupancyTensor.from_logits(tensor.logits[..., index], part.with_refinable(whole.refinable[index]))
         for part, index in zip(parts, entries, strict=True)
     ]
 
