@@ -131,13 +131,7 @@ def occupancy(row: dict[str, Any]) -> str:
 
 
 def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray | None = None) -> Columns:
-    """A row for each group.
-
-    Args:
-        solution: what `refine` returned.
-        narrow: for a terminal of 80 columns; notes are then the numbers that `numbered_notes` gives them.
-        truth: the true occupancy of each atom, if it is known.
-    """
+    """A row for each group; a narrow table fits 80 columns, its notes are the numbers of `numbered_notes`."""
     rows, groups = solution.table.to_dict("records"), solution.grouping.groups
     sets = [solution.grouping.sets[row["set"]] for row in rows]
     held, gain = (two_digits, log_likelihood) if narrow else (partial(with_decimals, decimals=d) for d in (3, 1))

@@ -45,11 +45,7 @@ def run_series(
     model_number: int | None,
     begin: float,
 ) -> None:
-    """Refine one model against many data sets, print the table and write the files.
-
-    Raises:
-        typer.Exit: with code 3 if a data set could not be refined or did not converge; the others are written.
-    """
+    """Refine one model against many data sets, print the table and write the files of those that can be refined."""
     outputs.check([model_path, *data_paths, groups.groups])
     states = states_of(groups)
     check_beam(options)

@@ -12,31 +12,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from jax_occupancy.core._arguments import ROUNDING, check_mask, first_five
-from jax_occupancy.core._simplex import collapse, group_occupancies, to_logits
+from jax_occupancy.core._simplex import Collapsed, collapse, group_occupancies, to_logits
 from jax_occupancy.core._topology import Topology
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def with_atom_occupancies(
-    logits: Float[Array, "*models collapsed"], values: Float[Array, "... atoms"], topology: Topology, margin: float
-) -> Array:
+def with_atom_occupancies(logits: Collapsed, values: Array, topology: Topology, margin: float) -> Array:
     """Give the refinable entries new occupancies from atom space."""
     return with_group_occupancies(logits, collapse(values, topology), topology, margin)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def with_group_occupancies(
-    logits: Float[Array, "*models collapsed"], q: Float[Array, "... collapsed"], topology: Topology, margin: float
-) -> Array:
+def with_group_occupancies(logits: Collapsed, q: Array, topology: Topology, margin: float) -> Array:
     """Give the refinable entries new occupancies from collapsed space."""
     q = jnp.where(topology.refinable, q, group_occupancies(logits, topology))
     return jnp.where(topology.refinable, to_logits(q, topology, margin), logits)
 
 
-def change_mask(logits: Float[Array, "*models collapsed"], old: Topology, new: Topology, margin: float) -> Array:
+def change_mask(logits: Collapsed, old: Topology, new: Topology, margin: float) -> Array:
     """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes.
 
     An entry frozen in a set gets the logit of its share, and the formula leaves its siblings' logits valid as they
@@ -53,9 +49,7 @@ def change_mask(logits: Float[Array, "*models collapsed"], old: Topology, new: T
     return jnp.where(fresh, to_logits(group_occupancies(logits, old), new, margin), logits)
 
 
-def set_group(
-    logits: Float[Array, "*models collapsed"], topology: Topology, entry: int, value: Any, margin: float
-) -> Array:
+def set_group(logits: Collapsed, topology: Topology, entry: int, value: Any, margin: float) -> Array:
     """Set one entry and make room for it in its set; children of either keep their shares.
 
     In a complete set the refinable siblings share the rest in proportion to what they had; in an incomplete one they
@@ -109,9 +103,7 @@ def _set_entry(logits, value, entry, topology, margin):
     return jnp.where(affected, to_logits(q, topology, margin), logits), room, left_over
 
 
-def clamp(
-    logits: Float[Array, "*models collapsed"], topology: Topology, low: float | int, high: float | int, margin: float
-) -> Array:
+def clamp(logits: Collapsed, topology: Topology, low: float | int, high: float | int, margin: float) -> Array:
     """Bring every refinable entry between two bounds; the members of a set stay on their simplex.
 
     Entries of a set move to the nearest point (in the sense of least squares) that keeps bounds and sum. Fixed

@@ -25,20 +25,23 @@ def residue_labels(table: Any, *, n_atoms: int) -> tuple[Int[np.ndarray, " atoms
     if len(table) != n_atoms:
         raise ValueError(f"pdb_dataframe has {len(table)} rows for {n_atoms} initial values; give one row per atom")
     parts = pd.DataFrame({part: _texts(table, part) for part in COLUMNS})
-    labels = parts.groupby(list(COLUMNS), sort=False).ngroup().to_numpy()
+    labels = parts.groupby(list(COLUMNS), sort=False, observed=True).ngroup().to_numpy()
+    firsts = parts.iloc[np.unique(labels, return_index=True)[1]].itertuples(index=False)
     names = [
         f"{chain}/{number}{icode}/{resname}" + (f":{altloc}" if altloc else "")
-        for chain, number, icode, resname, altloc in parts.drop_duplicates().itertuples(index=False)
+        for chain, number, icode, resname, altloc in firsts
     ]
     return labels, names
 
 
-def _texts(table: Any, part: str) -> np.ndarray:
-    """The text of each row; everything that means "missing" is empty."""
+def _texts(table: Any, part: str) -> Any:
+    """The text of each row, as categories; everything that means "missing" is empty."""
+    import pandas as pd
+
     column = next((name for name in COLUMNS[part] if name in table.columns), None)
     if column is None:
         if part in OPTIONAL:
-            return np.full(len(table), "", object)
+            return ""
         raise ValueError(
             f"pdb_dataframe has no column for {part}: one of {', '.join(COLUMNS[part])} is needed, "
             f"it has {', '.join(map(str, table.columns))}"
@@ -47,7 +50,8 @@ def _texts(table: Any, part: str) -> np.ndarray:
         raise ValueError(f"pdb_dataframe has the column {column} more than once")
     # factorize hashes (fast on objects) and codes NaN, None and NA as -1: the last of the texts.
     codes, values = table[column].factorize()
-    return np.array([*map(_text, values), ""], object)[codes]
+    merged, texts = pd.factorize(np.array([*map(_text, values), ""], object))
+    return pd.Categorical.from_codes(merged[codes], texts)
 
 
 def _text(value: Any) -> str:

@@ -22,12 +22,14 @@ from jaxtyping import Array, Float
 
 from jax_occupancy.core._topology import Topology
 
+Collapsed = Float[Array, "*models collapsed"]
+
 # Finite, yet its sigmoid is exactly 0 or 1 in float32 and in float64, so that fixed zeros and ones come back exact.
 SATURATED = 1e3
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
-def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+def atom_occupancies(logits: Collapsed, topology: Topology) -> Array:
     """Map the leaf of a tensor to the occupancy of every atom."""
     if topology.use_sigmoid and not topology.n_sets:
         return _sigmoid_of_take(logits, topology)
@@ -35,7 +37,7 @@ def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topolo
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
-def group_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+def group_occupancies(logits: Collapsed, topology: Topology) -> Array:
     """Map the leaf of a tensor to the occupancy of every entry of collapsed space."""
     if not topology.use_sigmoid:
         return logits

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jax_occupancy.xray import _rice
+from jax_occupancy.xray._checks import check_columns, refuse
 from jax_occupancy.xray._intensities import FrenchWilson
 from jax_occupancy.xray._sigma_a import SigmaA
 
@@ -252,15 +253,9 @@ class MaximumLikelihood(Target):
 
 def _check(columns: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
     n = columns["observed"].size
-    for name, values in (columns | flags).items():
-        if values.shape != (n,):
-            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
+    check_columns(columns | flags, n)
     for name, values in columns.items():
-        bad = np.flatnonzero(~np.isfinite(values) | (values <= 0 if name == "variance" else values < 0))
-        if bad.size:
-            raise ValueError(
-                f"{name}: {bad.size} values are negative, zero or not finite, first at reflections {bad[:5].tolist()}; "
-                "leave these reflections out"
-            )
+        wrong = values <= 0 if name == "variance" else values < 0
+        refuse(wrong, name, "negative, zero or not finite", "leave these reflections out")
     if flags["free"].all():
         raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set to refine against")
