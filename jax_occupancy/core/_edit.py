@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool
 
 from jax_occupancy.core._arguments import ROUNDING, check_mask, first_five
-from jax_occupancy.core._simplex import Collapsed, collapse, group_occupancies, to_logits
+from jax_occupancy.core._simplex import Collapsed, collapse, group_occupancies, segment_sum, to_logits
 from jax_occupancy.core._topology import Topology
 
 
@@ -29,6 +29,12 @@ def with_atom_occupancies(logits: Collapsed, values: Array, topology: Topology, 
 def with_group_occupancies(logits: Collapsed, q: Array, topology: Topology, margin: float) -> Array:
     """Give the refinable entries new occupancies from collapsed space."""
     q = jnp.where(topology.refinable, q, group_occupancies(logits, topology))
+    # What is fixed below a parent is a fraction of it, whatever the parent becomes.
+    members, parents = topology.members, topology.parent[topology.set_of_member]
+    for level in topology.set_levels:
+        held = ~topology.refinable[members] & (parents >= 0) & np.isin(topology.set_of_member, level)
+        if held.any():
+            q = q.at[..., members[held]].set(jax.nn.sigmoid(logits[..., members[held]]) * q[..., parents[held]])
     return jnp.where(topology.refinable, to_logits(q, topology, margin), logits)
 
 
@@ -140,10 +146,7 @@ def _clamp_sets(q, topology, level, low, high):
     free = here & topology.refinable[topology.members]
     held = here & ~topology.refinable[topology.members]
     members, sets = topology.members[free], topology.set_of_member[free]
-
-    def total(values, segments):
-        return jnp.zeros((*q.shape[:-1], topology.n_sets), q.dtype).at[..., segments].add(values)
-
+    total = functools.partial(segment_sum, n=topology.n_sets)
     whole = jnp.where(topology.parent >= 0, q[..., topology.parent], 1)
     room = whole - total(q[..., topology.members[held]], topology.set_of_member[held])
     count = np.bincount(sets, minlength=topology.n_sets).astype(q.dtype)

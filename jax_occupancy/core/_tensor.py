@@ -290,8 +290,8 @@ class OccupancyTensor(eqx.Module):
     def with_occupancies(self, values: Any, *, margin: float | int = MARGIN) -> "OccupancyTensor":
         """Take new occupancies in atom space; may be traced, so it works under jit and vmap.
 
-        Fixed entries keep their values. A group takes the mean of its atoms, and a set whose members don't sum to
-        what they must is normalised. Leading axes make a stack of models.
+        Fixed entries keep their values, below a parent their fractions of it. A group takes the mean of its atoms, and
+        a set whose members don't sum to what they must is normalised. Leading axes make a stack of models.
 
         Args:
             values: occupancies, shape (..., atoms).
