@@ -76,6 +76,7 @@ def refine_series(
 
     Raises:
         RefinementError: no occupancy is refinable, or not one data set could be refined (not with `throw=False`).
+        FileNotFoundError: there is no such model.
         ValueError: the model can't be read, an option is wrong, or the data sets are no list or lack own names.
         TypeError: the data sets are a mapping, or there is no such option.
 

@@ -128,7 +128,7 @@ def twin_test(
         The statistics. No warning is given on fewer than 500 acentric reflections.
 
     Raises:
-        ValueError: The arrays differ in length or hold numbers that are not finite.
+        ValueError: the arrays differ in length or hold numbers that are not finite.
     """
     hkl = checked_hkl(hkl)
     columns = {"amplitude": np.asarray(amplitude, np.float64), "sigma": np.asarray(sigma, np.float64)}

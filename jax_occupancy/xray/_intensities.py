@@ -75,7 +75,7 @@ def amplitudes_from_intensities(
         Amplitudes on the scale of the square root of the intensities.
 
     Raises:
-        ValueError: There is no reflection, lengths differ, a value is not finite or a σ is not positive.
+        ValueError: there is no reflection, lengths differ, a value is not finite or a σ is not positive.
     """
     hkl = checked_hkl(hkl)
     intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)

@@ -98,7 +98,7 @@ class LinearModel(eqx.Module):
             s_squared: sin²θ/λ² in 1/Å², (reflections,); only B shifts need it, zero when left out.
 
         Raises:
-            ValueError: The arrays do not have the same reflections.
+            ValueError: the arrays do not have the same reflections.
         """
         groups = jnp.asarray(groups)
         real = groups.real.dtype

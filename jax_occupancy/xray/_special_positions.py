@@ -86,7 +86,7 @@ def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
         n for each atom, by position; 1 in general positions and without a space group.
 
     Raises:
-        ValueError: The structure has more than one model, or its serial numbers are no positions.
+        ValueError: the structure has more than one model, or its serial numbers are no positions.
     """
     orders = _orders(structure)
     return np.where(_across(structure, orders), 1, orders)
