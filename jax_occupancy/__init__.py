@@ -70,36 +70,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Loaded on first use: jax alone takes a second, and a method developer needs neither pandas nor gemmi.
-_HOME = {
-    "OccupancyTensor": "core",
-    "concatenate": "core",
-    "is_occupancy_tensor": "core",
-    "refinable_only": "core",
-    "split": "core",
-    "stack": "core",
-    "unstack": "core",
-    "zero_fixed": "core",
-    "write_example": "example",
-    "Grouping": "groups",
-    "UserGroups": "groups",
-    "automatic_groups": "groups",
-    "Model": "io",
-    "Reflections": "io",
-    "load_tensor": "io",
-    "read_model": "io",
-    "read_reflections": "io",
-    "save_tensor": "io",
-    "write_model": "io",
-    "SeriesSolution": "refinement",
-    "Solution": "refinement",
-    "group_model": "refinement",
-    "load_series": "refinement",
-    "load_solution": "refinement",
-    "refine": "refinement",
-    "refine_series": "refinement",
-    "save_series": "refinement",
-    "save_solution": "refinement",
+_NAMES = {
+    "core": "OccupancyTensor concatenate is_occupancy_tensor refinable_only split stack unstack zero_fixed",
+    "example": "write_example",
+    "groups": "Grouping UserGroups automatic_groups",
+    "io": "Model Reflections load_tensor read_model read_reflections save_tensor write_model",
+    "refinement": "SeriesSolution Solution group_model refine refine_series load_series load_solution save_series "
+    "save_solution",
 }
+_HOME = {name: package for package, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Grouping",

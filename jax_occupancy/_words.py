@@ -11,10 +11,10 @@ from jax_occupancy.io import Reflections
 from jax_occupancy.xray import completeness_by_shell, native_patterson, twin_test
 
 if TYPE_CHECKING:
-    from jax_occupancy.refinement import Solution
+    from jax_occupancy.refinement import SeriesSolution, Solution
 else:
     # Solutions draw themselves: what draws them reads their attributes and imports nothing of them.
-    Solution = Any
+    SeriesSolution = Solution = Any
 
 N_SHELLS = 5
 # Above it a model is wrong, or not of these data: random atoms give 0.59 (Wilson, Acta Cryst. 3, 397, 1950).
@@ -29,6 +29,7 @@ LEGEND = {
     "ΔB": "shift of the B factors of the group",
     "z": "(refined - truth) / standard uncertainty",
 }
+SERIES_LEGEND = "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held"
 EXPLANATION = (
     "Occupancy: 0.57(4) has a standard uncertainty of 0.04, B factors and positions refined with it; on a bound the "
     "one-sided 95 % limit stands in parentheses. Held: the standard uncertainty with B factors and positions held. "
@@ -147,13 +148,7 @@ def occupancy(row: dict[str, Any]) -> str:
 
 
 def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray | None = None) -> Columns:
-    """A row for each group.
-
-    Args:
-        solution: what `refine` returned.
-        narrow: for a terminal of 80 columns; notes are then the numbers that `numbered_notes` gives them.
-        truth: the true occupancy of each atom, if it is known.
-    """
+    """A row for each group; a narrow table fits 80 columns, its notes are the numbers of `numbered_notes`."""
     rows, groups = solution.table.to_dict("records"), solution.grouping.groups
     sets = [solution.grouping.sets[row["set"]] for row in rows]
     held, gain = (two_digits, log_likelihood) if narrow else (partial(with_decimals, decimals=d) for d in (3, 1))
@@ -239,3 +234,43 @@ def outlier_sentence(solution: Solution, *, most: int) -> str | None:
     )
     more = f"; and {len(rows) - most} more (see --json)" if len(rows) > most else ""
     return f"{len(rows)} reflection{'s' * (len(rows) > 1)} left out as outliers: {shown}{more}"
+
+
+def dataset_name(name: Any) -> str:
+    """The name of a data set, which may be a number."""
+    return name if isinstance(name, str) else f"{name:g}"
+
+
+def series_columns(series: SeriesSolution) -> Columns:
+    """A row for each group in each data set, whose name stands in the first of its rows only."""
+    rows = series.table.to_dict("records")
+    first = [i == 0 or row["dataset"] != rows[i - 1]["dataset"] for i, row in enumerate(rows)]
+    return {
+        "data set": [dataset_name(row["dataset"]) if new else "" for row, new in zip(rows, first, strict=True)],
+        "group": [row["group"] for row in rows],
+        "occupancy": [occupancy(row) for row in rows],
+        "held": [two_digits(row["esd_fixed"]) for row in rows],
+        "LLG absent": [log_likelihood(row["llg_absent"]) for row in rows],
+        "LLG full": [log_likelihood(row["llg_full"]) for row in rows],
+    }
+
+
+def series_notes(series: SeriesSolution) -> list[str]:
+    """Every different note of a series, and which groups of which data sets have it."""
+    lines = []
+    for note, noted in series.table[series.table["note"] != ""].groupby("note", sort=False):
+        groups = noted.groupby("group", sort=False)["dataset"].agg(lambda names: ", ".join(map(dataset_name, names)))
+        lines.append(f"{note}: " + "; ".join(f"{group} in {names}" for group, names in groups.items()))
+    return lines
+
+
+def dataset_columns(series: SeriesSolution) -> Columns:
+    """A row for each data set, failed ones included."""
+    rows = series.datasets.to_dict("records")
+    numbers = {"reflections": ("n_reflections", 0), "Å": ("d_min", 2), "R-work": ("r_work", 4), "R-free": ("r_free", 4)}
+    return {
+        "data set": [dataset_name(row["dataset"]) for row in rows],
+        **{title: [with_decimals(row[name], n) for row in rows] for title, (name, n) in numbers.items()},
+        "result": [row["result"] for row in rows],
+        "columns": ["" if row["result"] == "failed" else row["columns"] for row in rows],
+    }

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.core._difference import describe_difference
+from jax_occupancy.core import OccupancyTensor, describe_difference
 
 VALUES = [0.5, 0.3, 0.2, 0.4, 0.6, 0.5, 0.5]
 SETS = [[[0], [1], [2]], [[3], [4]]]

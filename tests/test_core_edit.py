@@ -44,6 +44,19 @@ def test_setting_a_parent_keeps_its_childrens_shares():
     assert_sums(moved)
 
 
+def test_a_fixed_fraction_of_a_parent_leaves_its_siblings_what_they_are_given():
+    """Half of a state is fixed; when the state grows the half grows with it, and the vacancy is what is left."""
+    occ = OccupancyTensor(
+        [0.2, 0.1, 0.1, 0.6],
+        altloc_groups=[[[], [3]], [[0], [1], [2]]],
+        parents=[None, (0, 0)],
+        complete=[True, False],
+        refinable_mask=[False, True, True, True],
+    )
+    wanted = [[0.1, 0.45, 0.2, 0.05, 0.9], [0.7, 0.15, 0.05, 0.05, 0.3]]
+    np.testing.assert_allclose(occ.with_group_occupancies(wanted).group_occupancies, wanted, atol=1e-6)
+
+
 def test_what_can_not_be_set_is_an_error():
     occ = OccupancyTensor([0.5, 0.3, 0.2], altloc_groups=[[[0], [1], [2]]], refinable_mask=[True, False, False])
     with pytest.raises(ValueError, match="no refinable sibling"):

@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.core._residues import residue_labels
 
 ROWS = [
     # chain, number, icode, resname, altloc, label
@@ -37,8 +36,8 @@ def test_every_spelling_of_a_missing_altloc(missing):
 
 
 def test_names_of_groups():
-    _, names = residue_labels(table(), n_atoms=9)
-    assert names[:6] == ["A/1/ALA", "A/1/ALA:A", "A/1/ALA:B", "A/1A/ALA", "A/-1/GLY", "B/1/ALA"]
+    names = OccupancyTensor.from_residue_groups(np.ones(9), table()).topology.labels
+    assert list(names[:6]) == ["A/1/ALA", "A/1/ALA:A", "A/1/ALA:B", "A/1A/ALA", "A/-1/GLY", "B/1/ALA"]
 
 
 def test_row_order_is_atom_order_whatever_the_index():
@@ -105,6 +104,6 @@ def test_errors_name_the_column_and_the_rows():
 
 def test_a_number_read_as_float_is_the_same_residue():
     frame = table().astype({"resseq": float})
-    labels, names = residue_labels(frame, n_atoms=9)
-    assert labels.tolist() == LABELS
-    assert names[0] == "A/1/ALA"
+    topology = OccupancyTensor.from_residue_groups(np.ones(9), frame).topology
+    assert topology.group_map.tolist() == LABELS
+    assert topology.labels[0] == "A/1/ALA"

@@ -1,3 +1,5 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.core._build import build_topology
-from jax_occupancy.core._simplex import SATURATED, group_occupancies, to_logits
 
 
 def slow_occupancies(logits, topology):
@@ -83,10 +83,16 @@ def cases(draw):
 
 def build(case):
     n, sets, parents, complete, mask, logits = case
-    names = {"use_sigmoid": True, "name": None, "labels": None}
-    topology = build_topology(n, None, sets, complete=complete, parents=parents, refinable_mask=mask, **names)
+    arguments = {"altloc_groups": sets, "complete": complete, "parents": parents}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="start values")
+        topology = OccupancyTensor(np.zeros(n), refinable_mask=mask, **arguments).topology
     # Three fixed shares of sigmoid(-3) = 0.05 leave room in every set.
     return topology, np.where(topology.refinable, logits[: topology.n_collapsed], -3.0)
+
+
+def group_occupancies(logits, topology):
+    return OccupancyTensor.from_logits(logits, topology).group_occupancies
 
 
 def sums_of(q, topology):
@@ -147,12 +153,17 @@ def test_extreme_logits_give_no_nan_in_value_or_gradient(case, extremes):
 @settings(max_examples=6, deadline=None)
 def test_logits_are_the_inverse(case):
     topology, logits = build(case)
+    _, sets, parents, complete, mask, _ = case
     logits = np.where(topology.refinable, np.clip(logits, -6, 6), logits)
+    arguments = {"altloc_groups": sets, "complete": complete, "parents": parents, "refinable_mask": mask}
     with jax.enable_x64(True):
-        q = group_occupancies(jnp.asarray(logits), topology)
-        for values in (q, np.asarray(q)):
-            back = group_occupancies(jnp.asarray(to_logits(values, topology, 0.0)), topology)
-            np.testing.assert_allclose(back, q, atol=1e-12)
+        occ = OccupancyTensor.from_logits(jnp.asarray(logits), topology)
+        elsewhere = occ.with_refinable_params(jnp.zeros(occ.get_refinable_count()))
+        again = elsewhere.with_group_occupancies(occ.group_occupancies, margin=0)
+        constructed = OccupancyTensor(np.asarray(occ()), margin=0, **arguments)
+        for back in (again, constructed):
+            assert back.topology == topology
+            np.testing.assert_allclose(back.group_occupancies, occ.group_occupancies, atol=1e-12)
 
 
 def test_forward_and_reverse_mode_agree_with_finite_differences(x64):
@@ -179,9 +190,9 @@ def test_forward_and_reverse_mode_agree_with_finite_differences(x64):
 
 
 @pytest.mark.parametrize("mode", ["float32", "float64"])
-def test_saturated_logits_are_exact(mode):
+def test_fixed_zeros_and_ones_are_exact(mode):
     with jax.enable_x64(True):
-        q = jax.nn.sigmoid(jnp.asarray([-SATURATED, SATURATED], mode))
+        q = OccupancyTensor([0.0, 1.0], requires_grad=False, dtype=mode)()
     assert q.tolist() == [0.0, 1.0]
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from test_core_simplex import build, cases, example
 
 from jax_occupancy.core import OccupancyTensor, concatenate, refinable_only, split, stack, unstack
-from jax_occupancy.core._tensor import _assemble
 
 
 def models(dtype="float32", n=3):
@@ -246,7 +245,9 @@ def test_any_topologies_concatenate_and_split(several):
         return values, (split(gradient, separate), alone), split(whole, separate)
 
     with jax.enable_x64(True):
-        separate = [_assemble(jnp.asarray(logits), topology) for topology, logits in map(build, several)]
+        separate = [
+            OccupancyTensor.from_logits(jnp.asarray(logits), topology) for topology, logits in map(build, several)
+        ]
         values, gradients, back = evaluate(separate)
     np.testing.assert_allclose(*values, rtol=1e-12, atol=1e-300)
     assert jax.tree.structure(back) == jax.tree.structure(separate)

@@ -1,5 +1,7 @@
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +70,22 @@ def test_version_is_that_of_the_package():
     from importlib.metadata import version
 
     assert jax_occupancy.__version__ == version("jax-occupancy")
+
+
+# Each package and those that it may import from; what begins with an underscore at the top is for all.
+ARROWS = {"core": "", "groups": "core", "io": "core groups", "xray": "core", "refinement": "core groups io xray"}
+ARROWS["example"] = "io xray"
+ARROWS["plotting"] = "core groups io xray refinement"
+ARROWS["cli"] = "core groups io xray refinement example plotting"
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_imports_follow_the_arrows_and_take_public_names_alone(package):
+    for path in Path(jax_occupancy.__file__).with_name(package).glob("*.py"):
+        # What waits until it is called, or is for types alone, is no arrow.
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("jax_occupancy."):
+                _, other, *private = node.module.split(".")
+                if other != package and not other.startswith("_"):
+                    assert other in ARROWS[package].split(), path
+                    assert not private, path

@@ -12,7 +12,6 @@ from plotting_solutions import make_data, make_solution
 from jax_occupancy.plotting import (
     Figure,
     occupancy_pages,
-    picture_kind,
     plot_convergence,
     plot_correlation,
     plot_minima,
@@ -171,7 +170,6 @@ def test_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="folder"):
         write_figure(tmp_path / "no" / "picture.png", Figure())
     assert len(list(tmp_path.iterdir())) == 3
-    assert picture_kind("a.svg") == "svg"
 
 
 def test_a_pdf_has_all_pages(tmp_path):

@@ -1,8 +1,14 @@
-"""Numbers that decide how a model is grouped: each is pinned by a model just inside and one just outside."""
+"""Numbers that decide how a model is grouped: each is pinned by a model just inside and one just outside.
 
+And the width of the prior of an occupancy, by a group that the data say nothing of.
+"""
+
+import gemmi
+import jax
 import pytest
 from groups_models import atom, described, molecule, residue, table
 
+from jax_occupancy import read_model, refine, write_example
 from jax_occupancy.groups import automatic_groups
 
 CLOSE = 0.01
@@ -81,3 +87,18 @@ def test_the_largest_difference_within_one_occupancy(other, n_groups):
 def test_from_what_sum_a_ligand_is_always_there(starts, kind):
     letters = dict(zip("ABCDE", starts, strict=False))
     assert [found for found, _ in grouped(molecule(PLACE, "LIG", letters))] == [kind]
+
+
+def test_the_prior_of_an_occupancy(tmp_path):
+    """A water that scatters nowhere, in the place of a carbon, where no solvent is: its prior is all that is known."""
+    example = write_example(tmp_path)
+    structure = gemmi.read_structure(str(example.model))
+    carbon = next(site.atom for site in structure[0].all() if site.atom.name == "CA")
+    water = next(site.atom for site in structure[0].all() if site.residue.name == "HOH")
+    water.pos, water.b_iso = carbon.pos, 1e6
+    structure.make_mmcif_document().write_file(str(tmp_path / "blind.cif"))
+    with jax.enable_x64(True):
+        solution = refine(read_model(tmp_path / "blind.cif"), example.reflections, starts=0, outliers=False)
+    row = solution.table.set_index("name").loc["W/301/HOH"]
+    assert row["occupancy"] == row["start"] == 0.5
+    assert row[["esd", "esd_fixed"]].tolist() == pytest.approx([1.0, 1.0], abs=1e-6)

@@ -41,12 +41,7 @@ def say_note(console: Console, text: str) -> None:
 
 
 def as_options(text: str) -> str:
-    """Name options in place of the arguments of the library's functions.
-
-    Example:
-        >>> as_options("choose one with free_value=...")
-        'choose one with --free-value ...'
-    """
+    """Name options in place of the library's arguments: "choose one with free_value=..." names --free-value."""
     for argument, way in ELSEWHERE.items():
         text = text.replace(f"{argument}=...", way)
     return re.sub(r"\b(" + "|".join(sorted(ARGUMENTS)) + ")=", lambda m: f"--{m[1].replace('_', '-')} ", text)

@@ -129,12 +129,7 @@ class SeriesOutputs:
 
 
 def check_files(files: Sequence[Path | None], inputs: Sequence[Path | None], *, beside: Path | None = None) -> None:
-    """Refuse files whose folder is not there, and such as would replace an input or each other.
-
-    Raises:
-        typer.BadParameter: a file is an input, or comes twice.
-        OSError: a folder does not exist, or the name is that of a folder.
-    """
+    """Refuse files whose folder is not there, and such as would replace an input or each other."""
     paths = [path for path in files if path is not None]
     for path in paths:
         if not path.resolve().parent.is_dir():

@@ -48,11 +48,7 @@ def run_refine(
     model_number: int | None,
     begin: float,
 ) -> None:
-    """Refine a model against its data, print the result and write the files.
-
-    Raises:
-        typer.Exit: with code 3 if the refinement did not converge; what it found is written nevertheless.
-    """
+    """Refine a model against its data, print the result and write the files, also if it did not converge."""
     out = outputs.out or default_output(model_path)
     outputs, beside = dataclasses.replace(outputs, out=out), groups_output(out)
     outputs.check([model_path, reflections_path, groups.groups], groups=beside)

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import typer
@@ -11,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jax_occupancy import _words as words
-from jax_occupancy._numbers import log_likelihood, two_digits, with_decimals
 from jax_occupancy._options import Options
+from jax_occupancy._words import dataset_name
 from jax_occupancy.cli._console import make_console, print_columns, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._options import Data, Groups
 from jax_occupancy.cli._outputs import SeriesOutputs
-from jax_occupancy.cli._report import print_notes
+from jax_occupancy.cli._report import HEADINGS, print_notes
 from jax_occupancy.cli._session import (
     NOT_CONVERGED,
     check_beam,
@@ -46,11 +45,7 @@ def run_series(
     model_number: int | None,
     begin: float,
 ) -> None:
-    """Refine one model against many data sets, print the table and write the files.
-
-    Raises:
-        typer.Exit: with code 3 if a data set could not be refined or did not converge; the others are written.
-    """
+    """Refine one model against many data sets, print the table and write the files of those that can be refined."""
     outputs.check([model_path, *data_paths, groups.groups])
     states = states_of(groups)
     check_beam(options)
@@ -81,8 +76,7 @@ def run_series(
     note_on_dispersion(console, model, chosen, options)
     for warning in chosen.warnings:
         say_note(console, warning)
-    _print_table(console, series)
-    _print_datasets(console, series)
+    _print_tables(console, series)
     _write(console, series, model, outputs)
     watch.lap("write")
     say(console, f"Seconds: {watch.total:.1f} for {len(series.solutions)} data sets")
@@ -106,49 +100,25 @@ def _numbers_or_names(names: list[str]) -> list[str] | list[float]:
     return numbers if np.isfinite(numbers).all() else names
 
 
-def _shown(name: Any) -> str:
-    return name if isinstance(name, str) else f"{name:g}"
-
-
-def _print_table(console: Console, series: SeriesSolution) -> None:
-    rows = series.table.to_dict("records")
-    starts = [i for i, row in enumerate(rows) if i == 0 or row["dataset"] != rows[i - 1]["dataset"]]
-    columns = {
-        "data set": [_shown(row["dataset"]) if i in starts else "" for i, row in enumerate(rows)],
-        "group": [row["group"] for row in rows],
-        "occupancy": [words.occupancy(row) for row in rows],
-        "held": [two_digits(row["esd_fixed"]) for row in rows],
-        "LLG\nabsent": [log_likelihood(row["llg_absent"]) for row in rows],
-        "LLG\nfull": [log_likelihood(row["llg_full"]) for row in rows],
-    }
+def _print_tables(console: Console, series: SeriesSolution) -> None:
+    columns = words.series_columns(series)
+    ends = [i for i, name in enumerate([*columns["data set"][1:], "end"]) if name]
+    columns = {HEADINGS.get(name, name): cells for name, cells in columns.items()}
     numbers = columns.keys() - {"data set", "group", "occupancy"}
-    print_columns(console, columns, numbers=numbers, sections={i - 1 for i in starts} | {len(rows) - 1}, **STYLE)
-    say(console, "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held")
-    for note, noted in series.table[series.table["note"] != ""].groupby("note", sort=False):
-        groups = noted.groupby("group", sort=False)["dataset"].agg(lambda names: ", ".join(map(_shown, names)))
-        say(console, f"{note}: " + "; ".join(f"{group} in {names}" for group, names in groups.items()), indent=3)
-
-
-def _print_datasets(console: Console, series: SeriesSolution) -> None:
-    rows = series.datasets.to_dict("records")
-    columns = {
-        "data set": [_shown(row["dataset"]) for row in rows],
-        "reflections": [with_decimals(row["n_reflections"], 0) for row in rows],
-        "Å": [with_decimals(row["d_min"], 2) for row in rows],
-        "R-work": [with_decimals(row["r_work"], 4) for row in rows],
-        "R-free": [with_decimals(row["r_free"], 4) for row in rows],
-        "result": [row["result"] for row in rows],
-        "columns": ["" if row["result"] == "failed" else row["columns"] for row in rows],
-    }
-    print_columns(console, columns, numbers={"reflections", "Å", "R-work", "R-free"}, **STYLE)
+    print_columns(console, columns, numbers=numbers, sections=set(ends), **STYLE)
+    say(console, words.SERIES_LEGEND)
+    for line in words.series_notes(series):
+        say(console, line, indent=3)
+    columns = words.dataset_columns(series)
+    print_columns(console, columns, numbers=columns.keys() - {"data set", "result", "columns"}, **STYLE)
     for name, solution in series.solutions.items():
         if (doubt := words.doubt(solution)) is not None:
-            say_note(console, f"{_shown(name)}: {doubt}")
+            say_note(console, f"{dataset_name(name)}: {doubt}")
 
 
 def _write(console: Console, series: SeriesSolution, model: Model, outputs: SeriesOutputs) -> None:
     if outputs.out is not None:
-        files = {name: outputs.model(Path(model.path), _shown(name)) for name in series.solutions}
+        files = {name: outputs.model(Path(model.path), dataset_name(name)) for name in series.solutions}
         for name, solution in series.solutions.items():
             # Names may differ in what no file name can have.
             alike = list(files.values()).count(files[name]) > 1
@@ -170,9 +140,9 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
 
 
 def _end(series: SeriesSolution) -> None:
-    unsettled = [_shown(name) for name, solution in series.solutions.items() if solution.result != "converged"]
+    unsettled = [dataset_name(name) for name, solution in series.solutions.items() if solution.result != "converged"]
     for name, message in series.failed.items():
-        typer.echo(f"failed: {_shown(name)}: {message}", err=True)
+        typer.echo(f"failed: {dataset_name(name)}: {message}", err=True)
     for name in unsettled:
         typer.echo(f"not converged: {name}", err=True)
     if series.failed or unsettled:

@@ -20,23 +20,14 @@ STAGES = {
 
 
 class Stopwatch:
-    """Wall-clock time of the stages of a command.
-
-    Args:
-        begin: when the command began, by `time.perf_counter`.
-    """
+    """Wall-clock time of the stages of a command that began at a time of `time.perf_counter`."""
 
     def __init__(self, begin: float):
         self.begin = self.since = begin
         self.seconds = dict.fromkeys(STAGES, 0.0)
 
     def lap(self, stage: str, *, parts: Mapping[str, float] | None = None) -> None:
-        """End a stage that began with the end of the one before.
-
-        Args:
-            stage: its name.
-            parts: stages inside it that were timed already, with their seconds; `stage` gets what is left.
-        """
+        """End a stage that began with the end of the one before; parts that were timed already do not count in it."""
         now = time.perf_counter()
         spent = dict(parts or {})
         rest = now - self.since - sum(spent.values())

@@ -63,7 +63,9 @@ def check_dtype(dtype: Any, values: np.ndarray) -> np.dtype:
     else:
         wanted = jnp.dtype(dtype)
         if wanted == np.float64 and jax.dtypes.canonicalize_dtype(wanted) != wanted:
-            raise ValueError("dtype float64 needs 64-bit JAX: jax.config.update('jax_enable_x64', True)")
+            raise ValueError(
+                "dtype float64 needs 64-bit JAX: jax.config.update('jax_enable_x64', True), or ask for dtype='float32'"
+            )
     if wanted not in (np.float32, np.float64):
         raise TypeError(f"dtype must be float32 or float64, not {wanted}: an occupancy needs the digits; pass dtype=")
     return np.dtype(wanted)

@@ -71,14 +71,7 @@ def build_topology(
 
 
 def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
-    """Average the atoms of each entry and check that the sets can hold what they are given.
-
-    Raises:
-        ValueError: the fixed members of a set leave it no valid sum.
-
-    Warns:
-        UserWarning: the start values of a set don't sum to what they must and are normalised.
-    """
+    """Average the atoms of each entry and check that the sets can hold what they are given."""
     q = collapse(values, topology)
     if not topology.n_sets:
         return q

@@ -9,14 +9,7 @@ from jax_occupancy.core._topology import Topology
 
 
 def describe_difference(ours: Topology, theirs: Topology) -> str:
-    """Say in which parts two topologies differ, ours first; nothing if they are equal.
-
-    Args:
-        ours: one topology.
-        theirs: the other.
-
-    Returns:
-        Parts joined by semicolons; numbers and names stand as "ours against theirs".
+    """Say in which parts, joined by semicolons, two topologies differ, as "ours against theirs"; nothing if in none.
 
     Example:
         >>> from jax_occupancy.core import OccupancyTensor

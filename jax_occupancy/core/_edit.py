@@ -12,31 +12,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from jax_occupancy.core._arguments import ROUNDING, check_mask, first_five
-from jax_occupancy.core._simplex import collapse, group_occupancies, to_logits
+from jax_occupancy.core._simplex import Collapsed, collapse, group_occupancies, segment_sum, to_logits
 from jax_occupancy.core._topology import Topology
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def with_atom_occupancies(
-    logits: Float[Array, "*models collapsed"], values: Float[Array, "... atoms"], topology: Topology, margin: float
-) -> Array:
+def with_atom_occupancies(logits: Collapsed, values: Array, topology: Topology, margin: float) -> Array:
     """Give the refinable entries new occupancies from atom space."""
     return with_group_occupancies(logits, collapse(values, topology), topology, margin)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def with_group_occupancies(
-    logits: Float[Array, "*models collapsed"], q: Float[Array, "... collapsed"], topology: Topology, margin: float
-) -> Array:
+def with_group_occupancies(logits: Collapsed, q: Array, topology: Topology, margin: float) -> Array:
     """Give the refinable entries new occupancies from collapsed space."""
     q = jnp.where(topology.refinable, q, group_occupancies(logits, topology))
+    # What is fixed below a parent is a fraction of it, whatever the parent becomes.
+    members, parents = topology.members, topology.parent[topology.set_of_member]
+    for level in topology.set_levels:
+        held = ~topology.refinable[members] & (parents >= 0) & np.isin(topology.set_of_member, level)
+        if held.any():
+            q = q.at[..., members[held]].set(jax.nn.sigmoid(logits[..., members[held]]) * q[..., parents[held]])
     return jnp.where(topology.refinable, to_logits(q, topology, margin), logits)
 
 
-def change_mask(logits: Float[Array, "*models collapsed"], old: Topology, new: Topology, margin: float) -> Array:
+def change_mask(logits: Collapsed, old: Topology, new: Topology, margin: float) -> Array:
     """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes.
 
     An entry frozen in a set gets the logit of its share, and the formula leaves its siblings' logits valid as they
@@ -53,9 +55,7 @@ def change_mask(logits: Float[Array, "*models collapsed"], old: Topology, new: T
     return jnp.where(fresh, to_logits(group_occupancies(logits, old), new, margin), logits)
 
 
-def set_group(
-    logits: Float[Array, "*models collapsed"], topology: Topology, entry: int, value: Any, margin: float
-) -> Array:
+def set_group(logits: Collapsed, topology: Topology, entry: int, value: Any, margin: float) -> Array:
     """Set one entry and make room for it in its set; children of either keep their shares.
 
     In a complete set the refinable siblings share the rest in proportion to what they had; in an incomplete one they
@@ -109,9 +109,7 @@ def _set_entry(logits, value, entry, topology, margin):
     return jnp.where(affected, to_logits(q, topology, margin), logits), room, left_over
 
 
-def clamp(
-    logits: Float[Array, "*models collapsed"], topology: Topology, low: float | int, high: float | int, margin: float
-) -> Array:
+def clamp(logits: Collapsed, topology: Topology, low: float | int, high: float | int, margin: float) -> Array:
     """Bring every refinable entry between two bounds; the members of a set stay on their simplex.
 
     Entries of a set move to the nearest point (in the sense of least squares) that keeps bounds and sum. Fixed
@@ -148,10 +146,7 @@ def _clamp_sets(q, topology, level, low, high):
     free = here & topology.refinable[topology.members]
     held = here & ~topology.refinable[topology.members]
     members, sets = topology.members[free], topology.set_of_member[free]
-
-    def total(values, segments):
-        return jnp.zeros((*q.shape[:-1], topology.n_sets), q.dtype).at[..., segments].add(values)
-
+    total = functools.partial(segment_sum, n=topology.n_sets)
     whole = jnp.where(topology.parent >= 0, q[..., topology.parent], 1)
     room = whole - total(q[..., topology.members[held]], topology.set_of_member[held])
     count = np.bincount(sets, minlength=topology.n_sets).astype(q.dtype)

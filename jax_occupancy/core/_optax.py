@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jax_occupancy.core._tensor import OccupancyTensor, _assemble
+from jax_occupancy.core._tensor import OccupancyTensor
 
 
 def is_occupancy_tensor(node: Any) -> bool:
@@ -100,7 +100,7 @@ def _map_tensors(function: Callable, tree: Any, *others: Any) -> Any:
             return node
         if node.logits.shape[-1:] != (node.topology.n_collapsed,):
             return node
-        return _assemble(function(node, *rest), node.topology)
+        return OccupancyTensor.from_logits(function(node, *rest), node.topology)
 
     return jax.tree.map(one, tree, *others, is_leaf=is_occupancy_tensor)
 

@@ -18,55 +18,40 @@ MISSING = ("", ".", "?")
 
 
 def residue_labels(table: Any, *, n_atoms: int) -> tuple[Int[np.ndarray, " atoms"], list[str]]:
-    """Number the conformers of residues in the order they first appear, and name them.
+    """Number the conformers of residues in the order they first appear, and name them, such as "A/54/ARG:A"."""
+    # Whoever has a table of atoms has pandas; nobody else needs it.
+    import pandas as pd
 
-    Args:
-        table: a DataFrame with one row per atom, in atom order.
-        n_atoms: how many rows there must be.
-
-    Returns:
-        Label of each atom, and the name of each label, such as "A/54/ARG:A".
-
-    Raises:
-        ValueError: a column is missing or the number of rows is wrong.
-    """
     if len(table) != n_atoms:
         raise ValueError(f"pdb_dataframe has {len(table)} rows for {n_atoms} initial values; give one row per atom")
-    parts = {part: _codes(table, part) for part in COLUMNS}
-    key = np.zeros(n_atoms, np.int64)
-    for codes, texts in parts.values():
-        # Renumbering after each column keeps the key far below 2**63, however many columns and values there are.
-        key = np.unique(key * len(texts) + codes, return_inverse=True)[1]
-    _, first, label = np.unique(key, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(order.size)
-    chain, number, icode, resname, altloc = (texts[codes[first[order]]] for codes, texts in parts.values())
+    parts = pd.DataFrame({part: _texts(table, part) for part in COLUMNS})
+    labels = parts.groupby(list(COLUMNS), sort=False, observed=True).ngroup().to_numpy()
+    firsts = parts.iloc[np.unique(labels, return_index=True)[1]].itertuples(index=False)
     names = [
-        f"{c}/{n}{i}/{r}" + (f":{a}" if a else "")
-        for c, n, i, r, a in zip(chain, number, icode, resname, altloc, strict=True)
+        f"{chain}/{number}{icode}/{resname}" + (f":{altloc}" if altloc else "")
+        for chain, number, icode, resname, altloc in firsts
     ]
-    return rank[label], names
+    return labels, names
 
 
-def _codes(table: Any, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Integer code of each row and the text of each code; everything that means "missing" has one code."""
+def _texts(table: Any, part: str) -> Any:
+    """The text of each row, as categories; everything that means "missing" is empty."""
+    import pandas as pd
+
     column = next((name for name in COLUMNS[part] if name in table.columns), None)
     if column is None:
         if part in OPTIONAL:
-            return np.zeros(len(table), np.int64), np.array([""], object)
+            return ""
         raise ValueError(
             f"pdb_dataframe has no column for {part}: one of {', '.join(COLUMNS[part])} is needed, "
             f"it has {', '.join(map(str, table.columns))}"
         )
     if table[column].ndim != 1:
         raise ValueError(f"pdb_dataframe has the column {column} more than once")
-    # factorize hashes (fast on objects) and codes NaN, None and NA as -1 instead of dropping the rows.
+    # factorize hashes (fast on objects) and codes NaN, None and NA as -1: the last of the texts.
     codes, values = table[column].factorize()
-    texts = ["", *(_text(value) for value in values)]
-    unique: dict[str, int] = {}
-    merged = np.array([unique.setdefault(text, len(unique)) for text in texts])
-    return merged[codes + 1], np.array(list(unique), object)
+    merged, texts = pd.factorize(np.array([*map(_text, values), ""], object))
+    return pd.Categorical.from_codes(merged[codes], texts)
 
 
 def _text(value: Any) -> str:

@@ -22,12 +22,14 @@ from jaxtyping import Array, Float
 
 from jax_occupancy.core._topology import Topology
 
+Collapsed = Float[Array, "*models collapsed"]
+
 # Finite, yet its sigmoid is exactly 0 or 1 in float32 and in float64, so that fixed zeros and ones come back exact.
 SATURATED = 1e3
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
-def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+def atom_occupancies(logits: Collapsed, topology: Topology) -> Array:
     """Map the leaf of a tensor to the occupancy of every atom."""
     if topology.use_sigmoid and not topology.n_sets:
         return _sigmoid_of_take(logits, topology)
@@ -35,7 +37,7 @@ def atom_occupancies(logits: Float[Array, "*models collapsed"], topology: Topolo
 
 
 @functools.partial(jax.jit, static_argnums=1, inline=True)
-def group_occupancies(logits: Float[Array, "*models collapsed"], topology: Topology) -> Array:
+def group_occupancies(logits: Collapsed, topology: Topology) -> Array:
     """Map the leaf of a tensor to the occupancy of every entry of collapsed space."""
     if not topology.use_sigmoid:
         return logits
@@ -97,10 +99,10 @@ def collapse(values: Any, topology: Topology) -> Any:
     children, what its siblings leave. Works on numpy and on JAX arrays alike, with any leading axes.
     """
     counts = np.maximum(topology.atom_counts, 1).astype(values.dtype)
-    q = _segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
+    q = segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
     empty = topology.atom_counts == 0
     for level in reversed(topology.set_levels) if empty.any() else ():
-        totals = _segment_sum(q[..., topology.members], topology.set_of_member, topology.n_sets)
+        totals = segment_sum(q[..., topology.members], topology.set_of_member, topology.n_sets)
         summed = level[(topology.parent[level] >= 0) & empty[topology.parent[level]]]
         q = _raise_to(q, topology.parent[summed], totals[..., summed])
     childless = topology.members[empty[topology.members] & ~np.isin(topology.members, topology.parent)]
@@ -145,10 +147,10 @@ def _set_logits(share, topology, margin):
     members, sets = topology.members, topology.set_of_member
     fixed = ~topology.refinable[members]
     member_share = share[..., members]
-    left = 1 - _segment_sum(xp.where(fixed, member_share, 0), sets, topology.n_sets)
+    left = 1 - segment_sum(xp.where(fixed, member_share, 0), sets, topology.n_sets)
     left = xp.where(left > 0, left, 1)
     fraction = xp.where(fixed, 0, member_share / left[..., sets])
-    vacancy = xp.maximum(1 - _segment_sum(fraction, sets, topology.n_sets), margin)
+    vacancy = xp.maximum(1 - segment_sum(fraction, sets, topology.n_sets), margin)
     vacancy_logit = xp.where(topology.complete, 0, _log(vacancy))
     member_logits = _log(xp.maximum(fraction, margin)) - vacancy_logit[..., sets]
     position = np.zeros(topology.n_collapsed, int)
@@ -168,7 +170,7 @@ def _log(x):
     return xp.where(x > 0, xp.log(xp.where(x > 0, x, 1)), -SATURATED)
 
 
-def _segment_sum(values, segments, n):
+def segment_sum(values, segments, n):
     """Sum the last axis by segment."""
     if isinstance(values, np.ndarray):  # the constructor's, one axis
         return np.bincount(segments, weights=values, minlength=n).astype(values.dtype)

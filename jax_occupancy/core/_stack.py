@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_occupancy.core._difference import describe_difference
-from jax_occupancy.core._tensor import OccupancyTensor, _assemble
+from jax_occupancy.core._tensor import OccupancyTensor
 from jax_occupancy.core._topology import Topology
 
 
@@ -47,7 +47,7 @@ def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
                 f"a stack needs one shape, but tensors[0] has {first.shape} and tensors[{i}] has {tensor.shape}; "
                 "unstack the stacks among them first"
             )
-    return _assemble(jnp.stack([tensor.logits for tensor in tensors]), first.topology)
+    return OccupancyTensor.from_logits(jnp.stack([tensor.logits for tensor in tensors]), first.topology)
 
 
 def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
@@ -69,7 +69,7 @@ def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
     """
     if tensor.logits.ndim < 2:
         raise ValueError(f"the tensor is a single model, shape {tensor.shape}: there is no leading axis to unstack")
-    return [_assemble(logits, tensor.topology) for logits in jnp.unstack(tensor.logits)]
+    return [OccupancyTensor.from_logits(logits, tensor.topology) for logits in jnp.unstack(tensor.logits)]
 
 
 def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) -> OccupancyTensor:
@@ -111,7 +111,7 @@ def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) 
     entries = _entries(parts)
     order = np.argsort(np.concatenate(entries))
     logits = jnp.concatenate([tensor.logits for tensor in tensors], axis=-1)
-    return _assemble(logits[..., order], _joined(parts, entries, name))
+    return OccupancyTensor.from_logits(logits[..., order], _joined(parts, entries, name))
 
 
 def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -> list[OccupancyTensor]:
@@ -147,7 +147,7 @@ def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -
             f"{describe_difference(expected, whole)}; give what was concatenated, in the same order"
         )
     return [
-        _assemble(tensor.logits[..., index], part.with_refinable(whole.refinable[index]))
+        OccupancyTensor.from_logits(tensor.logits[..., index], part.with_refinable(whole.refinable[index]))
         for part, index in zip(parts, entries, strict=True)
     ]
 
@@ -169,47 +169,29 @@ def _checked(tensors: Iterable[Any], verb: str) -> list[OccupancyTensor]:
 
 def _entries(parts: Sequence[Topology]) -> list[np.ndarray]:
     """Where each part's entries stand in the collapsed space of the whole: groups, independent atoms, no atoms."""
-    kinds = []
-    for part in parts:
-        without_atoms = int(np.sum(part.atom_counts == 0))
-        kinds.append([part.n_groups, part.n_collapsed - part.n_groups - without_atoms, without_atoms])
-    sizes = np.array(kinds, np.int64)
-    # Kind by kind, and within a kind part by part.
-    start = (np.cumsum(sizes.T.ravel()) - sizes.T.ravel()).reshape(3, len(parts)).T
-    return [
-        np.concatenate([first + np.arange(size) for first, size in zip(starts, counts, strict=True)])
-        for starts, counts in zip(start, sizes, strict=True)
-    ]
+    kinds = [np.where(part.atom_counts == 0, 2, np.arange(part.n_collapsed) >= part.n_groups) for part in parts]
+    place = np.argsort(np.argsort(np.concatenate(kinds), kind="stable"))
+    return np.split(place, np.cumsum([part.n_collapsed for part in parts])[:-1])
 
 
 def _joined(parts: Sequence[Topology], entries: Sequence[np.ndarray], name: str | None) -> Topology:
-    """The topology of the whole."""
-    refinable = np.empty(sum(part.n_collapsed for part in parts), bool)
-    for part, index in zip(parts, entries, strict=True):
-        refinable[index] = part.refinable
-    first_set = np.cumsum([0, *(part.n_sets for part in parts)])
+    """The topology of the whole; a parent of -1, the whole crystal, stays."""
     pairs = list(zip(parts, entries, strict=True))
+    first_set = np.cumsum([0, *(part.n_sets for part in parts)])
+    sets = [part.set_of_member + first for part, first in zip(parts, first_set[:-1], strict=True)]
+    parents = [np.where(part.parent >= 0, index[part.parent], -1) for part, index in pairs]
     return Topology(
         expansion_index=np.concatenate([index[part.expansion_index] for part, index in pairs]).astype(np.int32),
-        refinable=refinable,
+        refinable=np.concatenate([part.refinable for part in parts])[np.argsort(np.concatenate(entries))],
         n_groups=sum(part.n_groups for part in parts),
         members=np.concatenate([index[part.members] for part, index in pairs]).astype(np.int32),
-        set_of_member=np.concatenate(
-            [part.set_of_member + first for part, first in zip(parts, first_set[:-1], strict=True)]
-        ).astype(np.int32),
+        set_of_member=np.concatenate(sets).astype(np.int32),
         complete=np.concatenate([part.complete for part in parts]),
-        parent=np.concatenate([_moved(part.parent, index) for part, index in pairs]).astype(np.int32),
+        parent=np.concatenate(parents).astype(np.int32),
         use_sigmoid=parts[0].use_sigmoid,
         name=name,
         labels=_labels(parts),
     )
-
-
-def _moved(parent: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Parents in the entries of the whole; -1, the whole crystal, stays."""
-    moved = np.full(parent.size, -1, np.int64)
-    moved[parent >= 0] = index[parent[parent >= 0]]
-    return moved
 
 
 def _labels(parts: Sequence[Topology]) -> tuple[str, ...]:

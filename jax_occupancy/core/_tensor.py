@@ -140,6 +140,33 @@ class OccupancyTensor(eqx.Module):
         altlocs = kwargs.get("altloc_groups")
         return cls(initial_values, labels, labels=kwargs.pop("labels", None if altlocs else names), **kwargs)
 
+    @classmethod
+    def from_logits(cls, logits: Any, topology: Topology, *, dtype: Any = None) -> "OccupancyTensor":
+        """Put logits and the topology of another tensor together.
+
+        Args:
+            logits: shape (..., collapsed); may be traced, or a placeholder.
+            topology: which atom reads which entry.
+            dtype: float32 or float64; None takes the logits as they are.
+
+        Raises:
+            ValueError: there is not one logit per entry of the topology, or `dtype` is float64 and JAX has 32 bits.
+            TypeError: `dtype` is not a float type that occupancies can have.
+
+        Example:
+            >>> occ = OccupancyTensor([0.5, 0.5, 1.0], [[0, 1]])
+            >>> OccupancyTensor.from_logits(jnp.zeros(2), occ.topology)().tolist()
+            [0.5, 0.5, 0.5]
+        """
+        if dtype is not None:
+            logits = jnp.asarray(logits, check_dtype(dtype, logits))
+        # `eqx.tree_at` and `dataclasses.replace` can't exchange a static field of a module with its own `__init__`.
+        tensor = object.__new__(cls)
+        object.__setattr__(tensor, "logits", logits)
+        object.__setattr__(tensor, "topology", topology)
+        tensor.__check_init__()
+        return tensor
+
     def __call__(self) -> Float[Array, "*models atoms"]:
         """Evaluate the occupancies in atom space, shape (..., atoms).
 
@@ -263,8 +290,8 @@ class OccupancyTensor(eqx.Module):
     def with_occupancies(self, values: Any, *, margin: float | int = MARGIN) -> "OccupancyTensor":
         """Take new occupancies in atom space; may be traced, so it works under jit and vmap.
 
-        Fixed entries keep their values. A group takes the mean of its atoms, and a set whose members don't sum to
-        what they must is normalised. Leading axes make a stack of models.
+        Fixed entries keep their values, below a parent their fractions of it. A group takes the mean of its atoms, and
+        a set whose members don't sum to what they must is normalised. Leading axes make a stack of models.
 
         Args:
             values: occupancies, shape (..., atoms).
@@ -382,18 +409,7 @@ class OccupancyTensor(eqx.Module):
 
     def _with_mask(self, refinable: Bool[np.ndarray, " collapsed"]) -> "OccupancyTensor":
         topology = self.topology.with_refinable(refinable)
-        return _assemble(_edit.change_mask(self.logits, self.topology, topology, MARGIN), topology)
+        return OccupancyTensor.from_logits(_edit.change_mask(self.logits, self.topology, topology, MARGIN), topology)
 
     def _with_logits(self, logits: Array) -> "OccupancyTensor":
-        return _assemble(logits, self.topology)
-
-
-def _assemble(logits: Array, topology: Topology) -> OccupancyTensor:
-    """Put a leaf and a topology together, the one way past the constructor.
-
-    `eqx.tree_at` and `dataclasses.replace` can't exchange a static field of a module with its own `__init__`.
-    """
-    tensor = object.__new__(OccupancyTensor)
-    object.__setattr__(tensor, "logits", logits)
-    object.__setattr__(tensor, "topology", topology)
-    return tensor
+        return OccupancyTensor.from_logits(logits, self.topology)

@@ -80,9 +80,8 @@ class Topology:
 
     def __reduce__(self):
         # Through the constructor, which makes the arrays read-only and the digest theirs.
-        return _from_fields, (
-            {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init},
-        )
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init}
+        return functools.partial(Topology, **fields), ()
 
     def __repr__(self):
         return (
@@ -164,10 +163,6 @@ class Topology:
         members = self.members[self.set_of_member == index]
         names = ", ".join(self.describe_entry(entry) for entry in members[:5])
         return f"altloc_groups[{index}] ({names}{', ...' if members.size > 5 else ''})"
-
-
-def _from_fields(fields: dict) -> Topology:
-    return Topology(**fields)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -4,10 +4,10 @@
 `write_mtz` writes columns such as map coefficients, `read_groups` and `write_groups` handle occupancy groups (TOML,
 Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
 `from_gemmi` and `to_gemmi` are for structures that are in memory already.
-`save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` anything made of arrays.
+`save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` whatever is made of arrays,
+tables and text.
 """
 
-from jax_occupancy.io._archive import read_archive, write_archive
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import atom_label
 from jax_occupancy.io._contacts import find_contacts
@@ -18,7 +18,7 @@ from jax_occupancy.io._radiation import agreed_radiation
 from jax_occupancy.io._read_reflections import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
-from jax_occupancy.io._saving import load_tensor, save_tensor
+from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
 from jax_occupancy.io._selecting import select_atoms
 from jax_occupancy.io._source import format_of_name
 from jax_occupancy.io._structure import from_gemmi, to_gemmi

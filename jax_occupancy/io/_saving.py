@@ -1,138 +1,215 @@
-"""Saving an OccupancyTensor and loading it again, to the bit."""
+"""One file for a value, a zip archive of JSON and .npy files: no pickle, and only classes that the reader asks for."""
 
 import dataclasses
+import io
+import json
+import math
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import gemmi
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+import pandas as pd
 
-from jax_occupancy.core import OccupancyTensor, Topology
-from jax_occupancy.core._difference import describe_difference
-from jax_occupancy.core._tensor import _assemble
-from jax_occupancy.io._archive import read_archive, write_archive
+from jax_occupancy.core import OccupancyTensor, Topology, describe_difference
+from jax_occupancy.io._atomic import atomic_writer
+from jax_occupancy.io._source import read_source
 
-_KIND = "tensor"
+FORMAT_VERSION = 2
+_HEADER = "header.json"
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, TypeError, ValueError, KeyError)
+# Arrays as short as the atoms of a group stand in the header: thousands of files would take longer than all the rest.
+_SHORT = 64
+# What a text or a list can say: its type, how it is said and how it is read.
+_SAID = {
+    "float": (float, str, float),
+    "path": (Path, str, Path),
+    "cell": (gemmi.UnitCell, lambda cell: list(cell.parameters), lambda numbers: gemmi.UnitCell(*numbers)),
+    "spacegroup": (gemmi.SpaceGroup, lambda group: group.xhm(), gemmi.SpaceGroup),
+}
 
 
 def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
     """Save a tensor, its topology and its logits, in one file.
 
-    Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (format version, library
-    version, digest of the topology), which `numpy.load` opens as well; the extension .npz fits. It appears under its
-    name only when it is complete.
+    Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (versions, digest of the
+    topology), which `numpy.load` opens as well; the extension .npz fits.
 
     Args:
-        path: The file to write; an existing one is replaced.
-        tensor: A tensor with concrete logits; leading axes are kept.
+        path: the file to write, or to replace; it appears under its name only when it is complete.
+        tensor: what is saved; leading axes are kept.
 
     Raises:
-        TypeError: If the logits are traced or are no array.
-        FileNotFoundError: If the folder of `path` does not exist.
-        IsADirectoryError: If `path` is a folder.
+        TypeError: something in it can't be saved, such as traced logits; the message names it.
+        FileNotFoundError, IsADirectoryError: the folder of `path` does not exist, or `path` is one.
 
     Example:
-        >>> import pathlib, tempfile
+        >>> import tempfile
         >>> occ = OccupancyTensor([0.6, 0.4, 1.0], altloc_groups=[[[0], [1]]])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_tensor(pathlib.Path(folder, "occ.npz"), occ)
-        ...     again = load_tensor(pathlib.Path(folder, "occ.npz"))
-        >>> again.topology == occ.topology, bool((again.logits == occ.logits).all())
-        (True, True)
+        ...     save_tensor(f"{folder}/occ.npz", occ)
+        ...     bool((load_tensor(f"{folder}/occ.npz", like=occ).logits == occ.logits).all())
+        True
     """
-    write_archive(path, _KIND, *take_apart(tensor))
+    write_archive(path, "tensor", tensor)
 
 
 def load_tensor(
     path: str | os.PathLike[str], like: OccupancyTensor | None = None, *, dtype: Any = None
 ) -> OccupancyTensor:
-    """Load a tensor that `save_tensor` saved.
+    """Load a tensor that `save_tensor` saved, equal in every bit.
 
     Args:
-        path: The file.
-        like: A tensor whose topology (atoms, groups, sets, mask, names) the file must have.
-        dtype: Float type of the logits; by default the saved one.
-
-    Returns:
-        A tensor equal to the saved one in every bit.
+        path: the file.
+        like: a tensor whose topology (atoms, groups, sets, mask, names) the file must have.
+        dtype: float type of the logits; by default the saved one.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, none of ours, of another format, or has another topology than `like`
-            (the message says what differs); or if it holds float64 and JAX is in 32-bit mode.
-        TypeError: If `dtype` is not float32 or float64.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from jax_occupancy.io import save_tensor
-        >>> occ = OccupancyTensor([0.6, 0.4, 1.0], altloc_groups=[[[0], [1]]])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_tensor(pathlib.Path(folder, "occ.npz"), occ)
-        ...     loaded = load_tensor(pathlib.Path(folder, "occ.npz"), like=occ)
-        >>> [round(q, 3) for q in loaded().tolist()]
-        [0.6, 0.4, 1.0]
+        FileNotFoundError, IsADirectoryError: there is no such file, or it is a folder.
+        ValueError: the file is damaged, none of ours, holds something else, was saved in another format or version, or
+            has another topology than `like`; the message says what differs. Or it holds float64 and JAX has 32 bits.
+        TypeError: `dtype` is not float32 or float64.
     """
-    return put_together(path, *read_archive(path, _KIND), like=like, dtype=dtype)
+    return read_archive(path, "tensor", OccupancyTensor, like=like, dtype=dtype)
 
 
-def take_apart(tensor: OccupancyTensor) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays that a tensor is saved as.
+def write_archive(path: str | os.PathLike[str], kind: str, value: Any) -> None:
+    """Write a value to one file, in which `read_archive` finds that kind; otherwise as `save_tensor`.
 
-    Raises:
-        TypeError: If the logits are traced or are no array.
+    The value is made of numbers, text, arrays, tables, paths, unit cells, space groups and tensors, in lists, tuples,
+    dictionaries, dataclasses and named tuples. The same value gives the same bytes.
     """
-    logits, topology = tensor.logits, tensor.topology
-    if isinstance(logits, Tracer) or not isinstance(logits, jax.Array | np.ndarray):
-        raise TypeError(
-            f"the logits are {type(logits).__name__}, not an array of numbers; save the tensor outside of jit, grad "
-            "and vmap, and before its leaf is replaced"
-        )
-    fields = {field.name: getattr(topology, field.name) for field in dataclasses.fields(topology) if field.init}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-    plain = {name: value for name, value in fields.items() if name not in arrays}
-    header = {"digest": topology.digest.hex(), "topology": plain}
-    return header, {**arrays, "logits": np.asarray(logits)}
+    from jax_occupancy import __version__
+
+    arrays: dict[str, np.ndarray] = {}
+    top = {"format": "jax_occupancy", "format_version": FORMAT_VERSION, "library_version": __version__, "kind": kind}
+    text = json.dumps({**top, "value": _pack(value, kind, arrays)}, indent=1)
+    # A name alone makes an entry without the time of day.
+    with atomic_writer(path) as handle, zipfile.ZipFile(handle, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(_HEADER), text, zipfile.ZIP_DEFLATED)
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def put_together(
-    path: str | os.PathLike[str],
-    header: Mapping[str, Any],
-    arrays: Mapping[str, np.ndarray],
-    *,
-    like: OccupancyTensor | None,
-    dtype: Any,
-) -> OccupancyTensor:
-    """The tensor that `take_apart` took apart; the arguments and errors are those of `load_tensor`."""
-    arrays = dict(arrays)
-    logits = arrays.pop("logits", None)
+def read_archive(path: str | os.PathLike[str], kind: str, wanted: Any, *, like: Any = None, dtype: Any = None) -> Any:
+    """Read what `write_archive` wrote, equal in every bit; otherwise as `load_tensor`.
+
+    `wanted` is the type of the value as an annotation: it, and those of its fields, say which classes are made.
+    """
+    data = read_source(path)
     try:
-        topology = Topology(**{**header["topology"], "labels": tuple(header["topology"]["labels"]), **arrays})
-        digest = header["digest"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold all parts of a topology ({error})") from error
-    if topology.digest.hex() != digest:
-        raise ValueError(f"{path} was changed after it was saved: its topology does not have the digest in its header")
-    if logits is None or logits.shape[-1:] != (topology.n_collapsed,):
-        raise ValueError(f"{path} has no logits for the {topology.n_collapsed} entries of its topology")
-    if like is not None and topology != like.topology:
-        difference = describe_difference(topology, like.topology)
+        # read() and not open(): the checksum of the archive vouches for all that is read from it.
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            files = {name.removesuffix(".npy"): io.BytesIO(archive.read(name)) for name in archive.namelist()}
+        top = json.load(files.pop(_HEADER))
+        version, library, found = top["format_version"], top["library_version"], top["kind"]
+        arrays = {name: np.lib.format.read_array(file, allow_pickle=False) for name, file in files.items()}
+    except _DAMAGE as error:
+        what = f"was not saved by jax_occupancy, or is damaged or truncated ({error})"
+        raise ValueError(f"{path} {what}; a saved {kind} is wanted here") from error
+    if (found, version) != (kind, FORMAT_VERSION):
         raise ValueError(
-            f"{path} does not fit the tensor it is loaded for; the file's topology differs in: {difference}. "
-            "Load it without like= to have it as it was saved"
+            f"{path} holds a saved {found} in format {version} (jax_occupancy {library}); a saved {kind} is wanted "
+            f"here, in format {FORMAT_VERSION}"
         )
-    return _assemble(jnp.asarray(logits.astype(_checked_dtype(dtype, logits, path))), topology)
+    try:
+        return _Unpacker(arrays, like, dtype).value(top["value"], wanted)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} can't be loaded: {error}") from error
 
 
-def _checked_dtype(dtype: Any, logits: np.ndarray, path: Any) -> np.dtype:
-    wanted = logits.dtype if dtype is None else jnp.dtype(dtype)
-    if wanted not in (np.float32, np.float64):
-        raise TypeError(f"dtype must be float32 or float64, not {wanted}")
-    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
-        raise ValueError(
-            f"{path}: float64 needs 64-bit JAX: jax.config.update('jax_enable_x64', True), or load it with "
-            "dtype='float32'"
-        )
-    return np.dtype(wanted)
+def _pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Say a value in JSON: dictionaries with one key say what kind of thing it is, arrays are collected by name."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size <= _SHORT and value.dtype.kind == "i":
+        return {"integers": [value.dtype.str, value.tolist()]}
+    if isinstance(value, np.ndarray | jax.Array) and not value.dtype.hasobject:
+        arrays[name] = np.asarray(value)
+        return {"array": name}
+    if isinstance(value, OccupancyTensor) and not hasattr(value.logits, "dtype"):
+        name, value = f"{name}.logits", value.logits
+    if isinstance(value, OccupancyTensor):
+        parts = {"topology": value.topology, "logits": value.logits, "digest": value.topology.digest.hex()}
+        return {"tensor": {key: _pack(part, f"{name}.{key}", arrays) for key, part in parts.items()}}
+    if isinstance(value, pd.DataFrame):
+        columns = {key: one.to_numpy() if one.dtype.kind in "biuf" else one.to_list() for key, one in value.items()}
+        rows = len(value) if isinstance(value.index, pd.RangeIndex) else value.index.to_list()
+        return {"table": [_pack(columns, name, arrays), rows]}
+    if fields := _fields(type(value)):
+        return {"fields": {key: _pack(getattr(value, key), f"{name}.{key}", arrays) for key in fields}}
+    if isinstance(value, tuple | list):
+        items = [_pack(item, f"{name}.{number}", arrays) for number, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        # Pairs, because keys need not be text.
+        return {"dict": [[_pack(key, name, arrays), _pack(one, f"{name}.{key}", arrays)] for key, one in value.items()]}
+    for kind, (said, say, _) in _SAID.items():
+        if isinstance(value, said):
+            return {kind: say(value)}
+    raise TypeError(f"{name} is a {type(value).__name__}, which can't be saved; wanted numbers, text, arrays or tables")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unpacker:
+    arrays: Mapping[str, np.ndarray]
+    like: OccupancyTensor | None
+    dtype: Any
+
+    def value(self, node: Any, wanted: Any = Any) -> Any:
+        """What `_pack` has said."""
+        if get_origin(wanted) in (Union, UnionType):
+            wanted = next(one for one in get_args(wanted) if one is not type(None))
+        inner = next((one for one in reversed(get_args(wanted)) if one is not Ellipsis), Any)
+        if isinstance(node, list):
+            return [self.value(item, inner) for item in node]
+        if not isinstance(node, dict):
+            return node
+        [(kind, content)] = node.items()
+        if kind in _SAID:
+            return _SAID[kind][2](content)
+        return {
+            "array": lambda: self.arrays[content],
+            "integers": lambda: np.array(content[1], content[0]),
+            "tuple": lambda: tuple(self.value(item, inner) for item in content),
+            "dict": lambda: {self.value(key): self.value(item, inner) for key, item in content},
+            "table": lambda: self._table(*content),
+            "tensor": lambda: self._tensor(content),
+            "fields": lambda: self._object(wanted, content),
+        }[kind]()
+
+    def _object(self, wanted: Any, packed: Mapping[str, Any]) -> Any:
+        differing = sorted(set(packed) ^ set(_fields(wanted)))
+        if differing:
+            raise ValueError(f"a {wanted.__name__} of its version and of this one differ in: {', '.join(differing)}")
+        types = get_type_hints(wanted)
+        return wanted(**{key: self.value(node, types[key]) for key, node in packed.items()})
+
+    def _table(self, columns: Any, rows: Any) -> pd.DataFrame:
+        index = pd.RangeIndex(rows) if isinstance(rows, int) else pd.Index(rows)
+        # pandas decides about the type of text, as it did when the table was made.
+        return pd.DataFrame({key: pd.Series(one, index=index) for key, one in self.value(columns).items()}, index=index)
+
+    def _tensor(self, content: Mapping[str, Any]) -> OccupancyTensor:
+        topology, logits = self.value(content["topology"], Topology), self.value(content["logits"])
+        if topology.digest.hex() != content["digest"]:
+            raise ValueError("its topology was changed after it was saved: it does not have the digest in the header")
+        if self.like is not None and topology != self.like.topology:
+            difference = describe_difference(topology, self.like.topology)
+            raise ValueError(f"its topology differs in: {difference}. Load it without like= to have it as it was saved")
+        return OccupancyTensor.from_logits(logits, topology, dtype=self.dtype or logits.dtype)
+
+
+def _fields(one: type) -> list[str]:
+    if dataclasses.is_dataclass(one):
+        return [field.name for field in dataclasses.fields(one) if field.init]
+    return list(getattr(one, "_fields", ()))

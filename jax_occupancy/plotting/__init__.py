@@ -17,12 +17,11 @@ from jax_occupancy.plotting._overview import plot_solution
 from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution, r_by_resolution
 from jax_occupancy.plotting._report import write_report
 from jax_occupancy.plotting._series import plot_series
-from jax_occupancy.plotting._writing import picture_kind, write_figure, write_plot
+from jax_occupancy.plotting._writing import write_figure, write_plot
 
 __all__ = [
     "Figure",
     "occupancy_pages",
-    "picture_kind",
     "plot_convergence",
     "plot_correlation",
     "plot_minima",

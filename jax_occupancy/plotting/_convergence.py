@@ -17,9 +17,6 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
     Args:
         solution: what `refine` returned.
         ax: where to draw; a new figure, one column of a journal wide, if None.
-
-    Returns:
-        The axes.
     """
     ax = axes_or_new(ax)
     history = solution.history
@@ -58,9 +55,6 @@ def plot_minima(solution: Solution, ax: Axes | None = None) -> Axes:
     Args:
         solution: what `refine` returned.
         ax: where to draw; a new figure, one column of a journal wide, if None.
-
-    Returns:
-        The axes.
     """
     ax = axes_or_new(ax)
     if len(solution.minima) < 2:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from jax_occupancy._words import Solution
-from jax_occupancy.plotting._figure import COLUMN, GREY, PAGE, SMALL, axes_or_new, say_only, shown, tidy
+from jax_occupancy.plotting._figure import COLUMN, GREY, PAGE, SMALL, axes_or_new, inches, say_only, shown, tidy
 
 # Height of a name, width of a letter and of the colour bar, in inches.
 NAME, LETTER, BAR = 0.1, 0.06, 0.4
@@ -25,9 +25,6 @@ def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
         solution: what `refine` returned.
         ax: where to draw; a new figure if None, one column of a journal wide, or a page where the names need it. Names
             are left out, and numbers stand in their place, where they do not fit.
-
-    Returns:
-        The axes.
     """
     matrix = correlation_by_row(solution)
     n = len(matrix)
@@ -83,9 +80,6 @@ def _largest_between_sets(solution: Solution, matrix: pd.DataFrame) -> str:
 
 def _names_fit(ax: Axes, names: list[str]) -> bool:
     """Whether there is room for the matrix and all names beside it."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    box = ax.get_window_extent()
     # A layout that leaves no room unused makes the axes about this much larger than they are now.
-    side = 1.15 * min(box.width, box.height) / figure.dpi - LETTER * max(map(len, names)) - BAR
+    side = 1.15 * min(inches(ax)) - LETTER * max(map(len, names)) - BAR
     return bool(side >= NAME * len(names))

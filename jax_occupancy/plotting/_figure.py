@@ -43,15 +43,7 @@ class Figure(matplotlib.figure.Figure):
         return self.to_bytes("png", dpi=self.dpi)
 
     def to_bytes(self, kind: str, *, dpi: float | int = 300) -> bytes:
-        """The picture as the content of a file.
-
-        Args:
-            kind: "png", "svg" or "pdf".
-            dpi: dots per inch of a PNG.
-
-        Returns:
-            The content; the same picture gives the same bytes.
-        """
+        """The content of a file, "png" (of so many dots per inch), "svg" or "pdf"; the same picture, the same bytes."""
         buffer = io.BytesIO()
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
         with _no_word_about_glyphs(), matplotlib.rc_context({"svg.hashsalt": "jax_occupancy"}):
@@ -72,6 +64,14 @@ def axes_or_new(ax: Axes | None, *, width: float = COLUMN, height: float = 2.4) 
     return Figure(figsize=(width, height)).add_subplot() if ax is None else ax
 
 
+def inches(ax: Axes) -> tuple[float, float]:
+    """Width and height of axes as they are now."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    box = ax.get_window_extent()
+    return box.width / figure.dpi, box.height / figure.dpi
+
+
 def tidy(ax: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
     """Label axes, with letters that can be read in print, and take away what says nothing."""
     ax.set_xlabel(x, fontsize=SMALL)
@@ -89,12 +89,7 @@ def say_only(ax: Axes, text: str) -> None:
 
 
 def shown(name: str, *, longest: int = LONGEST) -> str:
-    """A name that matplotlib shows as it is, with its middle left out if it is too long.
-
-    Example:
-        >>> shown("A/54/ARG:A"), shown("a group with far too long a name", longest=11)
-        ('A/54/ARG:A', 'a gro… name')
-    """
+    """A name that matplotlib shows as it is, with its middle left out ("a gro… name") if it is too long."""
     if len(name) > longest:
         tail = longest // 2
         name = name[: longest - tail - 1] + "…" + name[-tail:]

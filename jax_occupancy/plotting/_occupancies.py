@@ -19,6 +19,7 @@ from jax_occupancy.plotting._figure import (
     VERMILLION,
     Figure,
     axes_or_new,
+    inches,
     say_only,
     shown,
     tidy,
@@ -46,9 +47,6 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
         solution: what `refine` returned.
         ax: where to draw; a new figure, one column of a journal wide, if None.
         sets: numbers of the sets to draw; all if None. Those that do not fit are left out, and the axis says so.
-
-    Returns:
-        The axes.
     """
     numbers = list(range(len(solution.grouping.sets)) if sets is None else sets)
     columns = columns_of_rows(solution.grouping, numbers, MOST_LINES if ax is None else _lines_that_fit(ax))
@@ -168,7 +166,4 @@ def _draw_bounds(ax: Axes, table: pd.DataFrame) -> None:
 
 def _lines_that_fit(ax: Axes) -> float:
     """How many lines of letters the user's axes have room for."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    height = ax.get_window_extent().height / figure.dpi
-    return max(1.0, height / LINE)
+    return max(1.0, inches(ax)[1] / LINE)

@@ -25,11 +25,11 @@ def r_by_resolution(
     """R = Σ|F_obs − |F_model|| / ΣF_obs in shells of resolution with equal numbers of reflections.
 
     Args:
-        d_spacing: Resolution of each reflection, in Å.
-        observed: Observed amplitudes.
-        model_amplitude: Amplitudes of the model on the same scale.
+        d_spacing: resolution of each reflection, in Å.
+        observed: observed amplitudes.
+        model_amplitude: amplitudes of the model on the same scale.
         free: True in the test set.
-        n_shells: Number of shells; by default as many, up to 20, as leave each with 40 free reflections, or 200
+        n_shells: number of shells; by default as many, up to 20, as leave each with 40 free reflections, or 200
             where there is no free set.
 
     Returns:

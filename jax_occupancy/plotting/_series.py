@@ -43,7 +43,7 @@ def plot_series(table: pd.DataFrame, *, groups: Sequence[str] | None = None) -> 
         A figure, at most a page high; wider than a column only if there is more than one panel.
 
     Raises:
-        ValueError: A column is missing or a group is not in the table.
+        ValueError: a column is missing or a group is not in the table.
 
     Example:
         >>> import pandas as pd

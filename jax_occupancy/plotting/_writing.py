@@ -16,25 +16,16 @@ KINDS = ("png", "svg", "pdf")
 
 
 def write_plot(path: str | os.PathLike[str], solution: Solution) -> None:
-    """Write the picture of `plot_solution` to a file that is either complete or not there.
+    """Write the picture of `plot_solution`; otherwise as `write_figure`.
 
     A PDF file also gets the pages of `occupancy_pages` if the first page does not hold all sets.
-
-    Args:
-        path: the file; its extension, .png, .svg or .pdf, says what is written.
-        solution: what `refine` returned.
-
-    Raises:
-        ValueError: `path` has another extension.
-        OSError: the file can't be written.
 
     Example:
         ```python
         write_plot("refined.svg", refine("model.pdb", "data.mtz"))
         ```
     """
-    kind = picture_kind(path)
-    overview = plot_solution(solution)
+    kind, overview = _kind(path), plot_solution(solution)
     if kind == "pdf" and not shows_every_set(solution):
         _write(path, _pdf_of_pages([overview, *occupancy_pages(solution)]))
     else:
@@ -59,19 +50,11 @@ def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:
         ...     pathlib.Path(folder, "empty.pdf").read_bytes()[:4]
         b'%PDF'
     """
-    _write(path, figure.to_bytes(picture_kind(path)))
+    _write(path, figure.to_bytes(_kind(path)))
 
 
-def picture_kind(path: str | os.PathLike[str]) -> str:
-    """The kind of picture that a name asks for.
-
-    Raises:
-        ValueError: its extension is none of those known.
-
-    Example:
-        >>> picture_kind("occupancies.SVG")
-        'svg'
-    """
+def _kind(path: str | os.PathLike[str]) -> str:
+    """The kind of picture that a name asks for."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in KINDS:
         raise ValueError(f"{path}: the name of a picture must end in {', '.join('.' + kind for kind in KINDS)}")

@@ -14,7 +14,7 @@ from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import State, run_cycles
 from jax_occupancy.refinement._devices import shard_reflections
-from jax_occupancy.refinement._group_model import group_model, model_sites
+from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._posterior import Posterior, posterior_at, settle
@@ -48,7 +48,6 @@ __all__ = [
     "load_series",
     "load_solution",
     "minimise",
-    "model_sites",
     "moved_model",
     "posterior_at",
     "prepare",

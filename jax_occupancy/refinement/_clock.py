@@ -5,11 +5,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Adds up the time of stages that may come more than once.
-
-    Args:
-        progress: called with the name of each stage as it begins.
-    """
+    """Adds up the time of stages that may come more than once; `progress` is told the name of each as it begins."""
 
     def __init__(self, progress: Callable[[str], None] | None):
         self.progress = progress

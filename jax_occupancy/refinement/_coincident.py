@@ -18,15 +18,7 @@ UNCERTAIN = 0.25
 def coincident_members(
     information: Float[np.ndarray, "groups groups"], sets: Sequence[Sequence[int]]
 ) -> list[list[int]]:
-    """Find members of the same set whose split the data do not determine.
-
-    Args:
-        information: of the occupancies: second derivatives of minus the log-likelihood.
-        sets: for each set the groups that may be tied.
-
-    Returns:
-        Lists of two or more groups that are one to the data.
-    """
+    """Members of the same set whose split the data do not determine, by the information on the occupancies."""
     size = np.diag(information)
     found = []
     for members in sets:

@@ -1,19 +1,14 @@
 """Reflections spread over several devices, or several machines.
 
-Each device keeps its share of everything that there is one of per reflection and sums over it; XLA adds up the sums.
-What goes between devices is a gradient and a matrix of second derivatives a step. Nothing here is special to one kind
-of device: a `jax.sharding.Mesh` of CPUs, GPUs or TPUs, in one process or in many.
+Each device keeps its share of everything that there is one of per reflection and sums over it; XLA adds up the sums,
+a gradient and a matrix of second derivatives a step. The devices are CPUs, GPUs or TPUs, of one process or of many.
 
     mesh = jax.sharding.Mesh(jax.devices(), ("reflections",))
     solution = refine(model, data, mesh=mesh)                     # turnkey; refine_series takes a mesh too
     linear, target = shard_reflections((linear, target), mesh)    # or step by step
 
-On a cluster every process runs the same script, with the same model and data, and begins with
-
-    jax.distributed.initialize()        # under SLURM, Open MPI or Kubernetes; else give address, count and number
-    jax.config.update("jax_enable_x64", True)
-
-after which `jax.devices()` are those of all processes.
+On a cluster every process runs the same script, with the same model and data, after `jax.distributed.initialize()`
+(under SLURM, Open MPI or Kubernetes; else give it address, count and number).
 """
 
 from typing import Any

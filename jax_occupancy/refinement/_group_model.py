@@ -82,23 +82,7 @@ def group_model(
 
 
 def model_sites(model: Model) -> Sites:
-    """Recognise the special positions of a model and what its occupancies mean there.
-
-    Args:
-        model: what `read_model` returned.
-
-    Returns:
-        The sites, whose chemical occupancies are what a refinement works with.
-
-    Raises:
-        ValueError: the model does not match its structure.
-
-    Example:
-        >>> from jax_occupancy.example import read_example
-        >>> model, _ = read_example()
-        >>> model_sites(model).orders.max().item()  # no atom on a special position
-        1
-    """
+    """The special positions of a model, and what its occupancies mean there."""
     return read_sites(model.structure, model.atoms["occupancy"].to_numpy(np.float64))
 
 

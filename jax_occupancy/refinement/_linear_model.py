@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.xray import (
@@ -26,9 +27,6 @@ from jax_occupancy.xray import (
 # Cells of model and data may differ by this much (relative for lengths, degrees for angles) before it is an error.
 CELL_TOLERANCE = 0.005
 ANGLE_TOLERANCE = 0.5
-
-# Gigabytes that the structure factors of the groups may take before they are computed anew in every pass.
-MEMORY = 4.0
 
 # The element of atoms that nobody knows.
 UNKNOWN = "X"
@@ -75,7 +73,7 @@ def linear_model(
     *,
     radiation: Radiation = "xray",
     wavelength: float | None = None,
-    memory: float | int = MEMORY,
+    memory: float | int = Options.memory,
     dtype=None,
 ) -> LinearModel:
     """Compute what each occupancy that can move adds to the structure factors, and what all else adds.

@@ -40,14 +40,16 @@ class Objective(eqx.Module):
     linear: LinearModel
     target: Target | Any
     matrix: Float[Array, "equations variables"]
-    lowest_b: Float[Array, " groups"] | Any = None
-    spread_b: Float[Array, " groups"] | Any = None
+    lowest_b: Float[Array, " groups"] | None = None
+    spread_b: Float[Array, " groups"] | None = None
     weight: Float[Array, ""] | float = 1.0
 
     def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
         """Occupancies and B shifts (None where they are held)."""
         n = self.linear.n_groups
-        return x[:n], None if self.lowest_b is None else self.lowest_b + self.spread_b * x[x.size - n :]
+        if self.lowest_b is None or self.spread_b is None:
+            return x[:n], None
+        return x[:n], self.lowest_b + self.spread_b * x[x.size - n :]
 
     def with_scale(self, overall, solvent) -> "Objective":
         """The same on other scales, each (reflections,)."""
@@ -81,20 +83,19 @@ class Objective(eqx.Module):
 
     def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
         """The target, and the prior of the B shifts."""
-        misfit = self.misfit(self.amplitude(x))
-        if self.lowest_b is None:
-            return misfit
-        return misfit + 0.5 * self.weight * jnp.sum(self._relative_shifts(x) ** 2)
+        misfit, shifts = self.misfit(self.amplitude(x)), self._relative_shifts(x)
+        return misfit if shifts is None else misfit + 0.5 * self.weight * jnp.sum(shifts**2)
 
     def gradient(self, x: Float[Array, " variables"]) -> Float[Array, " variables"]:
         """First derivatives."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
-        pulls = self._place(self.linear.gradient(direction, slope, q, delta_b), x.size)
-        if self.lowest_b is None:
-            return pulls
-        return pulls.at[x.size - q.size :].add(self.weight * self._relative_shifts(x))
+        pulls, shifts = (
+            self._place(self.linear.gradient(direction, slope, q, delta_b), x.size),
+            self._relative_shifts(x),
+        )
+        return pulls if shifts is None else pulls.at[x.size - q.size :].add(self.weight * shifts)
 
     def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
         """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
@@ -102,18 +103,21 @@ class Objective(eqx.Module):
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b)
         matrix = self._place(self._place(matrix, x.size).T, x.size)
-        if self.lowest_b is None:
+        if delta_b is None:
             return matrix
         last = jnp.arange(x.size - q.size, x.size)
         return matrix.at[last, last].add(self.weight)
 
-    def _relative_shifts(self, x: Array) -> Array:
+    def _relative_shifts(self, x: Array) -> Array | None:
+        """B shifts in units of their spread; None where they are held."""
+        if self.lowest_b is None or self.spread_b is None:
+            return None
         return self.lowest_b / self.spread_b + x[x.size - self.linear.n_groups :]
 
     def _place(self, parameters: Array, n_variables: int) -> Array:
         """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""
         n = self.linear.n_groups
-        if self.lowest_b is not None:
+        if self.spread_b is not None:
             units = jnp.concatenate([jnp.ones_like(self.spread_b), self.spread_b])
             parameters = parameters * units.reshape(-1, *[1] * (parameters.ndim - 1))
         # The target does not depend on vacancies.

@@ -37,7 +37,7 @@ class Observations(NamedTuple):
 
     reflections: Reflections
     french_wilson: FrenchWilson | None = None
-    rows: Int[np.ndarray, " reflections"] | Any = None
+    rows: Int[np.ndarray, " reflections"] | None = None
 
     @classmethod
     def from_reflections(cls, reflections: Reflections) -> "Observations":
@@ -73,11 +73,14 @@ class Observations(NamedTuple):
         weak = self.french_wilson
         if weak is not None:
             weak = FrenchWilson(**{name: values[mask] for name, values in vars(weak).items()})
-        return Observations(self.reflections.select(mask), weak, self.located().rows[mask])
+        return Observations(self.reflections.select(mask), weak, self._all_rows()[mask])
 
     def located(self) -> "Observations":
         """The same, with rows that are spelt out."""
-        return self if self.rows is not None else self._replace(rows=np.arange(self.reflections.n_reflections))
+        return self._replace(rows=self._all_rows())
+
+    def _all_rows(self) -> Int[np.ndarray, " reflections"]:
+        return np.arange(self.reflections.n_reflections) if self.rows is None else self.rows
 
     def gather(self, values: Shaped[np.ndarray, " all"]) -> Shaped[np.ndarray, " reflections"]:
         """What was observed of the reflections of the linear model."""

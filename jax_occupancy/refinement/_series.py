@@ -76,8 +76,9 @@ def refine_series(
 
     Raises:
         RefinementError: no occupancy is refinable, or not one data set could be refined (not with `throw=False`).
-        ValueError: the model can't be read, or an option is wrong.
-        TypeError: the data sets are no list, or there is no such option.
+        FileNotFoundError: there is no such model.
+        ValueError: the model can't be read, an option is wrong, or the data sets are no list or lack own names.
+        TypeError: the data sets are a mapping, or there is no such option.
 
     Example:
         >>> from jax_occupancy.example import read_example

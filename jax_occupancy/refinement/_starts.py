@@ -78,11 +78,6 @@ def carry_down(
     """Let the children of every parent share out what it has now, in the proportions they had; evenly if they had none.
 
     A parent has a negative coefficient in the equations of its children; every depth of nesting is followed.
-
-    Example:
-        >>> matrix = np.array([[1.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 1.0]])
-        >>> carry_down(matrix, np.array([0.8, 0.2, 0.1, 0.3])).round(3).tolist()
-        [0.8, 0.2, 0.2, 0.6]
     """
     x = np.array(x, np.float64)
     # Two coefficients of ±1 tie two variables; neither is the other's parent.

@@ -11,14 +11,19 @@ LOWEST_ANISOTROPIC_B = -1.0
 FARTHEST = 1e5
 
 
+def refuse(wrong: np.ndarray, name: str, what: str, advice: str, *, where: str = "reflections") -> None:
+    """Say which values are wrong, if any are."""
+    bad = np.flatnonzero(wrong)
+    if bad.size:
+        raise ValueError(f"{name}: {bad.size} values are {what}, first at {where} {bad[:5].tolist()}; {advice}")
+
+
 def checked_occupancies(occupancies: np.ndarray, n_atoms: int, name: str) -> np.ndarray:
     """One finite number per atom."""
     values = np.asarray(occupancies, dtype=np.float64)
     if values.shape != (n_atoms,):
         raise ValueError(f"{name}: got shape {values.shape}, wanted ({n_atoms},): one per atom of the file")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise ValueError(f"{name}: {bad.size} values are not finite, first at positions {bad[:5].tolist()}")
+    refuse(~np.isfinite(values), name, "not finite", "wanted numbers", where="positions")
     return values
 
 
@@ -48,11 +53,7 @@ def check_columns(columns: dict[str, np.ndarray], n: int, *, where: np.ndarray |
     for name, values in columns.items():
         if values.shape != (n,):
             raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
-        bad = np.flatnonzero(~np.isfinite(values) & where)
-        if bad.size:
-            raise ValueError(
-                f"{name}: {bad.size} values are not finite, first at reflections {bad[:5].tolist()}; leave them out"
-            )
+        refuse(~np.isfinite(values) & where, name, "not finite", "leave them out")
 
 
 def check_displacements(b_iso: np.ndarray, u_cart: np.ndarray, position: np.ndarray) -> None:

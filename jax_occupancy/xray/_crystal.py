@@ -39,7 +39,7 @@ class Crystal(eqx.Module):
             dtype: float32 or float64; JAX's default float when left out.
 
         Raises:
-            ValueError: There is no space group or no cell.
+            ValueError: there is no space group or no cell.
         """
         if spacegroup is None or not cell.is_crystal():
             raise ValueError(

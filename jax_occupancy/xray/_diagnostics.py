@@ -128,7 +128,7 @@ def twin_test(
         The statistics. No warning is given on fewer than 500 acentric reflections.
 
     Raises:
-        ValueError: The arrays differ in length or hold numbers that are not finite.
+        ValueError: the arrays differ in length or hold numbers that are not finite.
     """
     hkl = checked_hkl(hkl)
     columns = {"amplitude": np.asarray(amplitude, np.float64), "sigma": np.asarray(sigma, np.float64)}
@@ -166,18 +166,8 @@ def native_patterson(
     CCP4 Newsletter 43, 2005). The translation makes whole classes of reflections weak, which amplitude statistics take
     for noise or twinning.
 
-    Args:
-        hkl: Miller indices, integers (reflections, 3), each reflection once.
-        amplitude: observed amplitudes.
-        cell: unit cell.
-        spacegroup: space group.
-
-    Returns:
-        The peak. With fewer than 100 reflections in the range, or no room 15 Å away from all lattice points, there is
-        none and no warning.
-
-    Raises:
-        ValueError: The arrays differ in length or hold numbers that are not finite.
+    Arguments and errors are those of `twin_test`. With fewer than 100 reflections in the range, or no room 15 Å away
+    from all lattice points, there is no peak and no warning.
     """
     hkl = checked_hkl(hkl)
     amplitude = np.asarray(amplitude, np.float64)
@@ -207,14 +197,7 @@ def native_patterson(
 
 
 def hydrogen_note(elements: Iterable[str]) -> str | None:
-    """A sentence if a model has no hydrogens or deuteriums, which hold about a tenth of the electrons of a protein.
-
-    Args:
-        elements: element symbols of the atoms, in any case.
-
-    Returns:
-        The sentence, None if there is a hydrogen or no atom.
-    """
+    """A sentence if a model, by the symbols of its atoms, has no hydrogens or deuteriums; None for no atoms."""
     found = {element.strip().upper() for element in elements}
     if not found or found & {"H", "D"}:
         return None
@@ -234,9 +217,6 @@ def dispersion_note(
         wavelength: in Å; None where f′ is left out.
         radiation: "xray", "electron" or "neutron".
         stated: the wavelength that stands in the file of the data, if any.
-
-    Returns:
-        The sentence, None where there is nothing to say.
     """
     if wavelength is not None or radiation != "xray":
         return None

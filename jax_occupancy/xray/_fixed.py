@@ -46,7 +46,7 @@ def fixed_structure_factors(
         F_fixed, in complex128 with the accuracy of single precision.
 
     Raises:
-        ValueError: An argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
+        ValueError: an argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
             from positive definite, an element unknown or the wavelength out of range.
     """
     hkl = checked_hkl(hkl)

@@ -67,7 +67,7 @@ def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: 
         f′ in electrons, by gemmi's name of the element; 0 for elements beyond uranium, which the tables lack.
 
     Raises:
-        ValueError: The wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.
+        ValueError: the wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.
     """
     found = {gemmi.Element(symbol).name: 0.0 for symbol in elements}
     if wavelength is None:

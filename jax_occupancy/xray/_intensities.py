@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import erf, i0e, i1e
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import check_columns, checked_hkl, refuse
 from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._wilson import mean_intensity
 
@@ -27,6 +27,9 @@ SMALLEST_PRECISION = 0.01
 # Below this relative variance Rice's distribution is so nearly normal that a series has more digits.
 NARROW = 1e-5
 HALVINGS = 50
+
+Values = Float[np.ndarray, " reflections"]
+Flags = Bool[np.ndarray, " reflections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +44,11 @@ class FrenchWilson:
         power: εΣ_N, the mean intensity that Wilson's distribution was given.
     """
 
-    amplitude: Float[np.ndarray, " reflections"]
-    sigma: Float[np.ndarray, " reflections"]
-    effective: Float[np.ndarray, " reflections"]
-    precision: Float[np.ndarray, " reflections"]
-    power: Float[np.ndarray, " reflections"]
+    amplitude: Values
+    sigma: Values
+    effective: Values
+    precision: Values
+    power: Values
 
 
 def amplitudes_from_intensities(
@@ -72,11 +75,14 @@ def amplitudes_from_intensities(
         Amplitudes on the scale of the square root of the intensities.
 
     Raises:
-        ValueError: There is no reflection, lengths differ, a value is not finite or a σ is not positive.
+        ValueError: there is no reflection, lengths differ, a value is not finite or a σ is not positive.
     """
     hkl = checked_hkl(hkl)
     intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)
-    _check(len(hkl), intensity, sigma)
+    if not len(hkl):
+        raise ValueError("hkl: there are no reflections, wanted one or more")
+    check_columns({"intensity": intensity, "sigma": sigma}, len(hkl))
+    refuse(sigma <= 0, "sigma", "not positive", "leave these reflections out")
     centric = epsilon_and_centric(hkl, spacegroup)[1]
     power = mean_intensity(hkl, intensity, sigma, cell=cell, spacegroup=spacegroup)
     mean, variance = posterior_moments(intensity, sigma, power, centric)
@@ -84,12 +90,7 @@ def amplitudes_from_intensities(
     return FrenchWilson(mean, np.sqrt(variance), effective * np.sqrt(power), precision, power)
 
 
-def posterior_moments(
-    intensity: Float[np.ndarray, " reflections"],
-    sigma: Float[np.ndarray, " reflections"],
-    power: Float[np.ndarray, " reflections"],
-    centric: Bool[np.ndarray, " reflections"],
-) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+def posterior_moments(intensity: Values, sigma: Values, power: Values, centric: Flags) -> tuple[Values, Values]:
     """Mean and variance of √J, where J is measured as I ± σ and has Wilson's distribution of mean P.
 
     In x = √(J/σ) the posterior is x·exp(−(x² − t)²/2) with t = I/σ − σ/P for acentric reflections and
@@ -113,11 +114,7 @@ def posterior_moments(
     return np.sqrt(sigma) * (start + width * mean), sigma * width**2 * variance
 
 
-def effective_amplitudes(
-    mean: Float[np.ndarray, " reflections"],
-    variance: Float[np.ndarray, " reflections"],
-    centric: Bool[np.ndarray, " reflections"],
-) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+def effective_amplitudes(mean: Values, variance: Values, centric: Flags) -> tuple[Values, Values]:
     """E_eff and D_obs, both finite, for <E> and <E²> − <E>² of posterior distributions, both positive.
 
     With the variance V = 1 − D_obs² and m = D_obs·E_eff, <E²> = m² + V in both distributions, and
@@ -150,15 +147,3 @@ def _squared_mean(noise: np.ndarray, centric: np.ndarray) -> np.ndarray:
     rice = np.sqrt(np.pi * noise) / 2 * ((1 + z) * i0e(z / 2) + z * i1e(z / 2))
     folded = np.sqrt(2 * noise / np.pi) * np.exp(-z / 2) + np.sqrt(1 - noise) * erf(np.sqrt(z / 2))
     return np.where(centric, folded, rice) ** 2
-
-
-def _check(n: int, intensity: np.ndarray, sigma: np.ndarray) -> None:
-    if n == 0:
-        raise ValueError("hkl: there are no reflections, wanted one or more")
-    check_columns({"intensity": intensity, "sigma": sigma}, n)
-    bad = np.flatnonzero(sigma <= 0)
-    if bad.size:
-        raise ValueError(
-            f"sigma: {bad.size} values are not positive, first at reflections {bad[:5].tolist()}; "
-            "leave these reflections out"
-        )

@@ -8,6 +8,8 @@ from jaxtyping import Array, Complex, Float, Int
 
 from jax_occupancy.xray._columns import Columns, along, flat, weighted_sum
 
+PerGroup = Float[Array, " groups"]
+
 
 class DisplacedSolvent(eqx.Module):
     """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
@@ -96,7 +98,7 @@ class LinearModel(eqx.Module):
             s_squared: sin²θ/λ² in 1/Å², (reflections,); only B shifts need it, zero when left out.
 
         Raises:
-            ValueError: The arrays do not have the same reflections.
+            ValueError: the arrays do not have the same reflections.
         """
         groups = jnp.asarray(groups)
         real = groups.real.dtype
@@ -137,33 +139,27 @@ class LinearModel(eqx.Module):
         new = (self.mask - (1 - share) * self.empty, share * self.displaced.rows)
         return eqx.tree_at(lambda model: (model.mask, model.displaced.rows), self, new)
 
-    def calculated(
-        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
-    ) -> Complex[Array, " reflections"]:
+    def calculated(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Complex[Array, " reflections"]:
         """F_fixed + Σ q G: the atoms alone, which a scale is fitted to."""
         pair = self._sum_groups(occupancies, delta_b)
         return self.fixed + jax.lax.complex(pair[0], pair[1])
 
-    def solvent_mask(self, occupancies: Float[Array, " groups"]) -> Complex[Array, " reflections"]:
+    def solvent_mask(self, occupancies: PerGroup) -> Complex[Array, " reflections"]:
         """F_mask + Σ q M: the solvent at density 1."""
         pair = self._sum_displaced(occupancies)
         return self.mask + jax.lax.complex(pair[0], pair[1])
 
-    def __call__(
-        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
-    ) -> Complex[Array, " reflections"]:
+    def __call__(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Complex[Array, " reflections"]:
         """Structure factors on the scale of the observations."""
         pair = self._pair(occupancies, delta_b)
         return jax.lax.complex(pair[0], pair[1])
 
-    def amplitude(
-        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
-    ) -> Float[Array, " reflections"]:
+    def amplitude(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Float[Array, " reflections"]:
         """|F| on the scale of the observations; its derivative is zero, not NaN, where F is zero."""
         return _size(self._pair(occupancies, delta_b))
 
     def amplitude_and_direction(
-        self, occupancies: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
+        self, occupancies: PerGroup, delta_b: PerGroup | None = None
     ) -> tuple[Float[Array, " reflections"], Float[Array, "2 reflections"]]:
         """|F|, and k·F/|F|: what changes F by δ (off scale) changes |F| by its product with this; zero where F is."""
         pair = self._pair(occupancies, delta_b)
@@ -175,8 +171,8 @@ class LinearModel(eqx.Module):
         self,
         direction: Float[Array, "2 reflections"],
         slope: Float[Array, " reflections"],
-        occupancies: Float[Array, " groups"],
-        delta_b: Float[Array, " groups"] | None = None,
+        occupancies: PerGroup,
+        delta_b: PerGroup | None = None,
     ) -> Float[Array, " parameters"]:
         """Jᵀ·slope, J the derivative of the amplitudes by the occupancies and, where ΔB is given, by the ΔB in Å².
 
@@ -202,8 +198,8 @@ class LinearModel(eqx.Module):
         self,
         direction: Float[Array, "2 reflections"],
         weight: Float[Array, " reflections"],
-        occupancies: Float[Array, " groups"],
-        delta_b: Float[Array, " groups"] | None = None,
+        occupancies: PerGroup,
+        delta_b: PerGroup | None = None,
     ) -> Float[Array, "parameters parameters"]:
         """Jᵀ·diag(weight)·J, J as in `gradient`: with the second derivatives of a target its Gauss-Newton matrix."""
 

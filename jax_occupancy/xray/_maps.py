@@ -59,7 +59,7 @@ def map_coefficients(
         The coefficients, one for each reflection.
 
     Raises:
-        ValueError: Lengths differ, or a value other than a missing amplitude is not finite.
+        ValueError: lengths differ, or a value other than a missing amplitude is not finite.
     """
     model, observed = np.asarray(f_model, np.complex128), np.asarray(amplitude, np.float64)
     errors, n = np.asarray(sigma, np.float64), model.size

@@ -22,13 +22,11 @@ from jaxtyping import Array, Bool, Float
 # From here on the asymptotic series has the full accuracy of float64; the quotient of the two functions loses it.
 LARGE = 100.0
 
+Values = Float[Array, " *shape"]
+Flags = Bool[Array, " *shape"]
 
-def minus_log_likelihood(
-    observed: Float[Array, " *shape"],
-    expected: Float[Array, " *shape"],
-    variance: Float[Array, " *shape"],
-    centric: Bool[Array, " *shape"],
-) -> Float[Array, " *shape"]:
+
+def minus_log_likelihood(observed: Values, expected: Values, variance: Values, centric: Flags) -> Values:
     """−log p(F) without what depends on the observation alone, log(2F) or log √(2/π).
 
     Its derivatives are finite also where an amplitude is zero.
@@ -41,20 +39,13 @@ def minus_log_likelihood(
     return jnp.where(centric, centric_part, acentric_part)
 
 
-def figure_of_merit(
-    observed: Float[Array, " *shape"],
-    expected: Float[Array, " *shape"],
-    variance: Float[Array, " *shape"],
-    centric: Bool[Array, " *shape"],
-) -> Float[Array, " *shape"]:
+def figure_of_merit(observed: Values, expected: Values, variance: Values, centric: Flags) -> Values:
     """Expected cosine of the error of the phase, I1/I0 or tanh."""
     x = observed * expected / variance
     return jnp.where(centric, jnp.tanh(x), 1 - _one_minus_ratio(2 * x))
 
 
-def fisher_information(
-    expected: Float[Array, " *shape"], variance: Float[Array, " *shape"], centric: Bool[Array, " *shape"]
-) -> Float[Array, " *shape"]:
+def fisher_information(expected: Values, variance: Values, centric: Flags) -> Values:
     """Expected second derivative of −log p by m, the mean over all F that the model predicts, to four digits.
 
     Unlike the second derivative at the observation it is never negative. It goes from zero at m = 0, where p does not
@@ -85,7 +76,7 @@ def _information_table(size: int = 513) -> np.ndarray:
 
 
 @jax.custom_jvp
-def _log_i0e(x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
+def _log_i0e(x: Values) -> Values:
     """log(I0(x)·exp(−x)) for x ≥ 0, with derivatives that stay accurate for large arguments."""
     return jnp.log(i0e(x))
 
@@ -96,7 +87,7 @@ def _log_i0e_jvp(primals, tangents):
     return _log_i0e(x), -_one_minus_ratio(x) * dx
 
 
-def _one_minus_ratio(x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
+def _one_minus_ratio(x: Values) -> Values:
     """1 − I1(x)/I0(x) for x ≥ 0.
 
     Two large numbers are subtracted where x is large; there the series of Abramowitz & Stegun, 9.7.1, is used, whose

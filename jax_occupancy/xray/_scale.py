@@ -81,7 +81,7 @@ def fit_scale(
         constant. With fewer than 100 working reflections there is no tensor and one shell.
 
     Raises:
-        ValueError: Arrays differ in length, hold numbers that are not finite, or no reflection of the working set has
+        ValueError: arrays differ in length, hold numbers that are not finite, or no reflection of the working set has
             an observed and a calculated amplitude above zero.
     """
     hkl = checked_hkl(hkl)

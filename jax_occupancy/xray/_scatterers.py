@@ -70,7 +70,7 @@ def group_scatterers(
         The scatterers, ordered by kind of displacement and then by group.
 
     Raises:
-        ValueError: A position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
+        ValueError: a position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
             a B is negative, a U far from positive definite, an element unknown or the wavelength out of range.
     """
     members = [checked_positions(group, len(atoms), "groups") for group in groups]

@@ -63,7 +63,7 @@ def solvent_structure_factors(
         F_mask at density 1 electron per Å³, in complex128 with the accuracy of single precision.
 
     Raises:
-        ValueError: An argument does not match the structure, or an atom has a coordinate that is not finite.
+        ValueError: an argument does not match the structure, or an atom has a coordinate that is not finite.
     """
     hkl = checked_hkl(hkl)
     inside = occupancies_of(structure, occupancies) != 0
@@ -112,7 +112,7 @@ def group_solvent_structure_factors(
         The two parts, at density 1 electron per Å³, in single precision (complex64).
 
     Raises:
-        ValueError: An argument does not match the structure, which has no cell or a coordinate that is not finite.
+        ValueError: an argument does not match the structure, which has no cell or a coordinate that is not finite.
     """
     hkl = checked_hkl(hkl)
     if not structure.cell.is_crystal():

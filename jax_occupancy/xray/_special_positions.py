@@ -61,12 +61,8 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
         structure: its `atom.serial` is the position in the file plus one.
         occupancies: occupancies in the file, by position.
 
-    Returns:
-        The sites.
-
     Raises:
-        ValueError: The structure has more than one model, its serial numbers are no positions, or the occupancies do
-            not match it.
+        ValueError: as `site_orders`, or the occupancies do not match the structure.
     """
     orders = site_orders(structure)
     values = checked_occupancies(occupancies, len(orders), "occupancies")
@@ -80,10 +76,8 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
 def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
     """Count how often symmetry puts each atom on its own site, closer than 0.8 Å.
 
-    Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`).
-
-    Hydrogens have the order of the nearest other atom of their residue with the same altloc (or none), because a
-    hydrogen beside the axis is not itself special.
+    Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`). Hydrogens have the order
+    of the nearest other atom of their residue with the same altloc (or none): beside the axis they are not special.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one.
@@ -92,27 +86,18 @@ def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
         n for each atom, by position; 1 in general positions and without a space group.
 
     Raises:
-        ValueError: The structure has more than one model, or its serial numbers are no positions.
+        ValueError: the structure has more than one model, or its serial numbers are no positions.
     """
     orders = _orders(structure)
     return np.where(_across(structure, orders), 1, orders)
 
 
 def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
-    """Find the atoms on special positions whose molecule lies across a symmetry element.
+    """Find the atoms on special positions whose molecule lies across a symmetry element; otherwise as `site_orders`.
 
     The images of such a molecule overlap, so its occupancy, one for all its atoms in the file, has 1/n inside also for
     those that are in general positions. What it refines to is written for all of them, and nothing is multiplied by n.
-
-    Args:
-        structure: its `atom.serial` is the position in the file plus one.
-
-    Returns:
-        True for atoms on special positions that have the occupancy of an atom of their residue and letter in another
-        position, where that occupancy is at most 1/n.
-
-    Raises:
-        ValueError: The structure has more than one model, or its serial numbers are no positions.
+    Found are atoms that have the occupancy, at most 1/n, of an atom of their residue and letter in another position.
     """
     return _across(structure, _orders(structure))
 

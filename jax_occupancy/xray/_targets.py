@@ -1,6 +1,6 @@
 """What a target is, a function of the amplitudes of the model that is minimised, and the two that there are."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -9,7 +9,23 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jax_occupancy.xray import _rice
+from jax_occupancy.xray._checks import check_columns, refuse
+from jax_occupancy.xray._intensities import FrenchWilson
 from jax_occupancy.xray._sigma_a import SigmaA
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """What a target is made from; `french_wilson` is None where amplitudes were measured."""
+
+    @property
+    def amplitude(self) -> Float[np.ndarray, " reflections"]: ...
+    @property
+    def sigma(self) -> Float[np.ndarray, " reflections"]: ...
+    @property
+    def free(self) -> Bool[np.ndarray, " reflections"]: ...
+    @property
+    def french_wilson(self) -> FrenchWilson | None: ...
 
 
 class Target(eqx.Module):
@@ -35,13 +51,13 @@ class Target(eqx.Module):
     weight: eqx.AbstractVar[Float[Array, " reflections"]]
 
     @classmethod
-    def from_observations(cls, observations: Any, sigma_a: Any, *, dtype: Any = None) -> "Target":
+    def from_observations(cls, observations: Observed, sigma_a: SigmaA | None, *, dtype: Any = None) -> "Target":
         """Make the target for the present model.
 
         Args:
             observations: has `amplitude`, `sigma` and `free`, each (reflections,); `french_wilson` (see
                 `amplitudes_from_intensities`) where intensities were measured, else None.
-            sigma_a: what `estimate_sigma_a` found for the present model.
+            sigma_a: what `estimate_sigma_a` found for the present model; None where the target is no likelihood.
             dtype: float32 or float64; JAX' default float when left out.
         """
         raise NotImplementedError(f"{cls.__name__} has no from_observations")
@@ -92,7 +108,7 @@ class LeastSquares(Target):
         return cls(jnp.asarray(values, dtype), jnp.asarray(working / norm, dtype))
 
     @classmethod
-    def from_observations(cls, observations: Any, sigma_a: Any, *, dtype=None) -> "LeastSquares":
+    def from_observations(cls, observations: Observed, sigma_a: SigmaA | None, *, dtype=None) -> "LeastSquares":
         """Take the amplitudes and the free set; σ_A says nothing here."""
         return cls.from_data(observations.amplitude, observations.free, dtype=dtype)
 
@@ -134,7 +150,7 @@ class MaximumLikelihood(Target):
     weight: Float[Array, " reflections"]
 
     @classmethod
-    def from_observations(cls, observations: Any, sigma_a: SigmaA, *, dtype=None) -> "MaximumLikelihood":
+    def from_observations(cls, observations: Observed, sigma_a: SigmaA, *, dtype=None) -> "MaximumLikelihood":
         """Take amplitudes, or intensities where these were measured."""
         weak, free = observations.french_wilson, observations.free
         if weak is None:
@@ -237,15 +253,9 @@ class MaximumLikelihood(Target):
 
 def _check(columns: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
     n = columns["observed"].size
-    for name, values in (columns | flags).items():
-        if values.shape != (n,):
-            raise ValueError(f"{name}: got shape {values.shape}, wanted ({n},): one value per reflection")
+    check_columns(columns | flags, n)
     for name, values in columns.items():
-        bad = np.flatnonzero(~np.isfinite(values) | (values <= 0 if name == "variance" else values < 0))
-        if bad.size:
-            raise ValueError(
-                f"{name}: {bad.size} values are negative, zero or not finite, first at reflections {bad[:5].tolist()}; "
-                "leave these reflections out"
-            )
+        wrong = values <= 0 if name == "variance" else values < 0
+        refuse(wrong, name, "negative, zero or not finite", "leave these reflections out")
     if flags["free"].all():
         raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set to refine against")
