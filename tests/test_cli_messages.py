@@ -33,6 +33,16 @@ def test_ctrl_c_is_told(run, example, monkeypatch):
     assert (code, errors.strip()) == (130, "interrupted; no file is half written")
 
 
+def test_too_little_memory_is_told(run, example, monkeypatch):
+    def without_memory(*_, **__):
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr("jax_occupancy.refinement.refine", without_memory)
+    code, _, errors, _ = run("refine", example.model, example.reflections)
+    assert code == 1
+    assert errors == "error: not enough memory; take fewer data (--d-min), or a machine with more\n"
+
+
 def test_a_model_without_groups_is_no_empty_table(run, example):
     lines = example.model.read_text().splitlines()
     whole = [
