@@ -296,23 +296,29 @@ def test_the_command_line_says_it_in_a_sentence(arguments, words, good, tmp_path
 
 
 def advice():
-    """Every `argument=...` in a string of the package but in docstrings, and where it stands."""
+    """Every `argument=...` and `--option` in a string of the package but in docstrings, and where it stands."""
     found = {}
     for file in sorted(Path(jax_occupancy.__file__).parent.rglob("*.py")):
         tree = ast.parse(file.read_text())
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                for name in re.findall(r"\b(\w+)=\.\.\.", node.value):
-                    found.setdefault(name, file.name)
+                for words in re.findall(r"\b\w+=\.\.\.|(?<!\w)--[a-z-]+", node.value):
+                    found.setdefault(words, file.name)
     return found
 
 
 def test_the_command_line_can_follow_every_advice():
-    """What a message names is an option where the command shows it, or something that the command has elsewhere."""
-    options = {name for command in get_command(app).commands.values() for one in command.params for name in one.opts}
-    assert len(advice()) > 5
-    for name, file in advice().items():
-        shown = as_options(f"choose with {name}=...")
-        assert "=..." not in shown, f"{name} in {file}"
-        assert set(re.findall(r"--[a-z-]+", shown)) <= options, f"{name} in {file}"
+    """What the library names is an option of both commands that read data, or something that they have elsewhere."""
+    commands = {
+        name: {option for one in command.params for option in one.opts + one.secondary_opts}
+        for name, command in get_command(app).commands.items()
+    }
+    of_data, anywhere = commands["refine"] & commands["series"], set.union(*commands.values(), {"--version"})
+    found = advice()
+    assert {"free_value=...", "--d-min"} <= set(found)
+    assert len(found) > 20
+    for words, file in found.items():
+        shown = as_options(f"choose with {words}")
+        assert "=..." not in shown, f"{words} in {file}"
+        assert set(re.findall(r"--[a-z-]+", shown)) <= (of_data if "=" in words else anywhere), f"{words} in {file}"
