@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from fuzz_readers import READERS, write_good_files, wrong_end, wrong_ends
+from fuzz_readers import BITES, READERS, write_good_files, wrong_end, wrong_ends
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_files import ANISOU, ATOM, CRYST1, MMCIF, mmcif_of
@@ -29,21 +29,8 @@ PHENIX = [
     "or",
     "not",
 ]
-PHENIX += [
-    "(",
-    ")",
-    "resid 5",
-    "resseq 5:9",
-    "through",
-    '"',
-    "'",
-    'altloc " "',
-    "name CA",
-    "*",
-    "water",
-    "within(5, all)",
-]
-PHENIX += ["individual", "None", "Auto", "remove_selection", ";", "#", "\\", ".", "all"]
+PHENIX += ["(", ")", "resid 5", "resseq 5:9", "through", '"', "'", 'altloc " "', "name CA", "*", "water"]
+PHENIX += ["within(5, all)", "individual", "None", "Auto", "remove_selection", ";", "#", "\\", ".", "all"]
 
 
 @pytest.mark.parametrize(
@@ -69,40 +56,6 @@ def test_nesting_without_end(parse):
 def test_a_closing_brace_after_a_value_outside_of_any_scope():
     with pytest.raises(ValueError, match="closing brace too many"):
         parse_phenix("a = 1 }")
-
-
-BITES = [
-    b"nan",
-    b"1e999",
-    b"-",
-    b" ",
-    b"\n",
-    b"\r",
-    b"\0",
-    b"\xff",
-    b"9",
-    b"A",
-    b"****",
-    b'"',
-    b"'",
-    b"?",
-    b"#",
-    b"loop_",
-]
-BITES += [
-    b"_",
-    b"data_",
-    b"\xc3\xa9",
-    b"1_0",
-    b"0x1",
-    b"END",
-    b"TER",
-    b"MODEL",
-    b"ATOM  ",
-    b";\n",
-    b"HETATM",
-    b"ANISOU",
-]
 
 
 @pytest.mark.parametrize("name", ["model.pdb", "model.cif"])
