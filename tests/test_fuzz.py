@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_files import ANISOU, ATOM, CRYST1, MMCIF, mmcif_of
 
 from jax_occupancy import read_model
-from jax_occupancy.groups import parse_phenix, parse_refmac, parse_toml
+from jax_occupancy.groups import UserGroups, parse_phenix, parse_refmac, parse_toml
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TOML = ["[groups]", "[[sets]]", "[states]", "groups", "=", '"//A/1"', "[", "]", "{", "}", "remove", "kind", "parent"]
@@ -42,8 +42,9 @@ PHENIX += ["within(5, all)", "individual", "None", "Auto", "remove_selection", "
 @given(data=st.data())
 def test_groups_of_any_words(parse, words, data):
     pieces = data.draw(st.lists(st.sampled_from([*words, "\n", "\n"]) | st.text(max_size=3), max_size=25))
+    text = data.draw(st.sampled_from([" ", ""])).join(pieces)
     with contextlib.suppress(ValueError):
-        parse(data.draw(st.sampled_from([" ", ""])).join(pieces))
+        assert isinstance(parse(text), UserGroups)
 
 
 @pytest.mark.parametrize("parse", [parse_toml, parse_phenix])
