@@ -106,7 +106,7 @@ def doubt(solution: Solution) -> str | None:
     more += f" and a sigma_A of {np.mean(sigma_a.sigma_a):.2f}" if sigma_a else ""
     return (
         f"with an R-work of {r_work:.2f}{more} the model does not explain these data (at {d_min:.1f} Å refined models "
-        f"have less than {limit:.2f}, a random structure has {random:.2f}), and the occupancies mean nothing: "
+        f"have less than {limit:.2f}, a random structure has {random:.2f}), and the occupancies mean little: "
         "are model and data of the same crystal, with the same space group, origin and indexing? If so, refine the "
         "whole model against these data first"
     )
