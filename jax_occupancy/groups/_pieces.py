@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._naming import atom_name, listing
+from jax_occupancy.groups._naming import atom_names
 from jax_occupancy.groups._table import AtomTable, read_table
 
 
@@ -65,10 +65,10 @@ class Pieces:
         names = () if own.issuperset(inside) else tuple(dict.fromkeys(t.name[piece].tolist()))
         foreign = [atom for atom in inside if atom not in own and t.name[atom] in names]
         if foreign:
-            shown = listing((atom_name(t, atom) for atom in foreign), at_most=5)
             toml = "" if self._by_resname and self._blank else ", or write TOML, which looks at residue names, too"
             raise ValueError(
-                f"the atoms of {name!r} cannot be told from {shown} in this format; rename or number them anew{toml}."
+                f"the atoms of {name!r} cannot be told from {atom_names(t, foreign)} in this format; rename or number "
+                f"them anew{toml}."
             )
         icode, resname, altloc = (str(array[first]) for array in (t.icode, t.resname, t.altloc))
         return Piece(str(t.chain[first]), int(t.resseq[first]), icode, resname, altloc, names)
