@@ -8,7 +8,7 @@ import numpy as np
 from jax_occupancy._numbers import at_bound, log_likelihood, two_digits, with_decimals, with_esd
 from jax_occupancy.groups import GroupSet
 from jax_occupancy.io import Reflections
-from jax_occupancy.xray import completeness_by_shell, native_patterson, twin_test
+from jax_occupancy.xray import completeness_by_shell, native_patterson, random_r_factor, twin_test
 
 if TYPE_CHECKING:
     from jax_occupancy.refinement import SeriesSolution, Solution
@@ -17,8 +17,11 @@ else:
     SeriesSolution = Solution = Any
 
 N_SHELLS = 5
-# Above it a model is wrong, or not of these data: random atoms give 0.59 (Wilson, Acta Cryst. 3, 397, 1950).
-DOUBTFUL_R = 0.45
+# Noise apart, refined models leave no more of the R of a random structure than this part at 0 Å, and this much more
+# for each Å: an acentric R-work of 0.27 at 1 Å, 0.30 at 2 Å, 0.34 at 3 Å (usual are 0.15, 0.19, 0.23).
+UNEXPLAINED, UNEXPLAINED_PER_ANGSTROM = 0.4, 0.06
+# Whatever the resolution and the noise, a model that leaves this part is wrong, or not of these data.
+UNRELATED = 0.76
 
 # What the columns mean, one by one and in a paragraph.
 LEGEND = {
@@ -87,13 +90,26 @@ def target_words(solution: Solution) -> tuple[str, str]:
 
 
 def doubt(solution: Solution) -> str | None:
-    """A sentence if the model does not explain the data at all."""
-    if not solution.r_work.end > DOUBTFUL_R:
+    """A sentence if the model does not explain the data: by R factors against that of a random structure, and by σ_A.
+
+    √(1 − σ_A²) is the ratio of these R factors but for noise.
+    """
+    data, sigma_a, r_work, working = solution.data, solution.sigma_a, solution.r_work.end, ~solution.data.free
+    amplitude, sigma, d_min = np.asarray(data.amplitude), np.asarray(data.sigma), data.resolution[1]
+    crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
+    random = random_r_factor(data.hkl, amplitude, np.abs(solution.f_model), **crystal)
+    noise = np.sqrt(2 / np.pi) * sigma[working].sum() / amplitude[working].sum()
+    best = np.hypot((UNEXPLAINED + UNEXPLAINED_PER_ANGSTROM * d_min) * random, noise)
+    limit, wrong = min(best, UNRELATED * random), 0 if sigma_a is None else np.sqrt(np.mean(1 - sigma_a.sigma_a**2))
+    if not (r_work > limit or solution.r_free.end > UNRELATED * random or wrong > UNRELATED):
         return None
+    more = f", an R-free of {solution.r_free.end:.2f}" if data.n_free else ""
+    more += f" and a sigma_A of {np.mean(sigma_a.sigma_a):.2f}" if sigma_a else ""
     return (
-        f"with an R-work of {solution.r_work.end:.2f} the model does not explain these data, and the occupancies mean "
-        "nothing: are model and data of the same crystal, with the same origin and indexing? (Wrong structures give "
-        "about 0.59.)"
+        f"with an R-work of {r_work:.2f}{more} the model does not explain these data (at {d_min:.1f} Å refined models "
+        f"have less than {limit:.2f}, a random structure has {random:.2f}), and the occupancies mean little: "
+        "are model and data of the same crystal, with the same space group, origin and indexing? If so, refine the "
+        "whole model against these data first"
     )
 
 

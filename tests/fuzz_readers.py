@@ -34,41 +34,11 @@ READERS = {
     "groups.eff": read_groups,
     "tensor.npz": load_tensor,
 }
-BITES = [
-    b"nan",
-    b"inf",
-    b"1e999",
-    b"-",
-    b" ",
-    b"\n",
-    b"\r",
-    b"\0",
-    b"\xff",
-    b"\xe9",
-    b"\xc3\xa9",
-    b"9",
-    b"A",
-    b"****",
-    b'"',
-]
-BITES += [b"'", b"?", b".", b"#", b"loop_", b"_", b"data_", b"1_0", b"0x1", b"END", b"TER", b"MODEL", b"ATOM  ", b";\n"]
-BITES += [
-    b"HETATM",
-    b"ANISOU",
-    b"CRYST1",
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b"=",
-    b"(",
-    b")",
-    b"9" * 12,
-    b"-1",
-    b"0",
-    b"1.5",
-    b"(2)",
-]
+# What is put in place of a piece of a file.
+BITES = b"nan|inf|1e999|-|-1|0|9|1.5|(2)|1_0|0x1|999999999999|****|A|_|?|.|#|'|\"|{|}|[|]|=|(|)|;\n| |\n|\r|\0".split(
+    b"|"
+)
+BITES += b"loop_|data_|END|TER|MODEL|ATOM  |HETATM|ANISOU|CRYST1|\xff|\xe9|\xc3\xa9".split(b"|")
 LINES_OF_EACH = 40
 
 

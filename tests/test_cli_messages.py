@@ -4,11 +4,13 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 from command_line import command
 from plotting_solutions import StartEnd, make_solution
 
 from jax_occupancy.example import write_example
+from jax_occupancy.xray import SigmaA, random_r_factor
 
 
 @pytest.fixture
@@ -29,6 +31,16 @@ def test_ctrl_c_is_told(run, example, monkeypatch):
     monkeypatch.setattr("jax_occupancy.refinement.group_model", interrupted)
     code, _, errors, _ = run("groups", example.model)
     assert (code, errors.strip()) == (130, "interrupted; no file is half written")
+
+
+def test_too_little_memory_is_told(run, example, monkeypatch):
+    def without_memory(*_, **__):
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr("jax_occupancy.refinement.refine", without_memory)
+    code, _, errors, _ = run("refine", example.model, example.reflections)
+    assert code == 1
+    assert errors == "error: not enough memory; take fewer data (--d-min), or a machine with more\n"
 
 
 def test_a_model_without_groups_is_no_empty_table(run, example):
@@ -58,14 +70,35 @@ def found(monkeypatch):
     return find
 
 
-@pytest.mark.parametrize(
-    ("r_work", "starts", "words"), [(0.44, 1, "1 random start ended"), (0.46, 2, "R-work of 0.46")]
-)
-def test_data_that_the_model_does_not_explain_are_pointed_out(r_work, starts, words, run, found):
-    found(r_work=StartEnd(0.5, r_work), starts=starts)
+def random_structure(solution):
+    """Its R factor, and that of the noise."""
+    data = solution.data
+    crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
+    return random_r_factor(data.hkl, data.amplitude, abs(solution.f_model), **crystal), 0.05 * (2 / np.pi) ** 0.5
+
+
+@pytest.mark.parametrize("doubtful", [False, True])
+@pytest.mark.parametrize("kind", ["R-work", "R-free", "sigma_A", "R-work of noise"])
+def test_data_that_the_model_does_not_explain_are_pointed_out(kind, doubtful, run, found):
+    """Refined models leave no more than 0.4 + 0.06 per Å of the R of a random structure, right ones never 0.76."""
+    solution = make_solution()
+    random, noise = random_structure(solution)
+    part, d_min, margin = 0.76, solution.data.resolution[1], 1.01 if doubtful else 0.99
+    if kind == "R-work":
+        what = {"r_work": StartEnd(0.9, margin * ((0.4 + 0.06 * d_min) ** 2 * random**2 + noise**2) ** 0.5)}
+    elif kind == "R-free":
+        what = {"r_free": StartEnd(0.9, margin * part * random)}
+    elif kind == "sigma_A":
+        sigma_a = np.full(solution.data.n_reflections, (1 - (margin * part) ** 2) ** 0.5)
+        rest = dict.fromkeys(("shrinkage", "variance", "epsilon", "d_spacing", "at_nodes"), sigma_a)
+        what = {"sigma_a": SigmaA(sigma_a=sigma_a, **rest, centric=sigma_a < 0, source="free", n_used=80)}
+    else:
+        noisy = solution.data.with_amplitudes(solution.data.amplitude, solution.data.amplitude)
+        what = {"data": noisy, "r_work": StartEnd(0.9, margin * part * random)}
+    found(**what)
     _, printed, *_ = run("refine", "--example")
-    assert words in printed
-    assert ("does not explain these data" in printed) == (r_work > 0.45)
+    assert ("does not explain these data" in printed) == doubtful
+    assert (f"a random structure has {random:.2f}" in printed) == doubtful
 
 
 def test_without_convergence_everything_is_written_and_the_code_is_3(run, found, tmp_path):

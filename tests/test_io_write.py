@@ -8,6 +8,7 @@ import gemmi
 import numpy as np
 import pytest
 from gemmi import cif
+from model_files import pdb_line, write_pdb
 
 from jax_occupancy.io import atomic_writer, read_model, write_model
 
@@ -128,13 +129,8 @@ def test_a_line_may_end_within_z(tmp_path):
 
 def test_split_residues_get_their_own_values(tmp_path):
     """gemmi's order differs from the file's: values must follow the file."""
-    lines = [
-        f"ATOM      1  CA {altloc}ALA A{number:4d}       1.000   2.000   3.000  0.50 10.00           C"
-        for altloc in "AB"
-        for number in (1, 2, 3)
-    ]
-    (tmp_path / "in.pdb").write_text("\n".join(lines))
-    model = read_model(tmp_path / "in.pdb")
+    lines = [pdb_line(" CA", altloc, resseq=number) for altloc in "AB" for number in (1, 2, 3)]
+    model = read_model(write_pdb(tmp_path, lines))
     values = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     write_model(model, tmp_path / "out.pdb", values)
     np.testing.assert_array_equal(read_model(tmp_path / "out.pdb").atoms["occupancy"], values)
@@ -302,13 +298,12 @@ def test_bad_targets(pdb, tmp_path):
 
 def test_sets_sum_to_one_in_the_file(tmp_path):
     lines = [
-        f"ATOM      1  {name}  {altloc}ALA A{number:4d}       1.000   2.000   3.000  0.33 10.00           C"
+        pdb_line(f" {name}", altloc, resseq=number, occupancy="  0.33")
         for number, altlocs in ((1, "ABC"), (2, "AB"))
         for altloc in altlocs
-        for name in ("C", "O")
+        for name in "CO"
     ]
-    (tmp_path / "in.pdb").write_text("\n".join(lines))
-    model = read_model(tmp_path / "in.pdb")
+    model = read_model(write_pdb(tmp_path, lines))
     sets = [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9]]]
     values = np.repeat([0.335, 0.335, 0.33, 0.125, 0.875], 2)
     write_model(model, tmp_path / "plain.pdb", values)
@@ -318,8 +313,8 @@ def test_sets_sum_to_one_in_the_file(tmp_path):
     written = read_model(tmp_path / "out.pdb").atoms["occupancy"].tolist()
     assert written == [0.34, 0.34, 0.33, 0.33, 0.33, 0.33, 0.13, 0.13, 0.87, 0.87]
     # also where nothing moved: 0.333 three times is 0.999 in three decimals
-    (tmp_path / "third.pdb").write_text("\n".join(line.replace("  0.33", " 0.333") for line in lines[:6]))
-    third = read_model(tmp_path / "third.pdb")
+    thirds = [line.replace("  0.33", " 0.333") for line in lines[:6]]
+    third = read_model(write_pdb(tmp_path, thirds, name="third.pdb"))
     write_model(third, tmp_path / "third_out.pdb", third.atoms["occupancy"], sets=sets[:1])
     assert read_model(tmp_path / "third_out.pdb").atoms["occupancy"][::2].tolist() == [0.34, 0.33, 0.33]
     write_model(third, tmp_path / "third_same.pdb", third.atoms["occupancy"])

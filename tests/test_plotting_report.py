@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import re
 import shutil
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from plotting_solutions import make_solution
+from plotting_solutions import StartEnd, make_solution
 
 from jax_occupancy.io import read_model
 from jax_occupancy.plotting import write_report
@@ -48,6 +49,12 @@ def test_nothing_to_refine(tmp_path):
     text = report(tmp_path, make_solution(0))
     assert "nothing to refine. No occupancy is refinable." in text
     assert text.count("<img") == 1
+
+
+@pytest.mark.parametrize(("r_work", "told"), [(0.1, False), (0.5, True)])
+def test_data_that_the_model_does_not_explain_are_pointed_out(r_work, told, tmp_path):
+    text = report(tmp_path, dataclasses.replace(make_solution(1), r_work=StartEnd(0.6, r_work)))
+    assert ("the model does not explain these data" in text) == told
 
 
 def test_outliers_are_listed_up_to_a_hundred(tmp_path):

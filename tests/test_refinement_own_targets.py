@@ -1,5 +1,7 @@
 """Targets that a user brings: one class, given to `refine`; and wrong ones, which find no answer and say so."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jaxtyping import Array, Float
 
 from jax_occupancy import refine
-from jax_occupancy.refinement import RefinementError, Result
+from jax_occupancy.refinement import RefinementError, Result, _refine
 from jax_occupancy.xray import LeastSquares, Target
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -94,3 +96,38 @@ def test_a_search_that_finds_no_answer_is_not_called_converged(coarse, target, r
         sentence = Result[solution.result].sentence
         assert solution.message == f"{sentence[0].upper()}{sentence[1:]}."
     assert "moved by less" not in solution.message
+
+
+class OfOtherData(LeastSquares):
+    """Fits the model to the amplitudes of other reflections."""
+
+    @classmethod
+    def from_observations(cls, observations, sigma_a, *, dtype=None):
+        return cls.from_data(np.roll(observations.amplitude, 1), observations.free, dtype=dtype)
+
+
+def test_an_r_work_that_rises_is_told(coarse, example):
+    """From the true occupancies every other target than one of these data makes R worse."""
+    solution = refine(*coarse, target=OfOtherData, start=example[2], starts=0, outliers=False, b_factors="held")
+    assert solution.target.end < solution.target.start
+    assert solution.r_work.end > solution.r_work.start + 5e-4
+    rise = f"R-work rose from {solution.r_work.start:.4f} to {solution.r_work.end:.4f}"
+    assert solution.message.endswith(
+        f"But {rise}: this is no better than the start; look at outliers and sigmas first."
+    )
+
+
+def test_a_target_that_rises_is_told(coarse, monkeypatch):
+    """As if the search had begun where it ended."""
+
+    def backwards(problem, **stage):
+        problem, state = search(problem, **stage)
+        solved = state.solved._replace(x=state.begin)
+        return problem, dataclasses.replace(state, solved=solved, begin=state.x)
+
+    search = _refine.search
+    monkeypatch.setattr(_refine, "search", backwards)
+    solution = refine(*coarse, starts=0, outliers=False, b_factors="held")
+    start, end = solution.target.start, solution.target.end
+    assert end > start
+    assert f"But -log-likelihood rose from {start:.2f} to {end:.2f}: this is no better" in solution.message

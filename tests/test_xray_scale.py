@@ -2,7 +2,14 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.xray import fit_scale, fixed_structure_factors, r_factor, read_sites, solvent_structure_factors
+from jax_occupancy.xray import (
+    Scale,
+    fit_scale,
+    fixed_structure_factors,
+    r_factor,
+    read_sites,
+    solvent_structure_factors,
+)
 
 CELLS = {
     "P 1": (31, 37, 43, 80, 95, 103),
@@ -235,3 +242,33 @@ def test_r_factor_by_hand():
     free = np.array([False, False, True, True])
     assert r_factor(observed, model, free) == pytest.approx((4 / 30, 0.5 / 12))
     assert np.isnan(r_factor(observed, model, np.zeros(4, bool))[1])
+
+
+def test_of_two_minima_the_one_that_was_found_before_is_kept():
+    """Centric reflections change their sign at k_mask of 0.2: the sum of squares has minima at 0.16 and 0.22."""
+    cell, spacegroup = gemmi.UnitCell(10, 12, 14, 80, 90, 100), gemmi.SpaceGroup("P -1")
+    hkl = gemmi.make_miller_array(cell, spacegroup, 3.0)[:30]
+    rng = np.random.default_rng(14)
+    calculated, mask = rng.normal(size=30), 3 * rng.normal(size=30)
+    amplitude = np.abs(calculated + 0.3 * mask) * np.exp(0.5 * rng.normal(size=30))
+    given = {"calculated": calculated, "mask": mask, "cell": cell, "spacegroup": spacegroup}
+
+    def k_mask(start):
+        return fit_scale(hkl, amplitude, np.zeros(30, bool), **given, start=start).k_mask.tolist()
+
+    def before(k_mask):
+        return Scale(np.ones(30), np.ones(30), np.ones(1), np.ones(1), np.array([k_mask]), (0.0,) * 6)
+
+    for start in (None, before(0.14)):
+        assert k_mask(start) == pytest.approx([0.16], abs=0.01)
+    assert k_mask(before(0.24)) == pytest.approx([0.22], abs=0.01)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_fit_begins_at_its_start(name, monkeypatch):
+    data, model, *_ = synthetic(name)
+    found = fit_scale(**data, **model)
+    monkeypatch.setattr("jax_occupancy.xray._scale.MAX_STEPS", 0)
+    again = fit_scale(**data, **model, start=found)
+    np.testing.assert_allclose(again.overall, found.overall)
+    assert again.b_anisotropic == pytest.approx(found.b_anisotropic)

@@ -237,3 +237,19 @@ def test_coordinates_that_no_atom_has(value):
             call(structure, ROW_HKL, refinable=[0])
     with pytest.raises(ValueError, match=r"1 atoms have a coordinate that is not finite or beyond .* positions \[2\]"):
         group_solvent_structure_factors(structure, ROW_HKL, [[0]])
+
+
+def test_a_cell_that_no_memory_holds_is_refused_before_it_is_tried():
+    """4,000 Å: 20 bytes for each point of a grid of 0.4 Å are 20,000 GB; the reflections are those of a small cell."""
+    structure = make_structure()
+    structure.cell = gemmi.UnitCell(4000, 4000, 4000, 90, 90, 90)
+    hkl, of_large = np.array([[10, 2, 3], [1, 9, 9]]), np.array([[1000, 2, 1000]])
+    masks = [
+        partial(solvent_structure_factors, structure, hkl, refinable=[]),
+        partial(group_solvent_structure_factors, structure, of_large // 500, [[0]]),
+        partial(fixed_structure_factors, structure, of_large, refinable=[], occupancies=np.ones(14)),
+    ]
+    for make, gigabytes in zip(masks, (20000, 20000, 3600), strict=True):
+        with pytest.raises(ValueError, match=r"over the cell 4000 4000 4000 90 90 90 takes (\d+) GB") as caught:
+            make()
+        assert float(str(caught.value).split(" GB")[0].split()[-1]) == pytest.approx(gigabytes, rel=0.02)

@@ -164,3 +164,6 @@ def main() -> None:
 
         typer.echo(f"error: {as_options(str(error))}", err=True)
         raise SystemExit(1) from None
+    except MemoryError:
+        typer.echo("error: not enough memory; take fewer data (--d-min), or a machine with more", err=True)
+        raise SystemExit(1) from None

@@ -11,7 +11,7 @@ from jax_occupancy.groups._building import finish_drafts, make_group, single_dra
 from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
 from jax_occupancy.groups._departed import with_departed
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
-from jax_occupancy.groups._naming import atom_name, listing, residue_label, unique_names
+from jax_occupancy.groups._naming import atom_names, listing, residue_names, unique_names
 from jax_occupancy.groups._resolving import Resolver, as_written
 from jax_occupancy.groups._starts import with_starts
 from jax_occupancy.groups._states import apply_states
@@ -164,9 +164,9 @@ def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: 
     for text, atoms in joined.items():
         both = np.unique(table.residue[atoms[table.lettered[atoms] & np.isin(table.residue[atoms], apart)]])
         if both.size:
-            shown = listing((residue_label(table, int(table.first_atom[r])) for r in both.tolist()), at_most=5)
             raise ValueError(
-                f"the link {text!r} and separate are both asked for {shown}; wanted at most one of them for a residue."
+                f"the link {text!r} and separate are both asked for {residue_names(table, both.tolist())}; wanted at "
+                "most one of them for a residue."
             )
 
 
@@ -177,10 +177,9 @@ def _taken(table: AtomTable, claims: Mapping[str, np.ndarray]) -> np.ndarray:
     for number, atoms in enumerate(claims.values()):
         both = atoms[owner[atoms] >= 0]
         if both.size:
-            shown = listing((atom_name(table, int(atom)) for atom in both), at_most=5)
             raise ValueError(
-                f"{labels[owner[both[0]]]} and {labels[number]} overlap in {both.size} atoms: {shown}; wanted every "
-                "atom in at most one of them."
+                f"{labels[owner[both[0]]]} and {labels[number]} overlap in {both.size} atoms: "
+                f"{atom_names(table, both)}; wanted every atom in at most one of them."
             )
         owner[atoms] = number
     return owner >= 0

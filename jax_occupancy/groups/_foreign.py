@@ -1,15 +1,14 @@
 """What the formats of other programs can say."""
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._naming import atom_name, listing
+from jax_occupancy.groups._naming import listing
 from jax_occupancy.groups._table import AtomTable
 from jax_occupancy.groups._user import UserGroups
 
@@ -19,24 +18,8 @@ NOTHING_ELSE = "what is in no group stays as it is"
 _WAY_OUT = "; write TOML, which can."
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Atoms of one residue and letter; no names for all of them."""
-
-    chain: str
-    resseq: int
-    icode: str
-    resname: str
-    altloc: str
-    names: tuple[str, ...]
-
-
 def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Sequence[str]) -> None:
     """Refuse what a format has no words for, naming the groups and the way out."""
-    if table.n_atoms != grouping.n_atoms:
-        raise ValueError(
-            f"atoms has {table.n_atoms} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
-        )
     for group_set in grouping:
         names = listing((group.name for group in group_set.groups), at_most=5)
         lacking = {
@@ -92,45 +75,3 @@ def rename(user: UserGroups, names: Mapping[str, str]) -> UserGroups:
 def _differs(occupancy: np.ndarray, value: float | int) -> bool:
     """Whether a file with these occupancies holds another value; models have two or three decimals."""
     return bool((np.abs(occupancy - value) > 1e-6).any())
-
-
-class Pieces:
-    """Says groups as pieces that select their atoms and no others.
-
-    ``by_resname``: the format can tell residue names apart; ``blank``: it can ask for atoms without a letter.
-    """
-
-    def __init__(self, table: AtomTable, *, by_resname: bool, blank: bool):
-        self._table, self._by_resname, self._blank = table, by_resname, blank
-        self._at: dict[tuple, list[int]] = defaultdict(list)
-        for atom, place in enumerate(zip(table.chain, table.resseq, table.icode, strict=True)):
-            self._at[place].append(atom)
-
-    def of(self, name: str, atoms: np.ndarray) -> list[Piece]:
-        """The pieces of a group, in file order; a ValueError names atoms of others that no label tells from its own."""
-        t = self._table
-        keys: dict[tuple, list[int]] = {}
-        for atom in atoms.tolist():
-            key = (t.chain[atom], t.resseq[atom], t.icode[atom], t.resname[atom], t.altloc[atom])
-            keys.setdefault(key, []).append(atom)
-        own = set(atoms.tolist())
-        return [self._piece(name, own, piece) for piece in keys.values()]
-
-    def _piece(self, name: str, own: set[int], piece: list[int]) -> Piece:
-        """One piece, as a whole conformer if that is right, else by atom names."""
-        t, first = self._table, piece[0]
-        inside = self._at[t.chain[first], t.resseq[first], t.icode[first]]
-        if self._by_resname:
-            inside = [atom for atom in inside if t.resname[atom] == t.resname[first]]
-        if t.altloc[first] or self._blank:
-            inside = [atom for atom in inside if t.altloc[atom] == t.altloc[first]]
-        names = () if own.issuperset(inside) else tuple(dict.fromkeys(t.name[piece].tolist()))
-        foreign = [atom for atom in inside if atom not in own and t.name[atom] in names]
-        if foreign:
-            shown = listing((atom_name(t, atom) for atom in foreign), at_most=5)
-            raise ValueError(
-                f"the atoms of {name!r} cannot be told from {shown} in this format; rename or number them anew, or "
-                "write TOML, which tells residue names and missing letters apart."
-            )
-        icode, resname, altloc = (str(array[first]) for array in (t.icode, t.resname, t.altloc))
-        return Piece(str(t.chain[first]), int(t.resseq[first]), icode, resname, altloc, names)

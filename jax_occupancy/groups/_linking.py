@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jax_occupancy.groups._naming import listing, residue_label
+from jax_occupancy.groups._naming import listing, residue_label, residue_names
 from jax_occupancy.groups._neighbours import close_pairs
 from jax_occupancy.groups._table import AMINO_ACIDS, NUCLEOTIDES, AtomTable
 
@@ -100,23 +100,21 @@ def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
         int(r): set(table.altloc[(table.residue == r) & table.lettered]) for r in np.unique(table.residue[atoms])
     }
     if len(letters) < 2:
-        shown = listing(residue_label(table, table.first_atom[r]) for r in letters) or "none"
         raise ValueError(
-            f"the link {name!r} needs at least two residues with letters that are in no other group; found {shown}."
+            f"the link {name!r} needs at least two residues with letters that are in no other group; found "
+            f"{residue_names(table, letters) or 'none'}."
         )
     mixed = [r for r in letters if table.mixed[table.residue == r].any()]
     if mixed:
-        names = listing((residue_label(table, table.first_atom[r]) for r in mixed), at_most=5)
         raise ValueError(
-            f"the link {name!r} cannot be made letter by letter: one letter of {names} stands for two residue names. "
-            "Make the groups by name."
+            f"the link {name!r} cannot be made letter by letter: one letter of {residue_names(table, mixed)} stands "
+            "for two residue names. Make the groups by name."
         )
     most = max(letters.values(), key=len, default=set())
     odd = [r for r, own in letters.items() if not own <= most]
     if odd:
-        names = listing((residue_label(table, table.first_atom[r]) for r in odd), at_most=5)
         raise ValueError(
-            f"the link {name!r} cannot be made letter by letter: {names} have letters other than "
+            f"the link {name!r} cannot be made letter by letter: {residue_names(table, odd)} have letters other than "
             f"{', '.join(sorted(most))}. Rename the letters, or make the groups by name."
         )
     links.join(list(letters))
@@ -132,12 +130,24 @@ def _conformer_starts(table: AtomTable, active: np.ndarray) -> dict[int, dict[st
     # Hydrogens that were left out of the grouping say nothing about their residue.
     spoiling = (table.mixed | ~table.lettered | ~standard | ~active) & (active | ~table.hydrogen)
     whole[table.residue[spoiling]] = False
-    starts: dict[int, dict[str, list[float]]] = {}
-    counted = ~table.hydrogen | (table.occupancy > 0)
-    for atom in np.flatnonzero(whole[table.residue] & counted & active):
-        letters = starts.setdefault(int(table.residue[atom]), {})
-        letters.setdefault(table.altloc[atom], []).append(table.occupancy[atom])
-    return {r: {letter: float(sum(q) / len(q)) for letter, q in letters.items()} for r, letters in starts.items()}
+    return _mean_starts(table, whole[table.residue] & active)
+
+
+def _mean_starts(table: AtomTable, chosen: np.ndarray) -> dict[int, dict[str, float]]:
+    """Mean start of each letter of each residue; hydrogens at zero do not count."""
+    values: dict[int, dict[str, list[float]]] = {}
+    for atom in np.flatnonzero(chosen & (~table.hydrogen | (table.occupancy > 0))).tolist():
+        letters = values.setdefault(int(table.residue[atom]), {})
+        letters.setdefault(table.altloc[atom], []).append(float(table.occupancy[atom]))
+    return {residue: {x: sum(q) / len(q) for x, q in letters.items()} for residue, letters in values.items()}
+
+
+def _far_starts(left: dict[str, float], right: dict[str, float]) -> str | None:
+    """The first letter of two residues whose starts are too far apart, in words."""
+    for letter in sorted(left.keys() & right.keys()):
+        if abs(left[letter] - right[letter]) > START_DIFFERENCE + ROUNDING:
+            return f"conformer {letter} starts at {left[letter]:.2f} and {right[letter]:.2f}"
+    return None
 
 
 def _bonded_letters(
@@ -161,10 +171,7 @@ def _refusal(left: dict[str, float], right: dict[str, float], bonded: set[str], 
     loose = sorted(left.keys() - bonded)
     if loose:
         return f"no bond in conformer {listing(loose)}"
-    far = [letter for letter in sorted(left) if abs(left[letter] - right[letter]) > START_DIFFERENCE + ROUNDING]
-    if far and not force:
-        return f"conformer {far[0]} starts at {left[far[0]]:.2f} and {right[far[0]]:.2f}"
-    return None
+    return None if force else _far_starts(left, right)
 
 
 def join_contacts(
@@ -196,13 +203,7 @@ class _Runs:
     """Starts and kinds of residues, and what they say about joining two runs."""
 
     def __init__(self, table: AtomTable, active: np.ndarray):
-        self.starts: dict[int, dict[str, float]] = {}
-        counted = active & table.lettered & (~table.hydrogen | (table.occupancy > 0))
-        sums: dict[tuple[int, str], list[float]] = {}
-        for atom in np.flatnonzero(counted).tolist():
-            sums.setdefault((int(table.residue[atom]), table.altloc[atom]), []).append(float(table.occupancy[atom]))
-        for (residue, letter), values in sums.items():
-            self.starts.setdefault(residue, {})[letter] = sum(values) / len(values)
+        self.starts = _mean_starts(table, active & table.lettered)
         self.may_be_absent = np.ones(int(table.residue.max(initial=-1)) + 1, bool)
         self.may_be_absent[table.residue[~np.isin(table.kind, ABSENT)]] = False
 
@@ -214,11 +215,7 @@ class _Runs:
         nested = letters[0] <= letters[1] or letters[1] <= letters[0]
         if not nested or (letters[0] != letters[1] and not self.may_be_absent[fewer].all()):
             return f"the letters are {', '.join(sorted(letters[0]))} and {', '.join(sorted(letters[1]))}"
-        a, b = self.starts[left], self.starts[right]
-        far = [x for x in sorted(a.keys() & b.keys()) if abs(a[x] - b[x]) > START_DIFFERENCE + ROUNDING]
-        if far and not force:
-            return f"conformer {far[0]} starts at {a[far[0]]:.2f} and {b[far[0]]:.2f}"
-        return None
+        return None if force else _far_starts(self.starts[left], self.starts[right])
 
 
 def _residue_pairs(

@@ -53,6 +53,16 @@ def _run_label(table: AtomTable, run: list) -> str:
     return residue_label(table, first) + end
 
 
+def residue_names(table: AtomTable, residues: Iterable[int]) -> str:
+    """Some residues by their numbers in the table, the first five by place."""
+    return listing((residue_label(table, int(table.first_atom[r])) for r in residues), at_most=5)
+
+
+def atom_names(table: AtomTable, atoms: Iterable[Position]) -> str:
+    """Some atoms, the first five by name."""
+    return listing((atom_name(table, atom) for atom in atoms), at_most=5)
+
+
 def unique_names(names: Iterable[str]) -> list[str]:
     """The names, the second and later of equal ones numbered: "A/7/HOH", "A/7/HOH#2"."""
     used: set[str] = set()

@@ -5,7 +5,7 @@ import numpy as np
 from jax_occupancy.groups._building import Draft, Member
 from jax_occupancy.groups._naming import atom_name, listing, residue_name
 from jax_occupancy.groups._neighbours import close_pairs, connected
-from jax_occupancy.groups._table import AtomTable, group_numbers
+from jax_occupancy.groups._table import AtomTable, by_number, group_numbers
 
 SAME_START = 0.02  # one occupancy, written with rounding
 LIGHT = ("C", "N", "O", "F", "B", "")
@@ -23,10 +23,10 @@ def part_drafts(table: AtomTable, plain: np.ndarray, riders: dict[int, list[int]
     rest = partial & ~whole
     alone = plain & table.hydrogen & table.partial
     water = "water {}; every water is refined by itself"
-    drafts = [_draft(table, atoms, riders, water) for atoms in _split(table.residue, chosen)]
+    drafts = [_draft(table, atoms, riders, water) for atoms in by_number(table.residue, chosen)]
     residue = "the whole residue {} is partly occupied"
-    drafts += [_draft(table, atoms, riders, residue) for atoms in _split(table.residue, whole)]
-    return drafts + [_part_draft(table, atoms, riders) for atoms in _split(bonded(table, rest, level), rest | alone)]
+    drafts += [_draft(table, atoms, riders, residue) for atoms in by_number(table.residue, whole)]
+    return drafts + [_part_draft(table, atoms, riders) for atoms in by_number(bonded(table, rest, level), rest | alone)]
 
 
 def bonded(table: AtomTable, chosen: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -99,10 +99,3 @@ def _draft(table: AtomTable, atoms: np.ndarray, riders: dict[int, list[int]], re
     """A group that stands alone, with its hydrogens."""
     hydrogens = [hydrogen for atom in atoms.tolist() for hydrogen in riders.get(atom, [])]
     return (Member(np.array([*atoms.tolist(), *hydrogens]), reason.format(residue_name(table, atoms[0]))),)
-
-
-def _split(number: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
-    """The chosen atoms, number by number."""
-    atoms = np.flatnonzero(chosen)
-    atoms = atoms[np.argsort(number[atoms], kind="stable")]
-    return [piece for piece in np.split(atoms, np.flatnonzero(np.diff(number[atoms])) + 1) if piece.size]

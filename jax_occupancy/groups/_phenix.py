@@ -8,8 +8,6 @@ import pandas as pd
 
 from jax_occupancy.groups._foreign import (
     NAMES_ABOVE,
-    Piece,
-    Pieces,
     check_sayable,
     comment_line,
     fixed_lines,
@@ -18,7 +16,8 @@ from jax_occupancy.groups._foreign import (
 )
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._table import empty_table, read_table
+from jax_occupancy.groups._pieces import Piece, Pieces, table_of_grouping
+from jax_occupancy.groups._table import empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _SCOPE = "refinement.refine.occupancies"
@@ -125,10 +124,10 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
           }
         }
     """
-    table = read_table(atoms)
+    table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
     left = table.partial | table.lettered
-    pieces = Pieces(table, by_resname=True, blank=True)
+    pieces = Pieces(table)
     lines = [f"  {line}" for line in fixed_lines(grouping)]
     for group_set in grouping:
         if group_set.refinable:

@@ -9,8 +9,6 @@ import pandas as pd
 from jax_occupancy.groups._foreign import (
     NAMES_ABOVE,
     NOTHING_ELSE,
-    Piece,
-    Pieces,
     check_sayable,
     comment_line,
     fixed_lines,
@@ -18,8 +16,9 @@ from jax_occupancy.groups._foreign import (
     rename,
 )
 from jax_occupancy.groups._grouping import Grouping
+from jax_occupancy.groups._pieces import Piece, Pieces, table_of_grouping
 from jax_occupancy.groups._refmac_selection import RefmacSelections
-from jax_occupancy.groups._table import empty_table, read_table
+from jax_occupancy.groups._table import empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
@@ -108,7 +107,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         occupancy group alts complete 1 2
         occupancy refine
     """
-    table = read_table(atoms)
+    table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
     pieces = Pieces(table, by_resname=False, blank=False)
     lines = [f"{NAMES_ABOVE}; {NOTHING_ELSE}", *fixed_lines(grouping)]

@@ -4,42 +4,8 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.groups._grouping import Group, Grouping
-from jax_occupancy.groups._naming import atom_name, listing
-from jax_occupancy.groups._table import AtomTable, group_numbers, read_table
+from jax_occupancy.groups._pieces import Pieces, table_of_grouping
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
-
-
-class Selections:
-    """Says atoms as selections in gemmi's syntax, one per residue and letter."""
-
-    def __init__(self, table: AtomTable):
-        self._table = table
-        # Residue names are part of the key: with microheterogeneity one letter may stand for two of them.
-        self._conformer = group_numbers(table.chain, table.resseq, table.icode, table.resname, table.altloc)
-        self._size = np.bincount(self._conformer, minlength=1)
-        self._label = group_numbers(self._conformer, table.name)
-        self._twins = np.bincount(self._label, minlength=1)
-
-    def of(self, atoms: np.ndarray) -> tuple[str, ...]:
-        """The selections that together match these atoms; a ValueError names others that have their labels."""
-        labels, count = np.unique(self._label[atoms], return_counts=True)
-        if (count < self._twins[labels]).any():
-            twins = np.setdiff1d(np.flatnonzero(np.isin(self._label, labels)), atoms)
-            shown = listing((atom_name(self._table, int(atom)) for atom in twins), at_most=5)
-            raise ValueError(
-                f"{twins.size} atoms have the labels of atoms in another group: {shown}; no selection tells them "
-                "apart. Number the residues or name the atoms anew."
-            )
-        pieces: dict[int, list[int]] = {}
-        for atom in atoms.tolist():
-            pieces.setdefault(int(self._conformer[atom]), []).append(atom)
-        return tuple(self._selection(piece, len(piece) == int(self._size[key])) for key, piece in pieces.items())
-
-    def _selection(self, piece: list[int], whole: bool) -> str:
-        """One residue and letter, or some of its atoms."""
-        t, first = self._table, piece[0]
-        names = "*" if whole else ",".join(dict.fromkeys(t.name[piece]))
-        return f"//{t.chain[first]}/{t.resseq[first]}.{t.icode[first]}({t.resname[first]})/{names}:{t.altloc[first]}"
 
 
 def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
@@ -68,21 +34,21 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
         >>> describe_groups(automatic_groups(atoms), atoms).groups["A/7/HOH:B"].selection
         ('//A/7.(HOH)/*:B',)
     """
-    if len(atoms) != grouping.n_atoms:
-        raise ValueError(
-            f"atoms has {len(atoms)} rows; wanted {grouping.n_atoms}, the atoms the groups were made from."
-        )
-    selections = Selections(read_table(atoms))
+    pieces = Pieces(table_of_grouping(grouping, atoms))
     groups = {
-        g.name: _described(selections, g, grouping[s.parent] if s.parent else None) for s in grouping for g in s.groups
+        g.name: _described(pieces, g, grouping[s.parent] if s.parent else None) for s in grouping for g in s.groups
     }
     sets = tuple(UserSet(tuple(g.name for g in s.groups), s.kind, s.parent) for s in grouping if s.kind != "free")
     return UserGroups(groups, sets, automatic=False)
 
 
-def _described(selections: Selections, group: Group, parent: Group | None) -> UserGroup:
+def _described(pieces: Pieces, group: Group, parent: Group | None) -> UserGroup:
     """A group by its selections."""
-    return UserGroup(selections.of(group.atoms), None if group.refinable else _fixed_value(group, parent))
+    selections = tuple(
+        f"//{one.chain}/{one.resseq}.{one.icode}({one.resname})/{','.join(one.names) or '*'}:{one.altloc}"
+        for one in pieces.of(group.name, group.atoms)
+    )
+    return UserGroup(selections, None if group.refinable else _fixed_value(group, parent))
 
 
 def _fixed_value(group: Group, parent: Group | None) -> float:

@@ -105,6 +105,13 @@ def group_numbers(*keys: np.ndarray) -> np.ndarray:
     return frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy(np.int64, copy=True)
 
 
+def by_number(number: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
+    """The chosen positions, number by number."""
+    some = np.flatnonzero(chosen)
+    some = some[np.argsort(number[some], kind="stable")]
+    return [piece for piece in np.split(some, np.flatnonzero(np.diff(number[some])) + 1) if piece.size]
+
+
 def read_table(atoms: pd.DataFrame) -> AtomTable:
     """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled, residues numbered."""
     missing = [column for column in REQUIRED if column not in atoms.columns]
@@ -204,10 +211,7 @@ def _number_residues(table: "AtomTable") -> np.ndarray:
 
 def _members(numbers: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
     """The positions that have each of the wanted numbers."""
-    some = np.flatnonzero(np.isin(numbers, wanted))
-    some = some[np.argsort(numbers[some], kind="stable")]
-    cuts = np.flatnonzero(np.diff(numbers[some])) + 1
-    return {int(numbers[atoms[0]]): atoms for atoms in np.split(some, cuts) if atoms.size}
+    return {int(numbers[atoms[0]]): atoms for atoms in by_number(numbers, np.isin(numbers, wanted))}
 
 
 def _copies(table: "AtomTable", place: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
     parts = [
         paragraphs([title], kind="h1"),
         pairs(_summary(solution, model)),
-        paragraphs([*solution.grouping.warnings, *solution.data.notes]),
+        paragraphs([*solution.grouping.warnings, *solution.data.notes, *filter(None, [words.doubt(solution)])]),
         *_pictures(solution),
         paragraphs(["Occupancies"], kind="h2"),
         table(columns, starts=first_of_set),

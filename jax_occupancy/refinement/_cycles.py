@@ -128,10 +128,12 @@ def run_cycles(
     kind = problem.target_class
     model = Objective(linear.with_solvent_share(share), None, matrix, **prior)
     history: list[dict[str, float]] = []
+    scale = None
     while True:
         stage("scale")
         calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))
-        scale = observations.scale(calculated, mask)
+        # of two minima of the scales that of the last cycle, or they change places for ever
+        scale = observations.scale(calculated, mask, start=scale)
         model = model.with_scale(
             observations.spread(scale.overall, n, fill=1.0), observations.spread(scale.solvent, n, fill=0.0)
         )

@@ -113,9 +113,13 @@ class Observations(NamedTuple):
         return eqx.tree_at(lambda target: target.weight, jax.tree.map(spread, target), counts)
 
     def scale(
-        self, calculated: Complex[np.ndarray, " reflections"], mask: Complex[np.ndarray, " reflections"]
+        self,
+        calculated: Complex[np.ndarray, " reflections"],
+        mask: Complex[np.ndarray, " reflections"],
+        *,
+        start: Scale | None = None,
     ) -> Scale:
-        """Fit the scales of atoms and solvent to the amplitudes."""
+        """Fit the scales of atoms and solvent to the amplitudes, from a start on if there is one."""
         data = self.reflections
         return fit_scale(
             data.hkl,
@@ -125,6 +129,7 @@ class Observations(NamedTuple):
             mask=mask,
             cell=data.cell,
             spacegroup=data.spacegroup,
+            start=start,
         )
 
     def sigma_a(self, model_amplitude: Float[np.ndarray, " reflections"]) -> SigmaA:

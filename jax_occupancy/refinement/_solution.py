@@ -1,6 +1,6 @@
 """What a refinement returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,11 @@ from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import Result
 from jax_occupancy.refinement._starts import Minimum
 from jax_occupancy.refinement._table import entries_of_groups, solution_table
-from jax_occupancy.xray import Scale, SigmaA, Sites, r_factor
+from jax_occupancy.xray import Scale, SigmaA, Sites, Target, r_factor
 
 SUM_TOLERANCE = 1e-3
+# An R-work that rises by less has not risen for those who look at three decimals.
+ROUNDING_OF_R = 5e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ class Solution:
         minima: the distinct minima that the start, the random starts and the restarts ended in, the lowest first.
         history: one row per cycle of scaling and solving.
         result: "converged", "max_cycles", "nothing_to_refine" or the name of another `Result`.
-        message: the result in a sentence.
+        message: the result in a sentence, and that the target or R-work rose, if it did.
         seconds: wall-clock time of each stage.
         solvent_share: how much of the bulk solvent fills the places of absent groups, 0 to 1.
         target_label: what the value of the target is called.
@@ -266,7 +268,7 @@ def make_solution(
         minima=state.minima,
         history=pd.DataFrame(list(state.history)),
         result=result.name,
-        message=_message(result, state),
+        message=_message(result, state) + _rise(target, values, r_work),
         seconds=clock.seconds,
         solvent_share=state.share,
         target_label=target.label,
@@ -283,6 +285,18 @@ def _message(result: Result, state: State) -> str:
     if result == Result.max_cycles:
         return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
     return f"{result.sentence[0].upper()}{result.sentence[1:]}."
+
+
+def _rise(target: Target, values: list[float], r_work: Sequence[float]) -> str:
+    """A sentence if the target or R-work is higher at the end than at the start, both on the final scales."""
+    digits = target.digits
+    if values[1] > values[0] + 0.5 * 10.0**-digits:
+        risen = f"{target.label} rose from {values[0]:.{digits}f} to {values[1]:.{digits}f}"
+    elif r_work[1] > r_work[0] + ROUNDING_OF_R:
+        risen = f"R-work rose from {r_work[0]:.4f} to {r_work[1]:.4f}"
+    else:
+        return ""
+    return f" But {risen}: this is no better than the start; look at outliers and sigmas first."
 
 
 def _put_back(problem: Problem, q: np.ndarray) -> OccupancyTensor:

@@ -15,6 +15,7 @@ from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intens
 from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
 from jax_occupancy.xray._maps import map_coefficients
 from jax_occupancy.xray._outliers import Outliers, find_outliers
+from jax_occupancy.xray._random_r import random_r_factor
 from jax_occupancy.xray._scale import Scale, fit_scale, r_factor
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
@@ -53,6 +54,7 @@ __all__ = [
     "map_coefficients",
     "native_patterson",
     "r_factor",
+    "random_r_factor",
     "read_sites",
     "site_orders",
     "solvent_structure_factors",

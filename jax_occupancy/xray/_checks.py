@@ -1,12 +1,16 @@
 """Checks of arrays that must match a structure or a list of reflections."""
 
+import os
 from collections.abc import Sequence
 
+import gemmi
 import numpy as np
 
 # A tensor U may be a little off positive definite, as refinement programs leave it: this far, as B along its shortest
 # axis in Å². The structure factor of such an atom at 1 Å is too large by a quarter.
 LOWEST_ANISOTROPIC_B = -1.0
+# What a point of a grid takes at most while a mask is made, in bytes: counts, marks and two maps.
+BYTES_OF_POINT = 20
 # No crystal has its origin this far away, in Å; single precision has two decimals there.
 FARTHEST = 1e5
 
@@ -46,6 +50,25 @@ def checked_hkl(hkl: np.ndarray) -> np.ndarray:
         raise ValueError(f"hkl: got {hkl.dtype} of shape {hkl.shape}, wanted integers of shape (reflections, 3)")
     # A copy: gemmi before 0.7.5 takes no read-only arrays.
     return np.array(hkl, dtype=np.int32, order="C")
+
+
+def check_grid(cell: gemmi.UnitCell, spacing: float) -> None:
+    """A grid over a cell, of a spacing in Å, that memory holds."""
+    gigabytes, there = BYTES_OF_POINT * cell.volume / spacing**3 / 1e9, memory_of_machine()
+    if gigabytes > there:
+        edges = " ".join(f"{value:g}" for value in cell.parameters)
+        raise ValueError(
+            f"a grid of {spacing:.2f} Å over the cell {edges} takes {gigabytes:.0f} GB, this machine has {there:.0f}; "
+            "is it the cell of this crystal? If so, take a machine with more memory, or with d_min=... fewer data"
+        )
+
+
+def memory_of_machine() -> float:
+    """In gigabytes; without end where the system doesn't say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return float("inf")
 
 
 def check_columns(columns: dict[str, np.ndarray], n: int, *, where: np.ndarray | bool = True) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex
 
 from jax_occupancy.xray._bare_model import bare_model, occupancies_of
-from jax_occupancy.xray._checks import check_displacements, checked_hkl, checked_positions
+from jax_occupancy.xray._checks import check_displacements, check_grid, checked_hkl, checked_positions
 from jax_occupancy.xray._form_factors import Radiation, dispersion, form_factors
 
 CALCULATORS = {
@@ -47,7 +47,8 @@ def fixed_structure_factors(
 
     Raises:
         ValueError: an argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
-            from positive definite, an element unknown or the wavelength out of range.
+            from positive definite, an element unknown, the wavelength out of range, or memory does not hold a grid over
+            the cell.
     """
     hkl = checked_hkl(hkl)
     held = occupancies_of(structure, occupancies)
@@ -64,6 +65,7 @@ def fixed_structure_factors(
     # a little further than the data: the corner reflections must lie inside the transform
     density.d_min = float(1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max())) * (1 - 1e-6)
     density.rate = rate
+    check_grid(structure.cell, density.d_min / (2 * rate))
     for element, value in dispersion(elements, wavelength=wavelength, radiation=radiation).items():
         density.addends.set(gemmi.Element(element), value)
     density.set_refmac_compatible_blur(model)

@@ -8,6 +8,8 @@ import gemmi
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
+from jax_occupancy.xray._checks import check_grid
+
 # Atoms whose surroundings are looked up at once; 200 with 2,000 points each take some 20 MB.
 CHUNK_ATOMS = 200
 
@@ -25,6 +27,7 @@ class MaskGrid:
     @classmethod
     def from_structure(cls, structure: gemmi.Structure, spacing: float) -> "MaskGrid":
         """Gemmi's own choice of grid for a spacing, in Å."""
+        check_grid(structure.cell, spacing)
         grid = gemmi.FloatGrid()
         grid.setup_from(structure, spacing)
         shape = np.array([grid.nu, grid.nv, grid.nw])

@@ -51,6 +51,12 @@ class Scale:
         """Put structure factors of the atoms and of the mask, (reflections,), on the scale of the observations."""
         return self.overall * (calculated + self.solvent * mask)
 
+    def parameters(self, tensors: Float[np.ndarray, "elements 3 3"]) -> Float[np.ndarray, " parameters"]:
+        """Log k and k_mask at the nodes and the elements of the tensor in terms of others."""
+        symmetric = np.array(self.b_anisotropic)[[0, 3, 4, 3, 1, 5, 4, 5, 2]]
+        elements = np.linalg.lstsq(tensors.reshape(-1, 9).T, symmetric)[0]
+        return np.concatenate([np.log(self.k_overall), self.k_mask, elements])
+
 
 def fit_scale(
     hkl: np.ndarray,
@@ -61,10 +67,12 @@ def fit_scale(
     mask: np.ndarray,
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
+    start: Scale | None = None,
 ) -> Scale:
     """Fit the scales to the working set, by least squares on amplitudes relative to the mean of their shell.
 
-    A search in each shell on its own gives the start values, from which all parameters are refined together. All
+    A search in each shell on its own gives the start values, from which all parameters are refined together. Where a
+    centric reflection changes its sign there may be two minima; a start keeps to the one of a model before. All
     amplitudes of a shell weigh the same, for errors of the model outweigh theirs in all but the last shells.
 
     Args:
@@ -75,6 +83,7 @@ def fit_scale(
         mask: F_mask.
         cell: unit cell.
         spacegroup: space group; decides which elements of the tensor are free.
+        start: scales of the same reflections to start from.
 
     Returns:
         The scales of all reflections, the free ones too. Beyond the working set's limits of resolution they are
@@ -106,7 +115,8 @@ def fit_scale(
         weight[working], observed[working], fc[working], fm[working],
         between.take(working), tensor_terms[working], with_solvent,
     )  # fmt: skip
-    log_k, k_mask, elements = problem.split(_refine(problem, _start(problem)))
+    begin = _start(problem) if start is None else start.parameters(tensors)
+    log_k, k_mask, elements = problem.split(_refine(problem, begin))
     tensor = np.tensordot(elements, tensors, axes=1)
     return Scale(
         overall=np.exp(between.interpolate(log_k) + tensor_terms @ elements),

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex, Int
 
 from jax_occupancy.xray._bare_model import bare_model, occupancies_of
-from jax_occupancy.xray._checks import check_places, checked_hkl, checked_positions
+from jax_occupancy.xray._checks import check_grid, check_places, checked_hkl, checked_positions
 from jax_occupancy.xray._mask_grid import GridWaves, MaskGrid
 
 # Probe and shrinkage of cctbx's mask, in Å.
@@ -63,15 +63,18 @@ def solvent_structure_factors(
         F_mask at density 1 electron per Å³, in complex128 with the accuracy of single precision.
 
     Raises:
-        ValueError: an argument does not match the structure, or an atom has a coordinate that is not finite.
+        ValueError: an argument does not match the structure, an atom has a coordinate that is not finite, or memory
+            does not hold a grid over the cell.
     """
     hkl = checked_hkl(hkl)
     inside = occupancies_of(structure, occupancies) != 0
     inside[checked_positions(refinable, len(inside), "refinable")] = True
     if len(hkl) == 0:
         return np.zeros(0, dtype=np.complex128)
+    spacing = min(SPACING, float(1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max()) / 3))
+    check_grid(structure.cell, spacing)
     mask = gemmi.FloatGrid()
-    mask.setup_from(structure, min(SPACING, float(1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max()) / 3)))
+    mask.setup_from(structure, spacing)
     gemmi.SolventMasker(gemmi.AtomicRadiiSet.Cctbx).put_mask_on_float_grid(mask, bare_model(structure, inside))
     return gemmi.transform_map_to_f_phi(mask, half_l=True).get_value_by_hkl(hkl).astype(np.complex128)
 
