@@ -89,6 +89,8 @@ def make_solution(n_sets: int = 4, *, n_minima: int = 1, n_free: int = 80, name:
         occupancies=table["occupancy"].to_numpy(float),
         esds=table["esd"].to_numpy(float),
         b_shifts=None,
+        shifts=None,
+        priors={},
         table=table,
         residues=pd.DataFrame({"residue": ["A/1"], "group": [name], "occupancy": [0.25], "llg_alone": [3.0]})[:n_sets],
         covariance=pd.DataFrame(covariance, index=names, columns=names),

@@ -122,12 +122,12 @@ def test_a_target_that_rises_is_told(coarse, monkeypatch):
 
     def backwards(problem, **stage):
         problem, state = search(problem, **stage)
-        solved = state.solved._replace(x=state.begin)
-        return problem, dataclasses.replace(state, solved=solved, begin=state.x)
+        solved = state.solved._replace(x=problem.start("model"))
+        return problem, dataclasses.replace(state, solved=solved, begin=np.asarray(state.objective.amplitude(state.x)))
 
     search = _refine.search
     monkeypatch.setattr(_refine, "search", backwards)
-    solution = refine(*coarse, starts=0, outliers=False, b_factors="held")
+    solution = refine(*coarse, starts=0, outliers=False, b_factors="held", positions="held")
     start, end = solution.target.start, solution.target.end
     assert end > start
     assert f"But -log-likelihood rose from {start:.2f} to {end:.2f}: this is no better" in solution.message

@@ -90,7 +90,7 @@ def test_a_coordinate_that_a_pdb_file_has_no_room_for_is_refused(example, tmp_pa
     model = example[0]
     shifts = np.zeros((model.n_atoms, 3))
     shifts[4, 1] = 1e4
-    with pytest.raises(ValueError, match=r"room for a coordinate from -999\.999 to 9999\.999 Å.*write \.cif"):
+    with pytest.raises(ValueError, match=r"room for coordinates from -999\.999 to 9999\.999 Å.*write \.cif"):
         write_model(model, tmp_path / "far.pdb", model.atoms["occupancy"], shifts=shifts)
     assert not (tmp_path / "far.pdb").exists()
 

@@ -187,16 +187,14 @@ def _checked(
 def _check_room(model: Model, moves: np.ndarray) -> None:
     """Shifted B factors and coordinates must fit into the columns of a PDB file."""
     b_factors, xyz = _moved(model, moves)
-    for name, values, moved, (low, high), unit in (
-        ("B factor", np.round(b_factors, 2), moves[:, 0], _PDB_B_RANGE, "Å²"),
-        *(("coordinate", *pair, _PDB_RANGE, "Å") for pair in zip(np.round(xyz, 3).T, moves.T[1:], strict=True)),
-    ):
+    for symbol, values, moved in zip("Bxyz", (np.round(b_factors, 2), *np.round(xyz, 3).T), moves.T, strict=True):
+        name, unit, (low, high) = (
+            ("B factors", "Å²", _PDB_B_RANGE) if symbol == "B" else ("coordinates", "Å", _PDB_RANGE)
+        )
         wrong = np.flatnonzero((moved != 0) & ((values < low) | (values > high)))
         if len(wrong):
-            shown = first_labels(model.atoms.assign(moved=values), wrong, values="moved")
-            raise ValueError(
-                f"a PDB file has room for a {name} from {low} to {high} {unit}: {shown}; write .cif instead"
-            )
+            shown = first_labels(model.atoms.assign(**{symbol: values}), wrong, values=symbol)
+            raise ValueError(f"a PDB file has room for {name} from {low} to {high} {unit}: {shown}; write .cif instead")
 
 
 def _moved(model: Model, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
