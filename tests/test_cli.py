@@ -22,6 +22,7 @@ STAGES = {
     "scaling",
     "solving for the occupancies",
     "trying other starts",
+    "moving B factors and positions",
     "standard uncertainties",
     "finishing",
     "writing",

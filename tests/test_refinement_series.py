@@ -96,7 +96,7 @@ def test_one_bad_file_does_not_lose_the_others(example, tmp_path):
     files = [tmp_path / "junk.mtz", tmp_path / "lost.mtz", big, tmp_path / "good.mtz"]
     seen = []
     found = refine_series(model, files, starts=0, outliers=False, progress=seen.append)
-    stages = ["read", "scale", "solve", "scale", "solve", "starts", "assess", "finish"]
+    stages = ["read", "scale", "solve", "scale", "solve", "starts", "settle", "assess", "finish"]
     assert list(dict.fromkeys(seen)) == list(dict.fromkeys(f"good: {stage}" for stage in stages))
     assert list(found.solutions) == ["good"]
     assert list(found.failed) == ["junk", "lost", "example"]

@@ -92,6 +92,11 @@ class Posterior:
     spreads: Spreads
 
     @property
+    def is_finite(self) -> bool:
+        """Whether all are numbers: a search that ended where the target is none has no posterior."""
+        return bool(np.isfinite(self.likelihood.gradient).all() and np.isfinite(self.likelihood.curvature).all())
+
+    @property
     def spread(self) -> Float[np.ndarray, " nuisances"]:
         """Standard deviation of the prior of each nuisance."""
         return np.array(self.spreads)[self.kind] * self.size / np.sqrt(self.weights[self.free])
@@ -123,7 +128,7 @@ class Posterior:
         n = self.place.size
         curvature, slope, between = self.of_nuisances()
         parts, of_parts = self.likelihood.curvature[:n, :n], self.likelihood.gradient[:n]
-        if not self.nuisance.size:
+        if not self.nuisance.size or not self.is_finite:
             return parts, of_parts, between.T, slope
         factor = cho_factor(curvature)
         follow, rest = cho_solve(factor, between.T), cho_solve(factor, slope)
@@ -305,7 +310,9 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
 def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
     """The spreads that the data ask for, the steps of variables and nuisances to the optimum, and esds."""
     matrix, first = problem.constraints.matrix, posterior.spreads
-    step, change, esd = np.zeros(x.size), np.zeros(0), np.zeros(problem.n_groups)
+    step, change, esd = np.zeros(x.size), np.zeros(posterior.free.size), np.zeros(problem.n_groups)
+    if not posterior.is_finite:
+        return posterior, step, change, esd
     for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
         of_parts, slope, follow, rest = posterior.marginal()
         information, slope = posterior.with_prior(posterior.of_variables(of_parts)), posterior.of_variables(slope)
