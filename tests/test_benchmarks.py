@@ -115,7 +115,7 @@ def test_a_tiny_cell_of_the_calibration(tmp_path, capsys):
     bench_calibration.main([*arguments, "--json", str(file)])
     (row,) = json.loads(file.read_text())
     cell = row["cells"]["noise"]
-    # 1,900 reflections have few shells, the scales are straight lines between them: 4.7e-3 with B and positions refined.
+    # 1,900 reflections have few shells, the scales are straight lines between them: 4.7e-3 if B and positions move.
     assert row["noise_free"] < 6e-3
     assert cell["n"] == 40
     # B and positions are those of the truth here. The pooled z of some 35 estimates, half of them independent, is
