@@ -78,7 +78,7 @@ def one(source, resolution, scenario, seed, options, folder) -> tuple[np.ndarray
     folder = Path(folder)
     data, wrong = str(folder / "data.mtz"), str(folder / "wrong.pdb")
     write(model.structure, folder / "truth.pdb", true)
-    run = lambda *command: subprocess.run([*SIDE, *map(str, command)], check=True, capture_output=True)  # noqa: E731
+    run = lambda *command: subprocess.run([*SIDE, *map(str, command)], check=True, stdout=subprocess.DEVNULL)  # noqa: E731
     run("simulate", folder / "truth.pdb", data, resolution, seed, scenario)
     n, water = model.n_atoms, model.atoms["resname"].isin(["HOH", "WAT"]).to_numpy()
     without = set()

@@ -61,7 +61,7 @@ def simulate(source, out, resolution, seed, scenario):
 
 def refine_b(source, data, groups, out):
     """What a refinement makes of B factors whose occupancies were guessed."""
-    given, hierarchy, structure = read(source)
+    _, hierarchy, structure = read(source)
     arrays = {
         array.info().labels[0]: array
         for array in iotbx.reflection_file_reader.any_reflection_file(data).as_miller_arrays()
@@ -74,13 +74,21 @@ def refine_b(source, data, groups, out):
         target_name="ml",
     )
     model.update_all_scales(remove_outliers=False)
-    selections = [flex.size_t(atoms) for atoms in json.loads(pathlib.Path(groups).read_text())]
+    # cctbx sorts the atoms of a residue by their letters; serial numbers tell which line each came from.
+    lines = pathlib.Path(source).read_text().splitlines()
+    rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    place = {atom.serial: here for here, atom in enumerate(hierarchy.atoms())}
+    here = [place[lines[row][6:11]] for row in rows]
+    wanted = json.loads(pathlib.Path(groups).read_text())
+    selections = [flex.size_t([here[atom] for atom in atoms]) for atoms in wanted]
     mmtbx.refinement.group.manager(
         fmodel=model, selections=selections, refine_adp=True, number_of_macro_cycles=5, log=io.StringIO()
     )
     hierarchy.adopt_xray_structure(model.xray_structure)
-    with open(out, "w") as file:
-        file.write(hierarchy.as_pdb_string(crystal_symmetry=given.crystal_symmetry()))
+    b = hierarchy.atoms().extract_b()
+    for atom, row in enumerate(rows):
+        lines[row] = f"{lines[row][:60]}{b[here[atom]]:6.2f}{lines[row][66:]}"
+    pathlib.Path(out).write_text("\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":
