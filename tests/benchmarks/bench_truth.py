@@ -55,7 +55,7 @@ def write(structure, path, occupancies, *, xyz=None, b=None, without=()) -> None
         i = site.atom.serial - 1
         site.atom.occ = occupancies[i]
         if xyz is not None:
-            site.atom.pos += gemmi.Vec3(*xyz[i])
+            site.atom.pos += gemmi.Position(*xyz[i])
         if b is not None:
             site.atom.b_iso *= b[i]
         site.atom.flag = "d" if i in without else "\0"
