@@ -1,10 +1,12 @@
 """Occupancies, B factors and positions at the optimum of one posterior, on models that are wrong."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from jax_occupancy import read_model, refine, write_model
-from jax_occupancy.refinement import Options, moved_model, posterior_at, prepare, search, settle
+from jax_occupancy.refinement import Options, assess, moved_model, posterior_at, prepare, search, settle
 
 pytestmark = pytest.mark.usefixtures("x64")
 RANDOM = np.random.default_rng(3)
@@ -117,6 +119,17 @@ def test_the_optimum_is_one_of_the_posterior(example, wrong):
     assert np.max(np.abs(at_first) / np.sqrt(np.diag(curvature))) > 5
     assert problem.movers.shifts.any()
     assert state.result.name == "converged"
+
+
+def test_a_b_shift_on_its_lowest_bound_stays_there_and_is_told(example, wrong):
+    """The ligand's B factors are 10 Å² too high, and may fall by 3 Å²."""
+    problem = prepare(wrong, example[1], options=Options(starts=0))
+    problem = dataclasses.replace(problem, lowest_b=np.full(problem.n_groups, 4.0))
+    table = assess(*settle(*search(problem))).groups
+    on_bound = np.isclose(table["delta_b"], -3.0)
+    assert on_bound.sum() >= 2
+    assert table["delta_b"].min() == pytest.approx(-3.0)
+    assert table.loc[on_bound, "delta_b_esd"].isna().all()
 
 
 def test_a_problem_keeps_its_model_when_its_atoms_move(example):

@@ -65,20 +65,24 @@ def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
     for tie in constraints.ties:  # their sum alone is known
         esd[list(tie)], esd_fixed[list(tie)] = np.nan, np.nan
     columns = {"esd": esd, "esd_fixed": esd_fixed, "at_bound": at_bound, "limit": limit}
-    table = pd.DataFrame(columns | _nuisances(problem, posterior, covariance, known, pinned))
+    table = pd.DataFrame(columns | _nuisances(problem, state, posterior, covariance, known, pinned))
     evidence, residues = _evidence(problem, state, posterior, everything, x)
     covariance = np.where(pinned | pinned[:, None], 0.0, covariance[:n, :n])
     return Assessment(table.assign(**evidence), covariance, residues)
 
 
-def _nuisances(problem: Problem, posterior: Posterior, covariance, known, pinned) -> dict[str, np.ndarray]:
+def _nuisances(
+    problem: Problem, state: State, posterior: Posterior, covariance, known, pinned
+) -> dict[str, np.ndarray]:
     """What B factors and positions of each group did, beside what their priors expect."""
     n, n_x = problem.n_groups, problem.n_variables
     names = ("delta_b", "delta_b_esd", "b_correlation", "b_spread", "shift", "shift_spread")
     found = {name: np.full(n, np.nan) for name in names}
     of_b = np.flatnonzero(posterior.kind == 0)
     group, place = posterior.group[of_b], n_x + of_b
-    found["delta_b"][group] = posterior.nuisance[of_b]
+    _, delta_b = state.objective.split(state.x)
+    if delta_b is not None:  # also those on their lowest bound, which have no esd
+        found["delta_b"] = np.asarray(delta_b, np.float64)
     found["delta_b_esd"][group] = known[place]
     found["b_spread"][group] = posterior.spreads.group_b * posterior.size[of_b]
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -92,6 +92,7 @@ def run_cycles(
     *,
     weight: float = 1.0,
     share: float = 1.0,
+    scale: Scale | None = None,
     stage: Stage = lambda name: None,
     max_cycles: int = MAX_CYCLES,
 ) -> State:
@@ -102,6 +103,7 @@ def run_cycles(
         x: start; if it goes on after the vacancies, with the B shifts (see `Objective`).
         weight: of the prior of the B shifts in the target.
         share: how much of the bulk solvent fills the places of absent groups, to begin with.
+        scale: scales of a model before, whose minimum is kept.
         stage: called with "scale" and "solve" as these begin.
         max_cycles: limit on the number of rounds.
 
@@ -128,7 +130,6 @@ def run_cycles(
     kind = problem.target_class
     model = Objective(linear.with_solvent_share(share), None, matrix, **prior)
     history: list[dict[str, float]] = []
-    scale = None
     while True:
         stage("scale")
         calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))

@@ -192,12 +192,13 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     history, weight = list(state.history), 1 / state.log_likelihood_unit(problem)
 
     def cycles(problem: Problem, x: np.ndarray, cycles: int) -> State:
-        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), share=state.share, weight=weight, max_cycles=cycles)
+        kept = {"share": state.share, "scale": state.scale, "weight": weight}
+        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), max_cycles=cycles, **kept)
         history.extend(found.history)
         return found
 
+    stage("settle")
     if problem.options.b_factors != "held":
-        stage("settle")
         start = np.concatenate([state.x, -problem.lowest_shifts / problem.b_spread])
         state = cycles(problem, start, FIRST_CYCLES)
     rested, posterior = False, posterior_at(problem, state)
@@ -211,7 +212,6 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         if rounds == MAX_ROUNDS:
             state = replace(state, result=Result.max_cycles, moved=float(moved.max(initial=0)))
             break
-        stage("settle")
         if rounds >= PLAIN_ROUNDS:
             factor[posterior.free] = _secant(factor[posterior.free], wanted[posterior.free], change)
         wanted[posterior.free] = change
@@ -354,7 +354,7 @@ def _with_spreads(posterior: Posterior, square: np.ndarray, first: Spreads, prob
 
 def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarray, change: np.ndarray):
     """The problem with the nuisances changed, and where its cycles start."""
-    movers, n, n_x = problem.movers, problem.n_groups, problem.n_variables
+    movers, n_x = problem.movers, problem.n_variables
     of_groups, of_atoms, of_shifts = (posterior.kind == kind for kind in range(3))
     after = posterior.nuisance + change
     delta_b, shifts, b_spread = movers.delta_b.copy(), movers.shifts.T.copy(), problem.b_spread.copy()
@@ -362,8 +362,9 @@ def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarra
     delta_b[: of_atoms.sum()] = np.maximum(after[of_atoms], SMALLEST_B - movers.b[: of_atoms.sum()])
     shifts[:, movers.may_shift] = after[of_shifts].reshape(3, -1) if of_shifts.any() else 0.0
     x = np.maximum(np.asarray(state.x[:n_x], np.float64) + step, 0)
-    if state.objective.lowest_b is not None:
-        of_b = np.zeros(n)
+    _, found = state.objective.split(state.x)
+    if found is not None:
+        of_b = np.array(found, np.float64)
         of_b[posterior.group[of_groups]] = after[of_groups]
         x = np.concatenate([x, (np.maximum(of_b, problem.lowest_shifts) - problem.lowest_shifts) / b_spread])
     return problem.moved(shifts.T, delta_b, b_spread), x

@@ -312,7 +312,9 @@ def prepare(
         ),
         mean_b=mean_b,
         lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
-        b_spread=RELATIVE_B_SPREAD * np.maximum(mean_b, SMALLEST_B),
+        b_spread=np.full_like(mean_b, options.b_error)
+        if options.b_error is not None
+        else RELATIVE_B_SPREAD * np.maximum(mean_b, SMALLEST_B),
     )
 
 
