@@ -136,16 +136,9 @@ class Columns(eqx.Module):
 
     def _of_piece(self, indices: Float[Array, "3 piece"]) -> Float[Array, "*planes groups 2 piece"]:
         scatterers, crystal = self.atoms  # pyright: ignore[reportGeneralTypeIssues]
-
-        def at(xyz):
-            moved = eqx.tree_at(lambda scatterers: scatterers.xyz, scatterers, xyz)
-            return chunk_of_structure_factors(indices.T, scatterers=moved, crystal=crystal, n_groups=self.n_groups)
-
-        if self.axes is None:
-            return at(scatterers.xyz)
-        block, derivative = jax.linearize(at, scatterers.xyz)
-        shifts = jax.vmap(lambda axis: derivative(jnp.broadcast_to(axis, scatterers.xyz.shape)))(self.axes)
-        return jnp.concatenate([block[None], shifts])
+        return chunk_of_structure_factors(
+            indices.T, scatterers=scatterers, crystal=crystal, n_groups=self.n_groups, axes=self.axes
+        )
 
 
 def weighted_sum(weights: Float[Array, " groups"], block: Float[Array, "groups 2 batch"]) -> Float[Array, "2 batch"]:

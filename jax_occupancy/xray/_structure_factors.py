@@ -25,28 +25,52 @@ def chunk_size(n_reflections: int, n_atoms: int) -> int:
 
 
 def chunk_of_structure_factors(
-    indices: Float[Array, "batch 3"], *, scatterers: Scatterers, crystal: Crystal, n_groups: int
-) -> Float[Array, "{n_groups} 2 batch"]:
-    """Real and imaginary parts for one chunk of reflections."""
+    indices: Float[Array, "batch 3"],
+    *,
+    scatterers: Scatterers,
+    crystal: Crystal,
+    n_groups: int,
+    axes: Float[Array, "axes 3"] | None = None,
+) -> Float[Array, "*planes {n_groups} 2 batch"]:
+    """Real and imaginary parts for one chunk of reflections; with `axes` also derivatives by shifts of the groups."""
     s2 = jnp.einsum("ni,ij,nj->n", indices, crystal.reciprocal_metric, indices, precision="highest") / 4
     table = jnp.sum(scatterers.amplitudes[..., None] * jnp.exp(-scatterers.exponents[..., None] * s2), axis=1)
     scattering = scatterers.weight[:, None] * table[scatterers.type_index]
     n_isotropic = scatterers.b_iso.shape[0]
     isotropic = scattering[:n_isotropic] * jnp.exp(-scatterers.b_iso[:, None] * s2)
     sums = partial(jax.ops.segment_sum, num_segments=n_groups)
-    waves = _waves(indices, scatterers.xyz[:n_isotropic], None, crystal)
-    total = sums(isotropic[:, None] * waves, scatterers.group_index[:n_isotropic])
-    if scatterers.u_star.shape[0]:
-        waves = _waves(indices, scatterers.xyz[n_isotropic:], scatterers.u_star, crystal)
-        total += sums(scattering[n_isotropic:, None] * waves, scatterers.group_index[n_isotropic:])
+
+    def of_operations(rotations, translations):
+        waves = partial(_waves, indices, rotations=rotations, translations=translations)
+        total = sums(isotropic[:, None] * waves(scatterers.xyz[:n_isotropic]), scatterers.group_index[:n_isotropic])
+        if not scatterers.u_star.shape[0]:
+            return total
+        anisotropic = scattering[n_isotropic:, None] * waves(scatterers.xyz[n_isotropic:], u_star=scatterers.u_star)
+        return total + sums(anisotropic, scatterers.group_index[n_isotropic:])
+
+    if axes is None:
+        total = of_operations(crystal.rotations, crystal.translations)
+    else:
+
+        def add(total, operation):
+            rotation, translation = operation
+            pair = of_operations(rotation[None], translation[None])
+            turns = 2 * np.pi * _combine(axes, _combine(rotation.T, indices.T))
+            turned = jnp.stack([-pair[:, 1], pair[:, 0]], axis=1)
+            return total + jnp.concatenate([pair[None], turns[:, None, None] * turned]), None
+
+        nothing = jnp.zeros((1 + len(axes), n_groups, 2, len(indices)), indices.dtype)
+        total = jax.lax.scan(add, nothing, (crystal.rotations, crystal.translations))[0]
     return _with_inversion(total, indices, crystal) * _centring_factor(indices, crystal)
 
 
 def _waves(
     indices: Float[Array, "batch 3"],
     xyz: Float[Array, "atoms 3"],
-    u_star: Float[Array, "atoms 6"] | None,
-    crystal: Crystal,
+    *,
+    rotations: Float[Array, "operations 3 3"],
+    translations: Float[Array, "operations 3"],
+    u_star: Float[Array, "atoms 6"] | None = None,
 ) -> Float[Array, "atoms 2 batch"]:
     """Cosine and sine of every atom, summed over the symmetry operations."""
 
@@ -63,7 +87,7 @@ def _waves(
 
     zero = jnp.zeros((xyz.shape[0], 2, indices.shape[0]), xyz.dtype)
     # four operations fuse into one loop over the atoms; all 24 of a cubic group take seconds to compile
-    return jax.lax.scan(add, zero, (crystal.rotations, crystal.translations), unroll=4)[0]
+    return jax.lax.scan(add, zero, (rotations, translations), unroll=4)[0]
 
 
 def _combine(coefficients: Float[Array, "rows few"], basis: Float[Array, "few batch"]) -> Float[Array, "rows batch"]:
@@ -72,15 +96,15 @@ def _combine(coefficients: Float[Array, "rows few"], basis: Float[Array, "few ba
 
 
 def _with_inversion(
-    pair: Float[Array, "groups 2 batch"], indices: Float[Array, "batch 3"], crystal: Crystal
-) -> Float[Array, "groups 2 batch"]:
+    pair: Float[Array, "*planes 2 batch"], indices: Float[Array, "batch 3"], crystal: Crystal
+) -> Float[Array, "*planes 2 batch"]:
     """F + conj(F)·exp(2πi h·t), t the translation of the inversion: real form factors are assumed."""
     if crystal.inversion is None:
         return pair
-    real, imag = pair[:, 0], pair[:, 1]
+    real, imag = pair[..., 0, :], pair[..., 1, :]
     turns = _combine(crystal.inversion[None], indices.T)[0]
     cosine, sine = _sine_of_turns(turns + 0.25), _sine_of_turns(turns)
-    return jnp.stack([real + real * cosine + imag * sine, imag + real * sine - imag * cosine], axis=1)
+    return jnp.stack([real + real * cosine + imag * sine, imag + real * sine - imag * cosine], axis=-2)
 
 
 def _centring_factor(indices: Float[Array, "batch 3"], crystal: Crystal) -> Float[Array, " batch"]:
