@@ -148,9 +148,12 @@ class GridWaves:
         axes = [np.unique(axis, return_inverse=True) for axis in self.grid.points(flat).T]
         box = np.zeros([len(used) for used, _ in axes], np.complex64)
         np.add.at(box, tuple(place for _, place in axes), values * self.grid.cell.volume / self.grid.size)
-        # last axis first: it has half as many waves as the others
-        for wave, (used, _), n in reversed(list(zip(self.index, axes, self.grid.shape, strict=True))):
-            turns = np.outer(used, wave) % n / n
-            box = np.moveaxis(np.tensordot(box, np.exp(2j * np.pi * turns).astype(np.complex64), (2, 0)), -1, 0)
+        of_a, of_b, of_c = (
+            np.exp(2j * np.pi * (np.outer(wave, used) % n / n)).astype(np.complex64)
+            for wave, (used, _), n in zip(self.index, axes, self.grid.shape, strict=True)
+        )
+        # last axis first: it has half as many waves as the others; in this order no product is copied
+        box = of_b @ (box @ of_c.T)
+        box = of_a @ box.reshape(len(box), -1)
         found = box.ravel()[self.place]
         return np.sum(np.where(self.conjugate, found.conj(), found) * self.phase, axis=0)
