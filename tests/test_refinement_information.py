@@ -14,6 +14,7 @@ from jax_occupancy.xray import (
     DisplacedSolvent,
     LeastSquares,
     LinearModel,
+    Tiles,
     _columns,
     group_scatterers,
 )
@@ -118,9 +119,9 @@ def test_every_column_against_finite_differences(objective, by_mover):
             columns.append((plus - minus) / 2e-4)
     jacobian = np.stack(columns, 1)
     shifted = part_columns(jnp.asarray(np.array(CELL.frac.mat.tolist()).T))
-    found = extended_information(
-        objective, shifted, *map(jnp.asarray, (np.arange(4), GROUP_OF_PART, Q, DELTA_B)), by_mover=by_mover
-    )
+    part, group, q, delta_b = map(jnp.asarray, (np.arange(4), GROUP_OF_PART, Q, DELTA_B))
+    tiles = Tiles.whole(len(columns))
+    found = extended_information(objective, shifted, part, group, q, delta_b, tiles, by_mover=by_mover)
     weight = np.asarray(target.weight)
     slope = 2 * weight * (amplitude_of_groups(of_groups) - np.asarray(target.observed))
     np.testing.assert_allclose(found.gradient, jacobian.T @ slope, rtol=1e-5, atol=1e-9)

@@ -22,7 +22,7 @@ def restarted(refined, objective, constraints, end):
     ones = np.ones(end.x.size)
     scale = Scale(ones, 0 * ones, ones[:1], ones[:1], 0 * ones[:1], (0.0,) * 6)
     state = State(objective, end, scale, None, 0.0, Result.converged, ())
-    return _restarted_set_by_set(problem, state, end, jnp.zeros_like(end.curvature))
+    return _restarted_set_by_set(problem, state, end)
 
 
 class DoubleWell(Target):

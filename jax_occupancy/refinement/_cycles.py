@@ -95,6 +95,7 @@ def run_cycles(
     scale: Scale | None = None,
     stage: Stage = lambda name: None,
     max_cycles: int = MAX_CYCLES,
+    tolerance: float | None = None,
 ) -> State:
     """Fit the scales and solve for the occupancies in turn.
 
@@ -106,6 +107,7 @@ def run_cycles(
         scale: scales of a model before, whose minimum is kept.
         stage: called with "scale" and "solve" as these begin.
         max_cycles: limit on the number of rounds.
+        tolerance: largest change of a variable that counts as none; `tolerance_of` when left out.
 
     Returns:
         The end, converged or not.
@@ -119,13 +121,14 @@ def run_cycles(
     """
     linear, observations = problem.linear, problem.observations
     dtype, n = linear.overall.dtype, linear.fixed.size
-    tolerance = tolerance_of(dtype)
+    tolerance = tolerance_of(dtype) if tolerance is None else tolerance
     with_b = x.size > problem.n_variables
     spread = problem.b_spread if with_b else None
     matrix = jnp.asarray(_equations(problem.constraints, x.size, spread), dtype)
-    prior = {}
+    groups = np.arange(problem.n_groups)
+    prior: dict[str, Any] = {"tiles": problem.near.of(np.tile(groups, 2 if with_b else 1))}
     if with_b:
-        prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
+        prior |= {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
         prior["weight"] = jnp.asarray(weight, dtype)
     kind = problem.target_class
     model = Objective(linear.with_solvent_share(share), None, matrix, **prior)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._objective import Objective
-from jax_occupancy.xray import Columns, along
+from jax_occupancy.xray import Columns, Tiles, along
 
 
 class Information(NamedTuple):
@@ -40,6 +40,7 @@ def extended_information(
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
+    tiles: Tiles,
     *,
     by_mover: bool = False,
     with_scores: bool = True,
@@ -48,6 +49,7 @@ def extended_information(
 
     The parameters are the occupancies of the parts (the residues of groups), ΔB of the groups in Å², with `by_mover`
     also ΔB of the movers, and, where these have derivatives, their shifts along x, all along y, and all along z, in Å.
+    Between those whose `tiles` are far apart the curvature is zero.
     """
     linear, target = objective.linear, objective.target
     f, direction = linear.amplitude_and_direction(q, delta_b)
@@ -73,15 +75,17 @@ def extended_information(
         gradient, curvature, scores = carry  # in the precision of q
         return (
             gradient + jnp.dot(jacobian, row_slope, precision="highest"),
-            curvature + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"),
-            None if scores is None else scores + jnp.dot(jacobian * row_slope**2, jacobian.T, precision="highest"),
+            curvature + tiles.products(jacobian * row_weight, jacobian),
+            None if scores is None else scores + tiles.products(jacobian * row_slope**2, jacobian),
         ), None
 
     n = group_of_part.size + n_groups + movers.n_groups * (by_mover + 3 * (movers.axes is not None))
-    square = jnp.zeros((n, n), q.dtype)
+    n_tiles, size = tiles.rows.shape
+    square = jnp.zeros((n_tiles, size, tiles.beside.shape[1] * size), q.dtype)
     rows = (linear.displaced.place, direction, linear.solvent, linear.s_squared, slope, target.information(f))
     begin = (jnp.zeros(n, q.dtype), square, square if with_scores else None)
-    return Information(*movers.fold(step, begin, *rows)[0])
+    gradient, curvature, scores = movers.fold(step, begin, *rows)[0]
+    return Information(gradient, tiles.matrix(curvature), None if scores is None else tiles.matrix(scores))
 
 
 @eqx.filter_jit

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float
 
 from jax_occupancy.refinement._solver import SolverResult, gauss_newton
-from jax_occupancy.xray import LinearModel, Target
+from jax_occupancy.xray import LinearModel, Target, Tiles
 
 
 class Objective(eqx.Module):
@@ -25,6 +25,7 @@ class Objective(eqx.Module):
         spread_b: standard deviations of their prior around no shift, in Å²; it alone decides for a group that is not
             there.
         weight: of the prior in the target; 1 where the target is minus a log-likelihood.
+        tiles: of the occupancies and B shifts, between which curvature is computed; None for all.
 
     Example:
         >>> from jax_occupancy.xray import LeastSquares, LinearModel
@@ -43,6 +44,7 @@ class Objective(eqx.Module):
     lowest_b: Float[Array, " groups"] | None = None
     spread_b: Float[Array, " groups"] | None = None
     weight: Float[Array, ""] | float = 1.0
+    tiles: Tiles | None = None
 
     def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
         """Occupancies and B shifts (None where they are held)."""
@@ -101,7 +103,7 @@ class Objective(eqx.Module):
         """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
-        matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b)
+        matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b, self.tiles)
         matrix = self._place(self._place(matrix, x.size).T, x.size)
         if delta_b is None:
             return matrix
@@ -126,15 +128,28 @@ class Objective(eqx.Module):
 
 
 @eqx.filter_jit
-def minimise(
+def minimise(objective: Objective, x: Float[Array, " variables"], *, tolerance: float) -> SolverResult:
+    """Minimise from x; see `gauss_newton`."""
+    return _minimised(objective, x, None, tolerance)
+
+
+@eqx.filter_jit
+def minimise_from(
     objective: Objective,
-    x: Float[Array, " variables"],
-    known_curvature: Float[Array, "variables variables"] | None = None,
+    starts: Float[Array, "starts variables"],
+    curvature: Float[Array, "variables variables"],
     *,
     tolerance: float,
 ) -> SolverResult:
-    """Minimise from x, compiled once for all starts of an objective; see `gauss_newton`."""
-    known = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
+    """Minimise from several starts at once, with the second derivatives of one minimum: one pass over the data a step.
+
+    Each array of the result has the starts on its first axis, but for the curvature.
+    """
+    found = jax.vmap(lambda x: _minimised(objective, x, curvature, tolerance)._replace(curvature=jnp.zeros(0)))(starts)
+    return found._replace(curvature=curvature)
+
+
+def _minimised(objective: Objective, x: Array, known_curvature: Array | None, tolerance: float) -> SolverResult:
     # Not the methods themselves: JAX hashes what it branches to, and a method of a module has no hash.
     return gauss_newton(
         lambda x: objective.value(x),
@@ -143,7 +158,7 @@ def minimise(
         objective.matrix,
         x,
         tolerance=tolerance,
-        known_curvature=known,
+        known_curvature=known_curvature,
     )
 
 

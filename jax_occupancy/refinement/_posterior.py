@@ -12,7 +12,7 @@ Dempster, Laird & Rubin, J. R. Stat. Soc. B39, 1-38, 1977). The prior of ΔB has
 ligand with a wrong B factor among forty right waters may have moved far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ FIRST_CYCLES = 3
 PLAIN_ROUNDS = 2
 # At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much.
 AT_REST, AT_REST_ABSOLUTE = 0.3, 1e-3
+# What counts as no change of a variable within a round.
+ROUGH = 1e-3
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
 # Spread of the B factors of atoms, relative to each, before the data have spoken, and how many shifts this is worth.
 RELATIVE_ATOM_SPREAD, WORTH = 0.1, 1.0
@@ -113,6 +115,19 @@ class Posterior:
         if (self.kind == 2).any():
             found["position_error"] = self.spreads.position
         return found
+
+    def restricted(self, variables: np.ndarray, parts: np.ndarray, nuisances: np.ndarray) -> "Posterior":
+        """That of some variables with their parts and nuisances, all others held."""
+        own = np.concatenate([parts, self.place.size + nuisances])
+        gradient, curvature = self.likelihood.gradient[own], self.likelihood.curvature[np.ix_(own, own)]
+        names = ("free", "nuisance", "kind", "size", "group")
+        return replace(
+            self,
+            likelihood=Information(gradient, curvature, None),
+            place=np.searchsorted(variables, self.place[parts]),
+            n_variables=len(variables),
+            **{name: getattr(self, name)[nuisances] for name in names},
+        )
 
     def of_nuisances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Curvature and slope by the nuisances, priors included, and the curvature between parts and nuisances."""
@@ -193,7 +208,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
 
     def cycles(problem: Problem, x: np.ndarray, cycles: int) -> State:
         kept = {"share": state.share, "scale": state.scale, "weight": weight}
-        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), max_cycles=cycles, **kept)
+        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), max_cycles=cycles, tolerance=ROUGH, **kept)
         history.extend(found.history)
         return found
 
@@ -239,6 +254,10 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     q, delta_b = objective.split(state.x)
     n_groups, n_parts, n_movers = problem.n_groups, parts.group.size, len(movers.atoms)
     by_mover, may_shift = options.b_factors == "atom", options.positions != "held"
+    counts = np.array([n_groups, n_movers * by_mover, 3 * n_movers * may_shift])
+    group = np.concatenate(
+        [np.arange(n_groups), problem.group_of_mover[: counts[1]], np.tile(problem.group_of_mover, 3 * may_shift)]
+    )
     found = extended_information(
         objective,
         problem.columns,
@@ -246,10 +265,10 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         jnp.asarray(parts.group),
         q,
         jnp.zeros_like(q) if delta_b is None else delta_b,
+        problem.near.of(np.concatenate([parts.group, group])),
         by_mover=by_mover,
         with_scores=not objective.target.is_likelihood,
     )
-    counts = np.array([n_groups, n_movers * by_mover, 3 * n_movers * may_shift])
     free = np.concatenate(
         [
             # One at its lower bound stays there.
@@ -272,7 +291,6 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         movers.delta_b[: counts[1]],
         np.tile(movers.shifts.T.ravel(), int(may_shift)),
     ]
-    group = [np.arange(n_groups), problem.group_of_mover[: counts[1]], np.tile(problem.group_of_mover, 3 * may_shift)]
     unit = state.log_likelihood_unit(problem)
     scores = found.scores
     return Posterior(
@@ -288,7 +306,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         kind=kind[free],
         size=np.concatenate(size)[free],
         weights=np.ones(kind.size) if before is None else before.weights,
-        group=np.concatenate(group)[free],
+        group=group[free],
         spreads=_first_spreads(problem, state) if before is None else before.spreads,
     )
 
@@ -313,23 +331,53 @@ def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
     step, change, esd = np.zeros(x.size), np.zeros(posterior.free.size), np.zeros(problem.n_groups)
     if not posterior.is_finite:
         return posterior, step, change, esd
-    for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
-        of_parts, slope, follow, rest = posterior.marginal()
-        information, slope = posterior.with_prior(posterior.of_variables(of_parts)), posterior.of_variables(slope)
-        step = np.asarray(_solve_on_simplexes(*map(jnp.asarray, (slope, information, matrix, x))), np.float64)
-        covariance, _ = uncertainty(information, slope, matrix, x + step <= 0)
-        esd = np.sqrt(np.maximum(np.diag(covariance), 0))[: problem.n_groups]
-        change = -follow @ step[posterior.place] - rest
-        if not change.size:
-            break
-        own = np.linalg.inv(posterior.of_nuisances()[0]).diagonal()
-        of_parts = covariance[np.ix_(posterior.place, posterior.place)]
-        variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
-        square = ((posterior.nuisance + change) ** 2 + variance) / posterior.size**2
-        posterior = _with_spreads(posterior, square, first, problem)
+    if change.size:
+        pieces = list(_pieces(problem, posterior))
+        for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
+            posterior = _with_spreads(posterior, _expected_squares(posterior, pieces, matrix, x), first, problem)
+    of_parts, slope, follow, rest = posterior.marginal()
+    information, slope = posterior.with_prior(posterior.of_variables(of_parts)), posterior.of_variables(slope)
+    step = np.asarray(_solve_on_simplexes(*map(jnp.asarray, (slope, information, matrix, x))), np.float64)
+    covariance, _ = uncertainty(information, slope, matrix, x + step <= 0)
+    esd = np.sqrt(np.maximum(np.diag(covariance), 0))[: problem.n_groups]
+    change = -follow @ step[posterior.place] - rest
     of_shifts = posterior.kind == 2
     change[of_shifts] = np.clip(change[of_shifts], -LONGEST_STEP, LONGEST_STEP)
     return posterior, step, change, esd
+
+
+def _pieces(problem: Problem, posterior: Posterior) -> Iterator[tuple[np.ndarray, ...]]:
+    """Variables, parts and nuisances of each tile of groups."""
+    near, matrix, n = problem.near, problem.constraints.matrix, problem.n_groups
+    for tile in range(len(near.tiles)):
+        of_groups = np.flatnonzero(near.tile == tile)
+        vacancies = n + np.flatnonzero(np.any(matrix[np.any(matrix[:, of_groups] != 0, axis=1), n:] != 0, axis=0))
+        parts, nuisances = (np.flatnonzero(near.tile[group] == tile) for group in (posterior.place, posterior.group))
+        yield np.concatenate([of_groups, vacancies]), parts, nuisances
+
+
+def _expected_squares(posterior: Posterior, pieces: list, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Expectation of the squares of the nuisances relative to their sizes, each tile of groups for itself."""
+    square = np.zeros(posterior.free.size)
+    for variables, parts, nuisances in pieces:
+        piece = posterior.restricted(variables, parts, nuisances)
+        equations = matrix[np.ix_(np.any(matrix[:, variables] != 0, axis=1), variables)]
+        of_parts, slope, follow, rest = piece.marginal()
+        information, slope = piece.with_prior(piece.of_variables(of_parts)), piece.of_variables(slope)
+        bound = x[variables] <= 0
+        while True:
+            covariance, _ = uncertainty(information, slope, equations, bound)
+            step = np.where(bound, -x[variables], -covariance @ slope)
+            beyond = ~bound & (x[variables] + step < 0)
+            if not beyond.any():
+                break
+            bound |= beyond
+        change = -follow @ step[piece.place] - rest
+        own = np.linalg.inv(piece.of_nuisances()[0]).diagonal()
+        of_parts = covariance[np.ix_(piece.place, piece.place)]
+        variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
+        square[nuisances] = ((piece.nuisance + change) ** 2 + variance) / piece.size**2
+    return square
 
 
 _solve_on_simplexes = jax.jit(solve_on_simplexes)

@@ -22,6 +22,7 @@ from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, group_columns, linear_model
+from jax_occupancy.refinement._near import Near, near_groups
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._starts import random_starts
 from jax_occupancy.xray import (
@@ -98,6 +99,7 @@ class Problem:
         parts: the groups by residue.
         hkl: Miller indices of the linear model, which may have more reflections than were observed.
         members: positions of the atoms of each group.
+        near: which groups are so near that the curvature between them counts.
         linear: structure factors, not yet scaled.
         movers: what moves as a body.
         columns: structure factors of the movers, with their derivatives by position unless these are held, for the
@@ -119,6 +121,7 @@ class Problem:
     parts: Parts
     hkl: Int[np.ndarray, "reflections 3"]
     members: tuple[Int[np.ndarray, " _"], ...]
+    near: Near
     linear: LinearModel
     movers: Movers
     columns: Columns
@@ -299,6 +302,7 @@ def prepare(
         parts=parts,
         hkl=reflections.hkl,
         members=members,
+        near=near_groups(model, members, constraints.matrix),
         linear=linear,
         movers=movers,
         columns=group_columns(

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from jax_occupancy.refinement._coincident import coincident_members
 from jax_occupancy.refinement._cycles import Stage, State, run_cycles, tolerance_of
-from jax_occupancy.refinement._objective import amplitude_at, minimise
+from jax_occupancy.refinement._objective import amplitude_at, minimise, minimise_from
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import SolverResult
 from jax_occupancy.refinement._starts import (
@@ -78,25 +78,26 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
 def _minima(problem: Problem, state: State) -> tuple[Minimum, ...]:
     """The distinct minima that random starts and, where these differ, restarts of single sets end in."""
     options, solved, tolerance = problem.options, state.solved, tolerance_of(state.x.dtype)
-    unknown = jnp.zeros_like(solved.curvature)
+    starts = random_starts(problem.tensor, problem.constraints, count=options.starts, seed=options.seed)
+    starts = jnp.asarray(starts, state.x.dtype)
+    is_likelihood, results = state.objective.target.is_likelihood, [solved]
+    if is_likelihood and len(starts):
+        found = minimise_from(state.objective, starts, solved.curvature, tolerance=tolerance)
+        # Far from the minimum whose second derivatives it was given a search may come to a halt early.
+        early = np.asarray(found.target) > float(solved.target) + SAME_LOG_LIKELIHOOD
+        results += [found._replace(x=found.x[i], target=found.target[i]) for i in np.flatnonzero(~early)]
+        starts = found.x[early]
     # Least squares has several minima, with second derivatives of their own.
-    known = solved.curvature if state.objective.target.is_likelihood else unknown
-    results = [solved]
-    for start in random_starts(problem.tensor, problem.constraints, count=options.starts, seed=options.seed):
-        result = minimise(state.objective, jnp.asarray(start, state.x.dtype), known, tolerance=tolerance)
-        if result.target > solved.target + SAME_LOG_LIKELIHOOD:
-            # Far from the minimum whose second derivatives it was given a search may come to a halt early.
-            result = minimise(state.objective, result.x, unknown, tolerance=tolerance)
-        results.append(result)
+    results += [minimise(state.objective, start, tolerance=tolerance) for start in starts]
     information = np.asarray(solved.curvature, np.float64) * state.log_likelihood_unit(problem)
     minima = distinct_minima(results, information, n_groups=problem.n_groups)
-    if not state.objective.target.is_likelihood or len(minima) > 1:
-        results += _restarted_set_by_set(problem, state, min(results, key=lambda one: float(one.target)), known)
+    if not is_likelihood or len(minima) > 1:
+        results += _restarted_set_by_set(problem, state, min(results, key=lambda one: float(one.target)))
         minima = distinct_minima(results, information, n_groups=problem.n_groups)
     return minima
 
 
-def _restarted_set_by_set(problem: Problem, state: State, best: SolverResult, known: Array) -> list[SolverResult]:
+def _restarted_set_by_set(problem: Problem, state: State, best: SolverResult) -> list[SolverResult]:
     """Where the search ends with one set changed at a time, always from the lowest minimum so far."""
     matrix, results = np.asarray(state.objective.matrix), []
     for change in set_by_set_starts(problem.constraints, np.asarray(state.x, np.float64)):
@@ -105,7 +106,7 @@ def _restarted_set_by_set(problem: Problem, state: State, best: SolverResult, kn
         if np.max(np.abs(matrix @ (wanted - x)), initial=0) > 1e-6:
             continue  # the parent of this set has changed since
         start = jnp.asarray(wanted, best.x.dtype)
-        result = minimise(state.objective, start, known, tolerance=tolerance_of(start.dtype))
+        result = minimise(state.objective, start, tolerance=tolerance_of(start.dtype))
         results.append(result)
         if _is_lower(result, best):
             best = result

@@ -80,8 +80,8 @@ def gauss_newton(
         matrix: rows of the equality constraints, which x satisfies.
         x: start values, none negative.
         tolerance: largest change of a variable that counts as none.
-        known_curvature: if not all zero, a matrix to keep all the way in place of `curvature`, such as that of the
-            minimum another start has found.
+        known_curvature: a matrix to keep all the way in place of `curvature`, such as that of the minimum another
+            start has found.
         max_steps: limit on the number of steps.
 
     Returns:
@@ -96,13 +96,14 @@ def gauss_newton(
         >>> [round(q, 3) for q in end.x.tolist()]
         [0.75, 0.25]
     """
-    known = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
-    is_known = jnp.any(known != 0)
+    first = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
 
     def body(result):
-        # Not `curvature` itself: JAX hashes what it branches to, and a method of a module has no hash.
-        refresh = ~is_known & (result.shift > REFRESH)
-        matrix_at = lax.cond(refresh, lambda x: curvature(x), lambda _: result.curvature, result.x)
+        matrix_at = first
+        if known_curvature is None:
+            # Not `curvature` itself: JAX hashes what it branches to, and a method of a module has no hash.
+            again = result.shift > REFRESH
+            matrix_at = lax.cond(again, lambda x: curvature(x), lambda _: result.curvature, result.x)
         slope_at = gradient(result.x)
         step = solve_on_simplexes(slope_at, matrix_at, matrix, result.x)
         slope = jnp.minimum(slope_at @ step, 0)
@@ -133,5 +134,5 @@ def gauss_newton(
 
     # Until it ends for another reason a search is one that runs out of steps.
     how = jnp.array(Result.max_steps if x.size else Result.converged)
-    start = SolverResult(x, target(x), jnp.array(0), jnp.array(jnp.inf, x.dtype), how, known)
+    start = SolverResult(x, target(x), jnp.array(0), jnp.array(jnp.inf, x.dtype), how, first)
     return lax.while_loop(lambda r: (r.result == Result.max_steps) & (r.steps < max_steps), body, start)

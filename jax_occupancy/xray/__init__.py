@@ -22,6 +22,7 @@ from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
 from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders
 from jax_occupancy.xray._targets import LeastSquares, MaximumLikelihood, Target
+from jax_occupancy.xray._tiles import Tiles
 
 __all__ = [
     "Columns",
@@ -38,6 +39,7 @@ __all__ = [
     "SigmaA",
     "Sites",
     "Target",
+    "Tiles",
     "across_symmetry",
     "along",
     "amplitudes_from_intensities",

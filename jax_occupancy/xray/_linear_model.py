@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from jax_occupancy.xray._columns import Columns, along, flat, weighted_sum
+from jax_occupancy.xray._tiles import Tiles
 
 PerGroup = Float[Array, " groups"]
 
@@ -200,19 +201,25 @@ class LinearModel(eqx.Module):
         weight: Float[Array, " reflections"],
         occupancies: PerGroup,
         delta_b: PerGroup | None = None,
+        tiles: Tiles | None = None,
     ) -> Float[Array, "parameters parameters"]:
-        """Jᵀ·diag(weight)·J, J as in `gradient`: with the second derivatives of a target its Gauss-Newton matrix."""
+        """Jᵀ·diag(weight)·J, J as in `gradient`: with the second derivatives of a target its Gauss-Newton matrix.
 
-        def step(matrix, block, place, row_direction, row_solvent, row_s2, row_weight):
+        With `tiles` of the parameters it is zero between those that are far apart.
+        """
+        tiles = Tiles.whole(self.n_groups * (1 if delta_b is None else 2)) if tiles is None else tiles
+
+        def step(total, block, place, row_direction, row_solvent, row_s2, row_weight):
             atoms = along(row_direction, self._shifted(block, delta_b, row_s2))
             jacobian = atoms + self.displaced.along(row_direction * row_solvent, place)
             if delta_b is not None:
                 jacobian = jnp.concatenate([jacobian, -occupancies[:, None] * atoms * row_s2])
-            return matrix + jnp.dot(jacobian * row_weight, jacobian.T, precision="highest"), None
+            return total + tiles.products(jacobian * row_weight, jacobian), None
 
-        n = self.n_groups if delta_b is None else 2 * self.n_groups
         rows = (self.displaced.place, direction, self.solvent, self.s_squared, weight)
-        return self.columns.fold(step, jnp.zeros((n, n), self.overall.dtype), *rows)[0]
+        size = tiles.rows.shape[1]
+        nothing = jnp.zeros((len(tiles.rows), size, tiles.beside.shape[1] * size), self.overall.dtype)
+        return tiles.matrix(self.columns.fold(step, nothing, *rows)[0])
 
     def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])

@@ -1,0 +1,94 @@
+"""Which groups are so near that the curvature between them counts."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from jax_occupancy.io import Model
+from jax_occupancy.xray import Tiles
+
+# Up to so many groups the curvature between all of them is computed.
+FEW = 150
+# Groups in one tile, unless the equations of a set hold more together.
+TILE = 20
+# Curvature between tiles whose atoms are all farther apart is left out, in Å; steps and uncertainties hardly change.
+REACH = 5.0
+
+
+class Near(NamedTuple):
+    """Groups put together in tiles: sets stay whole, what lies side by side comes together.
+
+    Attributes:
+        tile: the tile of each group.
+        tiles: which tiles have atoms within reach of each other.
+    """
+
+    tile: Int[np.ndarray, " groups"]
+    tiles: Bool[np.ndarray, "tiles tiles"]
+
+    def of(self, group: Int[np.ndarray, " parameters"]) -> Tiles:
+        """Tiles of parameters, each of which belongs to a group."""
+        return Tiles.of(self.tile[group], self.tiles)
+
+
+def near_groups(
+    model: Model, members: Sequence[Int[np.ndarray, " _"]], matrix: Float[np.ndarray, "equations variables"]
+) -> Near:
+    """Put groups that equations hold together into tiles, and find which are near, symmetry included.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> near_groups(read_example()[0], [np.arange(3), np.arange(9)], np.eye(2)).tile.tolist()
+        [0, 0]
+    """
+    n_groups = len(members)
+    if n_groups <= FEW:
+        return Near(np.zeros(n_groups, int), np.ones((1, 1), bool))
+    linked = (matrix[:, :n_groups] != 0).astype(float)
+    n_families, family = connected_components(linked.T @ linked, directed=False)
+    places = model.atoms[["x", "y", "z"]].to_numpy(np.float64)
+    atoms, group = np.concatenate(members), np.repeat(np.arange(n_groups), [len(one) for one in members])
+    sizes, count = np.bincount(family), np.maximum(np.bincount(family[group], minlength=n_families), 1)
+    middle = [np.bincount(family[group], axis, minlength=n_families) / count for axis in places[atoms].T]
+    tile_of_family = np.zeros(n_families, int)
+    for tile, families in enumerate(_bisected(np.arange(n_families), np.transpose(middle), sizes)):
+        tile_of_family[families] = tile
+    tile = tile_of_family[family]
+    return Near(tile, _within_reach(model, places[atoms], tile[group], int(tile.max()) + 1))
+
+
+def _bisected(families: np.ndarray, middle: Float[np.ndarray, "families 3"], sizes: np.ndarray) -> list[np.ndarray]:
+    """Cut along the longest axis until a piece is small."""
+    if len(families) == 1 or sizes[families].sum() <= TILE:
+        return [families]
+    here = middle[families]
+    order = families[np.argsort(here[:, np.argmax(np.ptp(here, axis=0))], kind="stable")]
+    half = len(order) // 2
+    return _bisected(order[:half], middle, sizes) + _bisected(order[half:], middle, sizes)
+
+
+def _within_reach(model: Model, places: np.ndarray, tile: np.ndarray, n_tiles: int) -> Bool[np.ndarray, "tiles tiles"]:
+    """Which tiles have atoms within reach, looked up among all images in a cell and its margin."""
+    cell, operations = model.cell, model.spacegroup.operations()  # pyright: ignore[reportOptionalMemberAccess]
+    to_cell, margin = np.array(cell.frac.mat.tolist()), REACH * np.array(cell.reciprocal().parameters[:3])  # pyright: ignore
+    fractional = places @ to_cell.T
+    images, of_image = [], []
+    for operation in operations:
+        rotation, translation = (np.array(part) / operation.DEN for part in (operation.rot, operation.tran))
+        moved = (fractional @ rotation.T + translation) % 1.0
+        for shift in product((-1.0, 0.0, 1.0), repeat=3):
+            image = moved + shift
+            inside = np.all((image >= -margin) & (image <= 1 + margin), axis=1)
+            images.append(image[inside])
+            of_image.append(tile[inside])
+    to_space, of_all = np.linalg.inv(to_cell).T, np.concatenate(of_image)
+    here, there = KDTree((fractional % 1.0) @ to_space), KDTree(np.concatenate(images) @ to_space)
+    pairs = here.sparse_distance_matrix(there, REACH, output_type="ndarray")
+    near = np.eye(n_tiles, dtype=bool)
+    near[tile[pairs["i"]], of_all[pairs["j"]]] = True
+    return near | near.T

@@ -1,0 +1,77 @@
+"""Products of rows that are near each other, tile by tile.
+
+What is far away in a crystal hardly knows of each other: its derivatives have phases that have nothing in common, and
+the sum of their products over thousands of reflections is small. Left out, the cost grows with the number of rows, not
+with its square.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+
+class Tiles(eqx.Module):
+    """Rows of a Jacobian matrix put together in tiles, and which tiles are near.
+
+    Attributes:
+        rows: the rows of each tile; `n_rows` fills up.
+        beside: the tiles whose products with each are wanted, each pair once; `len(rows)` fills up.
+        n_rows: number of rows.
+
+    Example:
+        >>> tiles = Tiles.of(np.array([0, 0, 1]), np.eye(2, dtype=bool))
+        >>> jacobian = jnp.ones((3, 5))
+        >>> tiles.matrix(tiles.products(jacobian, jacobian)).tolist()
+        [[5.0, 5.0, 0.0], [5.0, 5.0, 0.0], [0.0, 0.0, 5.0]]
+    """
+
+    rows: Int[Array, "tiles size"]
+    beside: Int[Array, "tiles neighbours"]
+    n_rows: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, tile_of_row: Int[np.ndarray, " rows"], near: Bool[np.ndarray, "tiles tiles"]) -> "Tiles":
+        """Tiles from the number of the one that each row lies in; `near` is symmetric, each tile near itself."""
+        n_rows, n_tiles = len(tile_of_row), len(near)
+        rows = [np.flatnonzero(tile_of_row == tile) for tile in range(n_tiles)]
+        beside: list[list[int]] = [[] for _ in rows]
+        for one, other in np.argwhere(np.triu(near)):
+            keeper, guest = sorted((one, other), key=lambda tile: len(beside[tile]))
+            beside[keeper].append(guest)
+        return cls(_filled(rows, n_rows), _filled(beside, n_tiles), n_rows)
+
+    @classmethod
+    def whole(cls, n_rows: int) -> "Tiles":
+        """All in one."""
+        return cls.of(np.zeros(n_rows, int), np.ones((1, 1), bool))
+
+    def products(
+        self, left: Float[Array, "rows batch"], right: Float[Array, "rows batch"]
+    ) -> Float[Array, "tiles size several"]:
+        """Products of the rows of each tile with those of the tiles beside it, summed over the batch."""
+        left, right = (jnp.pad(rows, [(0, 1), (0, 0)])[self.rows] for rows in (left, right))
+        right = jnp.pad(right, [(0, 1), (0, 0), (0, 0)])
+
+        def of_tile(tile):
+            rows, beside = tile
+            others = right[beside].reshape(-1, right.shape[-1])
+            return jnp.dot(rows, others.T, precision="highest")
+
+        return jax.lax.map(of_tile, (left, self.beside))
+
+    def matrix(self, products: Float[Array, "tiles size several"]) -> Float[Array, "rows rows"]:
+        """The symmetric matrix of all products, zero where tiles are far apart."""
+        n_tiles, size = self.rows.shape
+        columns = jnp.pad(self.rows, [(0, 1), (0, 0)], constant_values=self.n_rows)[self.beside]
+        is_own = jnp.repeat(self.beside == jnp.arange(n_tiles)[:, None], size, axis=1)[:, None]
+        at = self.rows[:, :, None], columns.reshape(n_tiles, 1, -1)
+        # What fills up lies outside and is dropped.
+        found = jnp.zeros((self.n_rows, self.n_rows), products.dtype).at[at].add(products, mode="drop")
+        return found.at[at[::-1]].add(jnp.where(is_own, 0, products), mode="drop")
+
+
+def _filled(lists: list, filling: int) -> Int[Array, "lists longest"]:
+    longest = max((len(one) for one in lists), default=0)
+    return jnp.asarray([[*one, *[filling] * (longest - len(one))] for one in lists], jnp.int32)
