@@ -26,8 +26,7 @@ class OccupancyTensor(eqx.Module):
     An immutable pytree with one float leaf, `logits` (collapsed space), and one static, hashable `topology`. It goes
     through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is; new logits never recompile. Calling it gives the
     occupancies in atom space. Conformers that exclude each other sum to one (or to at most one) at every evaluation.
-    Every method that changes something returns a new tensor. Train it through `refinable_only(optimizer)`: fixed
-    entries then keep their bits.
+    Every method that changes something returns a new tensor. Train it through `refinable_only(optimizer)`.
 
     Args:
         initial_values: occupancy of each atom, from 0 to 1, shape (atoms,). A group starts at the mean of its atoms.
@@ -42,8 +41,7 @@ class OccupancyTensor(eqx.Module):
             group, or (set, member) for a conformer; the set then sums to its parent's occupancy.
         refinable_mask: which atoms may change, bool, shape (atoms,). A group is refinable if any of its atoms is.
         requires_grad: False starts with every entry fixed, as after `freeze_all()`.
-        dtype: float32 or float64; by default the type of `initial_values`. As for any array of JAX, float64 needs
-            64-bit mode where the tensor is made and where it is used.
+        dtype: float32 or float64; by default the type of `initial_values`. float64 needs JAX' 64-bit mode.
         device: where the logits live, a `jax.Device` or sharding.
         name: name of the tensor, for messages.
         labels: names of the sharing groups (those given, then those made from conformers), for messages and tables.
@@ -114,7 +112,7 @@ class OccupancyTensor(eqx.Module):
 
     @classmethod
     def from_residue_groups(cls, initial_values: Any, pdb_dataframe: Any, **kwargs: Any):
-        """Share one occupancy within each conformer of each residue.
+        """Share one occupancy within each conformer of each residue, in the order they first appear.
 
         Args:
             initial_values: occupancy of each atom, shape (atoms,).
@@ -122,9 +120,6 @@ class OccupancyTensor(eqx.Module):
                 `chainid`, `altloc` and optionally `icode`; or as biopandas names them; or with mmCIF `_atom_site`
                 names. A missing altloc may be NaN, None, "", " ", "." or "?".
             **kwargs: passed on to the constructor.
-
-        Returns:
-            A tensor whose sharing groups are the conformers of residues, in the order they first appear.
 
         Raises:
             ValueError: a column is missing (named), or the number of rows is not the number of values.
@@ -180,12 +175,10 @@ class OccupancyTensor(eqx.Module):
         topology = self.topology
         sets = f"{topology.n_sets} ({int(topology.complete.sum())} complete)" if topology.n_sets else "0"
         name = f"{topology.name!r}, " if topology.name else ""
-        dtype = getattr(self.logits, "dtype", type(self.logits).__name__)
-        shape = getattr(self.logits, "shape", None)
         return (
-            f"OccupancyTensor({name}atoms={topology.n_atoms}, collapsed_shape={shape}, "
-            f"groups={topology.n_groups}, sets={sets}, "
-            f"refinable={self.get_refinable_count()}, fixed={self.get_fixed_count()}, dtype={dtype})"
+            f"OccupancyTensor({name}atoms={topology.n_atoms}, collapsed_shape={getattr(self.logits, 'shape', None)}, "
+            f"groups={topology.n_groups}, sets={sets}, refinable={self.get_refinable_count()}, "
+            f"fixed={self.get_fixed_count()}, dtype={getattr(self.logits, 'dtype', type(self.logits).__name__)})"
         )
 
     @property
@@ -263,10 +256,7 @@ class OccupancyTensor(eqx.Module):
         return self.group_occupancies[..., self._entry(group_idx)]
 
     def with_refinable_params(self, vector: ArrayLike) -> "OccupancyTensor":
-        """Put a reduced vector of logits back, the inverse of `refinable_params`.
-
-        Args:
-            vector: logits of the refinable entries, shape (..., refinable).
+        """Put a reduced vector of logits, shape (..., refinable), back, the inverse of `refinable_params`.
 
         Raises:
             ValueError: the last axis does not have one logit per refinable entry.
