@@ -20,7 +20,6 @@ from jax_occupancy.plotting import (
     plot_series,
     plot_solution,
     r_by_resolution,
-    write_figure,
     write_plot,
 )
 
@@ -168,7 +167,7 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match=r"picture.gif: .*\.png, \.svg, \.pdf"):
         write_plot(tmp_path / "picture.gif", solution)
     with pytest.raises(FileNotFoundError, match="folder"):
-        write_figure(tmp_path / "no" / "picture.png", Figure())
+        write_plot(tmp_path / "no" / "picture.png", Figure())
     assert len(list(tmp_path.iterdir())) == 3
 
 

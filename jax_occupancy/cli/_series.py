@@ -123,9 +123,9 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
         write_text(outputs.csv, str(series.to_csv()))
         say(console, f"Wrote {outputs.csv}: the table.")
     if outputs.plot is not None:
-        from jax_occupancy.plotting import write_figure
+        from jax_occupancy.plotting import write_plot
 
-        write_figure(outputs.plot, series.plot())
+        write_plot(outputs.plot, series.plot())
         say(console, f"Wrote {outputs.plot}: the occupancies against the data sets.")
     if outputs.json is not None:
         write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")

@@ -49,7 +49,8 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
         sets: numbers of the sets to draw; all if None. Those that do not fit are left out, and the axis says so.
     """
     numbers = list(range(len(solution.grouping.sets)) if sets is None else sets)
-    columns = columns_of_rows(solution.grouping, numbers, MOST_LINES if ax is None else _lines_that_fit(ax))
+    room = MOST_LINES if ax is None else max(1.0, inches(ax)[1] / LINE)
+    columns = columns_of_rows(solution.grouping, numbers, room)
     if not columns:
         ax = axes_or_new(ax)
         say_only(ax, "No occupancy is refinable.")
@@ -68,14 +69,7 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
 
 
 def occupancy_pages(solution: Solution) -> list[Figure]:
-    """Draw the occupancies of all sets, in two columns on as many pages as it takes.
-
-    Args:
-        solution: what `refine` returned.
-
-    Returns:
-        Figures as wide as a page, none longer than one; none if there are no groups.
-    """
+    """Draw the occupancies of all sets, in two columns on as many pages as it takes; none if there are no groups."""
     numbers = range(len(solution.grouping.sets))
     columns = balanced(solution.grouping, numbers, n_columns=2, most=MOST_LINES)
     pages = []
@@ -162,8 +156,3 @@ def _draw_bounds(ax: Axes, table: pd.DataFrame) -> None:
             ax.plot(q[chosen], y[chosen], marker=marker, markersize=4.5, **style, label=BOUND)
             ax.hlines(y[chosen], q[chosen], limit[chosen], color=VERMILLION, linewidth=0.9, zorder=3)
             ax.plot(limit[chosen], y[chosen], marker="|", markersize=6, **style)
-
-
-def _lines_that_fit(ax: Axes) -> float:
-    """How many lines of letters the user's axes have room for."""
-    return max(1.0, inches(ax)[1] / LINE)

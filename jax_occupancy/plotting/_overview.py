@@ -24,9 +24,6 @@ def plot_solution(solution: Solution) -> Figure:
     Above: convergence, R by resolution, correlations and, if there is more than one, the distinct minima. Below: the
     occupancies (see `plot_occupancies`), as many sets as the page holds; `occupancy_pages` draws all.
 
-    Args:
-        solution: what `refine` returned.
-
     Returns:
         A figure, 178 mm wide and at most a page high.
 

@@ -60,19 +60,7 @@ def r_by_resolution(
 
 
 def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells: int | None = None) -> Axes:
-    """Draw R-work and R-free against resolution.
-
-    Args:
-        solution: what `refine` returned.
-        ax: where to draw; a new figure, one column of a journal wide, if None.
-        n_shells: number of shells, see `r_by_resolution`.
-
-    Returns:
-        The axes; 1/d² is linear on the horizontal one, labelled in Å.
-
-    Raises:
-        ValueError: `n_shells` is not positive.
-    """
+    """Draw R-work and R-free against resolution in Å, on which 1/d² is linear; shells as in `r_by_resolution`."""
     ax = axes_or_new(ax)
     data = solution.data
     observed, model = np.asarray(data.amplitude), np.abs(solution.f_model).astype(np.float64)
