@@ -74,10 +74,7 @@ def epsilon_and_centric(
 def anisotropic_terms(
     hkl: np.ndarray, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
 ) -> tuple[Float[np.ndarray, "tensors 3 3"], Float[np.ndarray, "reflections tensors"]]:
-    """Traceless tensors T that the point group leaves as they are, an orthonormal basis, and sᵀTs of each reflection.
-
-    Five for triclinic crystals to none for cubic ones. The trace would be a fall-off with resolution alone.
-    """
+    """Orthonormal traceless tensors T, 5 to 0, that the point group leaves as they are, and sᵀTs of each reflection."""
     orth, frac = (np.array(matrix.mat.tolist()) for matrix in (cell.orth, cell.frac))
     rotations = [orth @ (np.array(op.rot) / op.DEN) @ frac for op in spacegroup.operations().sym_ops]
     units = np.eye(9).reshape(9, 3, 3)

@@ -105,12 +105,7 @@ def completeness_by_shell(
 
 
 def twin_test(
-    hkl: np.ndarray,
-    amplitude: np.ndarray,
-    sigma: np.ndarray,
-    *,
-    cell: gemmi.UnitCell,
-    spacegroup: gemmi.SpaceGroup,
+    hkl: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
 ) -> TwinTest:
     """Test for twinning without knowing the twin law.
 
@@ -163,11 +158,8 @@ def native_patterson(
     """Search the Patterson map at 10 to 5 Å for translational NCS, the way xtriage does.
 
     A peak above 20 % of the origin and farther than 15 Å from it is rare by chance (Zwart, Grosse-Kunstleve & Adams,
-    CCP4 Newsletter 43, 2005). The translation makes whole classes of reflections weak, which amplitude statistics take
-    for noise or twinning.
-
-    Arguments and errors are those of `twin_test`. With fewer than 100 reflections in the range, or no room 15 Å away
-    from all lattice points, there is no peak and no warning.
+    CCP4 Newsletter 43, 2005). With fewer than 100 reflections in the range, or no room 15 Å away from all lattice
+    points, there is no peak and no warning. Arguments and errors are those of `twin_test`.
     """
     hkl = checked_hkl(hkl)
     amplitude = np.asarray(amplitude, np.float64)

@@ -59,7 +59,11 @@ def fixed_structure_factors(
     atoms = [site.atom for site in model.all()]
     elements = [atom.element.name for atom in atoms]
     form_factors(elements, radiation=radiation)  # unknown elements
-    _check_displacements(atoms)
+    position, anisotropic = np.array([(atom.serial - 1, atom.aniso.nonzero()) for atom in atoms]).T
+    isotropic = anisotropic == 0
+    b_iso = np.array([atom.b_iso for atom in atoms])[isotropic]
+    u_cart = np.array([atom.aniso.elements_pdb() for atom in atoms])[~isotropic]
+    check_displacements(b_iso, u_cart, np.concatenate([position[isotropic], position[~isotropic]]))
 
     density = CALCULATORS[radiation]()
     # a little further than the data: the corner reflections must lie inside the transform
@@ -73,11 +77,3 @@ def fixed_structure_factors(
     density.put_model_density_on_grid(model)
     transform = gemmi.transform_map_to_f_phi(density.grid, half_l=True)
     return transform.get_value_by_hkl(hkl, unblur=density.blur).astype(np.complex128)
-
-
-def _check_displacements(atoms: list[gemmi.Atom]) -> None:
-    position = np.array([atom.serial - 1 for atom in atoms])
-    anisotropic = np.array([atom.aniso.nonzero() for atom in atoms])
-    b_iso = np.array([atom.b_iso for atom in atoms])[~anisotropic]
-    u_cart = np.array([atom.aniso.elements_pdb() for atom in atoms])[anisotropic]
-    check_displacements(b_iso, u_cart, np.concatenate([position[~anisotropic], position[anisotropic]]))

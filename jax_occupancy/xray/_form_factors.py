@@ -13,10 +13,7 @@ SHORTEST, LONGEST = 0.1, 5.0
 
 
 class FormFactors(NamedTuple):
-    """Gaussian coefficients of each kind of atom, and the kind of every atom.
-
-    The form factor is f(s) = Σ_j amplitudes[j]·exp(−exponents[j]·s²), s = sin θ/λ in 1/Å, exponents in Å².
-    """
+    """Of each kind of atom f(s) = Σ_j amplitudes[j]·exp(−exponents[j]·s²), s = sin θ/λ; and the kind of each atom."""
 
     amplitudes: Float[np.ndarray, "types gaussians"]
     exponents: Float[np.ndarray, "types gaussians"]
@@ -32,16 +29,21 @@ def form_factors(
 ) -> FormFactors:
     """Look up the form factors of a list of atoms; a wavelength, in Å, adds f′ to the constant.
 
-    X-rays: International Tables 1992, four Gaussians and a constant (a Gaussian of exponent zero). Electrons: the
-    five-Gaussian table 4.3.2.2. Neutrons: bound coherent scattering lengths. Hydrogen and deuterium are in each.
-    Charges count only after `gemmi.IT92_set_ignore_charge(False)`, so that these numbers stay those of gemmi's own
-    calculators; an ion that is not in the table is taken as neutral.
+    X-rays: International Tables 1992, four Gaussians and a constant (of exponent zero). Electrons: the five Gaussians
+    of table 4.3.2.2. Neutrons: bound coherent scattering lengths. Charges count only after
+    `gemmi.IT92_set_ignore_charge(False)`, as in gemmi's own calculators; an ion not in the table is taken as neutral.
     """
     charges = [0] * len(elements) if charges is None else charges
     kinds = [(element.strip().upper(), int(charge)) for element, charge in zip(elements, charges, strict=True)]
     unique = list(dict.fromkeys(kinds))
     rows = {kind: _coefficients(*kind, radiation) for kind in unique}
-    _check_known(kinds, rows, radiation)
+    unknown = [(i, kind[0]) for i, kind in enumerate(kinds) if rows[kind] is None]
+    if unknown:
+        named = ", ".join(f"atom {i} ({symbol!r})" for i, symbol in unknown[:5])
+        raise ValueError(
+            f"elements: {len(unknown)} of {len(kinds)} atoms have no {radiation} form factor: {named}; "
+            "wanted element symbols such as 'C' or 'ZN': correct the element column of the model"
+        )
     width = {"xray": 5, "electron": 5, "neutron": 1}[radiation]
     table = np.array([rows[kind] for kind in unique], dtype=np.float64).reshape(len(unique), 2, width)
     real_parts = dispersion([symbol for symbol, _ in unique], wavelength=wavelength, radiation=radiation)
@@ -98,18 +100,7 @@ def _coefficients(symbol: str, charge: int, radiation: Radiation) -> list[list[f
         return None if electron is None else [electron.get_coefs()[:5], electron.get_coefs()[5:]]
     # IT92_get_exact itself answers None for an ion while gemmi ignores charges
     xray = gemmi.IT92_get_exact(element, charge) or element.it92
-    return None if xray is None else _with_constant(xray.get_coefs())
-
-
-def _with_constant(coefficients: list[float]) -> list[list[float]]:
-    return [[*coefficients[:4], coefficients[8]], [*coefficients[4:8], 0.0]]
-
-
-def _check_known(kinds: list, rows: dict, radiation: Radiation) -> None:
-    unknown = [(i, kind[0]) for i, kind in enumerate(kinds) if rows[kind] is None]
-    if unknown:
-        named = ", ".join(f"atom {i} ({symbol!r})" for i, symbol in unknown[:5])
-        raise ValueError(
-            f"elements: {len(unknown)} of {len(kinds)} atoms have no {radiation} form factor: {named}; "
-            "wanted element symbols such as 'C' or 'ZN': correct the element column of the model"
-        )
+    if xray is None:
+        return None
+    *gaussians, constant = xray.get_coefs()
+    return [[*gaussians[:4], constant], [*gaussians[4:], 0.0]]

@@ -61,8 +61,7 @@ def amplitudes_from_intensities(
 ) -> FrenchWilson:
     """Turn measured intensities, negative ones included, into amplitudes and into data for the intensity likelihood.
 
-    Far above σ the amplitude is √I and its standard deviation σ/2√I. The mean intensity of Wilson's distribution is a
-    smooth function of resolution, from all intensities, negative ones included, times an anisotropic tensor.
+    The mean intensity of Wilson's distribution is a smooth function of resolution times an anisotropic tensor.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
@@ -93,9 +92,8 @@ def amplitudes_from_intensities(
 def posterior_moments(intensity: Values, sigma: Values, power: Values, centric: Flags) -> tuple[Values, Values]:
     """Mean and variance of √J, where J is measured as I ± σ and has Wilson's distribution of mean P.
 
-    In x = √(J/σ) the posterior is x·exp(−(x² − t)²/2) with t = I/σ − σ/P for acentric reflections and
-    exp(−(x² − t)²/2) with t = I/σ − σ/2P for centric ones, x > 0. It is integrated by Gauss's rule where it is not
-    negligible. All differences of large numbers are worked out by hand, so any t will do.
+    In x = √(J/σ) > 0 the posterior is exp(−(x² − t)²/2), with t = I/σ − σ/2P, for centric reflections and
+    x·exp(−(x² − t)²/2), with t = I/σ − σ/P, for acentric ones. Differences of large numbers are worked out by hand.
     """
     t = intensity / sigma - sigma / (power * np.where(centric, 2, 1))
     below = np.maximum(-t, -np.sqrt(REACH2))  # x² − t at the lower limit
@@ -117,10 +115,8 @@ def posterior_moments(intensity: Values, sigma: Values, power: Values, centric: 
 def effective_amplitudes(mean: Values, variance: Values, centric: Flags) -> tuple[Values, Values]:
     """E_eff and D_obs, both finite, for <E> and <E²> − <E>² of posterior distributions, both positive.
 
-    With the variance V = 1 − D_obs² and m = D_obs·E_eff, <E²> = m² + V in both distributions, and
-    <E>²/<E²> depends on V/<E²> alone and falls with it: one equation with one unknown. Where the measurement says next
-    to nothing and the posterior is a little wider than Wilson's distribution, there is no such D_obs; it is then 0.01,
-    and E_eff follows from <E²>.
+    With V = 1 − D_obs² and m = D_obs·E_eff, <E²> = m² + V, and <E>²/<E²> depends on V/<E²> alone and falls with it.
+    Where the measurement says so little that there is no such D_obs, it is 0.01, and E_eff follows from <E²>.
     """
     square = mean**2 + variance
     noise = np.minimum(square * _noise_share(variance / square, centric), 1 - SMALLEST_PRECISION**2)

@@ -63,10 +63,9 @@ def find_outliers(
     """Find reflections that are too strong for any structure, or too strong or too weak for this one.
 
     The first test is the probability, by Wilson's distribution, that a reflection of this resolution and direction is
-    as strong; one that the model expects to be strong passes all the same. The second is twice the smaller tail of
-    p(F_obs | F_model). Below 1e-6 a reflection is an outlier. Both tests allow for the errors that σ and σ_A describe,
-    so a poor model makes no outliers. An amplitude below its σ counts as σ when it is weak: zeros in files are often
-    rounded or clipped. On N correct reflections N·2e-6 false alarms are expected at most.
+    as strong; one that the model expects to be strong passes. The second is twice the smaller tail of p(F_obs |
+    F_model), in which a weak amplitude below its σ counts as σ: zeros in files are often clipped. Below 1e-6 a
+    reflection is an outlier. Both allow for the errors that σ and σ_A describe, so a poor model makes no outliers.
 
     Args:
         hkl: Miller indices, integers (reflections, 3).

@@ -77,14 +77,22 @@ def group_scatterers(
     position = np.concatenate([np.zeros(0, np.int64), *members])
     group_index = np.repeat(np.arange(len(members)), [len(m) for m in members])
     weights = checked_occupancies(np.ones(len(atoms)) if weights is None else weights, len(atoms), "weights")
-    u_cart = _anisotropic_u(atoms)[position]
+    if set(U_COLUMNS) <= set(atoms.columns):
+        u_cart = atoms[U_COLUMNS].to_numpy(np.float64)[position]
+    else:
+        u_cart = np.full((len(position), 6), np.nan)
     # as gemmi does: an ANISOU record of zeros is no anisotropy
     anisotropic = np.isfinite(u_cart).all(axis=1) & (u_cart != 0).any(axis=1)
     order = np.lexsort((np.arange(len(position)), group_index, anisotropic))
     group_index, position, u_cart = group_index[order], position[order], u_cart[order]
     n_isotropic = int((~anisotropic).sum())
     rows = atoms.iloc[position]
-    _check_finite(rows[["x", "y", "z", "tempfactor"]], position)
+    bad = position[~np.isfinite(rows[["x", "y", "z", "tempfactor"]].to_numpy(np.float64)).all(axis=1)]
+    if bad.size:
+        raise ValueError(
+            f"atoms: {bad.size} atoms have a coordinate or B that is not finite, first at {bad[:5].tolist()}; "
+            "leave them out of the groups or correct the model"
+        )
     check_displacements(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic], u_cart[n_isotropic:], position)
     fractional = np.array(cell.frac.mat.tolist())
     charges = rows["charge"].tolist() if "charge" in rows else None
@@ -104,21 +112,6 @@ def group_scatterers(
         exponents=cast(table.exponents),
         position=jnp.asarray(position, dtype=jnp.int32),
     )
-
-
-def _check_finite(columns: pd.DataFrame, position: np.ndarray) -> None:
-    bad = position[~np.isfinite(columns.to_numpy(np.float64)).all(axis=1)]
-    if bad.size:
-        raise ValueError(
-            f"atoms: {bad.size} atoms have a coordinate or B that is not finite, first at {bad[:5].tolist()}; "
-            "leave them out of the groups or correct the model"
-        )
-
-
-def _anisotropic_u(atoms: pd.DataFrame) -> np.ndarray:
-    if not set(U_COLUMNS) <= set(atoms.columns):
-        return np.full((len(atoms), 6), np.nan)
-    return atoms[U_COLUMNS].to_numpy(np.float64)
 
 
 def _to_u_star(u_cart: np.ndarray, fractional: np.ndarray) -> np.ndarray:

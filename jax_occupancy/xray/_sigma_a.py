@@ -111,7 +111,14 @@ def estimate_sigma_a(
     given["precision"] = np.ones(len(hkl)) if precision is None else precision
     given = {name: np.asarray(values, np.float64) for name, values in given.items()}
     is_free = np.asarray(free, bool)
-    _check(given | {"free": is_free}, len(hkl))
+    check_columns(given | {"free": is_free}, len(hkl))
+    if np.any((given["precision"] < 0) | (given["precision"] > 1)):
+        raise ValueError("precision: there are values below 0 or above 1, wanted the D_obs of intensities")
+    if is_free.all():
+        raise ValueError(f"free: all {len(hkl)} reflections are in the free set, wanted a working set")
+    for name in ("amplitude", "model_amplitude"):
+        if not np.any(given[name][~is_free] > 0):
+            raise ValueError(f"{name}: all {(~is_free).sum()} values of the working set are zero, wanted amplitudes")
     observed, model, noise = given["amplitude"], given["model_amplitude"], given["sigma"] ** 2
     weight = given["precision"] ** 2
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
@@ -129,16 +136,14 @@ def estimate_sigma_a(
     used = is_free if source == "free" else ~is_free
     nodes = shell_nodes(inverse_d2[used], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
-    whole = _Sample(
-        observed, model, np.sqrt(data_power / model_power), epsilon * data_power, noise, weight, centric, between
-    )
-    logits = _maximise(whole.take(used))
+    ratio, power = np.sqrt(data_power / model_power), epsilon * data_power
+    sample = _Sample(observed, model, ratio, power, noise, weight, centric, between)
+    logits = _maximise(sample.take(used))
     sigma_a2 = expit(between.interpolate(logits))
-    shrinkage, variance = whole.shrinkage_and_variance(sigma_a2)
     return SigmaA(
         sigma_a=np.sqrt(sigma_a2),
-        shrinkage=shrinkage,
-        variance=variance,
+        shrinkage=np.sqrt(sigma_a2) * ratio,
+        variance=power * (1 - sigma_a2),
         centric=centric,
         epsilon=epsilon,
         d_spacing=between.d_spacing,
@@ -161,10 +166,7 @@ def _powers(data, noise, model, weight, direction, inverse_d2, working) -> tuple
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Reflections that σ_A is estimated from: D = σ_A·ratio, V = power·(1 − σ_A²) + noise.
-
-    With a weight D_obs² below one, D_obs·D is D and V = power·(1 − D_obs²σ_A²) + noise.
-    """
+    """What σ_A is estimated from; with w = D_obs², D_obs·D = √w·σ_A·ratio and V = power·(1 − wσ_A²) + noise."""
 
     observed: np.ndarray
     model: np.ndarray
@@ -178,9 +180,6 @@ class _Sample:
     def take(self, chosen: np.ndarray) -> "_Sample":
         arrays = {name: values[chosen] for name, values in vars(self).items() if name != "between"}
         return _Sample(**arrays, between=self.between.take(chosen))
-
-    def shrinkage_and_variance(self, sigma_a2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.sqrt(sigma_a2) * self.ratio, self.power * (1 - sigma_a2)
 
     def slope_and_curvature(self, logits: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """−log likelihood, its first and an approximate second derivative by the logits of σ_A² at the nodes."""
@@ -230,15 +229,3 @@ def _maximise(sample: _Sample) -> np.ndarray:
         if moved < 1e-8:
             return logits
     return logits
-
-
-def _check(columns: dict[str, np.ndarray], n: int) -> None:
-    check_columns(columns, n)
-    if np.any((columns["precision"] < 0) | (columns["precision"] > 1)):
-        raise ValueError("precision: there are values below 0 or above 1, wanted the D_obs of intensities")
-    working = ~columns["free"]
-    if not working.any():
-        raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set")
-    for name in ("amplitude", "model_amplitude"):
-        if not np.any(columns[name][working] > 0):
-            raise ValueError(f"{name}: all {working.sum()} values of the working set are zero, wanted amplitudes")

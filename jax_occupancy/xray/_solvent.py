@@ -49,9 +49,9 @@ def solvent_structure_factors(
 ) -> Complex[np.ndarray, " reflections"]:
     """Transform the mask of the solvent: 1 in the solvent, 0 inside the molecules.
 
-    Every refinable atom is inside the molecule whatever its occupancy, so that the answer of a refinement does not
-    depend on its start; other atoms at occupancy zero are ignored. Radii, probe and shrinkage are those of cctbx (1.1
-    and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243, 100-115, 1994).
+    Every refinable atom is inside the molecule whatever its occupancy; others at occupancy zero are ignored. Radii,
+    probe and shrinkage are those of cctbx (1.1 and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243,
+    100-115, 1994).
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
@@ -89,9 +89,8 @@ def group_solvent_structure_factors(
 ) -> SolventDifference:
     """Transform the solvent that takes the place of each group where the group is absent.
 
-    `solvent_structure_factors` leaves no solvent where any refinable atom may be. In truth a cell without the group
-    has solvent there. Groups of one set exclude each other (conformers of a residue, poses of a ligand: Σq ≤ 1), so a
-    cell holds one of them (with probability q_g) or none, and with S the atoms of the set the mask is, on average,
+    `solvent_structure_factors` leaves no solvent where any refinable atom may be, but a cell without the group has some
+    there. Groups of one set exclude each other (Σq ≤ 1), so with S the atoms of the set the mask is, on average,
 
         M(q) = M_all + Σ_sets [ D(S) − Σ_(g in S) q_g·(D(S) − D(S∖g)) ],   D(X) = (mask without X) − M_all,
 
@@ -124,7 +123,11 @@ def group_solvent_structure_factors(
     members = [checked_positions(group, len(inside), "groups") for group in groups]
     inside[np.concatenate([NO_POINTS, *members])] = True
     fractional, radius = _places_and_radii(structure, inside)
-    labels = np.arange(len(members)) if sets is None else _checked_sets(sets, len(members))
+    labels = np.arange(len(members)) if sets is None else np.asarray(sets)
+    if labels.shape != (len(members),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"sets: got {labels.dtype} of shape {labels.shape}, wanted ({len(members)},) integers: one per group"
+        )
     near = structure.cell.calculate_1_d2_array(hkl) <= DIFFERENCE_LIMIT**-2
     empty, rows = np.zeros(len(hkl), np.complex64), np.zeros((len(members), len(hkl)), np.complex64)
     if not near.any() or not members:
@@ -156,10 +159,7 @@ class _Opening:
         self.marks = np.zeros(grid.size, np.int32)
 
     def of_set(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Points that open without the set, and those of them that each of its groups alone keeps shut.
-
-        All of them belong to the copy of the groups in the file; `weights` accounts for the images.
-        """
+        """Points that open without the set, in the copy in the file, and those that each group alone keeps shut."""
         points, counts = np.unique(self._covered_by(np.concatenate(groups)), return_counts=True)
         self.marks[points] = counts
         uncovered = points[self._marks_of_images(points) == self.count[points]]
@@ -229,12 +229,3 @@ def _places_and_radii(structure: gemmi.Structure, inside: np.ndarray) -> tuple[n
     check_places(place, np.arange(len(inside)))
     cell = structure.cell
     return place @ np.array(cell.frac.mat.tolist()).T + cell.frac.vec.tolist(), radius
-
-
-def _checked_sets(sets: Sequence[int] | np.ndarray, n_groups: int) -> np.ndarray:
-    labels = np.asarray(sets)
-    if labels.shape != (n_groups,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"sets: got {labels.dtype} of shape {labels.shape}, wanted ({n_groups},) integers: one per group"
-        )
-    return labels

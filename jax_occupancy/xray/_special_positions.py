@@ -74,16 +74,13 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
 
 
 def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
-    """Count how often symmetry puts each atom on its own site, closer than 0.8 Å.
+    """Count how often symmetry puts each atom on its own site, closer than 0.8 Å; 1 in general positions.
 
     Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`). Hydrogens have the order
     of the nearest other atom of their residue with the same altloc (or none): beside the axis they are not special.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one.
-
-    Returns:
-        n for each atom, by position; 1 in general positions and without a space group.
 
     Raises:
         ValueError: the structure has more than one model, or its serial numbers are no positions.

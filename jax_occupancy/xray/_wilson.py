@@ -48,9 +48,8 @@ def resolution_and_direction(
 ) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
     """The two factors of Σ_N around all reflections, from the chosen ones.
 
-    The function of resolution is the mean of all intensities of a shell, negative ones included, or its standard
-    error where that is larger, and a straight line in its logarithm between shells. The tensor is that of the largest
-    Wilson likelihood; it is left out with fewer than 300 reflections.
+    By resolution it is the mean of a shell, negative intensities included, or its standard error where that is larger,
+    and a straight line in the logarithm between shells. The tensor, of 300 reflections or more, is the most likely one.
     """
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     value, error = intensity / epsilon, sigma / epsilon

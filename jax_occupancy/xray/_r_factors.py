@@ -1,12 +1,37 @@
-"""The R factor that a random structure would have: the measure of how much any other R factor explains."""
+"""R factors, and the one that a random structure would have: the measure of how much any other explains."""
 
 import gemmi
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jax_occupancy.xray._checks import check_columns, checked_hkl
 
 # Each reflection is compared with as many others of its kind and resolution.
 NEIGHBOURS = 5
+
+
+def r_factor(
+    observed: Float[np.ndarray, " reflections"],
+    model_amplitude: Float[np.ndarray, " reflections"],
+    free: Bool[np.ndarray, " reflections"],
+) -> tuple[float, float]:
+    """R = Σ|F_obs − |F_model|| / ΣF_obs of the working and of the free set; NaN for a set without reflections.
+
+    Args:
+        observed: observed amplitudes.
+        model_amplitude: amplitudes of the model on the same scale.
+        free: True in the test set.
+
+    Example:
+        >>> r_factor(np.array([10.0, 20.0, 5.0]), np.array([9.0, 22.0, 4.0]), np.array([False, False, True]))
+        (0.1, 0.2)
+    """
+    observed, misfit, free = np.asarray(observed), np.abs(observed - model_amplitude), np.asarray(free)
+    working, test = (
+        float(misfit[chosen].sum() / total) if (total := observed[chosen].sum()) else float("nan")
+        for chosen in (~free, free)
+    )
+    return working, test
 
 
 def random_r_factor(
