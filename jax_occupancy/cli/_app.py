@@ -19,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Refine the occupancies of a crystal structure: groups, exact conformer sums, diffraction data.",
 )
 
 

@@ -141,7 +141,6 @@ class OccupancyTensor(eqx.Module):
 
         Args:
             logits: shape (..., collapsed); may be traced, or a placeholder.
-            topology: which atom reads which entry.
             dtype: float32 or float64; None takes the logits as they are.
 
         Raises:

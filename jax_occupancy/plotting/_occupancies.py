@@ -44,7 +44,6 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
     points are those that the table has a note on. To the right stands what the members of a set sum to.
 
     Args:
-        solution: what `refine` returned.
         ax: where to draw; a new figure, one column of a journal wide, if None.
         sets: numbers of the sets to draw; all if None. Those that do not fit are left out, and the axis says so.
     """

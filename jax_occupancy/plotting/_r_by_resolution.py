@@ -26,9 +26,7 @@ def r_by_resolution(
 
     Args:
         d_spacing: resolution of each reflection, in Å.
-        observed: observed amplitudes.
         model_amplitude: amplitudes of the model on the same scale.
-        free: True in the test set.
         n_shells: number of shells; by default as many, up to 20, as leave each with 40 free reflections, or 200
             where there is no free set.
 

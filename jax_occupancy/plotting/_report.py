@@ -48,7 +48,6 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
 
     Args:
         path: the file, such as "report.html".
-        solution: what `refine` returned.
         model: the model that was refined; it adds its name and size.
 
     Raises:

@@ -34,8 +34,6 @@ class Crystal(eqx.Module):
         """Take cell and space group, in any setting, from gemmi.
 
         Args:
-            cell: unit cell.
-            spacegroup: space group.
             dtype: float32 or float64; JAX's default float when left out.
 
         Raises:

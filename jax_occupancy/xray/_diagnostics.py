@@ -73,9 +73,6 @@ def completeness_by_shell(
     Args:
         hkl: Miller indices of the measured reflections, integers (reflections, 3), of any asymmetric unit. Symmetry
             mates count once, systematic absences not at all.
-        cell: unit cell.
-        spacegroup: space group.
-        n_shells: number of shells.
 
     Returns:
         One row for each shell, low resolution first, with d_max and d_min in Å, n_observed, n_possible and
@@ -114,10 +111,7 @@ def twin_test(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each reflection once.
-        amplitude: observed amplitudes.
         sigma: their standard uncertainties, positive.
-        cell: unit cell.
-        spacegroup: space group.
 
     Returns:
         The statistics. No warning is given on fewer than 500 acentric reflections.

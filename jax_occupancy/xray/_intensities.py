@@ -67,8 +67,6 @@ def amplitudes_from_intensities(
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
         intensity: measured intensities.
         sigma: their standard uncertainties, positive.
-        cell: unit cell.
-        spacegroup: space group.
 
     Returns:
         Amplitudes on the scale of the square root of the intensities.

@@ -69,12 +69,8 @@ def find_outliers(
 
     Args:
         hkl: Miller indices, integers (reflections, 3).
-        amplitude: observed amplitudes.
-        sigma: their standard uncertainties.
         sigma_a: what `estimate_sigma_a` found for the same reflections.
         model_amplitude: |F_model| on the scale of the observations.
-        cell: unit cell.
-        spacegroup: space group.
 
     Returns:
         The outliers; the first test's reason stands where both find one.

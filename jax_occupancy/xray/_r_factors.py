@@ -18,9 +18,7 @@ def r_factor(
     """R = Σ|F_obs − |F_model|| / ΣF_obs of the working and of the free set; NaN for a set without reflections.
 
     Args:
-        observed: observed amplitudes.
         model_amplitude: amplitudes of the model on the same scale.
-        free: True in the test set.
 
     Example:
         >>> r_factor(np.array([10.0, 20.0, 5.0]), np.array([9.0, 22.0, 4.0]), np.array([False, False, True]))
@@ -49,10 +47,7 @@ def random_r_factor(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each reflection once.
-        observed: observed amplitudes.
         model_amplitude: amplitudes of the model on the same scale.
-        cell: unit cell.
-        spacegroup: space group.
 
     Returns:
         Σ|F_obs(h) − |F_model(h′)|| / ΣF_obs(h), over the five h′ that follow each h; NaN where all F_obs are zero.

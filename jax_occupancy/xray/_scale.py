@@ -77,11 +77,8 @@ def fit_scale(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each once.
-        amplitude: observed amplitudes.
         free: True in the test set, which takes no part.
         calculated: F_calc of the atoms.
-        mask: F_mask.
-        cell: unit cell.
         spacegroup: space group; decides which elements of the tensor are free.
         start: scales of the same reflections to start from.
 

@@ -60,9 +60,7 @@ def group_scatterers(
     Args:
         atoms: atom table with the columns x, y, z, tempfactor, element and, optionally, charge and u11 to u23.
         groups: positions in the table of the atoms of each group. A group may be empty; its structure factor is zero.
-        cell: unit cell.
         weights: one factor per row of the table, such as one over its `site_orders`; 1 when left out.
-        radiation: which form factors to use.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         dtype: float32 or float64; JAX's default float when left out.
 

@@ -90,12 +90,8 @@ def estimate_sigma_a(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
-        amplitude: observed amplitudes.
         sigma: their standard uncertainties, which are not used beside a precision.
-        free: True in the free set.
         model_amplitude: |F_model| on the scale of the observations.
-        cell: unit cell.
-        spacegroup: space group.
         precision: D_obs of intensities, 0 to 1; one for amplitudes.
 
     Returns:

@@ -180,7 +180,6 @@ class MaximumLikelihood(Target):
         Args:
             effective: F_eff of `amplitudes_from_intensities`, on the scale of the model.
             precision: D_obs, 0 to 1.
-            free: True in the free set.
             sigma_a: what `estimate_sigma_a` found from `effective` and `precision`.
             dtype: float32 or float64; JAX' default float when left out.
 
@@ -220,8 +219,6 @@ class MaximumLikelihood(Target):
             observed: F_obs, (reflections,).
             shrinkage: D.
             variance: V, in the square of the amplitudes' unit.
-            centric: True for centric reflections.
-            free: True in the free set.
             dtype: float32 or float64; JAX' default float when left out.
 
         Raises:
