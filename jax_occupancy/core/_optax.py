@@ -55,9 +55,6 @@ def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -
     Args:
         optimizer: a whole optimiser of optax, chains, `MultiSteps` and those with extra arguments included.
 
-    Returns:
-        The wrapped transformation, for any pytree that holds OccupancyTensors.
-
     Raises:
         ValueError: from `update`, when the state belongs to parameters of other shapes.
 
@@ -87,12 +84,10 @@ def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -
 
 
 def _map_tensors(function: Callable, tree: Any, *others: Any) -> Any:
-    """Map over the OccupancyTensors of trees whose leaves are the logits of each entry, and leave the rest alone.
-
-    Masks, labels, MaskedNode and states of one number per leaf put something else where the logits were.
-    """
+    """Map over the OccupancyTensors of trees whose leaves are the logits of each entry, and leave the rest alone."""
 
     def one(node, *rest):
+        # Masks, labels, MaskedNode and states of one number per leaf put something else where the logits were.
         if not is_occupancy_tensor(node) or not isinstance(node.logits, jax.Array | np.ndarray):
             return node
         if node.logits.shape[-1:] != (node.topology.n_collapsed,):

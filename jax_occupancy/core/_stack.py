@@ -20,9 +20,6 @@ def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
     Args:
         tensors: one or more tensors, equal in everything but their logits.
 
-    Returns:
-        A tensor of shape (models, ..., atoms).
-
     Raises:
         ValueError: there are none, or their topologies or shapes differ.
         TypeError: their dtypes differ, or something is not an OccupancyTensor.

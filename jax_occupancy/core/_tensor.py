@@ -137,10 +137,10 @@ class OccupancyTensor(eqx.Module):
 
     @classmethod
     def from_logits(cls, logits: Any, topology: Topology, *, dtype: Any = None) -> "OccupancyTensor":
-        """Put logits and the topology of another tensor together.
+        """Put logits, shape (..., collapsed), and the topology of another tensor together.
 
         Args:
-            logits: shape (..., collapsed); may be traced, or a placeholder.
+            logits: may be traced, or a placeholder.
             dtype: float32 or float64; None takes the logits as they are.
 
         Raises:
@@ -162,11 +162,7 @@ class OccupancyTensor(eqx.Module):
         return tensor
 
     def __call__(self) -> Float[Array, "*models atoms"]:
-        """Evaluate the occupancies in atom space, shape (..., atoms).
-
-        Raises:
-            ValueError: the logits were replaced by some of another length.
-        """
+        """Evaluate the occupancies in atom space, shape (..., atoms)."""
         self.__check_init__()
         return atom_occupancies(self.logits, self.topology)
 
@@ -247,11 +243,7 @@ class OccupancyTensor(eqx.Module):
         return ~self.get_refinable_atoms()
 
     def get_group_occupancy(self, group_idx: Any) -> Float[Array, "*models"]:
-        """Occupancy of one sharing group.
-
-        Raises:
-            IndexError: there is no such group.
-        """
+        """Occupancy of one sharing group; an IndexError if there is no such group."""
         return self.group_occupancies[..., self._entry(group_idx)]
 
     def with_refinable_params(self, vector: ArrayLike) -> "OccupancyTensor":
@@ -364,11 +356,7 @@ class OccupancyTensor(eqx.Module):
         return self._with_mask(self.topology.refinable & ~_edit.entries_of(self.topology, mask))
 
     def unfreeze(self, mask: Any = None) -> "OccupancyTensor":
-        """Let the groups of some atoms be refined, the inverse of `freeze`; exact zeros and ones are lifted.
-
-        Raises:
-            TypeError, ValueError: the mask is not boolean, or not one entry per atom.
-        """
+        """Let the groups of some atoms be refined, the inverse of `freeze`; exact zeros and ones are lifted."""
         return self._with_mask(self.topology.refinable | _edit.entries_of(self.topology, mask))
 
     def freeze_all(self) -> "OccupancyTensor":
@@ -380,13 +368,7 @@ class OccupancyTensor(eqx.Module):
         return self.unfreeze()
 
     def update_refinable_mask(self, new_mask: Any) -> "OccupancyTensor":
-        """Replace the mask: a group is refinable if any of its atoms is in `new_mask`, bool, shape (atoms,).
-
-        Entries without atoms keep their state.
-
-        Raises:
-            TypeError, ValueError: the mask is not boolean, or not one entry per atom.
-        """
+        """Replace the mask, bool, shape (atoms,): one atom acts for its group; entries without atoms stay."""
         without_atoms = self.topology.atom_counts == 0
         return self._with_mask(_edit.entries_of(self.topology, new_mask) | (without_atoms & self.topology.refinable))
 

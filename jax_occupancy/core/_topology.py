@@ -15,12 +15,10 @@ from jax_occupancy.core._arguments import first_five
 class Topology:
     """Everything about an OccupancyTensor that is not a number to be refined.
 
-    A topology is hashable and is compared by one digest, so that `jax.jit` can key its cache on it at no cost,
-    however many atoms there are. Its arrays are copies and read-only. Nobody needs to build one by hand:
-    the constructor of `OccupancyTensor` does.
-
-    Collapsed space holds the sharing groups, then the independent atoms in atom order, then the entries that
-    have no atoms and only parent other sets. An entry that belongs to no set is a simplex of its own.
+    It is hashable and compared by one digest, so that `jax.jit` can key its cache on it at no cost, however many atoms
+    there are; its arrays are read-only copies. The constructor of `OccupancyTensor` makes it. Collapsed space holds the
+    sharing groups, then the independent atoms in atom order, then the entries that have no atoms and only parent other
+    sets. An entry that belongs to no set is a simplex of its own.
 
     Attributes:
         expansion_index: entry that each atom reads.

@@ -33,9 +33,6 @@ class Crystal(eqx.Module):
     ) -> "Crystal":
         """Take cell and space group, in any setting, from gemmi.
 
-        Args:
-            dtype: float32 or float64; JAX's default float when left out.
-
         Raises:
             ValueError: there is no space group or no cell.
         """

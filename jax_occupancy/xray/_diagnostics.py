@@ -71,8 +71,7 @@ def completeness_by_shell(
     missing low-order reflections hurt the bulk solvent, so they must not go unseen.
 
     Args:
-        hkl: Miller indices of the measured reflections, integers (reflections, 3), of any asymmetric unit. Symmetry
-            mates count once, systematic absences not at all.
+        hkl: Miller indices measured, integers (reflections, 3). Symmetry mates count once, systematic absences not.
 
     Returns:
         One row for each shell, low resolution first, with d_max and d_min in Å, n_observed, n_possible and
@@ -107,14 +106,12 @@ def twin_test(
     """Test for twinning without knowing the twin law.
 
     L = (I₁ − I₂)/(I₁ + I₂) of acentric reflections that are close together and differ by even indices, which
-    anisotropy and translational NCS leave alone (Padilla & Yeates, Acta Cryst. D59, 1124-1130, 2003).
+    anisotropy and translational NCS leave alone (Padilla & Yeates, Acta Cryst. D59, 1124-1130, 2003). No warning is
+    given on fewer than 500 acentric reflections.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each reflection once.
         sigma: their standard uncertainties, positive.
-
-    Returns:
-        The statistics. No warning is given on fewer than 500 acentric reflections.
 
     Raises:
         ValueError: the arrays differ in length or hold numbers that are not finite.

@@ -27,11 +27,10 @@ def fixed_structure_factors(
     wavelength: float | None = None,
     rate: float = 2.0,
 ) -> Complex[np.ndarray, " reflections"]:
-    """Sum the atoms that stay as they are, each at its own occupancy.
+    """Sum the atoms that stay as they are, each at its own occupancy, with the accuracy of single precision.
 
     The density is put on a grid with gemmi's blur for that grid (Refmac's rule) and transformed: on 4XOF at 1.15 Å
-    this is 2e-5 from direct summation over all data and 4e-5 in the highest tenth of resolution (relative RMS), at a
-    hundredth of the work.
+    this is 2e-5 from direct summation (relative RMS), at a hundredth of the work.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
@@ -40,9 +39,6 @@ def fixed_structure_factors(
         occupancies: occupancy of each atom, by position; on a special position 1/n of the chemical one.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         rate: grid points per d_min / 2; gemmi's 1.5 puts occupancies off by up to 1e-3 at 3 Å, 2 by a third of it.
-
-    Returns:
-        F_fixed, in complex128 with the accuracy of single precision.
 
     Raises:
         ValueError: an argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far

@@ -68,9 +68,6 @@ def amplitudes_from_intensities(
         intensity: measured intensities.
         sigma: their standard uncertainties, positive.
 
-    Returns:
-        Amplitudes on the scale of the square root of the intensities.
-
     Raises:
         ValueError: there is no reflection, lengths differ, a value is not finite or a σ is not positive.
     """

@@ -46,17 +46,13 @@ def map_coefficients(
     """Coefficients of the σ_A-weighted density and difference maps.
 
     Free reflections are used like all others, as phenix does by default: a map without them has more noise, and the
-    model is not refined against the map. Where the amplitude is NaN, because none was measured or the reflection is to
-    be kept out, both maps have no coefficient, which is what zero would be: a gap that flattens the density.
+    model is not refined against the map. Where the amplitude is NaN, both maps have no coefficient.
 
     Args:
         f_model: structure factors of the model on the scale of the observations, complex, (reflections,).
-        amplitude: F_obs; NaN where there is none.
+        amplitude: F_obs; NaN where there is none or the reflection is to be kept out.
         sigma: their standard uncertainties; not used where there is no amplitude.
         sigma_a: what `estimate_sigma_a` found for the reflections with an amplitude, in the same order.
-
-    Returns:
-        The coefficients, one for each reflection.
 
     Raises:
         ValueError: lengths differ, or a value other than a missing amplitude is not finite.

@@ -72,11 +72,8 @@ def find_outliers(
         sigma_a: what `estimate_sigma_a` found for the same reflections.
         model_amplitude: |F_model| on the scale of the observations.
 
-    Returns:
-        The outliers; the first test's reason stands where both find one.
-
     Raises:
-        ValueError: Lengths differ, or a value is not finite.
+        ValueError: lengths differ, or a value is not finite.
     """
     hkl = checked_hkl(hkl)
     given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude, "sigma_a": sigma_a.sigma_a}

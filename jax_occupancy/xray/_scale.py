@@ -83,8 +83,8 @@ def fit_scale(
         start: scales of the same reflections to start from.
 
     Returns:
-        The scales of all reflections, the free ones too. Beyond the working set's limits of resolution they are
-        constant. With fewer than 100 working reflections there is no tensor and one shell.
+        The scales of all reflections, constant beyond the working set's limits of resolution. With fewer than 100
+        working reflections there is no tensor and one shell.
 
     Raises:
         ValueError: arrays differ in length, hold numbers that are not finite, or no reflection of the working set has

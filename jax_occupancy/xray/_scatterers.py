@@ -18,8 +18,7 @@ U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
 class Scatterers(eqx.Module):
     """Atoms of one or more groups, isotropic ones first; `group_scatterers` makes them from a table of atoms.
 
-    The first `len(b_iso)` atoms are isotropic and the last `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or
-    under `jax.vmap` to move them.
+    Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move them.
 
     Attributes:
         xyz: fractional coordinates.
@@ -53,9 +52,7 @@ def group_scatterers(
     wavelength: float | None = None,
     dtype: DTypeLike | None = None,
 ) -> Scatterers:
-    """Gather the atoms of every group from the atom table.
-
-    Everything is computed in float64 on the host and cast once, here, to `dtype`.
+    """Gather the atoms of every group from the atom table, ordered by kind of displacement and then by group.
 
     Args:
         atoms: atom table with the columns x, y, z, tempfactor, element and, optionally, charge and u11 to u23.
@@ -63,9 +60,6 @@ def group_scatterers(
         weights: one factor per row of the table, such as one over its `site_orders`; 1 when left out.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         dtype: float32 or float64; JAX's default float when left out.
-
-    Returns:
-        The scatterers, ordered by kind of displacement and then by group.
 
     Raises:
         ValueError: a position lies outside the table, weights have the wrong length, a coordinate or B is not finite,

@@ -81,21 +81,16 @@ def estimate_sigma_a(
     The mean power of data and model, Σ_N (less the variance of the measurement) and Σ_P, comes from the working set,
     by resolution and times one anisotropic tensor: where a crystal diffracts weakly, the errors are small too.
     σ_A comes from the free set, in shells of at least 50, at most 12. With fewer than 50 free reflections it comes
-    from the working set; it is then too high by as much as the model is overfitted, and standard uncertainties come
-    out too small by that much.
+    from the working set and is then too high by as much as the model is overfitted.
 
-    For data that are intensities, give F_eff as the amplitudes, and D_obs, which stands for the uncertainties. The mean
-    power is then that of D_obs²F_eff² over that of D_obs², and the likelihood that of
-    `MaximumLikelihood.from_intensities`.
+    For data that are intensities, give F_eff as the amplitudes, and D_obs, which stands for the uncertainties: the
+    likelihood is then that of `MaximumLikelihood.from_intensities`.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
         sigma: their standard uncertainties, which are not used beside a precision.
         model_amplitude: |F_model| on the scale of the observations.
         precision: D_obs of intensities, 0 to 1; one for amplitudes.
-
-    Returns:
-        σ_A and the variances of all reflections.
 
     Raises:
         ValueError: Lengths differ, a value is not finite, no reflection is in the working set, or all amplitudes

@@ -47,7 +47,7 @@ def solvent_structure_factors(
     refinable: Sequence[int] | np.ndarray,
     occupancies: np.ndarray | None = None,
 ) -> Complex[np.ndarray, " reflections"]:
-    """Transform the mask of the solvent: 1 in the solvent, 0 inside the molecules.
+    """Transform the mask of the solvent, 1 in the solvent and 0 inside the molecules, with single precision.
 
     Every refinable atom is inside the molecule whatever its occupancy; others at occupancy zero are ignored. Radii,
     probe and shrinkage are those of cctbx (1.1 and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243,
@@ -58,9 +58,6 @@ def solvent_structure_factors(
         hkl: Miller indices, integers (reflections, 3).
         refinable: positions of the refinable atoms.
         occupancies: occupancy of each atom, by position; those of the structure when left out.
-
-    Returns:
-        F_mask at density 1 electron per Å³, in complex128 with the accuracy of single precision.
 
     Raises:
         ValueError: an argument does not match the structure, an atom has a coordinate that is not finite, or memory
@@ -97,9 +94,8 @@ def group_solvent_structure_factors(
     which is linear in q and exact for one set, the shrinkage of the mask included. With k_mask the density of the
     solvent, F_mask + empty takes the place of F_mask, and G_g + k_mask·groups[g] that of G_g.
 
-    Nothing changes for a group on its own at q = 1. A point that two sets cover never opens: both would have to be
-    absent, which is not linear. A row is zero when the others of the crystal leave no room for solvent in the group's
-    place, and beyond 2 Å.
+    A point that two sets cover never opens: both would have to be absent, which is not linear. A row is zero when the
+    others of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
@@ -109,9 +105,6 @@ def group_solvent_structure_factors(
         sets: for each group the number of its (innermost) set, any integers; each group is its own when left out.
         occupancies: occupancy of each atom, by position; those of the structure when left out. An atom at zero that
             is in no group is ignored.
-
-    Returns:
-        The two parts, at density 1 electron per Å³, in single precision (complex64).
 
     Raises:
         ValueError: an argument does not match the structure, which has no cell or a coordinate that is not finite.

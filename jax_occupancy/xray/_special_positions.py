@@ -92,9 +92,8 @@ def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
 def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
     """Find the atoms on special positions whose molecule lies across a symmetry element; otherwise as `site_orders`.
 
-    The images of such a molecule overlap, so its occupancy, one for all its atoms in the file, has 1/n inside also for
-    those that are in general positions. What it refines to is written for all of them, and nothing is multiplied by n.
-    Found are atoms that have the occupancy, at most 1/n, of an atom of their residue and letter in another position.
+    They have the occupancy, at most 1/n, of an atom of their residue and letter in another position: images of such a
+    molecule overlap, so its occupancy has 1/n inside for all its atoms, and nothing is multiplied by n.
     """
     return _across(structure, _orders(structure))
 

@@ -172,10 +172,9 @@ class MaximumLikelihood(Target):
     ) -> "MaximumLikelihood":
         """Take measured intensities, weak and negative ones at their worth.
 
-        The error of an intensity does not lie in the plane of the structure factor. Read & McCoy (2016) describe the
-        measurement by an amplitude F_eff with a precision D_obs and obtain p(I_obs | F_model), up to a factor that
-        does not depend on the model, as the distribution of F_eff about D_obs·D·F_model with the variance
-        εΣ_N(1 − D_obs²σ_A²). For accurate data D_obs is 1 and F_eff is F_obs: `from_data` with σ = 0.
+        Read & McCoy (2016) describe the measurement by an amplitude F_eff with a precision D_obs, and p(I_obs |
+        F_model) by the distribution of F_eff about D_obs·D·F_model with the variance εΣ_N(1 − D_obs²σ_A²). For
+        accurate data D_obs is 1 and F_eff is F_obs: `from_data` with σ = 0.
 
         Args:
             effective: F_eff of `amplitudes_from_intensities`, on the scale of the model.
