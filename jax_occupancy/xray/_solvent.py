@@ -7,7 +7,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Complex, Int
 
-from jax_occupancy.xray._bare_model import bare_model, occupancies_of
+from jax_occupancy.xray._bare_model import atoms_in_file, bare_model, occupancies_of
 from jax_occupancy.xray._checks import check_grid, check_places, checked_hkl, checked_positions
 from jax_occupancy.xray._mask_grid import GridWaves, MaskGrid
 
@@ -213,12 +213,9 @@ class _Opening:
 
 def _places_and_radii(structure: gemmi.Structure, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fractional coordinates and radius in the mask of each atom, by position; 0 for atoms that it does not know."""
-    place, radius = np.zeros((len(inside), 3)), np.zeros(len(inside))
-    for site in structure[0].all():
-        at, element = site.atom.serial - 1, site.atom.element
-        place[at] = site.atom.pos.tolist()
-        if inside[at] and not element.is_hydrogen:
-            radius[at] = CCTBX_RADII.get(element.name, round(element.vdw_r, 3))
-    check_places(place, np.arange(len(inside)))
-    cell = structure.cell
-    return place @ np.array(cell.frac.mat.tolist()).T + cell.frac.vec.tolist(), radius
+    atoms, cell = atoms_in_file(structure), structure.cell
+    place = np.reshape([atom.pos.tolist() for atom in atoms], (-1, 3))
+    check_places(place, np.arange(len(atoms)))
+    radius = [CCTBX_RADII.get(atom.element.name, round(atom.element.vdw_r, 3)) for atom in atoms]
+    known = inside & ~np.array([atom.is_hydrogen() for atom in atoms], bool)
+    return place @ np.array(cell.frac.mat.tolist()).T + cell.frac.vec.tolist(), np.where(known, radius, 0)

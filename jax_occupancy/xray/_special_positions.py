@@ -6,7 +6,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.xray._bare_model import file_occupancies, file_positions
+from jax_occupancy.xray._bare_model import atoms_in_file
 from jax_occupancy.xray._checks import checked_occupancies
 
 # Atom and symmetry image closer than this, in Å, are one site.
@@ -100,7 +100,7 @@ def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
 
 def _orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
     """Images of each atom on its own site, itself included, by position."""
-    orders = np.ones(len(file_positions(structure)), np.int64)
+    orders = np.ones(len(atoms_in_file(structure)), np.int64)
     cell = _cell_with_images(structure)
     if len(cell.images) == 0:
         return orders
@@ -114,7 +114,7 @@ def _orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
 
 def _across(structure: gemmi.Structure, orders: np.ndarray) -> Bool[np.ndarray, " atoms"]:
     """The atoms of `across_symmetry`, given the images of each."""
-    values, across = file_occupancies(structure), np.zeros(len(orders), bool)
+    values, across = np.array([atom.occ for atom in atoms_in_file(structure)]), np.zeros(len(orders), bool)
     for residue in (residue for chain in structure[0] for residue in chain):
         if all(orders[atom.serial - 1] == 1 for atom in residue):
             continue
