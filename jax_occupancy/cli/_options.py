@@ -51,6 +51,7 @@ def _annotation(field: dataclasses.Field) -> Any:
     """The type that typer makes a value of, and its option."""
     settings = dict(field.metadata)
     names, choices = settings.pop("names"), settings.pop("choices", None)
+    # Of unions typer knows those with None.
     kind: Any = Literal[choices] if choices else float if field.type == float | int else field.type
     return Annotated[kind, typer.Option(*names, **settings)]
 

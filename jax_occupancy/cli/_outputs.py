@@ -25,7 +25,8 @@ class Outputs:
 
     out: Path | None = _file(
         "Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
-        *("-o", "--out"),
+        "-o",
+        "--out",
         callback=named("the refined model", *MODELS, *(f"{kind}.gz" for kind in MODELS)),
     )
     write_shifts: bool = _flag(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._form_factors import Radiation
 
 # Below it the data are called twinned; two thirds of the way from perfect twin to untwinned, and more than three
@@ -117,13 +117,12 @@ def twin_test(
         ValueError: the arrays differ in length or hold numbers that are not finite.
     """
     hkl = checked_hkl(hkl)
-    columns = {"amplitude": np.asarray(amplitude, np.float64), "sigma": np.asarray(sigma, np.float64)}
-    check_columns(columns, len(hkl))
+    amplitude, sigma = checked_columns(len(hkl), amplitude=amplitude, sigma=sigma)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     operations = spacegroup.operations()
-    chosen = ~operations.centric_flag_array(hkl) & _strong(inverse_d2, **columns)
+    chosen = ~operations.centric_flag_array(hkl) & _strong(inverse_d2, amplitude, sigma)
     epsilon = operations.epsilon_factor_without_centering_array(hkl[chosen])
-    differences = _local_differences(hkl[chosen], columns["amplitude"][chosen] ** 2 / epsilon)
+    differences = _local_differences(hkl[chosen], amplitude[chosen] ** 2 / epsilon)
     n = int(chosen.sum())
     mean_l = float(np.abs(differences).mean()) if len(differences) else np.nan
     d_min = float(1 / np.sqrt(inverse_d2[chosen].max())) if n else np.nan
@@ -153,8 +152,7 @@ def native_patterson(
     points, there is no peak and no warning. Arguments and errors are those of `twin_test`.
     """
     hkl = checked_hkl(hkl)
-    amplitude = np.asarray(amplitude, np.float64)
-    check_columns({"amplitude": amplitude}, len(hkl))
+    (amplitude,) = checked_columns(len(hkl), amplitude=amplitude)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     chosen = (inverse_d2 >= LOWEST**-2) & (inverse_d2 <= HIGHEST**-2)
     none = NativePatterson(np.nan, (np.nan, np.nan, np.nan), None)

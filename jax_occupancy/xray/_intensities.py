@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import erf, i0e, i1e
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl, refuse
+from jax_occupancy.xray._checks import checked_columns, checked_hkl, refuse
 from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._wilson import mean_intensity
 
@@ -72,10 +72,9 @@ def amplitudes_from_intensities(
         ValueError: there is no reflection, lengths differ, a value is not finite or a σ is not positive.
     """
     hkl = checked_hkl(hkl)
-    intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)
     if not len(hkl):
         raise ValueError("hkl: there are no reflections, wanted one or more")
-    check_columns({"intensity": intensity, "sigma": sigma}, len(hkl))
+    intensity, sigma = checked_columns(len(hkl), intensity=intensity, sigma=sigma)
     refuse(sigma <= 0, "sigma", "not positive", "leave these reflections out")
     centric = epsilon_and_centric(hkl, spacegroup)[1]
     power = mean_intensity(hkl, intensity, sigma, cell=cell, spacegroup=spacegroup)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import chi2, ncx2
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._sigma_a import SigmaA
 from jax_occupancy.xray._wilson import mean_intensity
 
@@ -76,12 +76,11 @@ def find_outliers(
         ValueError: lengths differ, or a value is not finite.
     """
     hkl = checked_hkl(hkl)
-    given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude, "sigma_a": sigma_a.sigma_a}
-    given = {name: np.asarray(values, np.float64) for name, values in given.items()}
-    check_columns(given, len(hkl))
-    observed, noise = given["amplitude"], sigma_a.total_variance(given["sigma"])
-    expected = sigma_a.shrinkage * given["model_amplitude"]
-    error_of_square = (2 * observed + given["sigma"]) * given["sigma"]
+    observed, sigma, model, _ = checked_columns(
+        len(hkl), amplitude=amplitude, sigma=sigma, model_amplitude=model_amplitude, sigma_a=sigma_a.sigma_a
+    )
+    noise, expected = sigma_a.total_variance(sigma), sigma_a.shrinkage * model
+    error_of_square = (2 * observed + sigma) * sigma
     power = mean_intensity(hkl, observed**2, error_of_square, cell=cell, spacegroup=spacegroup)
     power += noise - sigma_a.variance
 
@@ -90,7 +89,7 @@ def find_outliers(
     radial = noise / freedom
     impossible = chi2.sf(freedom * observed**2 / power, freedom)
     strong = 2 * ncx2.sf(observed**2 / radial, freedom, expected**2 / radial)
-    weak = 2 * ncx2.cdf(np.maximum(observed, given["sigma"]) ** 2 / radial, freedom, expected**2 / radial)
+    weak = 2 * ncx2.cdf(np.maximum(observed, sigma) ** 2 / radial, freedom, expected**2 / radial)
     probability = np.array([impossible, strong, weak])
     tests = probability < UNLIKELY
     tests[0] &= strong < DISAGREES

@@ -4,7 +4,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 
 # Each reflection is compared with as many others of its kind and resolution.
 NEIGHBOURS = 5
@@ -56,8 +56,7 @@ def random_r_factor(
         ValueError: The arrays differ in length or hold numbers that are not finite.
     """
     hkl = checked_hkl(hkl)
-    observed, model = np.asarray(observed, np.float64), np.asarray(model_amplitude, np.float64)
-    check_columns({"observed": observed, "model_amplitude": model}, len(hkl))
+    observed, model = checked_columns(len(hkl), observed=observed, model_amplitude=model_amplitude)
     centric = spacegroup.operations().centric_flag_array(hkl)
     order = np.lexsort((cell.calculate_1_d2_array(hkl), centric))
     observed, model = observed[order], model[order]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit, i0e, i1e
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 from jax_occupancy.xray._wilson import resolution_and_direction
@@ -97,26 +97,28 @@ def estimate_sigma_a(
             are zero.
     """
     hkl = checked_hkl(hkl)
-    given = {"amplitude": amplitude, "model_amplitude": model_amplitude}
-    given["sigma"] = sigma if precision is None else np.zeros(len(hkl))
-    given["precision"] = np.ones(len(hkl)) if precision is None else precision
-    given = {name: np.asarray(values, np.float64) for name, values in given.items()}
-    is_free = np.asarray(free, bool)
-    check_columns(given | {"free": is_free}, len(hkl))
-    if np.any((given["precision"] < 0) | (given["precision"] > 1)):
+    observed, model, sigma, precision, is_free = checked_columns(
+        len(hkl),
+        amplitude=amplitude,
+        model_amplitude=model_amplitude,
+        sigma=sigma if precision is None else np.zeros(len(hkl)),
+        precision=np.ones(len(hkl)) if precision is None else precision,
+        free=free,
+    )
+    if np.any((precision < 0) | (precision > 1)):
         raise ValueError("precision: there are values below 0 or above 1, wanted the D_obs of intensities")
+    is_free = is_free != 0
     if is_free.all():
         raise ValueError(f"free: all {len(hkl)} reflections are in the free set, wanted a working set")
-    for name in ("amplitude", "model_amplitude"):
-        if not np.any(given[name][~is_free] > 0):
+    for name, values in (("amplitude", observed), ("model_amplitude", model)):
+        if not np.any(values[~is_free] > 0):
             raise ValueError(f"{name}: all {(~is_free).sum()} values of the working set are zero, wanted amplitudes")
-    observed, model, noise = given["amplitude"], given["model_amplitude"], given["sigma"] ** 2
-    weight = given["precision"] ** 2
+    noise, weight = sigma**2, precision**2
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     # uncertainties of F²; the second part gives intensities their weight D_obs²
     spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
-    spread += (2 * observed + given["sigma"]) * given["sigma"]
+    spread += (2 * observed + sigma) * sigma
     crystal = {"cell": cell, "spacegroup": spacegroup}
     _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **crystal)
     data_power, model_power = _powers(
