@@ -33,33 +33,20 @@ HEAVY = 21
 
 
 class TwinTest(NamedTuple):
-    """Statistics of acentric intensities.
+    """Statistics of acentric intensities."""
 
-    Attributes:
-        mean_l: mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs.
-        n_reflections: acentric reflections in the test.
-        d_min: resolution they reach, in Å.
-        warning: a sentence if the data look twinned, else None.
-    """
-
-    mean_l: float
-    n_reflections: int
-    d_min: float
-    warning: str | None
+    mean_l: float  # mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs
+    n_reflections: int  # acentric reflections in the test
+    d_min: float  # resolution they reach, in Å
+    warning: str | None  # a sentence if the data look twinned
 
 
 class NativePatterson(NamedTuple):
-    """The highest peak of the Patterson map away from the origin.
+    """The highest peak of the Patterson map away from the origin."""
 
-    Attributes:
-        height: relative to the origin; NaN if nothing could be searched.
-        vector: in fractions of the cell, 0 to 1.
-        warning: a sentence if it means translational NCS, else None.
-    """
-
-    height: float
-    vector: tuple[float, float, float]
-    warning: str | None
+    height: float  # relative to the origin; NaN if nothing could be searched
+    vector: tuple[float, float, float]  # in fractions of the cell, 0 to 1
+    warning: str | None  # a sentence if it means translational NCS
 
 
 def completeness_by_shell(
@@ -196,7 +183,6 @@ def dispersion_note(
     Args:
         elements: symbols of the atoms whose occupancies are refined.
         wavelength: in Å; None where f′ is left out.
-        radiation: "xray", "electron" or "neutron".
         stated: the wavelength that stands in the file of the data, if any.
     """
     if wavelength is not None or radiation != "xray":

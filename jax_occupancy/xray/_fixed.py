@@ -42,8 +42,7 @@ def fixed_structure_factors(
 
     Raises:
         ValueError: an argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
-            from positive definite, an element unknown, the wavelength out of range, or memory does not hold a grid over
-            the cell.
+            from positive definite, an element unknown, the wavelength out of range, or the grid too large for memory.
     """
     hkl = checked_hkl(hkl)
     held = occupancies_of(structure, occupancies)

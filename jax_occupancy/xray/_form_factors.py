@@ -54,19 +54,15 @@ def form_factors(
 
 
 def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: Radiation = "xray") -> dict[str, float]:
-    """Real part f′ of the anomalous dispersion of each element, by gemmi from the tables of Cromer and Liberman.
+    """Real part f′ of the anomalous dispersion of each element, in electrons by gemmi's name of the element.
 
-    D. T. Cromer & D. A. Liberman, Acta Cryst. A37, 267-268 (1981). For free atoms: near an absorption edge the
-    chemistry of the site shifts f′ by electrons. The imaginary part f″ has no place here, because it cancels to first
-    order when the two reflections of a Friedel pair are merged.
+    By gemmi from the tables of D. T. Cromer & D. A. Liberman, Acta Cryst. A37, 267-268 (1981), which end with uranium
+    (0 beyond it). For free atoms: near an absorption edge the chemistry of the site shifts f′ by electrons. The
+    imaginary part f″ cancels to first order when the two reflections of a Friedel pair are merged.
 
     Args:
         elements: element symbols, in any case.
         wavelength: in Å; f′ is 0 when None.
-        radiation: only X-rays have dispersion.
-
-    Returns:
-        f′ in electrons, by gemmi's name of the element; 0 for elements beyond uranium, which the tables lack.
 
     Raises:
         ValueError: the wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.

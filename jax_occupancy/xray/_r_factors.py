@@ -40,7 +40,7 @@ def random_r_factor(
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
 ) -> float:
-    """R between the data and the amplitudes that the model has for other reflections of the same resolution.
+    """R = Σ|F_obs(h) − |F_model(h′)|| / ΣF_obs(h), over the five h′ that follow h in resolution; NaN if F_obs are zero.
 
     It is what a model has that is of another crystal: for untwinned data and the scale of a true model 0.59 for
     acentric and 0.83 for centric reflections (Wilson, Acta Cryst. 3, 397-398, 1950), less for twinned and noisy data.
@@ -49,11 +49,8 @@ def random_r_factor(
         hkl: Miller indices, integers (reflections, 3), each reflection once.
         model_amplitude: amplitudes of the model on the same scale.
 
-    Returns:
-        Σ|F_obs(h) − |F_model(h′)|| / ΣF_obs(h), over the five h′ that follow each h; NaN where all F_obs are zero.
-
     Raises:
-        ValueError: The arrays differ in length or hold numbers that are not finite.
+        ValueError: the arrays differ in length or hold numbers that are not finite.
     """
     hkl = checked_hkl(hkl)
     observed, model = checked_columns(len(hkl), observed=observed, model_amplitude=model_amplitude)

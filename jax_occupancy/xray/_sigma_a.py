@@ -93,8 +93,7 @@ def estimate_sigma_a(
         precision: D_obs of intensities, 0 to 1; one for amplitudes.
 
     Raises:
-        ValueError: Lengths differ, a value is not finite, no reflection is in the working set, or all amplitudes
-            are zero.
+        ValueError: lengths differ, a value is not finite, or the working set has no reflection or only zeros.
     """
     hkl = checked_hkl(hkl)
     observed, model, sigma, precision, is_free = checked_columns(

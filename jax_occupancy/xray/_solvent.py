@@ -28,14 +28,10 @@ CCTBX_RADII = {
 
 
 class SolventDifference(NamedTuple):
-    """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g].
+    """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g]."""
 
-    Attributes:
-        empty: transform of the solvent that flows in where every set is empty (all its groups absent).
-        groups: for each group minus the transform of the part of it that the group keeps out when it alone of its
-            set is present.
-    """
-
+    # Transform of the solvent that flows in where every set is empty (all its groups absent), and for each group minus
+    # that of the part of it that the group keeps out when it alone of its set is present.
     empty: Complex[np.ndarray, " reflections"]
     groups: Complex[np.ndarray, "groups reflections"]
 
@@ -100,11 +96,9 @@ def group_solvent_structure_factors(
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
-        groups: positions of the atoms of each group, of all that are refined. Groups of different sets have no atoms in
-            common.
+        groups: positions of the atoms of each group, of all that are refined; no atom is in two sets.
         sets: for each group the number of its (innermost) set, any integers; each group is its own when left out.
-        occupancies: occupancy of each atom, by position; those of the structure when left out. An atom at zero that
-            is in no group is ignored.
+        occupancies: of each atom, by position; those of the structure when left out. Zeros in no group are ignored.
 
     Raises:
         ValueError: an argument does not match the structure, which has no cell or a coordinate that is not finite.
