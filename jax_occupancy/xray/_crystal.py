@@ -89,9 +89,6 @@ def _without_inversion(operations: list[gemmi.Op]) -> tuple[list[gemmi.Op], gemm
     inversion = next((op for op in operations if op.rot == minus_identity), None)
     if inversion is None:
         return operations, None
-    half: list[gemmi.Op] = []
-    for op in operations:
-        opposite = (-np.array(op.rot)).tolist()
-        if all(kept.rot != opposite for kept in half):
-            half.append(op)
+    opposite = [(-np.array(op.rot)).tolist() for op in operations]
+    half = [op for i, op in enumerate(operations) if opposite[i] not in [before.rot for before in operations[:i]]]
     return half, inversion
