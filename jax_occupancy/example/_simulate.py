@@ -22,17 +22,11 @@ FREE_FRACTION = 0.08
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """Files of the simulated crystal, and what is true; `write_example` makes them.
+    """Files of the simulated crystal, and what is true."""
 
-    Attributes:
-        model: PDB file with even shares in place of the true occupancies.
-        reflections: MTZ file with FP, SIGFP and FreeR_flag.
-        truth: true occupancy of each atom, in file order.
-    """
-
-    model: Path
-    reflections: Path
-    truth: Float[np.ndarray, " atoms"]
+    model: Path  # PDB file with even shares in place of the true occupancies
+    reflections: Path  # MTZ file with FP, SIGFP and FreeR_flag
+    truth: Float[np.ndarray, " atoms"]  # true occupancy of each atom, in file order
 
 
 def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
@@ -45,6 +39,9 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
     Args:
         folder: where to write; it must exist.
         seed: of the noise and of the choice of the free set.
+
+    Returns:
+        The paths `model` and `reflections`, and `truth`, the true occupancy of each atom in file order.
 
     Example:
         >>> import tempfile

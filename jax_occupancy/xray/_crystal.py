@@ -6,6 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, DTypeLike, Float
 
+Values = Float[np.ndarray, " reflections"]
+Flags = Bool[np.ndarray, " reflections"]
+
 
 class Crystal(eqx.Module):
     """Symmetry operations and reciprocal metric as arrays, reduced to what structure factors need.
@@ -57,9 +60,7 @@ class Crystal(eqx.Module):
         )
 
 
-def epsilon_and_centric(
-    hkl: np.ndarray, spacegroup: gemmi.SpaceGroup
-) -> tuple[Float[np.ndarray, " reflections"], Bool[np.ndarray, " reflections"]]:
+def epsilon_and_centric(hkl: np.ndarray, spacegroup: gemmi.SpaceGroup) -> tuple[Values, Flags]:
     """How often the point group maps each reflection onto itself, and whether it maps it onto its opposite."""
     operations = spacegroup.operations()
     epsilon = operations.epsilon_factor_without_centering_array(hkl).astype(np.float64)

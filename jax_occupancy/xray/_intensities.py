@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Float
 from scipy.special import erf, i0e, i1e
 
 from jax_occupancy.xray._checks import checked_columns, checked_hkl, refuse
-from jax_occupancy.xray._crystal import epsilon_and_centric
+from jax_occupancy.xray._crystal import Flags, Values, epsilon_and_centric
 from jax_occupancy.xray._wilson import mean_intensity
 
 # Where the posterior has fallen by exp(−40), less than float64 resolves, integration stops.
@@ -27,9 +26,6 @@ SMALLEST_PRECISION = 0.01
 # Below this relative variance Rice's distribution is so nearly normal that a series has more digits.
 NARROW = 1e-5
 HALVINGS = 50
-
-Values = Float[np.ndarray, " reflections"]
-Flags = Bool[np.ndarray, " reflections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +48,7 @@ class FrenchWilson:
 
 
 def amplitudes_from_intensities(
-    hkl: np.ndarray,
-    intensity: np.ndarray,
-    sigma: np.ndarray,
-    *,
-    cell: gemmi.UnitCell,
-    spacegroup: gemmi.SpaceGroup,
+    hkl: np.ndarray, intensity: np.ndarray, sigma: np.ndarray, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
 ) -> FrenchWilson:
     """Turn measured intensities, negative ones included, into amplitudes and into data for the intensity likelihood.
 
