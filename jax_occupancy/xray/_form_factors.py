@@ -1,7 +1,7 @@
 """Form factors as sums of Gaussians, from gemmi's tables."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import gemmi
 import numpy as np
@@ -12,23 +12,16 @@ Radiation = Literal["xray", "electron", "neutron"]
 SHORTEST, LONGEST = 0.1, 5.0
 
 
-class FormFactors(NamedTuple):
-    """Of each kind of atom f(s) = Σ_j amplitudes[j]·exp(−exponents[j]·s²), s = sin θ/λ; and the kind of each atom."""
-
-    amplitudes: Float[np.ndarray, "types gaussians"]
-    exponents: Float[np.ndarray, "types gaussians"]
-    type_index: Int[np.ndarray, " atoms"]
-
-
 def form_factors(
     elements: Sequence[str],
     charges: Sequence[int] | None = None,
     *,
     radiation: Radiation = "xray",
     wavelength: float | None = None,
-) -> FormFactors:
-    """Look up the form factors of a list of atoms; a wavelength, in Å, adds f′ to the constant.
+) -> tuple[Float[np.ndarray, "types gaussians"], Float[np.ndarray, "types gaussians"], Int[np.ndarray, " atoms"]]:
+    """Amplitudes, exponents in Å² and the kind of each atom: f(s) = Σ_j amplitude_j·exp(−exponent_j·s²), s = sin θ/λ.
 
+    A wavelength, in Å, adds f′ to the constant.
     X-rays: International Tables 1992, four Gaussians and a constant (of exponent zero). Electrons: the five Gaussians
     of table 4.3.2.2. Neutrons: bound coherent scattering lengths. Charges count only after
     `gemmi.IT92_set_ignore_charge(False)`, as in gemmi's own calculators; an ion not in the table is taken as neutral.
@@ -50,7 +43,7 @@ def form_factors(
     table[:, 0, -1] += [real_parts[gemmi.Element(symbol).name] for symbol, _ in unique]
     order = {kind: i for i, kind in enumerate(unique)}
     type_index = np.array([order[kind] for kind in kinds], dtype=np.int32)
-    return FormFactors(table[:, 0], table[:, 1], type_index)
+    return table[:, 0], table[:, 1], type_index
 
 
 def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: Radiation = "xray") -> dict[str, float]:

@@ -88,7 +88,8 @@ def group_scatterers(
     check_displacements(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic], u_cart[n_isotropic:], position)
     fractional = np.array(cell.frac.mat.tolist())
     charges = rows["charge"].tolist() if "charge" in rows else None
-    table = form_factors(rows["element"].tolist(), charges, radiation=radiation, wavelength=wavelength)
+    elements = rows["element"].tolist()
+    amplitudes, exponents, kind = form_factors(elements, charges, radiation=radiation, wavelength=wavelength)
 
     def cast(values) -> Array:
         return jnp.asarray(np.asarray(values, dtype=np.float64), dtype=dtype)
@@ -98,10 +99,10 @@ def group_scatterers(
         weight=cast(weights[position]),
         b_iso=cast(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic]),
         u_star=cast(_to_u_star(u_cart[n_isotropic:], fractional)),
-        type_index=jnp.asarray(table.type_index),
+        type_index=jnp.asarray(kind),
         group_index=jnp.asarray(group_index, dtype=jnp.int32),
-        amplitudes=cast(table.amplitudes),
-        exponents=cast(table.exponents),
+        amplitudes=cast(amplitudes),
+        exponents=cast(exponents),
         position=jnp.asarray(position, dtype=jnp.int32),
     )
 
