@@ -172,7 +172,7 @@ def test_files(tmp_path):
 
 
 def test_a_pdf_has_all_pages(tmp_path):
-    solution = make_solution(60)
+    solution = make_solution(60, name="水")  # which the font lacks
     write_plot(tmp_path / "all.pdf", solution)
     content = (tmp_path / "all.pdf").read_bytes()
     assert content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") == 1 + len(occupancy_pages(solution))

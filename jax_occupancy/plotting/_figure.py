@@ -44,11 +44,15 @@ class Figure(matplotlib.figure.Figure):
         """The content of a file, "png" (of so many dots per inch), "svg" or "pdf"; the same picture, the same bytes."""
         buffer = io.BytesIO()
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-        with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "jax_occupancy"}):
-            # Letters that the font lacks are shown as boxes, without a warning for each.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        with matplotlib.rc_context({"svg.hashsalt": "jax_occupancy"}):
             self.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
         return buffer.getvalue()
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """As matplotlib's, without a warning for each letter that the font lacks; it is shown as a box."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            super().savefig(*args, **kwargs)
 
 
 def axes_or_new(ax: Axes | None, *, width: float = COLUMN, height: float = 2.4) -> Axes:
