@@ -58,7 +58,7 @@ def r_by_resolution(
 
 
 def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells: int | None = None) -> Axes:
-    """Draw R-work and R-free against resolution in Å, on which 1/d² is linear; shells as in `r_by_resolution`."""
+    """Draw R-work and R-free against resolution, linear in 1/d² and labelled in Å; shells as in `r_by_resolution`."""
     ax = axes_or_new(ax)
     data = solution.data
     observed, model = np.asarray(data.amplitude), np.abs(solution.f_model).astype(np.float64)

@@ -52,7 +52,8 @@ def amplitudes_from_intensities(
 ) -> FrenchWilson:
     """Turn measured intensities, negative ones included, into amplitudes and into data for the intensity likelihood.
 
-    The mean intensity of Wilson's distribution is a smooth function of resolution times an anisotropic tensor.
+    Amplitudes are on the scale of √I. The mean intensity of Wilson's distribution is a smooth function of resolution
+    times an anisotropic tensor.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.

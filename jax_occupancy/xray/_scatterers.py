@@ -18,7 +18,7 @@ U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
 class Scatterers(eqx.Module):
     """Atoms of one or more groups, isotropic ones first; `group_scatterers` makes them from a table of atoms.
 
-    Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move them.
+    The first `len(b_iso)` are isotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move them.
 
     Attributes:
         xyz: fractional coordinates.

@@ -43,7 +43,7 @@ def solvent_structure_factors(
     refinable: Sequence[int] | np.ndarray,
     occupancies: np.ndarray | None = None,
 ) -> Complex[np.ndarray, " reflections"]:
-    """Transform the mask of the solvent, 1 in the solvent and 0 inside the molecules, with single precision.
+    """Transform the mask of the solvent, 1 electron per Å³ outside the molecules, with single precision.
 
     Every refinable atom is inside the molecule whatever its occupancy; others at occupancy zero are ignored. Radii,
     probe and shrinkage are those of cctbx (1.1 and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243,
@@ -80,7 +80,7 @@ def group_solvent_structure_factors(
     sets: Sequence[int] | np.ndarray | None = None,
     occupancies: np.ndarray | None = None,
 ) -> SolventDifference:
-    """Transform the solvent that takes the place of each group where the group is absent.
+    """Transform the solvent, 1 electron per Å³, that takes the place of each group where the group is absent.
 
     `solvent_structure_factors` leaves no solvent where any refinable atom may be, but a cell without the group has some
     there. Groups of one set exclude each other (Σq ≤ 1), so with S the atoms of the set the mask is, on average,
