@@ -9,7 +9,11 @@ from typing import Any, Literal
 TARGETS = ("ml", "ls")
 LEVELS = ("group", "atom", "held")
 STARTS = ("model", "even", "random")
-RADIATIONS = ("xray", "electron", "neutron")
+
+
+def option(default: Any, help: str, *names: str, panel: str | None = "Refinement", **settings: Any) -> Any:
+    """A field that is an option of the command; its name there is that of the field where none is given."""
+    return field(default=default, metadata={"help": help, "names": names, "rich_help_panel": panel, **settings})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,65 +52,36 @@ class Options:
         ValueError: starts must be the number of random starts, 0 or more, not -1
     """
 
-    target: Any = field(
-        default="ml",
-        metadata={"help": "Maximum likelihood, or least squares for comparison.", "choices": TARGETS},
+    target: Any = option("ml", "Maximum likelihood, or least squares for comparison.", choices=TARGETS)
+    b_factors: str = option(
+        "group", "Refine a shift of the B factors of each group, of each atom besides, or hold them.", choices=LEVELS
     )
-    b_factors: str = field(
-        default="group",
-        metadata={
-            "help": "Refine a shift of the B factors of each group, of each atom besides, or hold them.",
-            "choices": LEVELS,
-        },
+    positions: str = option(
+        "group", "Refine a shift of each residue of a group, of each atom, or hold them.", choices=LEVELS
     )
-    positions: str = field(
-        default="group",
-        metadata={
-            "help": "Refine a shift of each residue of a group, of each atom, or hold them.",
-            "choices": LEVELS,
-        },
+    position_error: float | None = option(
+        None, "How wrong coordinates may be. Default: what the data say.", metavar="Å"
     )
-    position_error: float | None = field(
-        default=None,
-        metadata={"help": "How wrong coordinates may be. Default: what the data say.", "metavar": "Å"},
+    b_error: float | None = option(
+        None, "How wrong the B factors of a group may be. Default: what the data say.", metavar="Å²"
     )
-    b_error: float | None = field(
-        default=None,
-        metadata={"help": "How wrong the B factors of a group may be. Default: what the data say.", "metavar": "Å²"},
-    )
-    starts: int = field(default=8, metadata={"help": "Random starts that check the answer.", "metavar": "N", "min": 0})
-    seed: int = field(default=0, metadata={"help": "Seed of the random starts.", "metavar": "N", "min": 0})
+    starts: int = option(8, "Random starts that check the answer.", metavar="N", min=0)
+    seed: int = option(0, "Seed of the random starts.", metavar="N", min=0)
     start: Any = "model"
-    radiation: Literal["xray", "electron", "neutron"] | None = field(
-        default=None,
-        metadata={
-            "help": "What the crystal was measured with. Default: what the files say, else X-rays.",
-            "panel": "Data",
-            "choices": RADIATIONS,
-        },
+    radiation: Literal["xray", "electron", "neutron"] | None = option(
+        None, "What the crystal was measured with. Default: what the files say, else X-rays.", panel="Data"
     )
-    wavelength: float | None = field(
-        default=None,
-        metadata={
-            "help": "Of the X-rays, to add f' of every element. Default: without f'.",
-            "panel": "Data",
-            "metavar": "Å",
-        },
+    wavelength: float | None = option(
+        None, "Of the X-rays, to add f' of every element. Default: without f'.", panel="Data", metavar="Å"
     )
-    outliers: bool = field(
-        default=True,
-        metadata={
-            "help": "Leave out reflections that are too unlikely for the model, or keep them.",
-            "panel": "Data",
-        },
+    outliers: bool = option(
+        True, "Leave out reflections that are too unlikely for the model, or keep them.", panel="Data"
     )
-    memory: float | int = field(
-        default=4.0,
-        metadata={
-            "help": "Limit for the structure factors of the groups; beyond it they are computed in passes.",
-            "metavar": "GB",
-            "min": 0,
-        },
+    memory: float | int = option(
+        4.0,
+        "Limit for the structure factors of the groups; beyond it they are computed in passes.",
+        metavar="GB",
+        min=0,
     )
 
     def __post_init__(self):

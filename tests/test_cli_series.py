@@ -73,3 +73,14 @@ def test_without_any_usable_data(folder):
     ended = series("junk.mtz", "none.mtz", cwd=folder)
     assert ended.code == 1
     assert "none of 2 data sets could be refined" in ended.errors
+
+
+def test_what_should_be_known_of_the_model_is_said_once(folder):
+    atoms = (folder / "model.pdb").read_text().splitlines()
+    atoms = [line for line in atoms if line.startswith(("CRYST1", "ATOM", "HETATM"))]
+    unknown = f"HETATM{999:5d}  X   UNX B 999    {1:8.3f}{1:8.3f}{1:8.3f}  1.00 20.00           X"
+    (folder / "unknown.pdb").write_text("\n".join([*atoms, unknown, "END", ""]))
+    ended = command("series", "unknown.pdb", "t0.mtz", "--starts", "0", "--no-outliers", cwd=folder)
+    assert ended.code == 0
+    assert ended.output.count("unknown element") == 1
+    assert ended.output.count("no hydrogens") == 1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jax_occupancy.core import OccupancyTensor, describe_difference
+from jax_occupancy.core import OccupancyTensor
 
 VALUES = [0.5, 0.3, 0.2, 0.4, 0.6, 0.5, 0.5]
 SETS = [[[0], [1], [2]], [[3], [4]]]
@@ -31,7 +31,7 @@ def tensor(**changes):
     ],
 )
 def test_says_what_differs(other, words):
-    text = describe_difference(tensor().topology, other.topology)
+    text = tensor().topology.describe_difference(other.topology)
     for word in words:
         assert word in text
 
@@ -46,7 +46,7 @@ def test_other_parents():
         complete=False,
         parents=[None, 1],
     )
-    text = describe_difference(ours.topology, theirs.topology)
+    text = ours.topology.describe_difference(theirs.topology)
     assert text == "the parents of altloc_groups[1] (group 2, group 3)"
 
 
@@ -54,9 +54,9 @@ def test_members_that_moved_between_sets():
     groups = [[0], [1], [2], [3], [4]]
     ours = OccupancyTensor([0.5] * 7, groups, altloc_groups=[[[0], [1]], [[2], [3]]])
     theirs = OccupancyTensor([0.5] * 7, groups, altloc_groups=[[[0], [1]], [[2], [4]]])
-    text = describe_difference(ours.topology, theirs.topology)
+    text = ours.topology.describe_difference(theirs.topology)
     assert text == "the members of altloc_groups[1] (group 2, group 3)"
 
 
 def test_equal_topologies_have_none():
-    assert describe_difference(tensor().topology, tensor().topology) == ""
+    assert tensor().topology.describe_difference(tensor().topology) == ""

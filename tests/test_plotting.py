@@ -20,7 +20,6 @@ from jax_occupancy.plotting import (
     plot_series,
     plot_solution,
     r_by_resolution,
-    write_figure,
     write_plot,
 )
 
@@ -168,12 +167,12 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match=r"picture.gif: .*\.png, \.svg, \.pdf"):
         write_plot(tmp_path / "picture.gif", solution)
     with pytest.raises(FileNotFoundError, match="folder"):
-        write_figure(tmp_path / "no" / "picture.png", Figure())
+        write_plot(tmp_path / "no" / "picture.png", Figure())
     assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_pdf_has_all_pages(tmp_path):
-    solution = make_solution(60)
+    solution = make_solution(60, name="水")  # which the font lacks
     write_plot(tmp_path / "all.pdf", solution)
     content = (tmp_path / "all.pdf").read_bytes()
     assert content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") == 1 + len(occupancy_pages(solution))

@@ -15,12 +15,7 @@ from jax_occupancy.cli._outputs import Outputs, SeriesOutputs
 BEGIN = time.perf_counter()
 INTERRUPTED = 130
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    help="Refine the occupancies of a crystal structure: groups, exact conformer sums, diffraction data.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from jax_occupancy._options import Options
+from jax_occupancy._options import Options, option
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,27 +37,23 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(kind: Any) -> list[inspect.Parameter]:
-    """The options that the fields of a dataclass are; in one of the library those that have a help."""
-    keyword_only = inspect.Parameter.KEYWORD_ONLY
-    found = {field: _annotation(field) for field in dataclasses.fields(kind)}
+    """The options that the fields of a dataclass are; those without a help are none."""
     return [
-        inspect.Parameter(field.name, keyword_only, default=field.default, annotation=annotation)
-        for field, annotation in found.items()
-        if annotation is not None
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=_annotation(field)
+        )
+        for field in dataclasses.fields(kind)
+        if field.metadata
     ]
 
 
 def _annotation(field: dataclasses.Field) -> Any:
-    """A field's type and option, put together from what its metadata say where it brings no option."""
-    if hasattr(field.type, "__metadata__"):
-        return field.type
+    """The type that typer makes a value of, and its option."""
     settings = dict(field.metadata)
-    if not settings:
-        return None
-    choices, panel = settings.pop("choices", None), settings.pop("panel", "Refinement")
-    kind: Any = Literal[choices] if choices else type(field.default)
-    kind = kind if field.default is not None else field.type
-    return Annotated[kind, typer.Option(rich_help_panel=panel, **settings)]
+    names, choices = settings.pop("names"), settings.pop("choices", None)
+    # Of unions typer knows those with None.
+    kind: Any = Literal[choices] if choices else float if field.type == float | int else field.type
+    return Annotated[kind, typer.Option(*names, **settings)]
 
 
 @contextmanager
@@ -80,33 +76,26 @@ def named(what: str, *endings: str) -> Callable[[Path | None], Path | None]:
     return check
 
 
-def option(panel: str, *names: str, **settings: Any) -> Any:
-    """An option in a panel of the help; its name is that of its field where none is given."""
-    return typer.Option(*names, rich_help_panel=panel, **settings)
-
-
-_data, _groups = (functools.partial(option, panel) for panel in ("Data", "Groups"))
-
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Model, PDB or mmCIF (also .gz).", show_default=False)]
 ModelNumber = Annotated[int | None, typer.Option(metavar="N", help="Which model of a file that holds several.")]
+
+
+_data = functools.partial(option, None, panel="Data")
+_groups = functools.partial(option, panel="Groups")
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
     """What to read of a file of reflections: arguments of `read_reflections`."""
 
-    amplitude: Annotated[str | None, _data(metavar="LABEL", help="Column of the amplitudes.")] = None
-    intensity: Annotated[
-        str | None, _data(metavar="LABEL", help="Column of the intensities, in place of amplitudes.")
-    ] = None
-    sigma: Annotated[str | None, _data(metavar="LABEL", help="Column of their sigmas.")] = None
-    free: Annotated[str | None, _data(metavar="LABEL", help="Column of the free flags.")] = None
-    free_value: Annotated[
-        int | None, _data(metavar="N", help="Flag of the free set. Default: found from the data.")
-    ] = None
-    block: Annotated[str | None, _data(metavar="NAME", help="Data block of an mmCIF file of reflections.")] = None
-    d_min: Annotated[float | None, _data(metavar="Å", help="Leave out reflections of higher resolution.")] = None
-    d_max: Annotated[float | None, _data(metavar="Å", help="Leave out reflections of lower resolution.")] = None
+    amplitude: str | None = _data("Column of the amplitudes.", metavar="LABEL")
+    intensity: str | None = _data("Column of the intensities, in place of amplitudes.", metavar="LABEL")
+    sigma: str | None = _data("Column of their sigmas.", metavar="LABEL")
+    free: str | None = _data("Column of the free flags.", metavar="LABEL")
+    free_value: int | None = _data("Flag of the free set. Default: found from the data.", metavar="N")
+    block: str | None = _data("Data block of an mmCIF file of reflections.", metavar="NAME")
+    d_min: float | None = _data("Leave out reflections of higher resolution.", metavar="Å")
+    d_max: float | None = _data("Leave out reflections of lower resolution.", metavar="Å")
 
     def __post_init__(self) -> None:
         limits = [0.0, *(limit for limit in (self.d_min, self.d_max) if limit is not None)]
@@ -120,42 +109,28 @@ class Data:
 class Groups:
     """Which atoms share an occupancy: arguments of `group_model`."""
 
-    groups: Annotated[
-        Path | None,
-        _groups(
-            metavar="FILE",
-            help="Your own groups: .toml, Refmac keywords (.refmac, .txt) or phenix parameters (.eff, .params).",
-        ),
-    ] = None
-    state: Annotated[
-        list[str] | None,
-        _groups(
-            metavar="NAME=LETTERS",
-            help="A state and its letters, at least two states: --state ground=A,B --state bound=C,D refines one "
-            "ratio.",
-            show_default=False,
-        ),
-    ] = None
-    link: Annotated[
-        bool, _groups("--link/--no-link", help="Link conformers along the chain, or residue by residue.")
-    ] = True
-    force_links: Annotated[
-        bool, _groups("--force-links", help="Link neighbours even if their start occupancies differ.")
-    ] = False
-    waters: Annotated[
-        Literal["residue", "individual", "omit"], _groups(help="As any residue, each one refined, or left as they are.")
-    ] = "residue"
-    hydrogens: Annotated[
-        Literal["carrier", "omit"], _groups(help="With the atom that carries them, or left as they are.")
-    ] = "carrier"
-    contact_distance: Annotated[
-        float | None,
-        _groups(
-            metavar="Å",
-            help="Join conformers of one letter that come this close, over chains and symmetry: ligand, side chain, "
-            "water.",
-        ),
-    ] = None
+    groups: Path | None = _groups(
+        None,
+        "Your own groups: .toml, Refmac keywords (.refmac, .txt) or phenix parameters (.eff, .params).",
+        metavar="FILE",
+    )
+    state: list[str] | None = _groups(
+        None,
+        "A state and its letters, at least two states: --state ground=A,B --state bound=C,D refines one ratio.",
+        metavar="NAME=LETTERS",
+        show_default=False,
+    )
+    link: bool = _groups(True, "Link conformers along the chain, or residue by residue.", "--link/--no-link")
+    force_links: bool = _groups(False, "Link neighbours even if their start occupancies differ.", "--force-links")
+    waters: Literal["residue", "individual", "omit"] = _groups(
+        "residue", "As any residue, each one refined, or left as they are."
+    )
+    hydrogens: Literal["carrier", "omit"] = _groups("carrier", "With the atom that carries them, or left as they are.")
+    contact_distance: float | None = _groups(
+        None,
+        "Join conformers of one letter that come this close, over chains and symmetry: ligand, side chain, water.",
+        metavar="Å",
+    )
 
     def __post_init__(self) -> None:
         if self.force_links and not self.link:

@@ -6,78 +6,55 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from jax_occupancy.cli._options import named, option
+from jax_occupancy._options import option
+from jax_occupancy.cli._options import named
 
 MODELS = (".pdb", ".ent", ".cif", ".mmcif")
 PICTURES = (".png", ".svg", ".pdf")
 
-_output = functools.partial(option, "Output")
-Json = Annotated[Path | None, _output(metavar="FILE", help="Write all results as JSON.")]
-Csv = Annotated[Path | None, _output(metavar="FILE", help="Write the table of occupancies.")]
-Quiet = Annotated[bool, _output("-q", "--quiet", help="Print nothing unless something is wrong.")]
+_file = functools.partial(option, None, panel="Output", metavar="FILE")
+_flag = functools.partial(option, False, panel="Output")
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What `refine` writes; None for what is not wanted."""
 
-    out: Annotated[
-        Path | None,
-        _output(
-            "-o",
-            "--out",
-            metavar="FILE",
-            help="Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
-            callback=named("the refined model", *MODELS, *(f"{kind}.gz" for kind in MODELS)),
-        ),
-    ] = None
-    write_shifts: Annotated[
-        bool,
-        _output(
-            "--write-shifts",
-            help="Write the shifted B factors and coordinates, too; without it only occupancies change.",
-        ),
-    ] = False
-    json: Json = None
-    csv: Csv = None
-    maps: Annotated[
-        Path | None,
-        _output(
-            metavar="FILE.mtz",
-            help="Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM.",
-            callback=named("the maps", ".mtz"),
-        ),
-    ] = None
-    plot: Annotated[
-        Path | None,
-        _output(
-            metavar="FILE",
-            help="Draw occupancies with error bars, convergence, R by resolution, correlations: .png, .svg or .pdf.",
-            callback=named("a picture", *PICTURES),
-        ),
-    ] = None
-    report: Annotated[
-        Path | None,
-        _output(
-            metavar="FILE.html",
-            help="Write a report with the table and the pictures, one file for any browser.",
-            callback=named("the report", ".html", ".htm"),
-        ),
-    ] = None
-    omit: Annotated[
-        list[str] | None,
-        _output(
-            metavar="NAME",
-            show_default=False,
-            help="Also a map without this group (A/54/ARG:A) or all its conformers (A/54/ARG), FILE_omit_NAME.mtz; "
-            "may be repeated.",
-        ),
-    ] = None
-    quiet: Quiet = False
+    out: Path | None = _file(
+        "Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
+        "-o",
+        "--out",
+        callback=named("the refined model", *MODELS, *(f"{kind}.gz" for kind in MODELS)),
+    )
+    write_shifts: bool = _flag(
+        "Write the shifted B factors and coordinates, too; without it only occupancies change.", "--write-shifts"
+    )
+    json: Path | None = _file("Write all results as JSON.")
+    csv: Path | None = _file("Write the table of occupancies.")
+    maps: Path | None = _file(
+        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM.",
+        metavar="FILE.mtz",
+        callback=named("the maps", ".mtz"),
+    )
+    plot: Path | None = _file(
+        "Draw occupancies with error bars, convergence, R by resolution, correlations: .png, .svg or .pdf.",
+        callback=named("a picture", *PICTURES),
+    )
+    report: Path | None = _file(
+        "Write a report with the table and the pictures, one file for any browser.",
+        metavar="FILE.html",
+        callback=named("the report", ".html", ".htm"),
+    )
+    omit: list[str] | None = _file(
+        "Also a map without this group (A/54/ARG:A) or all its conformers (A/54/ARG), FILE_omit_NAME.mtz; may be "
+        "repeated.",
+        metavar="NAME",
+        show_default=False,
+    )
+    quiet: bool = _flag("Print nothing unless something is wrong.", "-q", "--quiet")
 
     def __post_init__(self) -> None:
         if self.omit and self.maps is None:
@@ -99,21 +76,15 @@ class Outputs:
 class SeriesOutputs:
     """What `series` writes; None for what is not wanted."""
 
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="FOLDER", help="Write a refined model for each data set into this folder."),
-    ] = None
-    json: Json = None
-    csv: Csv = None
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Draw occupancies against data sets: .png, .svg or .pdf.",
-            callback=named("a picture", *PICTURES),
-        ),
-    ] = None
-    quiet: Quiet = False
+    out: Path | None = _file(
+        "Write a refined model for each data set into this folder.", "-o", "--out", panel=None, metavar="FOLDER"
+    )
+    json: Path | None = _file("Write all results as JSON.")
+    csv: Path | None = _file("Write the table of occupancies.")
+    plot: Path | None = _file(
+        "Draw occupancies against data sets: .png, .svg or .pdf.", panel=None, callback=named("a picture", *PICTURES)
+    )
+    quiet: bool = _flag("Print nothing unless something is wrong.", "-q", "--quiet")
 
     def check(self, inputs: Sequence[Path | None]) -> None:
         """Refuse names that could not be written in the end, and make the folder."""

@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jax_occupancy import refinement
 from jax_occupancy._options import Options
-from jax_occupancy.cli._console import make_console, say, say_note
+from jax_occupancy.cli._console import say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._maps import chosen_groups, write_maps
 from jax_occupancy.cli._options import Data, Groups
@@ -22,15 +22,15 @@ from jax_occupancy.cli._outputs import Outputs, default_output, groups_output
 from jax_occupancy.cli._report import print_input, print_solution
 from jax_occupancy.cli._session import (
     NOT_CONVERGED,
-    check_beam,
+    STAGES,
+    Stopwatch,
     note_on_dispersion,
     read_data,
-    set_up_jax,
     settled_beam,
+    start,
     warnings_as_notes,
     write_text,
 )
-from jax_occupancy.cli._stopwatch import STAGES, Stopwatch
 from jax_occupancy.example import write_example
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_groups
@@ -53,10 +53,7 @@ def run_refine(
     outputs, beside = dataclasses.replace(outputs, out=out), groups_output(out)
     outputs.check([model_path, reflections_path, groups.groups], groups=beside)
     states = states_of(groups)
-    check_beam(options)
-    set_up_jax()
-    console, watch = make_console(quiet=outputs.quiet), Stopwatch(begin)
-    watch.lap("start")
+    console, watch = start(options, quiet=outputs.quiet, begin=begin)
     model = read_model(model_path, model_number=model_number)
     watch.lap("read")
     with warnings_as_notes(console):
@@ -77,10 +74,7 @@ def run_refine(
 def run_example(outputs: Outputs, options: Options, *, begin: float) -> None:
     """Refine the simulated crystal and show what is true."""
     outputs.check([])
-    check_beam(options)
-    set_up_jax()
-    console, watch = make_console(quiet=outputs.quiet), Stopwatch(begin)
-    watch.lap("start")
+    console, watch = start(options, quiet=outputs.quiet, begin=begin)
     with tempfile.TemporaryDirectory() as folder:
         example = write_example(folder)
         watch.lap("simulate")

@@ -12,21 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from jax_occupancy import _words as words
 from jax_occupancy._options import Options
 from jax_occupancy._words import dataset_name
-from jax_occupancy.cli._console import make_console, print_columns, say, say_note
+from jax_occupancy.cli._console import print_columns, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._options import Data, Groups
 from jax_occupancy.cli._outputs import SeriesOutputs
 from jax_occupancy.cli._report import HEADINGS, print_notes
 from jax_occupancy.cli._session import (
     NOT_CONVERGED,
-    check_beam,
     note_on_dispersion,
     read_data,
-    set_up_jax,
+    start,
     warnings_as_notes,
     write_text,
 )
-from jax_occupancy.cli._stopwatch import Stopwatch
 from jax_occupancy.io import Model, Reflections, read_model
 from jax_occupancy.refinement import SeriesSolution, refine_series
 
@@ -48,14 +46,9 @@ def run_series(
     """Refine one model against many data sets, print the table and write the files of those that can be refined."""
     outputs.check([model_path, *data_paths, groups.groups])
     states = states_of(groups)
-    check_beam(options)
-    set_up_jax()
-    console, watch = make_console(quiet=outputs.quiet), Stopwatch(begin)
-    watch.lap("start")
+    console, watch = start(options, quiet=outputs.quiet, begin=begin)
     model = read_model(model_path, model_number=model_number)
     say(console, f"Model  {model.path}: {model.n_atoms} atoms; {len(data_paths)} data sets", indent=7)
-    for note in model.notes:
-        say_note(console, note)
     print_notes(console, model)
     columns_shown = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with (
@@ -130,9 +123,9 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
         write_text(outputs.csv, str(series.to_csv()))
         say(console, f"Wrote {outputs.csv}: the table.")
     if outputs.plot is not None:
-        from jax_occupancy.plotting import write_figure
+        from jax_occupancy.plotting import write_plot
 
-        write_figure(outputs.plot, series.plot())
+        write_plot(outputs.plot, series.plot())
         say(console, f"Wrote {outputs.plot}: the occupancies against the data sets.")
     if outputs.json is not None:
         write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")

@@ -1,7 +1,9 @@
 """What every command that refines begins and ends with."""
 
+import os
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,8 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from jax_occupancy._options import Options
-from jax_occupancy.cli._cache import use_compilation_cache
-from jax_occupancy.cli._console import as_options, say_note
+from jax_occupancy.cli._console import as_options, make_console, say_note
 from jax_occupancy.cli._options import Data, wrong_use
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections, agreed_radiation, atomic_writer, read_reflections
@@ -21,12 +22,78 @@ from jax_occupancy.xray import dispersion, dispersion_note
 
 # Exit code of a refinement that did not come to rest.
 NOT_CONVERGED = 3
+# What compiles faster than this many seconds is not worth a file.
+WORTH_KEEPING = 0.2
+STAGES = {
+    "start": "starting",
+    "simulate": "simulating",
+    "read": "reading",
+    "groups": "choosing groups",
+    "structure_factors": "computing structure factors",
+    "scale": "scaling",
+    "solve": "solving for the occupancies",
+    "starts": "trying other starts",
+    "settle": "moving B factors and positions",
+    "assess": "standard uncertainties",
+    "finish": "finishing",
+    "write": "writing",
+}
 
 
-def check_beam(options: Options) -> None:
-    """Refuse a wavelength that no element has an f′ at, before anything is read."""
+class Stopwatch:
+    """Wall-clock time of the stages of a command that began at a time of `time.perf_counter`; they add up to it all."""
+
+    def __init__(self, begin: float):
+        self.begin = self.since = begin
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    def lap(self, stage: str, *, parts: Mapping[str, float] | None = None) -> None:
+        """End a stage that began with the end of the one before; parts that were timed already do not count in it."""
+        now = time.perf_counter()
+        spent = dict(parts or {})
+        rest = now - self.since - sum(spent.values())
+        for name, seconds in [*spent.items(), (stage, rest)]:
+            self.seconds[name] += seconds
+        self.since = now
+
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning to the last lap."""
+        return self.since - self.begin
+
+    def report(self) -> str:
+        """Say how long each stage took."""
+        stages = ", ".join(f"{STAGES[stage]} {seconds:.1f}" for stage, seconds in self.seconds.items() if seconds)
+        return f"Seconds: {stages}; in all {self.total:.1f}"
+
+
+def start(options: Options, *, quiet: bool, begin: float) -> tuple[Console, Stopwatch]:
+    """Refuse a wavelength that no element has an f′ at and set JAX up, before anything is read."""
     with wrong_use("--wavelength"):
         dispersion([], radiation=options.radiation or "xray", wavelength=options.wavelength)
+    # The last digits of the occupancies need double precision, and arrays made before would stay in float32. The
+    # library itself keeps the session's precision.
+    jax.config.update("jax_enable_x64", True)
+    _keep_compiled_programs()
+    watch = Stopwatch(begin)
+    watch.lap("start")
+    return make_console(quiet=quiet), watch
+
+
+def _keep_compiled_programs() -> None:
+    """Keep them between runs, for compiling takes most of the time of a small refinement; where it can't, not."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        # Relative paths are to be ignored (XDG base directory specification).
+        folder = (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "jax-occupancy"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # Path.home() finds no home
+        return
+    if os.access(folder, os.W_OK | os.X_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
 
 def read_data(path: Path, columns: Data, model: Model) -> Reflections:
@@ -52,14 +119,6 @@ def note_on_dispersion(
     note = dispersion_note(elements, stated=stated, radiation=radiation, wavelength=options.wavelength)
     if note is not None:
         say_note(console, note)
-
-
-def set_up_jax() -> None:
-    """Switch to double precision and keep what is compiled."""
-    # The last digits of the occupancies need it, and arrays made before would stay in float32. The library itself
-    # keeps the session's precision.
-    jax.config.update("jax_enable_x64", True)
-    use_compilation_cache()
 
 
 @contextmanager

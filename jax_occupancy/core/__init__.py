@@ -1,6 +1,5 @@
 """Occupancies in collapsed space: the module, its topology, its optax transforms, many tensors as one."""
 
-from jax_occupancy.core._difference import describe_difference
 from jax_occupancy.core._optax import is_occupancy_tensor, refinable_only, zero_fixed
 from jax_occupancy.core._stack import concatenate, split, stack, unstack
 from jax_occupancy.core._tensor import OccupancyTensor
@@ -10,7 +9,6 @@ __all__ = [
     "OccupancyTensor",
     "Topology",
     "concatenate",
-    "describe_difference",
     "is_occupancy_tensor",
     "refinable_only",
     "split",

@@ -99,8 +99,7 @@ def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
     wrong = (topology.complete & (np.abs(total - whole) > SUM_TOLERANCE)) | (total > whole + SUM_TOLERANCE)
     if wrong.any():
         which = first_five(
-            np.flatnonzero(wrong),
-            lambda s: f"{topology.describe_set(s)}: {total[s]:.4g} instead of {whole[s]:.4g}",
+            np.flatnonzero(wrong), lambda s: f"{topology.describe_set(s)}: {total[s]:.4g} instead of {whole[s]:.4g}"
         )
         warnings.warn(f"start values of {wrong.sum()} set(s) are normalised to their sum ({which})", stacklevel=4)
     # What rounding in a file left of a set without a refinable member is mended once and for all.

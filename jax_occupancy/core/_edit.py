@@ -41,9 +41,8 @@ def with_group_occupancies(logits: Collapsed, q: Array, topology: Topology, marg
 def change_mask(logits: Collapsed, old: Topology, new: Topology, margin: float) -> Array:
     """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes.
 
-    An entry frozen in a set gets the logit of its share, and the formula leaves its siblings' logits valid as they
-    are. An entry unfrozen in a set needs new logits for all refinable members. Everything else keeps its bits. Not
-    compiled as a whole: that would be once for every mask.
+    What is frozen in a set gets the logit of its share, and its siblings' logits stay valid; what is unfrozen in one
+    needs new logits of all refinable members. All else keeps its bits. Compiled, it would be so for every mask.
     """
     changed = old.refinable != new.refinable
     fresh = changed & new.refinable
@@ -56,11 +55,7 @@ def change_mask(logits: Collapsed, old: Topology, new: Topology, margin: float) 
 
 
 def set_group(logits: Collapsed, topology: Topology, entry: int, value: Any, margin: float) -> Array:
-    """Set one entry and make room for it in its set; children of either keep their shares.
-
-    In a complete set the refinable siblings share the rest in proportion to what they had; in an incomplete one they
-    keep what they have as long as it fits.
-    """
+    """Set one entry and make room for it in its set; children of either keep their shares."""
     value = jnp.asarray(value, logits.dtype)
     if value.ndim and value.shape != logits.shape[:-1]:
         raise ValueError(f"value must be a scalar or have one entry per model, {logits.shape[:-1]}, not {value.shape}")
@@ -110,11 +105,7 @@ def _set_entry(logits, value, entry, topology, margin):
 
 
 def clamp(logits: Collapsed, topology: Topology, low: float | int, high: float | int, margin: float) -> Array:
-    """Bring every refinable entry between two bounds; the members of a set stay on their simplex.
-
-    Entries of a set move to the nearest point (in the sense of least squares) that keeps bounds and sum. Fixed
-    entries do not move.
-    """
+    """Bring every refinable entry between two bounds; sets move to the nearest point that keeps bounds and sum."""
     bounds = (jnp.asarray(bound, logits.dtype) for bound in (low, high))
     new, impossible = _clamp(logits, *bounds, topology, margin)
 

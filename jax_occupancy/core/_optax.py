@@ -1,7 +1,6 @@
 """Fixed entries in optax: transforms that keep them where they are.
 
 `optax.masked` picks whole leaves, never entries of one, and hands the raw gradient through where its mask is False.
-So the entries are zeroed here, by the mask each OccupancyTensor carries in its own static topology.
 """
 
 import functools
@@ -31,8 +30,8 @@ def is_occupancy_tensor(node: Any) -> bool:
 def zero_fixed() -> optax.GradientTransformationExtraArgs:
     """Make a transform that puts zeros at the fixed entries of every OccupancyTensor in the updates.
 
-    It is applied through `optax.masked` to the OccupancyTensors alone. On its own it suffices for optimisers
-    that turn a zero gradient into a zero update (sgd, adam); `refinable_only` holds for all of them.
+    On its own it suffices for optimisers that turn a zero gradient into a zero update (sgd, adam); `refinable_only`
+    holds for all of them.
 
     Example:
         >>> import jax, optax
@@ -42,24 +41,19 @@ def zero_fixed() -> optax.GradientTransformationExtraArgs:
         >>> print(updates.logits)
         [0.25 0.  ]
     """
-    zero = optax.stateless(lambda updates, params: _zero(updates))
-    return optax.masked(zero, _where_tensors)
+    return optax.masked(optax.stateless(lambda updates, params: _zero(updates)), _where_tensors)
 
 
 def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -> optax.GradientTransformationExtraArgs:
     """Wrap any optimiser so that the fixed entries of OccupancyTensors keep their bits.
 
-    Fixed entries are zeroed in the gradients and parameters the optimiser sees, so its moments and norms are those of
-    the refinable entries alone, and in the updates it returns, so weight decay, noise and momentum can't move them.
-    A state from before a freeze or unfreeze is carried over; entries that were fixed start as in a new state. Functions
-    among the extra arguments (of line searches) are evaluated at the true parameters.
+    Fixed entries are zero in the gradients and parameters that the optimiser sees, so its moments and norms are those
+    of the refinable ones, and in the updates it returns, so weight decay, noise and momentum can't move them. A state
+    from before a freeze or unfreeze is carried over; what was fixed starts as in a new state. Functions among the extra
+    arguments (of line searches) are evaluated at the true parameters.
 
     Args:
-        optimizer: any optax transformation, chains, `MultiSteps` and extra arguments included. Wrap the whole
-            optimiser, not a part of a chain.
-
-    Returns:
-        The wrapped transformation, to be used on any pytree that holds OccupancyTensors.
+        optimizer: a whole optimiser of optax, chains, `MultiSteps` and those with extra arguments included.
 
     Raises:
         ValueError: from `update`, when the state belongs to parameters of other shapes.
@@ -90,12 +84,10 @@ def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -
 
 
 def _map_tensors(function: Callable, tree: Any, *others: Any) -> Any:
-    """Map over the OccupancyTensors of trees whose leaves are the logits of each entry, and leave the rest alone.
-
-    Masks, labels, MaskedNode and states of one number per leaf put something else where the logits were.
-    """
+    """Map over the OccupancyTensors of trees whose leaves are the logits of each entry, and leave the rest alone."""
 
     def one(node, *rest):
+        # Masks, labels, MaskedNode and states of one number per leaf put something else where the logits were.
         if not is_occupancy_tensor(node) or not isinstance(node.logits, jax.Array | np.ndarray):
             return node
         if node.logits.shape[-1:] != (node.topology.n_collapsed,):
@@ -112,10 +104,7 @@ def _zero(tree: Any) -> Any:
 
 
 def _reduced(value: Any, params: Any) -> Any:
-    """Bring an extra argument into the world of the inner optimiser, whose fixed entries are zero.
-
-    A line search evaluates functions at the parameters it was given: the true fixed entries go back first.
-    """
+    """An extra argument for the inner optimiser, whose fixed entries are zero; a function gets the true ones back."""
     # A module is callable too: what has the structure of the parameters is a gradient, not a function of them.
     if params is None or not callable(value) or jax.tree.structure(value) == jax.tree.structure(params):
         return _zero(value)
@@ -139,35 +128,32 @@ def _tensors(tree: Any) -> list[OccupancyTensor]:
 
 
 def _carry_over(state: Any, inner: optax.GradientTransformationExtraArgs, params: Any) -> Any:
-    """Fit a state to the masks of the parameters: same leaves, another static topology.
-
-    What became fixed is zeroed, what became free starts as in a new state (zero moments, true copies of parameters).
-    """
+    """Fit a state to the masks of the parameters: what became fixed is zeroed, what became free starts anew."""
     topologies = {tensor.topology for tensor in _tensors(params)}
     if all(tensor.topology in topologies for tensor in _tensors(state)) and len(topologies) < 2:
         return state
     template = jax.eval_shape(inner.init, params)
-    old, new = _tensors(state), _tensors(template)
-    if [tensor.topology for tensor in old] == [tensor.topology for tensor in new]:
+    if [tensor.topology for tensor in _tensors(state)] == [tensor.topology for tensor in _tensors(template)]:
         return state
-    same = len(old) == len(new) and all(
-        a.topology.with_refinable(b.topology.refinable) == b.topology for a, b in zip(old, new, strict=True)
-    )
-    leaves, shapes = jax.tree.leaves(state), [leaf.shape for leaf in jax.tree.leaves(template)]
-    if not same or [jnp.shape(leaf) for leaf in leaves] != shapes:
+    (leaves, was), (wanted, now) = (jax.tree.flatten(tree, is_leaf=is_occupancy_tensor) for tree in (state, template))
+    if was != now or not all(map(_alike, leaves, wanted)):
         raise ValueError(
             "the optimiser state belongs to other parameters: only the masks of their OccupancyTensors may have "
             "changed since init; call init again"
         )
-    was_refinable = iter([tensor.topology.refinable for tensor in old])
 
-    def carry(carried, fresh, was):
-        now = carried.topology.refinable
-        kept = jnp.where(now, carried.logits, jnp.zeros_like(carried.logits))
-        return jnp.where(now & ~was, fresh.logits, kept)
+    def carry(carried, fresh, before):
+        freed = carried.topology.refinable & ~before.topology.refinable
+        return jnp.where(freed, fresh.logits, carried.logits)
 
-    carried = jax.tree.unflatten(jax.tree.structure(template), leaves)
-    masks = jax.tree.map(
-        lambda node: next(was_refinable) if is_occupancy_tensor(node) else None, carried, is_leaf=is_occupancy_tensor
-    )
-    return _map_tensors(carry, carried, inner.init(params), masks)
+    carried = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(state))
+    return _map_tensors(carry, _zero(carried), inner.init(params), state)
+
+
+def _alike(old: Any, new: Any) -> bool:
+    """Whether two leaves, which may be tensors, differ in values and masks alone."""
+    if is_occupancy_tensor(old) != is_occupancy_tensor(new):
+        return False
+    if is_occupancy_tensor(new) and old.topology.with_refinable(new.topology.refinable) != new.topology:
+        return False
+    return [jnp.shape(leaf) for leaf in jax.tree.leaves(old)] == [leaf.shape for leaf in jax.tree.leaves(new)]

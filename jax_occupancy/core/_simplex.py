@@ -93,10 +93,10 @@ def _sum_sets(values, sets, n):
 
 
 def collapse(values: Any, topology: Topology) -> Any:
-    """Average atom-space occupancies over each entry.
+    """Average atom-space occupancies over each entry, on numpy and JAX arrays alike, with any leading axes.
 
     An entry without atoms gets the sum of its children (the largest, where several sets share it out); without
-    children, what its siblings leave. Works on numpy and on JAX arrays alike, with any leading axes.
+    children, what its siblings leave.
     """
     counts = np.maximum(topology.atom_counts, 1).astype(values.dtype)
     q = segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
@@ -117,33 +117,20 @@ def collapse(values: Any, topology: Topology) -> Any:
 def to_logits(q: Any, topology: Topology, margin: float) -> Any:
     """Find the logits whose occupancies are `q`, the inverse of `group_occupancies`.
 
-    Fixed entries come back as given, zeros and ones exactly. A refinable entry (and the vacancy of an incomplete
-    set) closer to a bound than `margin` is lifted to it: at the bound itself its gradient would be zero and it
-    could never move. What a set's members do not sum to, its normalisation mends. Works on numpy arrays with one
-    axis, and on JAX arrays with any leading axes.
+    Fixed entries come back as given, zeros and ones exactly. A refinable entry (and the vacancy of an incomplete set)
+    closer to a bound than `margin` is lifted to it: at the bound its gradient is zero and it could never move.
     """
     if not topology.use_sigmoid:
         return q
     xp = q.__array_namespace__()
-    in_set = topology.set_of_entry >= 0
-    parents = topology.parent[topology.set_of_entry[in_set]] if in_set.any() else np.zeros(0, int)
     share = q
-    if np.any(parents >= 0):
-        parent_of_entry = np.full(topology.n_collapsed, -1)
-        parent_of_entry[in_set] = parents
-        above = xp.where(parent_of_entry >= 0, q[..., parent_of_entry], 1)
+    if np.any(topology.parent >= 0):
+        parent = np.append(topology.parent, -1)[topology.set_of_entry]
+        above = xp.where(parent >= 0, q[..., parent], 1)
         share = xp.where(above > 0, q / xp.where(above > 0, above, 1), 0)
-    lifted = xp.clip(share, margin, 1 - margin)
-    logits = _logit(xp.where(topology.refinable, lifted, share))
+    logits = _logit(xp.where(topology.refinable, xp.clip(share, margin, 1 - margin), share))
     if not topology.n_sets:
         return logits
-    set_logits = _set_logits(share, topology, margin)
-    return xp.where(in_set & topology.refinable, set_logits, logits)
-
-
-def _set_logits(share, topology, margin):
-    """Logits of every entry as a refinable member of its set; what stands for other entries has no meaning."""
-    xp = share.__array_namespace__()
     members, sets = topology.members, topology.set_of_member
     fixed = ~topology.refinable[members]
     member_share = share[..., members]
@@ -153,9 +140,9 @@ def _set_logits(share, topology, margin):
     vacancy = xp.maximum(1 - segment_sum(fraction, sets, topology.n_sets), margin)
     vacancy_logit = xp.where(topology.complete, 0, _log(vacancy))
     member_logits = _log(xp.maximum(fraction, margin)) - vacancy_logit[..., sets]
-    position = np.zeros(topology.n_collapsed, int)
-    position[members] = np.arange(members.size)
-    return member_logits[..., position]
+    place = np.zeros(topology.n_collapsed, int)
+    place[members] = np.arange(members.size)
+    return xp.where((topology.set_of_entry >= 0) & topology.refinable, member_logits[..., place], logits)
 
 
 def _logit(q):

@@ -7,7 +7,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jax_occupancy.core._difference import describe_difference
 from jax_occupancy.core._tensor import OccupancyTensor
 from jax_occupancy.core._topology import Topology
 
@@ -15,17 +14,14 @@ from jax_occupancy.core._topology import Topology
 def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
     """Put models of the same topology side by side, as one tensor with a leading axis of models.
 
-    The stack is evaluated in one go, goes through `eqx.filter_vmap` and optax as it is, and every method takes and
-    gives one value per model. May be called on traced logits.
+    The stack is evaluated in one go, and every method takes and gives one value per model. May be called on traced
+    logits.
 
     Args:
         tensors: one or more tensors, equal in everything but their logits.
 
-    Returns:
-        A tensor of shape (models, ..., atoms).
-
     Raises:
-        ValueError: there are none, or their topologies or shapes differ; the message says where.
+        ValueError: there are none, or their topologies or shapes differ.
         TypeError: their dtypes differ, or something is not an OccupancyTensor.
 
     Example:
@@ -40,7 +36,7 @@ def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
         if tensor.topology != first.topology:
             raise ValueError(
                 f"a stack needs one topology, but tensors[0] and tensors[{i}] differ in "
-                f"{describe_difference(first.topology, tensor.topology)}; give them the same, or use concatenate"
+                f"{first.topology.describe_difference(tensor.topology)}; give them the same, or use concatenate"
             )
         if tensor.logits.shape != first.logits.shape:
             raise ValueError(
@@ -51,13 +47,7 @@ def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
 
 
 def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
-    """Take the models of a stack apart, the inverse of `stack`.
-
-    Args:
-        tensor: a tensor of shape (models, ..., atoms).
-
-    Returns:
-        One tensor per model, of shape (..., atoms).
+    """Take the models of a stack, shape (models, ..., atoms), apart, the inverse of `stack`.
 
     Raises:
         ValueError: the tensor has no axis of models.
@@ -75,9 +65,9 @@ def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
 def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) -> OccupancyTensor:
     """Join structures of any topologies into one tensor, the atoms of one after those of the other.
 
-    Groups, sets, parents, masks and labels are kept, and so is every occupancy; `split` takes the result apart again.
-    The collapsed space of the whole is in the usual order: the groups of all parts, then their independent atoms, then
-    their entries without atoms. May be called on traced logits.
+    Groups, sets, parents, masks, labels and every occupancy are kept; `split` takes the result apart again. Collapsed
+    space holds the groups of all parts, then their independent atoms, then their entries without atoms. May be called
+    on traced logits.
 
     Args:
         tensors: one or more tensors. Stacks are joined model by model.
@@ -121,9 +111,6 @@ def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -
         tensor: what `concatenate` returned, or anything made from it: trained, frozen in parts, stacked.
         like: the tensors that were concatenated, or their topologies, in the same order.
 
-    Returns:
-        One tensor per part.
-
     Raises:
         ValueError: the parts do not make up the tensor; the message says where they differ.
 
@@ -144,7 +131,7 @@ def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -
     if expected != whole:
         raise ValueError(
             f"the parts in `like` do not make up the tensor: together they have "
-            f"{describe_difference(expected, whole)}; give what was concatenated, in the same order"
+            f"{expected.describe_difference(whole)}; give what was concatenated, in the same order"
         )
     return [
         OccupancyTensor.from_logits(tensor.logits[..., index], part.with_refinable(whole.refinable[index]))

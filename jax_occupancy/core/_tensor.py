@@ -26,8 +26,7 @@ class OccupancyTensor(eqx.Module):
     An immutable pytree with one float leaf, `logits` (collapsed space), and one static, hashable `topology`. It goes
     through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is; new logits never recompile. Calling it gives the
     occupancies in atom space. Conformers that exclude each other sum to one (or to at most one) at every evaluation.
-    Every method that changes something returns a new tensor. Train it through `refinable_only(optimizer)`: fixed
-    entries then keep their bits.
+    Every method that changes something returns a new tensor. Train it through `refinable_only(optimizer)`.
 
     Args:
         initial_values: occupancy of each atom, from 0 to 1, shape (atoms,). A group starts at the mean of its atoms.
@@ -42,8 +41,7 @@ class OccupancyTensor(eqx.Module):
             group, or (set, member) for a conformer; the set then sums to its parent's occupancy.
         refinable_mask: which atoms may change, bool, shape (atoms,). A group is refinable if any of its atoms is.
         requires_grad: False starts with every entry fixed, as after `freeze_all()`.
-        dtype: float32 or float64; by default the type of `initial_values`. As for any array of JAX, float64 needs
-            64-bit mode where the tensor is made and where it is used.
+        dtype: float32 or float64; by default the type of `initial_values`. float64 needs JAX' 64-bit mode.
         device: where the logits live, a `jax.Device` or sharding.
         name: name of the tensor, for messages.
         labels: names of the sharing groups (those given, then those made from conformers), for messages and tables.
@@ -114,7 +112,7 @@ class OccupancyTensor(eqx.Module):
 
     @classmethod
     def from_residue_groups(cls, initial_values: Any, pdb_dataframe: Any, **kwargs: Any):
-        """Share one occupancy within each conformer of each residue.
+        """Share one occupancy within each conformer of each residue, in the order they first appear.
 
         Args:
             initial_values: occupancy of each atom, shape (atoms,).
@@ -122,9 +120,6 @@ class OccupancyTensor(eqx.Module):
                 `chainid`, `altloc` and optionally `icode`; or as biopandas names them; or with mmCIF `_atom_site`
                 names. A missing altloc may be NaN, None, "", " ", "." or "?".
             **kwargs: passed on to the constructor.
-
-        Returns:
-            A tensor whose sharing groups are the conformers of residues, in the order they first appear.
 
         Raises:
             ValueError: a column is missing (named), or the number of rows is not the number of values.
@@ -142,11 +137,10 @@ class OccupancyTensor(eqx.Module):
 
     @classmethod
     def from_logits(cls, logits: Any, topology: Topology, *, dtype: Any = None) -> "OccupancyTensor":
-        """Put logits and the topology of another tensor together.
+        """Put logits, shape (..., collapsed), and the topology of another tensor together.
 
         Args:
-            logits: shape (..., collapsed); may be traced, or a placeholder.
-            topology: which atom reads which entry.
+            logits: may be traced, or a placeholder.
             dtype: float32 or float64; None takes the logits as they are.
 
         Raises:
@@ -168,11 +162,7 @@ class OccupancyTensor(eqx.Module):
         return tensor
 
     def __call__(self) -> Float[Array, "*models atoms"]:
-        """Evaluate the occupancies in atom space, shape (..., atoms).
-
-        Raises:
-            ValueError: the logits were replaced by some of another length.
-        """
+        """Evaluate the occupancies in atom space, shape (..., atoms)."""
         self.__check_init__()
         return atom_occupancies(self.logits, self.topology)
 
@@ -180,12 +170,10 @@ class OccupancyTensor(eqx.Module):
         topology = self.topology
         sets = f"{topology.n_sets} ({int(topology.complete.sum())} complete)" if topology.n_sets else "0"
         name = f"{topology.name!r}, " if topology.name else ""
-        dtype = getattr(self.logits, "dtype", type(self.logits).__name__)
-        shape = getattr(self.logits, "shape", None)
         return (
-            f"OccupancyTensor({name}atoms={topology.n_atoms}, collapsed_shape={shape}, "
-            f"groups={topology.n_groups}, sets={sets}, "
-            f"refinable={self.get_refinable_count()}, fixed={self.get_fixed_count()}, dtype={dtype})"
+            f"OccupancyTensor({name}atoms={topology.n_atoms}, collapsed_shape={getattr(self.logits, 'shape', None)}, "
+            f"groups={topology.n_groups}, sets={sets}, refinable={self.get_refinable_count()}, "
+            f"fixed={self.get_fixed_count()}, dtype={getattr(self.logits, 'dtype', type(self.logits).__name__)})"
         )
 
     @property
@@ -255,18 +243,11 @@ class OccupancyTensor(eqx.Module):
         return ~self.get_refinable_atoms()
 
     def get_group_occupancy(self, group_idx: Any) -> Float[Array, "*models"]:
-        """Occupancy of one sharing group.
-
-        Raises:
-            IndexError: there is no such group.
-        """
+        """Occupancy of one sharing group; an IndexError if there is no such group."""
         return self.group_occupancies[..., self._entry(group_idx)]
 
     def with_refinable_params(self, vector: ArrayLike) -> "OccupancyTensor":
-        """Put a reduced vector of logits back, the inverse of `refinable_params`.
-
-        Args:
-            vector: logits of the refinable entries, shape (..., refinable).
+        """Put a reduced vector of logits, shape (..., refinable), back, the inverse of `refinable_params`.
 
         Raises:
             ValueError: the last axis does not have one logit per refinable entry.
@@ -375,11 +356,7 @@ class OccupancyTensor(eqx.Module):
         return self._with_mask(self.topology.refinable & ~_edit.entries_of(self.topology, mask))
 
     def unfreeze(self, mask: Any = None) -> "OccupancyTensor":
-        """Let the groups of some atoms be refined, the inverse of `freeze`; exact zeros and ones are lifted.
-
-        Raises:
-            TypeError, ValueError: the mask is not boolean, or not one entry per atom.
-        """
+        """Let the groups of some atoms be refined, the inverse of `freeze`; exact zeros and ones are lifted."""
         return self._with_mask(self.topology.refinable | _edit.entries_of(self.topology, mask))
 
     def freeze_all(self) -> "OccupancyTensor":
@@ -391,13 +368,7 @@ class OccupancyTensor(eqx.Module):
         return self.unfreeze()
 
     def update_refinable_mask(self, new_mask: Any) -> "OccupancyTensor":
-        """Replace the mask: a group is refinable if any of its atoms is in `new_mask`, bool, shape (atoms,).
-
-        Entries without atoms keep their state.
-
-        Raises:
-            TypeError, ValueError: the mask is not boolean, or not one entry per atom.
-        """
+        """Replace the mask, bool, shape (atoms,): one atom acts for its group; entries without atoms stay."""
         without_atoms = self.topology.atom_counts == 0
         return self._with_mask(_edit.entries_of(self.topology, new_mask) | (without_atoms & self.topology.refinable))
 

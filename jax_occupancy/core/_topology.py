@@ -3,21 +3,22 @@
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Int
+
+from jax_occupancy.core._arguments import first_five
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Topology:
     """Everything about an OccupancyTensor that is not a number to be refined.
 
-    A topology is hashable and is compared by one digest, so that `jax.jit` can key its cache on it at no cost,
-    however many atoms there are. Its arrays are copies and read-only. Nobody needs to build one by hand:
-    the constructor of `OccupancyTensor` does.
-
-    Collapsed space holds the sharing groups, then the independent atoms in atom order, then the entries that
-    have no atoms and only parent other sets. An entry that belongs to no set is a simplex of its own.
+    It is hashable and compared by one digest, so that `jax.jit` can key its cache on it at no cost, however many atoms
+    there are; its arrays are read-only copies. The constructor of `OccupancyTensor` makes it. Collapsed space holds the
+    sharing groups, then the independent atoms in atom order, then the entries that have no atoms and only parent other
+    sets. An entry that belongs to no set is a simplex of its own.
 
     Attributes:
         expansion_index: entry that each atom reads.
@@ -131,15 +132,12 @@ class Topology:
     @functools.cached_property
     def set_levels(self) -> tuple[Int[np.ndarray, " _"], ...]:
         """Sets by depth of nesting: those without a parent, then their children, and so on."""
-        depth = np.full(self.n_sets, -1)
+        above = np.where(self.parent >= 0, self.set_of_entry[self.parent], -1)
+        # A parent that belongs to no set counts as much as one in a set without a parent.
+        depth = lowest = (self.parent >= 0).astype(int)
         for _ in range(self.n_sets):
-            above = np.where(self.parent >= 0, self.set_of_entry[self.parent], -1)
-            ready = (depth < 0) & ((above < 0) | (depth[above] >= 0))
-            # A parent that belongs to no set is as ready as no parent, but its children are one level down.
-            depth[ready & (self.parent < 0)] = 0
-            nested = ready & (self.parent >= 0)
-            depth[nested] = np.where(above[nested] < 0, 1, depth[above[nested]] + 1)
-            if np.all(depth >= 0):
+            before, depth = depth, np.where(above >= 0, depth[above] + 1, lowest)
+            if np.array_equal(before, depth):
                 break
         return tuple(_read_only(np.flatnonzero(depth == level)) for level in range(depth.max(initial=-1) + 1))
 
@@ -160,9 +158,60 @@ class Topology:
 
     def describe_set(self, index: int | np.integer) -> str:
         """Name a set for a message: its number and its members."""
-        members = self.members[self.set_of_member == index]
-        names = ", ".join(self.describe_entry(entry) for entry in members[:5])
-        return f"altloc_groups[{index}] ({names}{', ...' if members.size > 5 else ''})"
+        return f"altloc_groups[{index}] ({first_five(self.members_of(index), self.describe_entry)})"
+
+    def members_of(self, index: int | np.integer) -> Int[np.ndarray, " _"]:
+        """Entries that belong to a set."""
+        return self.members[self.set_of_member == index]
+
+    def describe_difference(self, other: "Topology") -> str:
+        """Say in which parts, joined by semicolons, another topology differs, as "this against the other".
+
+        Example:
+            >>> from jax_occupancy.core import OccupancyTensor
+            >>> pair, three = OccupancyTensor([0.5, 0.5]), OccupancyTensor([0.5, 0.5, 1.0])
+            >>> pair.topology.describe_difference(three.topology)
+            '2 atoms against 3'
+            >>> pair.topology.describe_difference(pair.freeze([False, True]).topology)
+            'the refinable mask (atom 1)'
+        """
+        return "" if self == other else "; ".join(_differences(self, other))
+
+
+def _differences(ours: Topology, theirs: Topology) -> Iterator[str]:
+    if ours.n_atoms != theirs.n_atoms:
+        # Everything else follows from this and would only hide it.
+        yield f"{ours.n_atoms} atoms against {theirs.n_atoms}"
+        return
+    if ours.use_sigmoid != theirs.use_sigmoid:
+        yield f"use_sigmoid={ours.use_sigmoid} against {theirs.use_sigmoid}"
+    if ours.name != theirs.name:
+        yield f"the name {ours.name!r} against {theirs.name!r}"
+    if ours.n_groups != theirs.n_groups:
+        yield f"{ours.n_groups} sharing groups against {theirs.n_groups}"
+    elif ours.labels != theirs.labels:
+        pairs = zip(ours.labels or [None] * ours.n_groups, theirs.labels or [None] * ours.n_groups, strict=True)
+        shown = first_five((pair for pair in pairs if pair[0] != pair[1]), lambda pair: f"{pair[0]} against {pair[1]}")
+        yield f"the labels ({shown})"
+    moved = np.flatnonzero(ours.expansion_index != theirs.expansion_index)
+    if moved.size:
+        yield f"the entries that {moved.size} atoms read (atoms {first_five(moved)})"
+    elif ours.n_collapsed != theirs.n_collapsed:
+        yield f"{ours.n_collapsed} entries of collapsed space against {theirs.n_collapsed}"
+    elif (masked := np.flatnonzero(ours.refinable != theirs.refinable)).size:
+        yield f"the refinable mask ({first_five(masked, ours.describe_entry)})"
+    if ours.n_sets != theirs.n_sets:
+        yield f"{ours.n_sets} sets against {theirs.n_sets}"
+    elif ours.n_collapsed == theirs.n_collapsed:
+        same_members = [np.array_equal(ours.members_of(s), theirs.members_of(s)) for s in range(ours.n_sets)]
+        parts = {
+            "the members of": np.logical_not(same_members),
+            "whether the sum must be met in": ours.complete != theirs.complete,
+            "the parents of": ours.parent != theirs.parent,
+        }
+        for part, different in parts.items():
+            if different.any():
+                yield f"{part} {first_five(np.flatnonzero(different), ours.describe_set)}"
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.example._crystal import build_crystal
 from jax_occupancy.io import Model, Reflections, atomic_writer, read_model, read_reflections
 from jax_occupancy.xray import group_solvent_structure_factors, solvent_structure_factors
 
+# Ideal geometry (Engh & Huber, Acta Cryst. A47, 392-400, 1991) and the true occupancies.
+CRYSTAL = Path(__file__).with_name("crystal.pdb")
 D_MIN = 1.3
 K_SOL, B_SOL = 0.35, 46.0
 NOISE = 0.03
@@ -21,17 +22,11 @@ FREE_FRACTION = 0.08
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """Files of the simulated crystal, and what is true; `write_example` makes them.
+    """Files of the simulated crystal, and what is true."""
 
-    Attributes:
-        model: PDB file with even shares in place of the true occupancies.
-        reflections: MTZ file with FP, SIGFP and FreeR_flag.
-        truth: true occupancy of each atom, in file order.
-    """
-
-    model: Path
-    reflections: Path
-    truth: Float[np.ndarray, " atoms"]
+    model: Path  # PDB file with even shares in place of the true occupancies
+    reflections: Path  # MTZ file with FP, SIGFP and FreeR_flag
+    truth: Float[np.ndarray, " atoms"]  # true occupancy of each atom, in file order
 
 
 def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
@@ -46,7 +41,7 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
         seed: of the noise and of the choice of the free set.
 
     Returns:
-        The paths and the true occupancies.
+        The paths `model` and `reflections`, and `truth`, the true occupancy of each atom in file order.
 
     Example:
         >>> import tempfile
@@ -55,7 +50,7 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
         >>> example.model.name, round(float(example.truth.min()), 2)
         ('example.pdb', 0.19)
     """
-    structure = build_crystal()
+    structure = read_model(CRYSTAL).structure
     truth = np.array([site.atom.occ for site in structure[0].all()])
     model, reflections = Path(folder, "example.pdb"), Path(folder, "example.mtz")
     _simulate(structure, np.random.default_rng(seed)).write_to_file(str(reflections))
@@ -67,12 +62,6 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
 
 def read_example(*, seed: int = 0) -> tuple[Model, Reflections]:
     """Simulate the same crystal in memory: what `read_model` and `read_reflections` make of these files.
-
-    Args:
-        seed: of the noise and of the choice of the free set.
-
-    Returns:
-        The model, from even shares, and the data.
 
     Example:
         >>> model, reflections = read_example()

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.core import OccupancyTensor, Topology, describe_difference
+from jax_occupancy.core import OccupancyTensor, Topology
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._source import read_source
 
@@ -204,7 +204,7 @@ class _Unpacker:
         if topology.digest.hex() != content["digest"]:
             raise ValueError("its topology was changed after it was saved: it does not have the digest in the header")
         if self.like is not None and topology != self.like.topology:
-            difference = describe_difference(topology, self.like.topology)
+            difference = topology.describe_difference(self.like.topology)
             raise ValueError(f"its topology differs in: {difference}. Load it without like= to have it as it was saved")
         return OccupancyTensor.from_logits(logits, topology, dtype=self.dtype or logits.dtype)
 

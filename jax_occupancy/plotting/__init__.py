@@ -1,9 +1,10 @@
 """Pictures and reports of refinements.
 
-`plot_solution` puts everything about a solution on one page, `write_plot` writes it to a file (`write_figure` any
-figure) and `write_report` makes an HTML file with the tables. Each picture can be drawn alone and on your own axes:
-`plot_occupancies`, `plot_convergence`, `plot_minima`, `plot_r_by_resolution`, `plot_correlation`. `occupancy_pages` is
-for structures with more sets than a page holds, `plot_series` for a series of data sets.
+`plot_solution` puts everything about a solution on one page, `write_plot` writes it, or any figure, to a file and
+`write_report` makes an HTML file with the tables. `plot_occupancies`, `plot_convergence`, `plot_minima`,
+`plot_r_by_resolution` and `plot_correlation` draw one picture of what `refine` returned, on axes of yours or, without
+`ax`, in a new figure, one column of a journal wide. `occupancy_pages` is for structures with more sets than a page
+holds, `plot_series` for a series of data sets.
 
 Colours are those of Okabe and Ito, which the colour-blind can tell apart; letters are 7 points or larger at the size
 that the figures come in, 89 mm (one column of a journal) or 178 mm wide.
@@ -17,7 +18,7 @@ from jax_occupancy.plotting._overview import plot_solution
 from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution, r_by_resolution
 from jax_occupancy.plotting._report import write_report
 from jax_occupancy.plotting._series import plot_series
-from jax_occupancy.plotting._writing import write_figure, write_plot
+from jax_occupancy.plotting._writing import write_plot
 
 __all__ = [
     "Figure",
@@ -30,7 +31,6 @@ __all__ = [
     "plot_series",
     "plot_solution",
     "r_by_resolution",
-    "write_figure",
     "write_plot",
     "write_report",
 ]

@@ -13,10 +13,6 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
 
     Scales and σ_A are fitted anew in every cycle, so the values of the target in two cycles can't be compared: only
     the fall within each can. The title says what the target was at the start and the end, both on the final scales.
-
-    Args:
-        solution: what `refine` returned.
-        ax: where to draw; a new figure, one column of a journal wide, if None.
     """
     ax = axes_or_new(ax)
     history = solution.history
@@ -34,7 +30,8 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
         values = np.where(values > 0, values, np.nan)
         ax.plot(cycle, values, marker=marker, linestyle=line, color=colour, markersize=3.5, linewidth=1, label=label)
     ax.set_yscale("log")
-    _make_room_above(ax)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * (high / low) ** 0.25)  # room for the legend above what falls from the left
     ax.set_xlim(0.7, len(history) + 0.3)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     tidy(ax, x="cycle", y="in the cycle", title="Convergence")
@@ -43,19 +40,8 @@ def plot_convergence(solution: Solution, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _make_room_above(ax: Axes) -> None:
-    """Room for the legend above what falls from the left."""
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high * (high / low) ** 0.25)
-
-
 def plot_minima(solution: Solution, ax: Axes | None = None) -> Axes:
-    """Draw the distinct minima: how far from the lowest one, how much higher, and how many starts ended there.
-
-    Args:
-        solution: what `refine` returned.
-        ax: where to draw; a new figure, one column of a journal wide, if None.
-    """
+    """Draw the distinct minima: how far from the lowest one, how much higher, and how many starts ended there."""
     ax = axes_or_new(ax)
     if len(solution.minima) < 2:
         say_only(ax, minima_sentence(solution))

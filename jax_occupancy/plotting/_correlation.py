@@ -19,14 +19,12 @@ def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
     """Draw the correlation matrix of the occupancies; grey where one is on a bound.
 
     Members of a set that sums to one are correlated because of that sum; the line below says which groups of different
-    sets are correlated most.
-
-    Args:
-        solution: what `refine` returned.
-        ax: where to draw; a new figure if None, one column of a journal wide, or a page where the names need it. Names
-            are left out, and numbers stand in their place, where they do not fit.
+    sets are correlated most. A new figure is as wide as a page where the names need it. Names are left out, and numbers
+    stand in their place, where they do not fit.
     """
-    matrix = correlation_by_row(solution)
+    matrix = solution.correlation
+    order = [name for name in solution.table["name"] if name in matrix.index]
+    matrix = matrix.loc[order, order]
     n = len(matrix)
     size = PAGE if FEW < n <= MANY else COLUMN
     ax = axes_or_new(ax, width=size, height=size + 0.3)
@@ -57,13 +55,6 @@ def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
     largest = _largest_between_sets(solution, matrix)
     ax.set_xlabel(("" if fits else "groups in the order of the table\n") + largest, fontsize=SMALL)
     return ax
-
-
-def correlation_by_row(solution: Solution) -> pd.DataFrame:
-    """The correlation matrix in the order of the table."""
-    matrix = solution.correlation
-    order = [name for name in solution.table["name"] if name in matrix.index]
-    return matrix.loc[order, order]
 
 
 def _largest_between_sets(solution: Solution, matrix: pd.DataFrame) -> str:

@@ -2,8 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.figure
@@ -11,7 +9,7 @@ from matplotlib.axes import Axes
 
 # Okabe and Ito, Color Universal Design (2008).
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#8C8C8C"
 # One for each member of a set or series; each comes with a marker of its own, for print without colours.
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
@@ -46,17 +44,15 @@ class Figure(matplotlib.figure.Figure):
         """The content of a file, "png" (of so many dots per inch), "svg" or "pdf"; the same picture, the same bytes."""
         buffer = io.BytesIO()
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-        with _no_word_about_glyphs(), matplotlib.rc_context({"svg.hashsalt": "jax_occupancy"}):
+        with matplotlib.rc_context({"svg.hashsalt": "jax_occupancy"}):
             self.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
         return buffer.getvalue()
 
-
-@contextmanager
-def _no_word_about_glyphs() -> Iterator[None]:
-    """Letters that the font lacks are shown as boxes, without a warning for each."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """As matplotlib's, without a warning for each letter that the font lacks; it is shown as a box."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            super().savefig(*args, **kwargs)
 
 
 def axes_or_new(ax: Axes | None, *, width: float = COLUMN, height: float = 2.4) -> Axes:

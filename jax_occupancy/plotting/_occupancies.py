@@ -1,6 +1,7 @@
 """Refined occupancies with their uncertainties, beside the start values."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from jax_occupancy._words import Solution, sum_label
+from jax_occupancy.groups import Grouping
 from jax_occupancy.plotting._figure import (
     BLUE,
     COLUMN,
@@ -24,16 +26,64 @@ from jax_occupancy.plotting._figure import (
     shown,
     tidy,
 )
-from jax_occupancy.plotting._rows import SetRow, balanced, columns_of_rows, n_lines_of
 
 # Of one line, in inches: letters of 7 points and air.
 LINE = 0.135
+# Between two sets, in lines.
+GAP = 0.5
 # Axis, title and legend, in inches.
 AROUND = 1.05
 MOST_LINES = (PAGE_HEIGHT - AROUND) / LINE
 BOUND = "on a bound, 95 % limit"
 LIMITS = (-0.04, 1.04)
 LEGEND: dict[str, Any] = {"fontsize": SMALL, "frameon": False, "handlelength": 1.5, "columnspacing": 1.2}
+
+
+@dataclass(frozen=True)
+class SetRow:
+    """The row of a set: one line for each of its groups."""
+
+    number: int  # of the set in the grouping
+    top: float  # where the first line begins
+    groups: range  # which rows of the solution's table its groups are
+
+    @property
+    def lines(self) -> list[float]:
+        """The middle of each line."""
+        return [self.top + 0.5 + i for i in range(len(self.groups))]
+
+    @property
+    def bottom(self) -> float:
+        """Where the last line ends."""
+        return self.top + len(self.groups)
+
+
+def columns_of_rows(grouping: Grouping, sets: Iterable[int], n_lines: float) -> list[list[SetRow]]:
+    """Distribute sets over columns of so many lines; none is torn apart, a longer one gets a column of its own."""
+    first = np.cumsum([0, *(len(s.groups) for s in grouping.sets)]).tolist()
+    columns: list[list[SetRow]] = []
+    for number in sets:
+        size = len(grouping.sets[number].groups)
+        top = columns[-1][-1].bottom + GAP if columns else 0.0
+        if not columns or top + size > n_lines:
+            columns.append([])
+            top = 0.0
+        columns[-1].append(SetRow(number, top, range(first[number], first[number + 1])))
+    return columns
+
+
+def balanced(grouping: Grouping, sets: Sequence[int], *, n_columns: int, most: float) -> list[list[SetRow]]:
+    """Distribute sets over columns of about the same length, at most `most` lines; the rest goes into more columns."""
+    total = sum(len(grouping.sets[number].groups) + GAP for number in sets)
+    n_lines = total / n_columns
+    while len(columns := columns_of_rows(grouping, sets, min(n_lines, most))) > n_columns and n_lines < most:
+        n_lines += 1
+    return columns
+
+
+def n_lines_of(columns: Iterable[Sequence[SetRow]]) -> float:
+    """Length of the longest column; at least two lines, so that there is something to see."""
+    return max([2.0, *(column[-1].bottom for column in columns if column)])
 
 
 def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterable[int] | None = None) -> Axes:
@@ -44,12 +94,12 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
     points are those that the table has a note on. To the right stands what the members of a set sum to.
 
     Args:
-        solution: what `refine` returned.
         ax: where to draw; a new figure, one column of a journal wide, if None.
         sets: numbers of the sets to draw; all if None. Those that do not fit are left out, and the axis says so.
     """
     numbers = list(range(len(solution.grouping.sets)) if sets is None else sets)
-    columns = columns_of_rows(solution.grouping, numbers, MOST_LINES if ax is None else _lines_that_fit(ax))
+    room = MOST_LINES if ax is None else max(1.0, inches(ax)[1] / LINE)
+    columns = columns_of_rows(solution.grouping, numbers, room)
     if not columns:
         ax = axes_or_new(ax)
         say_only(ax, "No occupancy is refinable.")
@@ -68,14 +118,7 @@ def plot_occupancies(solution: Solution, ax: Axes | None = None, *, sets: Iterab
 
 
 def occupancy_pages(solution: Solution) -> list[Figure]:
-    """Draw the occupancies of all sets, in two columns on as many pages as it takes.
-
-    Args:
-        solution: what `refine` returned.
-
-    Returns:
-        Figures as wide as a page, none longer than one; none if there are no groups.
-    """
+    """Draw the occupancies of all sets, in two columns on as many pages as it takes; none if there are no groups."""
     numbers = range(len(solution.grouping.sets))
     columns = balanced(solution.grouping, numbers, n_columns=2, most=MOST_LINES)
     pages = []
@@ -162,8 +205,3 @@ def _draw_bounds(ax: Axes, table: pd.DataFrame) -> None:
             ax.plot(q[chosen], y[chosen], marker=marker, markersize=4.5, **style, label=BOUND)
             ax.hlines(y[chosen], q[chosen], limit[chosen], color=VERMILLION, linewidth=0.9, zorder=3)
             ax.plot(limit[chosen], y[chosen], marker="|", markersize=6, **style)
-
-
-def _lines_that_fit(ax: Axes) -> float:
-    """How many lines of letters the user's axes have room for."""
-    return max(1.0, inches(ax)[1] / LINE)

@@ -8,9 +8,8 @@ from jax_occupancy._words import Solution, minima_sentence, r_values
 from jax_occupancy.plotting._convergence import plot_convergence, plot_minima
 from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import NORMAL, PAGE, PAGE_HEIGHT, SMALL, Figure
-from jax_occupancy.plotting._occupancies import AROUND, LINE, draw_columns
+from jax_occupancy.plotting._occupancies import AROUND, LINE, SetRow, balanced, draw_columns, n_lines_of
 from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution
-from jax_occupancy.plotting._rows import SetRow, balanced, n_lines_of
 
 # Height of a row of small pictures, in inches.
 PANEL = 2.5
@@ -23,9 +22,6 @@ def plot_solution(solution: Solution) -> Figure:
 
     Above: convergence, R by resolution, correlations and, if there is more than one, the distinct minima. Below: the
     occupancies (see `plot_occupancies`), as many sets as the page holds; `occupancy_pages` draws all.
-
-    Args:
-        solution: what `refine` returned.
 
     Returns:
         A figure, 178 mm wide and at most a page high.

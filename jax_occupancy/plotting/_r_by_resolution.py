@@ -26,9 +26,7 @@ def r_by_resolution(
 
     Args:
         d_spacing: resolution of each reflection, in Å.
-        observed: observed amplitudes.
         model_amplitude: amplitudes of the model on the same scale.
-        free: True in the test set.
         n_shells: number of shells; by default as many, up to 20, as leave each with 40 free reflections, or 200
             where there is no free set.
 
@@ -60,19 +58,7 @@ def r_by_resolution(
 
 
 def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells: int | None = None) -> Axes:
-    """Draw R-work and R-free against resolution.
-
-    Args:
-        solution: what `refine` returned.
-        ax: where to draw; a new figure, one column of a journal wide, if None.
-        n_shells: number of shells, see `r_by_resolution`.
-
-    Returns:
-        The axes; 1/d² is linear on the horizontal one, labelled in Å.
-
-    Raises:
-        ValueError: `n_shells` is not positive.
-    """
+    """Draw R-work and R-free against resolution, linear in 1/d² and labelled in Å; shells as in `r_by_resolution`."""
     ax = axes_or_new(ax)
     data = solution.data
     observed, model = np.asarray(data.amplitude), np.abs(solution.f_model).astype(np.float64)

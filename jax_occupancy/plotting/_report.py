@@ -1,6 +1,9 @@
 """A report of a refinement: one HTML file with tables and pictures."""
 
+import base64
 import os
+from collections.abc import Mapping, Sequence, Set
+from html import escape
 
 import numpy as np
 
@@ -10,12 +13,32 @@ from jax_occupancy._words import Solution
 from jax_occupancy.io import Model, atomic_writer
 from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import Figure
-from jax_occupancy.plotting._html import page, pairs, paragraphs, picture, table
 from jax_occupancy.plotting._occupancies import occupancy_pages
 from jax_occupancy.plotting._overview import plot_solution, shows_every_set
 
 RESULTS = {"converged": "converged", "nothing_to_refine": "nothing to refine"}
 OUTLIERS_SHOWN = 100
+# Without scripts and without anything loaded from elsewhere; a browser enforces it.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Columns of words, which are never broken, and of sentences, which are; the others hold numbers.
+KINDS = {"group": "word", "sum": "word", "residue": "word", "note": "prose", "reason": "prose"}
+STYLE = """
+body { font: 11pt/1.4 sans-serif; color: #000; background: #fff; max-width: 60em; margin: 1.5em auto; padding: 0 1em; }
+h1 { font-size: 1.4em; } h2 { font-size: 1.15em; margin-top: 1.8em; }
+table { border-collapse: collapse; font-size: 0.8em; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: 0.1em 0.8em 0.1em 0; }
+th { border-bottom: 1px solid #000; } td.number, th.number { text-align: right; }
+td.number, td.word { white-space: nowrap; }
+tr.first td { border-top: 1px solid #ccc; } .wide { overflow-x: auto; }
+img { max-width: 100%; height: auto; } figure { margin: 1em 0; } figcaption { font-size: 0.8em; }
+dt { font-weight: bold; float: left; clear: left; width: 9em; } dd { margin-left: 9.5em; }
+@page { margin: 15mm; }
+@media print {
+  body { font-size: 9pt; max-width: none; margin: 0; padding: 0; } .wide { overflow: visible; }
+  h2 { break-after: avoid; } thead { display: table-header-group; }
+  tr, figure { break-inside: avoid; } img { max-height: 225mm; }
+}
+"""
 
 
 def write_report(path: str | os.PathLike[str], solution: Solution, model: Model | None = None) -> None:
@@ -25,17 +48,10 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
 
     Args:
         path: the file, such as "report.html".
-        solution: what `refine` returned.
         model: the model that was refined; it adds its name and size.
 
     Raises:
         OSError: the file can't be written.
-
-    Example:
-        ```python
-        model = read_model("model.pdb")
-        write_report("report.html", refine(model, "data.mtz"), model)
-        ```
     """
     title = "Occupancies" if model is None else f"Occupancies of {model.path.name}"
     set_of_row = solution.table["set"].to_numpy()
@@ -43,17 +59,17 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
     # Columns that say nothing take room away from those that do.
     columns = {name: cells for name, cells in words.group_columns(solution).items() if any(cells)}
     parts = [
-        paragraphs([title], kind="h1"),
-        pairs(_summary(solution, model)),
-        paragraphs([*solution.grouping.warnings, *solution.data.notes, *filter(None, [words.doubt(solution)])]),
+        _paragraphs([title], kind="h1"),
+        _pairs(_summary(solution, model)),
+        _paragraphs([*solution.grouping.warnings, *solution.data.notes, *filter(None, [words.doubt(solution)])]),
         *_pictures(solution),
-        paragraphs(["Occupancies"], kind="h2"),
-        table(columns, starts=first_of_set),
-        paragraphs([words.EXPLANATION]),
+        _paragraphs(["Occupancies"], kind="h2"),
+        _table(columns, starts=first_of_set),
+        _paragraphs([words.EXPLANATION]),
         *_residues(solution),
         *_outliers(solution),
     ]
-    content = page(title, parts).encode("utf-8", "backslashreplace")
+    content = _page(title, parts).encode("utf-8", "backslashreplace")
     with atomic_writer(path) as handle:
         handle.write(content)
 
@@ -83,14 +99,14 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
 
 def _pictures(solution: Solution) -> list[str]:
     caption = "Convergence, R by resolution, correlations; refined occupancies (points) beside the start values."
-    parts = [picture(plot_solution(solution), caption)]
+    parts = [_picture(plot_solution(solution), caption)]
     if not shows_every_set(solution):
         pages = occupancy_pages(solution)
-        parts += [picture(one, f"All occupancies, part {i} of {len(pages)}.") for i, one in enumerate(pages, 1)]
+        parts += [_picture(one, f"All occupancies, part {i} of {len(pages)}.") for i, one in enumerate(pages, 1)]
     if len(solution.correlation) > 1:
         matrix = plot_correlation(solution).get_figure(root=True)
         assert isinstance(matrix, Figure)
-        parts.append(picture(matrix, "Correlation matrix of the refined occupancies."))
+        parts.append(_picture(matrix, "Correlation matrix of the refined occupancies."))
     return parts
 
 
@@ -98,13 +114,55 @@ def _residues(solution: Solution) -> list[str]:
     if solution.residues.empty:
         return []
     meaning = "The occupancy that each residue would have alone, and what that would gain."
-    heading = paragraphs(["Residues of linked groups"], kind="h2")
-    return [heading, table(words.residue_columns(solution)), paragraphs([meaning])]
+    heading = _paragraphs(["Residues of linked groups"], kind="h2")
+    return [heading, _table(words.residue_columns(solution)), _paragraphs([meaning])]
 
 
 def _outliers(solution: Solution) -> list[str]:
-    heading, n = paragraphs(["Outliers"], kind="h2"), len(solution.outliers)
+    heading, n = _paragraphs(["Outliers"], kind="h2"), len(solution.outliers)
     if not n:
-        return [heading, paragraphs(["No reflection was left out as an outlier."])]
-    shown = [heading, table(words.outlier_columns(solution, most=OUTLIERS_SHOWN))]
-    return shown if n <= OUTLIERS_SHOWN else [*shown, paragraphs([f"And {n - OUTLIERS_SHOWN} more."])]
+        return [heading, _paragraphs(["No reflection was left out as an outlier."])]
+    shown = [heading, _table(words.outlier_columns(solution, most=OUTLIERS_SHOWN))]
+    return shown if n <= OUTLIERS_SHOWN else [*shown, _paragraphs([f"And {n - OUTLIERS_SHOWN} more."])]
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
+    """A whole document."""
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
+    )
+    body = "\n".join(parts)
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _table(columns: Mapping[str, Sequence[str]], *, starts: Set[int] = frozenset()) -> str:
+    """A table of escaped cells from its columns; rows that start something get a line above them."""
+    kinds = [f' class="{KINDS.get(column, "number")}"' for column in columns]
+    head = "".join(f"<th{kind}>{escape(column)}</th>" for kind, column in zip(kinds, columns, strict=True))
+    lines = []
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
+        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        line_above = ' class="first"' if i in starts else ""
+        lines.append(f"<tr{line_above}>{cells}</tr>")
+    rows_of_table = "\n".join(lines)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{rows_of_table}\n</tbody></table></div>'
+
+
+def _picture(figure: Figure, caption: str) -> str:
+    """A picture inside the page, as SVG, with a caption that also stands in for it where it can't be seen."""
+    content = base64.b64encode(figure.to_bytes("svg")).decode()
+    width = round(96 * figure.get_figwidth())
+    image = f'<img width="{width}" alt="{escape(caption)}" src="data:image/svg+xml;base64,{content}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _paragraphs(texts: Sequence[str], *, kind: str = "p") -> str:
+    """Escaped texts, each an element of its own."""
+    return "\n".join(f"<{kind}>{escape(text)}</{kind}>" for text in texts)
+
+
+def _pairs(entries: dict[str, str]) -> str:
+    """Names and what they are."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
+    return f"<dl>{items}</dl>"

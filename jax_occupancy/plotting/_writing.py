@@ -15,29 +15,13 @@ from jax_occupancy.plotting._overview import plot_solution, shows_every_set
 KINDS = ("png", "svg", "pdf")
 
 
-def write_plot(path: str | os.PathLike[str], solution: Solution) -> None:
-    """Write the picture of `plot_solution`; otherwise as `write_figure`.
-
-    A PDF file also gets the pages of `occupancy_pages` if the first page does not hold all sets.
-
-    Example:
-        ```python
-        write_plot("refined.svg", refine("model.pdb", "data.mtz"))
-        ```
-    """
-    kind, overview = _kind(path), plot_solution(solution)
-    if kind == "pdf" and not shows_every_set(solution):
-        _write(path, _pdf_of_pages([overview, *occupancy_pages(solution)]))
-    else:
-        write_figure(path, overview)
-
-
-def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:
+def write_plot(path: str | os.PathLike[str], picture: Solution | Figure) -> None:
     """Write a picture to a file that is either complete or not there.
 
     Args:
         path: the file; its extension, .png, .svg or .pdf, says what is written.
-        figure: what one of the functions of `jax_occupancy.plotting` returned.
+        picture: what one of the functions of `jax_occupancy.plotting` returned; or a solution, for that of
+            `plot_solution`, to which a PDF file adds `occupancy_pages` where the page does not hold all sets.
 
     Raises:
         ValueError: `path` has another extension.
@@ -46,22 +30,17 @@ def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_figure(pathlib.Path(folder, "empty.pdf"), Figure(figsize=(1, 1)))
+        ...     write_plot(pathlib.Path(folder, "empty.pdf"), Figure(figsize=(1, 1)))
         ...     pathlib.Path(folder, "empty.pdf").read_bytes()[:4]
         b'%PDF'
     """
-    _write(path, figure.to_bytes(_kind(path)))
-
-
-def _kind(path: str | os.PathLike[str]) -> str:
-    """The kind of picture that a name asks for."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in KINDS:
         raise ValueError(f"{path}: the name of a picture must end in {', '.join('.' + kind for kind in KINDS)}")
-    return kind
-
-
-def _write(path: str | os.PathLike[str], content: bytes) -> None:
+    pages = [picture if isinstance(picture, Figure) else plot_solution(picture)]
+    if kind == "pdf" and not isinstance(picture, Figure) and not shows_every_set(picture):
+        pages += occupancy_pages(picture)
+    content = pages[0].to_bytes(kind) if len(pages) == 1 else _pdf_of_pages(pages)
     with atomic_writer(path) as handle:
         handle.write(content)
 

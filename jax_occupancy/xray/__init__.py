@@ -15,8 +15,8 @@ from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intens
 from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
 from jax_occupancy.xray._maps import map_coefficients
 from jax_occupancy.xray._outliers import Outliers, find_outliers
-from jax_occupancy.xray._random_r import random_r_factor
-from jax_occupancy.xray._scale import Scale, fit_scale, r_factor
+from jax_occupancy.xray._r_factors import r_factor, random_r_factor
+from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
 from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent_structure_factors

@@ -71,6 +71,13 @@ def memory_of_machine() -> float:
         return float("inf")
 
 
+def checked_columns(n: int, **columns: np.ndarray) -> list[np.ndarray]:
+    """Each column in float64: one finite number per reflection."""
+    numbers = {name: np.asarray(values, np.float64) for name, values in columns.items()}
+    check_columns(numbers, n)
+    return list(numbers.values())
+
+
 def check_columns(columns: dict[str, np.ndarray], n: int, *, where: np.ndarray | bool = True) -> None:
     """One number per reflection in every column, finite where it counts."""
     for name, values in columns.items():

@@ -6,6 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, DTypeLike, Float
 
+Values = Float[np.ndarray, " reflections"]
+Flags = Bool[np.ndarray, " reflections"]
+
 
 class Crystal(eqx.Module):
     """Symmetry operations and reciprocal metric as arrays, reduced to what structure factors need.
@@ -33,11 +36,6 @@ class Crystal(eqx.Module):
     ) -> "Crystal":
         """Take cell and space group, in any setting, from gemmi.
 
-        Args:
-            cell: unit cell.
-            spacegroup: space group.
-            dtype: float32 or float64; JAX's default float when left out.
-
         Raises:
             ValueError: there is no space group or no cell.
         """
@@ -62,9 +60,7 @@ class Crystal(eqx.Module):
         )
 
 
-def epsilon_and_centric(
-    hkl: np.ndarray, spacegroup: gemmi.SpaceGroup
-) -> tuple[Float[np.ndarray, " reflections"], Bool[np.ndarray, " reflections"]]:
+def epsilon_and_centric(hkl: np.ndarray, spacegroup: gemmi.SpaceGroup) -> tuple[Values, Flags]:
     """How often the point group maps each reflection onto itself, and whether it maps it onto its opposite."""
     operations = spacegroup.operations()
     epsilon = operations.epsilon_factor_without_centering_array(hkl).astype(np.float64)
@@ -74,10 +70,7 @@ def epsilon_and_centric(
 def anisotropic_terms(
     hkl: np.ndarray, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
 ) -> tuple[Float[np.ndarray, "tensors 3 3"], Float[np.ndarray, "reflections tensors"]]:
-    """Traceless tensors T that the point group leaves as they are, an orthonormal basis, and sᵀTs of each reflection.
-
-    Five for triclinic crystals to none for cubic ones. The trace would be a fall-off with resolution alone.
-    """
+    """Orthonormal traceless tensors T, 5 to 0, that the point group leaves as they are, and sᵀTs of each reflection."""
     orth, frac = (np.array(matrix.mat.tolist()) for matrix in (cell.orth, cell.frac))
     rotations = [orth @ (np.array(op.rot) / op.DEN) @ frac for op in spacegroup.operations().sym_ops]
     units = np.eye(9).reshape(9, 3, 3)
@@ -97,9 +90,6 @@ def _without_inversion(operations: list[gemmi.Op]) -> tuple[list[gemmi.Op], gemm
     inversion = next((op for op in operations if op.rot == minus_identity), None)
     if inversion is None:
         return operations, None
-    half: list[gemmi.Op] = []
-    for op in operations:
-        opposite = (-np.array(op.rot)).tolist()
-        if all(kept.rot != opposite for kept in half):
-            half.append(op)
+    opposite = [(-np.array(op.rot)).tolist() for op in operations]
+    half = [op for i, op in enumerate(operations) if opposite[i] not in [before.rot for before in operations[:i]]]
     return half, inversion

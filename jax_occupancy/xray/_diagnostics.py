@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._form_factors import Radiation
 
 # Below it the data are called twinned; two thirds of the way from perfect twin to untwinned, and more than three
@@ -33,33 +33,20 @@ HEAVY = 21
 
 
 class TwinTest(NamedTuple):
-    """Statistics of acentric intensities.
+    """Statistics of acentric intensities."""
 
-    Attributes:
-        mean_l: mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs.
-        n_reflections: acentric reflections in the test.
-        d_min: resolution they reach, in Å.
-        warning: a sentence if the data look twinned, else None.
-    """
-
-    mean_l: float
-    n_reflections: int
-    d_min: float
-    warning: str | None
+    mean_l: float  # mean of |L|: 0.5 for untwinned data, 0.375 for a perfect twin; NaN without pairs
+    n_reflections: int  # acentric reflections in the test
+    d_min: float  # resolution they reach, in Å
+    warning: str | None  # a sentence if the data look twinned
 
 
 class NativePatterson(NamedTuple):
-    """The highest peak of the Patterson map away from the origin.
+    """The highest peak of the Patterson map away from the origin."""
 
-    Attributes:
-        height: relative to the origin; NaN if nothing could be searched.
-        vector: in fractions of the cell, 0 to 1.
-        warning: a sentence if it means translational NCS, else None.
-    """
-
-    height: float
-    vector: tuple[float, float, float]
-    warning: str | None
+    height: float  # relative to the origin; NaN if nothing could be searched
+    vector: tuple[float, float, float]  # in fractions of the cell, 0 to 1
+    warning: str | None  # a sentence if it means translational NCS
 
 
 def completeness_by_shell(
@@ -71,11 +58,7 @@ def completeness_by_shell(
     missing low-order reflections hurt the bulk solvent, so they must not go unseen.
 
     Args:
-        hkl: Miller indices of the measured reflections, integers (reflections, 3), of any asymmetric unit. Symmetry
-            mates count once, systematic absences not at all.
-        cell: unit cell.
-        spacegroup: space group.
-        n_shells: number of shells.
+        hkl: Miller indices measured, integers (reflections, 3). Symmetry mates count once, systematic absences not.
 
     Returns:
         One row for each shell, low resolution first, with d_max and d_min in Å, n_observed, n_possible and
@@ -105,39 +88,28 @@ def completeness_by_shell(
 
 
 def twin_test(
-    hkl: np.ndarray,
-    amplitude: np.ndarray,
-    sigma: np.ndarray,
-    *,
-    cell: gemmi.UnitCell,
-    spacegroup: gemmi.SpaceGroup,
+    hkl: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
 ) -> TwinTest:
     """Test for twinning without knowing the twin law.
 
     L = (I₁ − I₂)/(I₁ + I₂) of acentric reflections that are close together and differ by even indices, which
-    anisotropy and translational NCS leave alone (Padilla & Yeates, Acta Cryst. D59, 1124-1130, 2003).
+    anisotropy and translational NCS leave alone (Padilla & Yeates, Acta Cryst. D59, 1124-1130, 2003). No warning is
+    given on fewer than 500 acentric reflections.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each reflection once.
-        amplitude: observed amplitudes.
         sigma: their standard uncertainties, positive.
-        cell: unit cell.
-        spacegroup: space group.
-
-    Returns:
-        The statistics. No warning is given on fewer than 500 acentric reflections.
 
     Raises:
         ValueError: the arrays differ in length or hold numbers that are not finite.
     """
     hkl = checked_hkl(hkl)
-    columns = {"amplitude": np.asarray(amplitude, np.float64), "sigma": np.asarray(sigma, np.float64)}
-    check_columns(columns, len(hkl))
+    amplitude, sigma = checked_columns(len(hkl), amplitude=amplitude, sigma=sigma)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     operations = spacegroup.operations()
-    chosen = ~operations.centric_flag_array(hkl) & _strong(inverse_d2, **columns)
+    chosen = ~operations.centric_flag_array(hkl) & _strong(inverse_d2, amplitude, sigma)
     epsilon = operations.epsilon_factor_without_centering_array(hkl[chosen])
-    differences = _local_differences(hkl[chosen], columns["amplitude"][chosen] ** 2 / epsilon)
+    differences = _local_differences(hkl[chosen], amplitude[chosen] ** 2 / epsilon)
     n = int(chosen.sum())
     mean_l = float(np.abs(differences).mean()) if len(differences) else np.nan
     d_min = float(1 / np.sqrt(inverse_d2[chosen].max())) if n else np.nan
@@ -163,15 +135,11 @@ def native_patterson(
     """Search the Patterson map at 10 to 5 Å for translational NCS, the way xtriage does.
 
     A peak above 20 % of the origin and farther than 15 Å from it is rare by chance (Zwart, Grosse-Kunstleve & Adams,
-    CCP4 Newsletter 43, 2005). The translation makes whole classes of reflections weak, which amplitude statistics take
-    for noise or twinning.
-
-    Arguments and errors are those of `twin_test`. With fewer than 100 reflections in the range, or no room 15 Å away
-    from all lattice points, there is no peak and no warning.
+    CCP4 Newsletter 43, 2005). With fewer than 100 reflections in the range, or no room 15 Å away from all lattice
+    points, there is no peak and no warning. Arguments and errors are those of `twin_test`.
     """
     hkl = checked_hkl(hkl)
-    amplitude = np.asarray(amplitude, np.float64)
-    check_columns({"amplitude": amplitude}, len(hkl))
+    (amplitude,) = checked_columns(len(hkl), amplitude=amplitude)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     chosen = (inverse_d2 >= LOWEST**-2) & (inverse_d2 <= HIGHEST**-2)
     none = NativePatterson(np.nan, (np.nan, np.nan, np.nan), None)
@@ -215,7 +183,6 @@ def dispersion_note(
     Args:
         elements: symbols of the atoms whose occupancies are refined.
         wavelength: in Å; None where f′ is left out.
-        radiation: "xray", "electron" or "neutron".
         stated: the wavelength that stands in the file of the data, if any.
     """
     if wavelength is not None or radiation != "xray":

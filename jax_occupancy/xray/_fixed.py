@@ -27,28 +27,22 @@ def fixed_structure_factors(
     wavelength: float | None = None,
     rate: float = 2.0,
 ) -> Complex[np.ndarray, " reflections"]:
-    """Sum the atoms that stay as they are, each at its own occupancy.
+    """Sum the atoms that stay as they are, each at its own occupancy, with the accuracy of single precision.
 
     The density is put on a grid with gemmi's blur for that grid (Refmac's rule) and transformed: on 4XOF at 1.15 Å
-    this is 2e-5 from direct summation over all data and 4e-5 in the highest tenth of resolution (relative RMS), at a
-    hundredth of the work.
+    this is 2e-5 from direct summation (relative RMS), at a hundredth of the work.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
         refinable: positions of the atoms to leave out.
         occupancies: occupancy of each atom, by position; on a special position 1/n of the chemical one.
-        radiation: which form factors to use.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         rate: grid points per d_min / 2; gemmi's 1.5 puts occupancies off by up to 1e-3 at 3 Å, 2 by a third of it.
 
-    Returns:
-        F_fixed, in complex128 with the accuracy of single precision.
-
     Raises:
         ValueError: an argument does not match the structure, a coordinate or B is not finite, a B is negative, a U far
-            from positive definite, an element unknown, the wavelength out of range, or memory does not hold a grid over
-            the cell.
+            from positive definite, an element unknown, the wavelength out of range, or the grid too large for memory.
     """
     hkl = checked_hkl(hkl)
     held = occupancies_of(structure, occupancies)
@@ -59,7 +53,11 @@ def fixed_structure_factors(
     atoms = [site.atom for site in model.all()]
     elements = [atom.element.name for atom in atoms]
     form_factors(elements, radiation=radiation)  # unknown elements
-    _check_displacements(atoms)
+    position, anisotropic = np.array([(atom.serial - 1, atom.aniso.nonzero()) for atom in atoms]).T
+    isotropic = anisotropic == 0
+    b_iso = np.array([atom.b_iso for atom in atoms])[isotropic]
+    u_cart = np.array([atom.aniso.elements_pdb() for atom in atoms])[~isotropic]
+    check_displacements(b_iso, u_cart, np.concatenate([position[isotropic], position[~isotropic]]))
 
     density = CALCULATORS[radiation]()
     # a little further than the data: the corner reflections must lie inside the transform
@@ -73,11 +71,3 @@ def fixed_structure_factors(
     density.put_model_density_on_grid(model)
     transform = gemmi.transform_map_to_f_phi(density.grid, half_l=True)
     return transform.get_value_by_hkl(hkl, unblur=density.blur).astype(np.complex128)
-
-
-def _check_displacements(atoms: list[gemmi.Atom]) -> None:
-    position = np.array([atom.serial - 1 for atom in atoms])
-    anisotropic = np.array([atom.aniso.nonzero() for atom in atoms])
-    b_iso = np.array([atom.b_iso for atom in atoms])[~anisotropic]
-    u_cart = np.array([atom.aniso.elements_pdb() for atom in atoms])[anisotropic]
-    check_displacements(b_iso, u_cart, np.concatenate([position[~anisotropic], position[anisotropic]]))

@@ -1,7 +1,7 @@
 """Form factors as sums of Gaussians, from gemmi's tables."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import gemmi
 import numpy as np
@@ -12,59 +12,50 @@ Radiation = Literal["xray", "electron", "neutron"]
 SHORTEST, LONGEST = 0.1, 5.0
 
 
-class FormFactors(NamedTuple):
-    """Gaussian coefficients of each kind of atom, and the kind of every atom.
-
-    The form factor is f(s) = Σ_j amplitudes[j]·exp(−exponents[j]·s²), s = sin θ/λ in 1/Å, exponents in Å².
-    """
-
-    amplitudes: Float[np.ndarray, "types gaussians"]
-    exponents: Float[np.ndarray, "types gaussians"]
-    type_index: Int[np.ndarray, " atoms"]
-
-
 def form_factors(
     elements: Sequence[str],
     charges: Sequence[int] | None = None,
     *,
     radiation: Radiation = "xray",
     wavelength: float | None = None,
-) -> FormFactors:
-    """Look up the form factors of a list of atoms; a wavelength, in Å, adds f′ to the constant.
+) -> tuple[Float[np.ndarray, "types gaussians"], Float[np.ndarray, "types gaussians"], Int[np.ndarray, " atoms"]]:
+    """Amplitudes, exponents in Å² and the kind of each atom: f(s) = Σ_j amplitude_j·exp(−exponent_j·s²), s = sin θ/λ.
 
-    X-rays: International Tables 1992, four Gaussians and a constant (a Gaussian of exponent zero). Electrons: the
-    five-Gaussian table 4.3.2.2. Neutrons: bound coherent scattering lengths. Hydrogen and deuterium are in each.
-    Charges count only after `gemmi.IT92_set_ignore_charge(False)`, so that these numbers stay those of gemmi's own
-    calculators; an ion that is not in the table is taken as neutral.
+    A wavelength, in Å, adds f′ to the constant.
+    X-rays: International Tables 1992, four Gaussians and a constant (of exponent zero). Electrons: the five Gaussians
+    of table 4.3.2.2. Neutrons: bound coherent scattering lengths. Charges count only after
+    `gemmi.IT92_set_ignore_charge(False)`, as in gemmi's own calculators; an ion not in the table is taken as neutral.
     """
     charges = [0] * len(elements) if charges is None else charges
     kinds = [(element.strip().upper(), int(charge)) for element, charge in zip(elements, charges, strict=True)]
     unique = list(dict.fromkeys(kinds))
     rows = {kind: _coefficients(*kind, radiation) for kind in unique}
-    _check_known(kinds, rows, radiation)
+    unknown = [(i, kind[0]) for i, kind in enumerate(kinds) if rows[kind] is None]
+    if unknown:
+        named = ", ".join(f"atom {i} ({symbol!r})" for i, symbol in unknown[:5])
+        raise ValueError(
+            f"elements: {len(unknown)} of {len(kinds)} atoms have no {radiation} form factor: {named}; "
+            "wanted element symbols such as 'C' or 'ZN': correct the element column of the model"
+        )
     width = {"xray": 5, "electron": 5, "neutron": 1}[radiation]
     table = np.array([rows[kind] for kind in unique], dtype=np.float64).reshape(len(unique), 2, width)
     real_parts = dispersion([symbol for symbol, _ in unique], wavelength=wavelength, radiation=radiation)
     table[:, 0, -1] += [real_parts[gemmi.Element(symbol).name] for symbol, _ in unique]
     order = {kind: i for i, kind in enumerate(unique)}
     type_index = np.array([order[kind] for kind in kinds], dtype=np.int32)
-    return FormFactors(table[:, 0], table[:, 1], type_index)
+    return table[:, 0], table[:, 1], type_index
 
 
 def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: Radiation = "xray") -> dict[str, float]:
-    """Real part f′ of the anomalous dispersion of each element, by gemmi from the tables of Cromer and Liberman.
+    """Real part f′ of the anomalous dispersion of each element, in electrons by gemmi's name of the element.
 
-    D. T. Cromer & D. A. Liberman, Acta Cryst. A37, 267-268 (1981). For free atoms: near an absorption edge the
-    chemistry of the site shifts f′ by electrons. The imaginary part f″ has no place here, because it cancels to first
-    order when the two reflections of a Friedel pair are merged.
+    By gemmi from the tables of D. T. Cromer & D. A. Liberman, Acta Cryst. A37, 267-268 (1981), which end with uranium
+    (0 beyond it). For free atoms: near an absorption edge the chemistry of the site shifts f′ by electrons. The
+    imaginary part f″ cancels to first order when the two reflections of a Friedel pair are merged.
 
     Args:
         elements: element symbols, in any case.
         wavelength: in Å; f′ is 0 when None.
-        radiation: only X-rays have dispersion.
-
-    Returns:
-        f′ in electrons, by gemmi's name of the element; 0 for elements beyond uranium, which the tables lack.
 
     Raises:
         ValueError: the wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.
@@ -98,18 +89,7 @@ def _coefficients(symbol: str, charge: int, radiation: Radiation) -> list[list[f
         return None if electron is None else [electron.get_coefs()[:5], electron.get_coefs()[5:]]
     # IT92_get_exact itself answers None for an ion while gemmi ignores charges
     xray = gemmi.IT92_get_exact(element, charge) or element.it92
-    return None if xray is None else _with_constant(xray.get_coefs())
-
-
-def _with_constant(coefficients: list[float]) -> list[list[float]]:
-    return [[*coefficients[:4], coefficients[8]], [*coefficients[4:8], 0.0]]
-
-
-def _check_known(kinds: list, rows: dict, radiation: Radiation) -> None:
-    unknown = [(i, kind[0]) for i, kind in enumerate(kinds) if rows[kind] is None]
-    if unknown:
-        named = ", ".join(f"atom {i} ({symbol!r})" for i, symbol in unknown[:5])
-        raise ValueError(
-            f"elements: {len(unknown)} of {len(kinds)} atoms have no {radiation} form factor: {named}; "
-            "wanted element symbols such as 'C' or 'ZN': correct the element column of the model"
-        )
+    if xray is None:
+        return None
+    *gaussians, constant = xray.get_coefs()
+    return [[*gaussians[:4], constant], [*gaussians[4:], 0.0]]

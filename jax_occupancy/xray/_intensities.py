@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Float
 from scipy.special import erf, i0e, i1e
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl, refuse
-from jax_occupancy.xray._crystal import epsilon_and_centric
+from jax_occupancy.xray._checks import checked_columns, checked_hkl, refuse
+from jax_occupancy.xray._crystal import Flags, Values, epsilon_and_centric
 from jax_occupancy.xray._wilson import mean_intensity
 
 # Where the posterior has fallen by exp(−40), less than float64 resolves, integration stops.
@@ -27,9 +26,6 @@ SMALLEST_PRECISION = 0.01
 # Below this relative variance Rice's distribution is so nearly normal that a series has more digits.
 NARROW = 1e-5
 HALVINGS = 50
-
-Values = Float[np.ndarray, " reflections"]
-Flags = Bool[np.ndarray, " reflections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,36 +48,25 @@ class FrenchWilson:
 
 
 def amplitudes_from_intensities(
-    hkl: np.ndarray,
-    intensity: np.ndarray,
-    sigma: np.ndarray,
-    *,
-    cell: gemmi.UnitCell,
-    spacegroup: gemmi.SpaceGroup,
+    hkl: np.ndarray, intensity: np.ndarray, sigma: np.ndarray, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
 ) -> FrenchWilson:
     """Turn measured intensities, negative ones included, into amplitudes and into data for the intensity likelihood.
 
-    Far above σ the amplitude is √I and its standard deviation σ/2√I. The mean intensity of Wilson's distribution is a
-    smooth function of resolution, from all intensities, negative ones included, times an anisotropic tensor.
+    Amplitudes are on the scale of √I. The mean intensity of Wilson's distribution is a smooth function of resolution
+    times an anisotropic tensor.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
         intensity: measured intensities.
         sigma: their standard uncertainties, positive.
-        cell: unit cell.
-        spacegroup: space group.
-
-    Returns:
-        Amplitudes on the scale of the square root of the intensities.
 
     Raises:
         ValueError: there is no reflection, lengths differ, a value is not finite or a σ is not positive.
     """
     hkl = checked_hkl(hkl)
-    intensity, sigma = np.asarray(intensity, np.float64), np.asarray(sigma, np.float64)
     if not len(hkl):
         raise ValueError("hkl: there are no reflections, wanted one or more")
-    check_columns({"intensity": intensity, "sigma": sigma}, len(hkl))
+    intensity, sigma = checked_columns(len(hkl), intensity=intensity, sigma=sigma)
     refuse(sigma <= 0, "sigma", "not positive", "leave these reflections out")
     centric = epsilon_and_centric(hkl, spacegroup)[1]
     power = mean_intensity(hkl, intensity, sigma, cell=cell, spacegroup=spacegroup)
@@ -93,9 +78,8 @@ def amplitudes_from_intensities(
 def posterior_moments(intensity: Values, sigma: Values, power: Values, centric: Flags) -> tuple[Values, Values]:
     """Mean and variance of √J, where J is measured as I ± σ and has Wilson's distribution of mean P.
 
-    In x = √(J/σ) the posterior is x·exp(−(x² − t)²/2) with t = I/σ − σ/P for acentric reflections and
-    exp(−(x² − t)²/2) with t = I/σ − σ/2P for centric ones, x > 0. It is integrated by Gauss's rule where it is not
-    negligible. All differences of large numbers are worked out by hand, so any t will do.
+    In x = √(J/σ) > 0 the posterior is exp(−(x² − t)²/2), with t = I/σ − σ/2P, for centric reflections and
+    x·exp(−(x² − t)²/2), with t = I/σ − σ/P, for acentric ones. Differences of large numbers are worked out by hand.
     """
     t = intensity / sigma - sigma / (power * np.where(centric, 2, 1))
     below = np.maximum(-t, -np.sqrt(REACH2))  # x² − t at the lower limit
@@ -117,10 +101,8 @@ def posterior_moments(intensity: Values, sigma: Values, power: Values, centric: 
 def effective_amplitudes(mean: Values, variance: Values, centric: Flags) -> tuple[Values, Values]:
     """E_eff and D_obs, both finite, for <E> and <E²> − <E>² of posterior distributions, both positive.
 
-    With the variance V = 1 − D_obs² and m = D_obs·E_eff, <E²> = m² + V in both distributions, and
-    <E>²/<E²> depends on V/<E²> alone and falls with it: one equation with one unknown. Where the measurement says next
-    to nothing and the posterior is a little wider than Wilson's distribution, there is no such D_obs; it is then 0.01,
-    and E_eff follows from <E²>.
+    With V = 1 − D_obs² and m = D_obs·E_eff, <E²> = m² + V, and <E>²/<E²> depends on V/<E²> alone and falls with it.
+    Where the measurement says so little that there is no such D_obs, it is 0.01, and E_eff follows from <E²>.
     """
     square = mean**2 + variance
     noise = np.minimum(square * _noise_share(variance / square, centric), 1 - SMALLEST_PRECISION**2)

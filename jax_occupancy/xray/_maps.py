@@ -17,17 +17,11 @@ from jax_occupancy.xray._sigma_a import SigmaA
 
 @dataclass(frozen=True, eq=False)
 class MapCoefficients:
-    """Complex coefficients of two maps, NaN for a reflection that has no part; `map_coefficients` makes them.
+    """Complex coefficients of two maps with the model's phase, NaN for a reflection that has no part."""
 
-    Attributes:
-        density: 2mF_obs − DF_model (acentric) or mF_obs (centric), with the model's phase.
-        difference: mF_obs − DF_model, with the model's phase.
-        figure_of_merit: m.
-    """
-
-    density: Complex[np.ndarray, " reflections"]
-    difference: Complex[np.ndarray, " reflections"]
-    figure_of_merit: Float[np.ndarray, " reflections"]
+    density: Complex[np.ndarray, " reflections"]  # 2mF_obs − DF_model (acentric) or mF_obs (centric)
+    difference: Complex[np.ndarray, " reflections"]  # mF_obs − DF_model
+    figure_of_merit: Float[np.ndarray, " reflections"]  # m
 
     def columns(self) -> dict[str, tuple[str, Float[np.ndarray, " reflections"]]]:
         """MTZ label, type and values of each column, with the names that Coot opens by itself; phases in degrees."""
@@ -46,17 +40,13 @@ def map_coefficients(
     """Coefficients of the σ_A-weighted density and difference maps.
 
     Free reflections are used like all others, as phenix does by default: a map without them has more noise, and the
-    model is not refined against the map. Where the amplitude is NaN, because none was measured or the reflection is to
-    be kept out, both maps have no coefficient, which is what zero would be: a gap that flattens the density.
+    model is not refined against the map. Where the amplitude is NaN, both maps have no coefficient.
 
     Args:
         f_model: structure factors of the model on the scale of the observations, complex, (reflections,).
-        amplitude: F_obs; NaN where there is none.
+        amplitude: F_obs; NaN where there is none or the reflection is to be kept out.
         sigma: their standard uncertainties; not used where there is no amplitude.
         sigma_a: what `estimate_sigma_a` found for the reflections with an amplitude, in the same order.
-
-    Returns:
-        The coefficients, one for each reflection.
 
     Raises:
         ValueError: lengths differ, or a value other than a missing amplitude is not finite.
@@ -75,7 +65,8 @@ def map_coefficients(
     expected = sigma_a.shrinkage * np.abs(model[present])
     noise = sigma_a.total_variance(errors[present])
     merit = _rice.figure_of_merit(*map(jnp.asarray, (observed[present], expected, noise, sigma_a.centric)))
-    weighted = np.asarray(merit, np.float64) * observed[present]
+    merit = np.asarray(merit, np.float64)
+    weighted = merit * observed[present]
     phase = np.exp(1j * np.angle(model))
     doubled = np.where(sigma_a.centric, weighted, 2 * weighted - expected)
 
@@ -85,7 +76,5 @@ def map_coefficients(
         return whole
 
     return MapCoefficients(
-        on_all(doubled * phase[present]),
-        on_all((weighted - expected) * phase[present]),
-        on_all(np.asarray(merit, np.float64)),
+        on_all(doubled * phase[present]), on_all((weighted - expected) * phase[present]), on_all(merit)
     )

@@ -111,10 +111,7 @@ class MaskGrid:
 
 @dataclass(frozen=True, eq=False)
 class GridWaves:
-    """Fourier sums at given reflections over few points of a grid, by one short matrix product for each axis.
-
-    All images of the reflections lie in a box of plane waves, in which l is not negative.
-    """
+    """Fourier sums over few points of a grid, one short matrix product an axis, at a box of plane waves with l ≥ 0."""
 
     grid: MaskGrid
     index: list[np.ndarray]  # Miller index along each axis of the box

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import chi2, ncx2
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._sigma_a import SigmaA
 from jax_occupancy.xray._wilson import mean_intensity
 
@@ -63,33 +63,25 @@ def find_outliers(
     """Find reflections that are too strong for any structure, or too strong or too weak for this one.
 
     The first test is the probability, by Wilson's distribution, that a reflection of this resolution and direction is
-    as strong; one that the model expects to be strong passes all the same. The second is twice the smaller tail of
-    p(F_obs | F_model). Below 1e-6 a reflection is an outlier. Both tests allow for the errors that σ and σ_A describe,
-    so a poor model makes no outliers. An amplitude below its σ counts as σ when it is weak: zeros in files are often
-    rounded or clipped. On N correct reflections N·2e-6 false alarms are expected at most.
+    as strong; one that the model expects to be strong passes. The second is twice the smaller tail of p(F_obs |
+    F_model), in which a weak amplitude below its σ counts as σ: zeros in files are often clipped. Below 1e-6 a
+    reflection is an outlier, by the first test where both find it. Both allow for the errors that σ and σ_A describe,
+    so a poor model makes none; on N correct reflections N·2e-6 false alarms are expected at most.
 
     Args:
         hkl: Miller indices, integers (reflections, 3).
-        amplitude: observed amplitudes.
-        sigma: their standard uncertainties.
         sigma_a: what `estimate_sigma_a` found for the same reflections.
         model_amplitude: |F_model| on the scale of the observations.
-        cell: unit cell.
-        spacegroup: space group.
-
-    Returns:
-        The outliers; the first test's reason stands where both find one.
 
     Raises:
-        ValueError: Lengths differ, or a value is not finite.
+        ValueError: lengths differ, or a value is not finite.
     """
     hkl = checked_hkl(hkl)
-    given = {"amplitude": amplitude, "sigma": sigma, "model_amplitude": model_amplitude, "sigma_a": sigma_a.sigma_a}
-    given = {name: np.asarray(values, np.float64) for name, values in given.items()}
-    check_columns(given, len(hkl))
-    observed, noise = given["amplitude"], sigma_a.total_variance(given["sigma"])
-    expected = sigma_a.shrinkage * given["model_amplitude"]
-    error_of_square = (2 * observed + given["sigma"]) * given["sigma"]
+    observed, sigma, model, _ = checked_columns(
+        len(hkl), amplitude=amplitude, sigma=sigma, model_amplitude=model_amplitude, sigma_a=sigma_a.sigma_a
+    )
+    noise, expected = sigma_a.total_variance(sigma), sigma_a.shrinkage * model
+    error_of_square = (2 * observed + sigma) * sigma
     power = mean_intensity(hkl, observed**2, error_of_square, cell=cell, spacegroup=spacegroup)
     power += noise - sigma_a.variance
 
@@ -98,7 +90,7 @@ def find_outliers(
     radial = noise / freedom
     impossible = chi2.sf(freedom * observed**2 / power, freedom)
     strong = 2 * ncx2.sf(observed**2 / radial, freedom, expected**2 / radial)
-    weak = 2 * ncx2.cdf(np.maximum(observed, given["sigma"]) ** 2 / radial, freedom, expected**2 / radial)
+    weak = 2 * ncx2.cdf(np.maximum(observed, sigma) ** 2 / radial, freedom, expected**2 / radial)
     probability = np.array([impossible, strong, weak])
     tests = probability < UNLIKELY
     tests[0] &= strong < DISAGREES

@@ -27,10 +27,7 @@ Flags = Bool[Array, " *shape"]
 
 
 def minus_log_likelihood(observed: Values, expected: Values, variance: Values, centric: Flags) -> Values:
-    """−log p(F) without what depends on the observation alone, log(2F) or log √(2/π).
-
-    Its derivatives are finite also where an amplitude is zero.
-    """
+    """−log p(F) without log(2F) or log √(2/π); its derivatives are finite also where an amplitude is zero."""
     square = (observed - expected) ** 2 / variance
     x = observed * expected / variance
     acentric_part = square - _log_i0e(2 * x) + jnp.log(variance)
@@ -46,11 +43,7 @@ def figure_of_merit(observed: Values, expected: Values, variance: Values, centri
 
 
 def fisher_information(expected: Values, variance: Values, centric: Flags) -> Values:
-    """Expected second derivative of −log p by m, the mean over all F that the model predicts, to four digits.
-
-    Unlike the second derivative at the observation it is never negative. It goes from zero at m = 0, where p does not
-    change to first order, to that of a Gaussian, 2/V or 1/V.
-    """
+    """Second derivative of −log p by m that the model expects, to four digits: 0 at m = 0, up to 2/V or 1/V."""
     radial = jnp.where(centric, variance, variance / 2)
     ratio = expected / jnp.sqrt(radial)
     table = jnp.asarray(_information_table(), expected.dtype)
@@ -61,11 +54,7 @@ def fisher_information(expected: Values, variance: Values, centric: Flags) -> Va
 
 @functools.cache
 def _information_table(size: int = 513) -> np.ndarray:
-    """Root of the Fisher information at radial variance one, (2, size): acentric, centric.
-
-    For m = t/(1 − t), t from 0 to 1. It is the integral of (score)²·p over the amplitude, by the trapezoidal rule; its
-    root starts as a straight line, which interpolates well.
-    """
+    """Root of the integral of (score)²·p at radial variance one, acentric and centric, for m = t/(1 − t)."""
     m = np.linspace(0, 1, size)[:-1]
     m = (m / (1 - m))[:, None]
     x = np.maximum(m - 10, 0) + np.linspace(0, 1, 1001) * (m + 10 - np.maximum(m - 10, 0))
@@ -88,11 +77,7 @@ def _log_i0e_jvp(primals, tangents):
 
 
 def _one_minus_ratio(x: Values) -> Values:
-    """1 − I1(x)/I0(x) for x ≥ 0.
-
-    Two large numbers are subtracted where x is large; there the series of Abramowitz & Stegun, 9.7.1, is used, whose
-    derivatives do not suffer either.
-    """
+    """1 − I1(x)/I0(x) for x ≥ 0; where x is large, where it would lose digits, by Abramowitz & Stegun, 9.7.1."""
     # where, not minimum and maximum: at a tie these halve the derivative
     large = x >= LARGE
     near, y = jnp.where(large, LARGE, x), 1 / jnp.where(large, x, LARGE)

@@ -77,17 +77,14 @@ def fit_scale(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each once.
-        amplitude: observed amplitudes.
         free: True in the test set, which takes no part.
         calculated: F_calc of the atoms.
-        mask: F_mask.
-        cell: unit cell.
         spacegroup: space group; decides which elements of the tensor are free.
         start: scales of the same reflections to start from.
 
     Returns:
-        The scales of all reflections, the free ones too. Beyond the working set's limits of resolution they are
-        constant. With fewer than 100 working reflections there is no tensor and one shell.
+        The scales of all reflections, constant beyond the working set's limits of resolution. With fewer than 100
+        working reflections there is no tensor and one shell.
 
     Raises:
         ValueError: arrays differ in length, hold numbers that are not finite, or no reflection of the working set has
@@ -100,7 +97,13 @@ def fit_scale(
     working = ~columns["free"].astype(bool)
     observed, fc = columns["amplitude"].astype(np.float64), columns["calculated"].astype(np.complex128)
     fm = columns["mask"].astype(np.complex128)
-    _check_working(observed, fc, working)
+    if not working.any():
+        raise ValueError(f"free: all {len(working)} reflections are in the test set, wanted a working set to fit to")
+    if not np.any(observed[working] * np.abs(fc[working]) > 0):
+        raise ValueError(
+            "no reflection of the working set has both an observed and a calculated amplitude above zero, wanted some "
+            "to fit a scale to; are all measurements, or all occupancies, zero?"
+        )
 
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     nodes = shell_nodes(inverse_d2[working], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
@@ -233,40 +236,3 @@ def _damped_solve(normal: np.ndarray, right: np.ndarray, damping: float) -> np.n
     # The last term holds parameters that no reflection depends on.
     ridge = damping * diagonal + 1e-12 * diagonal.max(initial=0) + np.finfo(float).tiny
     return np.linalg.solve(normal + np.diag(ridge), right)
-
-
-def _check_working(observed: np.ndarray, calculated: np.ndarray, working: np.ndarray) -> None:
-    if not working.any():
-        raise ValueError(f"free: all {len(working)} reflections are in the test set, wanted a working set to fit to")
-    if not np.any(observed[working] * np.abs(calculated[working]) > 0):
-        raise ValueError(
-            "no reflection of the working set has both an observed and a calculated amplitude above zero, wanted some "
-            "to fit a scale to; are all measurements, or all occupancies, zero?"
-        )
-
-
-def r_factor(
-    observed: Float[np.ndarray, " reflections"],
-    model_amplitude: Float[np.ndarray, " reflections"],
-    free: Bool[np.ndarray, " reflections"],
-) -> tuple[float, float]:
-    """R = Σ|F_obs − |F_model|| / ΣF_obs of the working and of the free set.
-
-    Args:
-        observed: observed amplitudes.
-        model_amplitude: amplitudes of the model on the same scale.
-        free: True in the test set.
-
-    Returns:
-        R-work and R-free; NaN for a set without reflections.
-
-    Example:
-        >>> r_factor(np.array([10.0, 20.0, 5.0]), np.array([9.0, 22.0, 4.0]), np.array([False, False, True]))
-        (0.1, 0.2)
-    """
-    observed, misfit, free = np.asarray(observed), np.abs(observed - model_amplitude), np.asarray(free)
-    working, test = (
-        float(misfit[chosen].sum() / total) if (total := observed[chosen].sum()) else float("nan")
-        for chosen in (~free, free)
-    )
-    return working, test

@@ -18,8 +18,7 @@ U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
 class Scatterers(eqx.Module):
     """Atoms of one or more groups, isotropic ones first; `group_scatterers` makes them from a table of atoms.
 
-    The first `len(b_iso)` atoms are isotropic and the last `len(u_star)` anisotropic. Replace `xyz` by `eqx.tree_at` or
-    under `jax.vmap` to move them.
+    The first `len(b_iso)` are isotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move them.
 
     Attributes:
         xyz: fractional coordinates.
@@ -53,21 +52,14 @@ def group_scatterers(
     wavelength: float | None = None,
     dtype: DTypeLike | None = None,
 ) -> Scatterers:
-    """Gather the atoms of every group from the atom table.
-
-    Everything is computed in float64 on the host and cast once, here, to `dtype`.
+    """Gather the atoms of every group from the atom table, ordered by kind of displacement and then by group.
 
     Args:
         atoms: atom table with the columns x, y, z, tempfactor, element and, optionally, charge and u11 to u23.
         groups: positions in the table of the atoms of each group. A group may be empty; its structure factor is zero.
-        cell: unit cell.
         weights: one factor per row of the table, such as one over its `site_orders`; 1 when left out.
-        radiation: which form factors to use.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         dtype: float32 or float64; JAX's default float when left out.
-
-    Returns:
-        The scatterers, ordered by kind of displacement and then by group.
 
     Raises:
         ValueError: a position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
@@ -77,18 +69,27 @@ def group_scatterers(
     position = np.concatenate([np.zeros(0, np.int64), *members])
     group_index = np.repeat(np.arange(len(members)), [len(m) for m in members])
     weights = checked_occupancies(np.ones(len(atoms)) if weights is None else weights, len(atoms), "weights")
-    u_cart = _anisotropic_u(atoms)[position]
+    if set(U_COLUMNS) <= set(atoms.columns):
+        u_cart = atoms[U_COLUMNS].to_numpy(np.float64)[position]
+    else:
+        u_cart = np.full((len(position), 6), np.nan)
     # as gemmi does: an ANISOU record of zeros is no anisotropy
     anisotropic = np.isfinite(u_cart).all(axis=1) & (u_cart != 0).any(axis=1)
     order = np.lexsort((np.arange(len(position)), group_index, anisotropic))
     group_index, position, u_cart = group_index[order], position[order], u_cart[order]
     n_isotropic = int((~anisotropic).sum())
     rows = atoms.iloc[position]
-    _check_finite(rows[["x", "y", "z", "tempfactor"]], position)
+    bad = position[~np.isfinite(rows[["x", "y", "z", "tempfactor"]].to_numpy(np.float64)).all(axis=1)]
+    if bad.size:
+        raise ValueError(
+            f"atoms: {bad.size} atoms have a coordinate or B that is not finite, first at {bad[:5].tolist()}; "
+            "leave them out of the groups or correct the model"
+        )
     check_displacements(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic], u_cart[n_isotropic:], position)
     fractional = np.array(cell.frac.mat.tolist())
     charges = rows["charge"].tolist() if "charge" in rows else None
-    table = form_factors(rows["element"].tolist(), charges, radiation=radiation, wavelength=wavelength)
+    elements = rows["element"].tolist()
+    amplitudes, exponents, kind = form_factors(elements, charges, radiation=radiation, wavelength=wavelength)
 
     def cast(values) -> Array:
         return jnp.asarray(np.asarray(values, dtype=np.float64), dtype=dtype)
@@ -98,27 +99,12 @@ def group_scatterers(
         weight=cast(weights[position]),
         b_iso=cast(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic]),
         u_star=cast(_to_u_star(u_cart[n_isotropic:], fractional)),
-        type_index=jnp.asarray(table.type_index),
+        type_index=jnp.asarray(kind),
         group_index=jnp.asarray(group_index, dtype=jnp.int32),
-        amplitudes=cast(table.amplitudes),
-        exponents=cast(table.exponents),
+        amplitudes=cast(amplitudes),
+        exponents=cast(exponents),
         position=jnp.asarray(position, dtype=jnp.int32),
     )
-
-
-def _check_finite(columns: pd.DataFrame, position: np.ndarray) -> None:
-    bad = position[~np.isfinite(columns.to_numpy(np.float64)).all(axis=1)]
-    if bad.size:
-        raise ValueError(
-            f"atoms: {bad.size} atoms have a coordinate or B that is not finite, first at {bad[:5].tolist()}; "
-            "leave them out of the groups or correct the model"
-        )
-
-
-def _anisotropic_u(atoms: pd.DataFrame) -> np.ndarray:
-    if not set(U_COLUMNS) <= set(atoms.columns):
-        return np.full((len(atoms), 6), np.nan)
-    return atoms[U_COLUMNS].to_numpy(np.float64)
 
 
 def _to_u_star(u_cart: np.ndarray, fractional: np.ndarray) -> np.ndarray:

@@ -9,10 +9,7 @@ from scipy.sparse import csr_array
 
 @dataclass(frozen=True, eq=False)
 class Interpolation:
-    """A function between nodes of 1/d², constant beyond the first and the last, as a matrix H (reflections, nodes).
-
-    Each row of the matrix has two elements that are stored, neighbours or, where there is one node, the same.
-    """
+    """A function between nodes of 1/d², constant beyond them, as a matrix H (reflections, nodes)."""
 
     nodes: Float[np.ndarray, " nodes"]
     matrix: csr_array
@@ -66,10 +63,7 @@ class Interpolation:
 def shell_nodes(
     inverse_d2: Float[np.ndarray, " reflections"], *, smallest: int, most: int
 ) -> Float[np.ndarray, " nodes"]:
-    """Borders, in 1/d², of shells of equal thickness in 1/d, thicker ones where there are few reflections.
-
-    A single node if the reflections are too few for one shell.
-    """
+    """Borders, in 1/d², of shells of equal thickness in 1/d, thicker or only one where there are few reflections."""
     s = np.sort(np.sqrt(inverse_d2))
     if len(s) < smallest or s[-1] - s[0] < 1e-9:
         return np.array([np.mean(s) ** 2])

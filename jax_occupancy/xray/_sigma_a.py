@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit, i0e, i1e
 
-from jax_occupancy.xray._checks import check_columns, checked_hkl
+from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 from jax_occupancy.xray._wilson import resolution_and_direction
@@ -81,44 +81,43 @@ def estimate_sigma_a(
     The mean power of data and model, Σ_N (less the variance of the measurement) and Σ_P, comes from the working set,
     by resolution and times one anisotropic tensor: where a crystal diffracts weakly, the errors are small too.
     σ_A comes from the free set, in shells of at least 50, at most 12. With fewer than 50 free reflections it comes
-    from the working set; it is then too high by as much as the model is overfitted, and standard uncertainties come
-    out too small by that much.
+    from the working set and is then too high by as much as the model is overfitted.
 
-    For data that are intensities, give F_eff as the amplitudes, and D_obs, which stands for the uncertainties. The mean
-    power is then that of D_obs²F_eff² over that of D_obs², and the likelihood that of
-    `MaximumLikelihood.from_intensities`.
+    For data that are intensities, give F_eff as the amplitudes, and D_obs, which stands for the uncertainties: the
+    likelihood is then that of `MaximumLikelihood.from_intensities`.
 
     Args:
         hkl: Miller indices, integers (reflections, 3), systematic absences left out.
-        amplitude: observed amplitudes.
         sigma: their standard uncertainties, which are not used beside a precision.
-        free: True in the free set.
         model_amplitude: |F_model| on the scale of the observations.
-        cell: unit cell.
-        spacegroup: space group.
         precision: D_obs of intensities, 0 to 1; one for amplitudes.
 
-    Returns:
-        σ_A and the variances of all reflections.
-
     Raises:
-        ValueError: Lengths differ, a value is not finite, no reflection is in the working set, or all amplitudes
-            are zero.
+        ValueError: lengths differ, a value is not finite, or the working set has no reflection or only zeros.
     """
     hkl = checked_hkl(hkl)
-    given = {"amplitude": amplitude, "model_amplitude": model_amplitude}
-    given["sigma"] = sigma if precision is None else np.zeros(len(hkl))
-    given["precision"] = np.ones(len(hkl)) if precision is None else precision
-    given = {name: np.asarray(values, np.float64) for name, values in given.items()}
-    is_free = np.asarray(free, bool)
-    _check(given | {"free": is_free}, len(hkl))
-    observed, model, noise = given["amplitude"], given["model_amplitude"], given["sigma"] ** 2
-    weight = given["precision"] ** 2
+    observed, model, sigma, precision, is_free = checked_columns(
+        len(hkl),
+        amplitude=amplitude,
+        model_amplitude=model_amplitude,
+        sigma=sigma if precision is None else np.zeros(len(hkl)),
+        precision=np.ones(len(hkl)) if precision is None else precision,
+        free=free,
+    )
+    if np.any((precision < 0) | (precision > 1)):
+        raise ValueError("precision: there are values below 0 or above 1, wanted the D_obs of intensities")
+    is_free = is_free != 0
+    if is_free.all():
+        raise ValueError(f"free: all {len(hkl)} reflections are in the free set, wanted a working set")
+    for name, values in (("amplitude", observed), ("model_amplitude", model)):
+        if not np.any(values[~is_free] > 0):
+            raise ValueError(f"{name}: all {(~is_free).sum()} values of the working set are zero, wanted amplitudes")
+    noise, weight = sigma**2, precision**2
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     # uncertainties of F²; the second part gives intensities their weight D_obs²
     spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
-    spread += (2 * observed + given["sigma"]) * given["sigma"]
+    spread += (2 * observed + sigma) * sigma
     crystal = {"cell": cell, "spacegroup": spacegroup}
     _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **crystal)
     data_power, model_power = _powers(
@@ -129,16 +128,14 @@ def estimate_sigma_a(
     used = is_free if source == "free" else ~is_free
     nodes = shell_nodes(inverse_d2[used], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
-    whole = _Sample(
-        observed, model, np.sqrt(data_power / model_power), epsilon * data_power, noise, weight, centric, between
-    )
-    logits = _maximise(whole.take(used))
+    ratio, power = np.sqrt(data_power / model_power), epsilon * data_power
+    sample = _Sample(observed, model, ratio, power, noise, weight, centric, between)
+    logits = _maximise(sample.take(used))
     sigma_a2 = expit(between.interpolate(logits))
-    shrinkage, variance = whole.shrinkage_and_variance(sigma_a2)
     return SigmaA(
         sigma_a=np.sqrt(sigma_a2),
-        shrinkage=shrinkage,
-        variance=variance,
+        shrinkage=np.sqrt(sigma_a2) * ratio,
+        variance=power * (1 - sigma_a2),
         centric=centric,
         epsilon=epsilon,
         d_spacing=between.d_spacing,
@@ -161,10 +158,7 @@ def _powers(data, noise, model, weight, direction, inverse_d2, working) -> tuple
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Reflections that σ_A is estimated from: D = σ_A·ratio, V = power·(1 − σ_A²) + noise.
-
-    With a weight D_obs² below one, D_obs·D is D and V = power·(1 − D_obs²σ_A²) + noise.
-    """
+    """What σ_A is estimated from; with w = D_obs², D_obs·D = √w·σ_A·ratio and V = power·(1 − wσ_A²) + noise."""
 
     observed: np.ndarray
     model: np.ndarray
@@ -178,9 +172,6 @@ class _Sample:
     def take(self, chosen: np.ndarray) -> "_Sample":
         arrays = {name: values[chosen] for name, values in vars(self).items() if name != "between"}
         return _Sample(**arrays, between=self.between.take(chosen))
-
-    def shrinkage_and_variance(self, sigma_a2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.sqrt(sigma_a2) * self.ratio, self.power * (1 - sigma_a2)
 
     def slope_and_curvature(self, logits: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """−log likelihood, its first and an approximate second derivative by the logits of σ_A² at the nodes."""
@@ -230,15 +221,3 @@ def _maximise(sample: _Sample) -> np.ndarray:
         if moved < 1e-8:
             return logits
     return logits
-
-
-def _check(columns: dict[str, np.ndarray], n: int) -> None:
-    check_columns(columns, n)
-    if np.any((columns["precision"] < 0) | (columns["precision"] > 1)):
-        raise ValueError("precision: there are values below 0 or above 1, wanted the D_obs of intensities")
-    working = ~columns["free"]
-    if not working.any():
-        raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set")
-    for name in ("amplitude", "model_amplitude"):
-        if not np.any(columns[name][working] > 0):
-            raise ValueError(f"{name}: all {working.sum()} values of the working set are zero, wanted amplitudes")

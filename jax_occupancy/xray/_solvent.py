@@ -7,7 +7,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Complex, Int
 
-from jax_occupancy.xray._bare_model import bare_model, occupancies_of
+from jax_occupancy.xray._bare_model import atoms_in_file, bare_model, occupancies_of
 from jax_occupancy.xray._checks import check_grid, check_places, checked_hkl, checked_positions
 from jax_occupancy.xray._mask_grid import GridWaves, MaskGrid
 
@@ -28,14 +28,10 @@ CCTBX_RADII = {
 
 
 class SolventDifference(NamedTuple):
-    """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g].
+    """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g]."""
 
-    Attributes:
-        empty: transform of the solvent that flows in where every set is empty (all its groups absent).
-        groups: for each group minus the transform of the part of it that the group keeps out when it alone of its
-            set is present.
-    """
-
+    # Transform of the solvent that flows in where every set is empty (all its groups absent), and for each group minus
+    # that of the part of it that the group keeps out when it alone of its set is present.
     empty: Complex[np.ndarray, " reflections"]
     groups: Complex[np.ndarray, "groups reflections"]
 
@@ -47,20 +43,17 @@ def solvent_structure_factors(
     refinable: Sequence[int] | np.ndarray,
     occupancies: np.ndarray | None = None,
 ) -> Complex[np.ndarray, " reflections"]:
-    """Transform the mask of the solvent: 1 in the solvent, 0 inside the molecules.
+    """Transform the mask of the solvent, 1 electron per Å³ outside the molecules, with single precision.
 
-    Every refinable atom is inside the molecule whatever its occupancy, so that the answer of a refinement does not
-    depend on its start; other atoms at occupancy zero are ignored. Radii, probe and shrinkage are those of cctbx (1.1
-    and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243, 100-115, 1994).
+    Every refinable atom is inside the molecule whatever its occupancy; others at occupancy zero are ignored. Radii,
+    probe and shrinkage are those of cctbx (1.1 and 0.9 Å), hydrogens do not count (Jiang & Brünger, J. Mol. Biol. 243,
+    100-115, 1994).
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
         refinable: positions of the refinable atoms.
         occupancies: occupancy of each atom, by position; those of the structure when left out.
-
-    Returns:
-        F_mask at density 1 electron per Å³, in complex128 with the accuracy of single precision.
 
     Raises:
         ValueError: an argument does not match the structure, an atom has a coordinate that is not finite, or memory
@@ -87,32 +80,25 @@ def group_solvent_structure_factors(
     sets: Sequence[int] | np.ndarray | None = None,
     occupancies: np.ndarray | None = None,
 ) -> SolventDifference:
-    """Transform the solvent that takes the place of each group where the group is absent.
+    """Transform the solvent, 1 electron per Å³, that takes the place of each group where the group is absent.
 
-    `solvent_structure_factors` leaves no solvent where any refinable atom may be. In truth a cell without the group
-    has solvent there. Groups of one set exclude each other (conformers of a residue, poses of a ligand: Σq ≤ 1), so a
-    cell holds one of them (with probability q_g) or none, and with S the atoms of the set the mask is, on average,
+    `solvent_structure_factors` leaves no solvent where any refinable atom may be, but a cell without the group has some
+    there. Groups of one set exclude each other (Σq ≤ 1), so with S the atoms of the set the mask is, on average,
 
         M(q) = M_all + Σ_sets [ D(S) − Σ_(g in S) q_g·(D(S) − D(S∖g)) ],   D(X) = (mask without X) − M_all,
 
     which is linear in q and exact for one set, the shrinkage of the mask included. With k_mask the density of the
     solvent, F_mask + empty takes the place of F_mask, and G_g + k_mask·groups[g] that of G_g.
 
-    Nothing changes for a group on its own at q = 1. A point that two sets cover never opens: both would have to be
-    absent, which is not linear. A row is zero when the others of the crystal leave no room for solvent in the group's
-    place, and beyond 2 Å.
+    A point that two sets cover never opens: both would have to be absent, which is not linear. A row is zero when the
+    others of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
-        groups: positions of the atoms of each group, of all that are refined. Groups of different sets have no atoms in
-            common.
+        groups: positions of the atoms of each group, of all that are refined; no atom is in two sets.
         sets: for each group the number of its (innermost) set, any integers; each group is its own when left out.
-        occupancies: occupancy of each atom, by position; those of the structure when left out. An atom at zero that
-            is in no group is ignored.
-
-    Returns:
-        The two parts, at density 1 electron per Å³, in single precision (complex64).
+        occupancies: of each atom, by position; those of the structure when left out. Zeros in no group are ignored.
 
     Raises:
         ValueError: an argument does not match the structure, which has no cell or a coordinate that is not finite.
@@ -124,7 +110,11 @@ def group_solvent_structure_factors(
     members = [checked_positions(group, len(inside), "groups") for group in groups]
     inside[np.concatenate([NO_POINTS, *members])] = True
     fractional, radius = _places_and_radii(structure, inside)
-    labels = np.arange(len(members)) if sets is None else _checked_sets(sets, len(members))
+    labels = np.arange(len(members)) if sets is None else np.asarray(sets)
+    if labels.shape != (len(members),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"sets: got {labels.dtype} of shape {labels.shape}, wanted ({len(members)},) integers: one per group"
+        )
     near = structure.cell.calculate_1_d2_array(hkl) <= DIFFERENCE_LIMIT**-2
     empty, rows = np.zeros(len(hkl), np.complex64), np.zeros((len(members), len(hkl)), np.complex64)
     if not near.any() or not members:
@@ -156,10 +146,7 @@ class _Opening:
         self.marks = np.zeros(grid.size, np.int32)
 
     def of_set(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Points that open without the set, and those of them that each of its groups alone keeps shut.
-
-        All of them belong to the copy of the groups in the file; `weights` accounts for the images.
-        """
+        """Points that open without the set, in the copy in the file, and those that each group alone keeps shut."""
         points, counts = np.unique(self._covered_by(np.concatenate(groups)), return_counts=True)
         self.marks[points] = counts
         uncovered = points[self._marks_of_images(points) == self.count[points]]
@@ -220,21 +207,9 @@ class _Opening:
 
 def _places_and_radii(structure: gemmi.Structure, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fractional coordinates and radius in the mask of each atom, by position; 0 for atoms that it does not know."""
-    place, radius = np.zeros((len(inside), 3)), np.zeros(len(inside))
-    for site in structure[0].all():
-        at, element = site.atom.serial - 1, site.atom.element
-        place[at] = site.atom.pos.tolist()
-        if inside[at] and not element.is_hydrogen:
-            radius[at] = CCTBX_RADII.get(element.name, round(element.vdw_r, 3))
-    check_places(place, np.arange(len(inside)))
-    cell = structure.cell
-    return place @ np.array(cell.frac.mat.tolist()).T + cell.frac.vec.tolist(), radius
-
-
-def _checked_sets(sets: Sequence[int] | np.ndarray, n_groups: int) -> np.ndarray:
-    labels = np.asarray(sets)
-    if labels.shape != (n_groups,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"sets: got {labels.dtype} of shape {labels.shape}, wanted ({n_groups},) integers: one per group"
-        )
-    return labels
+    atoms, cell = atoms_in_file(structure), structure.cell
+    place = np.reshape([atom.pos.tolist() for atom in atoms], (-1, 3))
+    check_places(place, np.arange(len(atoms)))
+    radius = [CCTBX_RADII.get(atom.element.name, round(atom.element.vdw_r, 3)) for atom in atoms]
+    known = inside & ~np.array([atom.is_hydrogen() for atom in atoms], bool)
+    return place @ np.array(cell.frac.mat.tolist()).T + cell.frac.vec.tolist(), np.where(known, radius, 0)

@@ -1,12 +1,13 @@
 """Atoms on special positions: how often symmetry makes them, and what their occupancies in a file mean."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gemmi
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.xray._bare_model import file_occupancies, file_positions
+from jax_occupancy.xray._bare_model import atoms_in_file
 from jax_occupancy.xray._checks import checked_occupancies
 
 # Atom and symmetry image closer than this, in Å, are one site.
@@ -67,23 +68,19 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
     orders = site_orders(structure)
     values = checked_occupancies(occupancies, len(orders), "occupancies")
     crystallographic = np.zeros(len(orders), bool)
-    for residue in (residue for chain in structure[0] for residue in chain):
-        for atom in residue:
-            crystallographic[atom.serial - 1] = _has_order_inside(atom, residue, orders, values)
+    for residue, atom, carrier in _special_atoms(structure, orders):
+        crystallographic[atom.serial - 1] = _has_order_inside(carrier, residue, orders, values)
     return Sites(orders, values, crystallographic)
 
 
 def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
-    """Count how often symmetry puts each atom on its own site, closer than 0.8 Å.
+    """Count how often symmetry puts each atom on its own site, closer than 0.8 Å; 1 in general positions.
 
     Atoms of a molecule that lies across a symmetry element count once (see `across_symmetry`). Hydrogens have the order
     of the nearest other atom of their residue with the same altloc (or none): beside the axis they are not special.
 
     Args:
         structure: its `atom.serial` is the position in the file plus one.
-
-    Returns:
-        n for each atom, by position; 1 in general positions and without a space group.
 
     Raises:
         ValueError: the structure has more than one model, or its serial numbers are no positions.
@@ -95,59 +92,52 @@ def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
 def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
     """Find the atoms on special positions whose molecule lies across a symmetry element; otherwise as `site_orders`.
 
-    The images of such a molecule overlap, so its occupancy, one for all its atoms in the file, has 1/n inside also for
-    those that are in general positions. What it refines to is written for all of them, and nothing is multiplied by n.
-    Found are atoms that have the occupancy, at most 1/n, of an atom of their residue and letter in another position.
+    They have the occupancy, at most 1/n, of an atom of their residue and letter in another position: images of such a
+    molecule overlap, so its occupancy has 1/n inside for all its atoms, and nothing is multiplied by n.
     """
     return _across(structure, _orders(structure))
 
 
 def _orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
     """Images of each atom on its own site, itself included, by position."""
-    orders = np.ones(len(file_positions(structure)), np.int64)
     cell = _cell_with_images(structure)
-    if len(cell.images) == 0:
-        return orders
-    for residue in (residue for chain in structure[0] for residue in chain):
-        special = {atom.serial: _site_order(cell, atom.pos) for atom in residue}
-        if max(special.values(), default=1) > 1:
-            for atom in residue:
-                orders[atom.serial - 1] = special[_carrier(atom, residue).serial]
+    own = np.array([_site_order(cell, atom.pos) for atom in atoms_in_file(structure)], np.int64)
+    orders = own.copy()
+    for _, atom, carrier in _special_atoms(structure, own):
+        orders[atom.serial - 1] = own[carrier.serial - 1]
     return orders
 
 
 def _across(structure: gemmi.Structure, orders: np.ndarray) -> Bool[np.ndarray, " atoms"]:
     """The atoms of `across_symmetry`, given the images of each."""
-    values, across = file_occupancies(structure), np.zeros(len(orders), bool)
+    values, across = np.array([atom.occ for atom in atoms_in_file(structure)]), np.zeros(len(orders), bool)
+    for residue, atom, carrier in _special_atoms(structure, orders):
+        one = carrier.serial - 1
+        peers = [a.serial - 1 for a in residue if a.altloc == carrier.altloc and not a.is_hydrogen()]
+        shared = any(orders[p] != orders[one] and abs(values[p] - values[one]) <= ONE_OCCUPANCY for p in peers)
+        across[atom.serial - 1] = shared and _has_order_inside(carrier, residue, orders, values)
+    return across
+
+
+def _special_atoms(
+    structure: gemmi.Structure, orders: np.ndarray
+) -> Iterator[tuple[gemmi.Residue, gemmi.Atom, gemmi.Atom]]:
+    """Atoms of residues in special positions, and whose site decides: its own or that of a hydrogen's carrier."""
     for residue in (residue for chain in structure[0] for residue in chain):
         if all(orders[atom.serial - 1] == 1 for atom in residue):
             continue
         for atom in residue:
-            carrier = _carrier(atom, residue)
-            one = carrier.serial - 1
-            peers = [a.serial - 1 for a in residue if a.altloc == carrier.altloc and not a.is_hydrogen()]
-            shared = any(orders[p] != orders[one] and abs(values[p] - values[one]) <= ONE_OCCUPANCY for p in peers)
-            across[atom.serial - 1] = shared and _has_order_inside(carrier, residue, orders, values)
-    return across
+            bound = [a for a in residue if not a.is_hydrogen() and a.altloc in (atom.altloc, "\0")]
+            nearest = min(bound, key=lambda other, atom=atom: other.pos.dist(atom.pos), default=atom)
+            yield residue, atom, nearest if atom.is_hydrogen() else atom
 
 
 def _has_order_inside(atom: gemmi.Atom, residue: gemmi.Residue, orders: np.ndarray, values: np.ndarray) -> bool:
     """Whether the occupancy of an atom on a special position is read as a crystallographic one."""
-    carrier = _carrier(atom, residue)
-    order = orders[carrier.serial - 1]
-    if order == 1:
-        return False
-    alternates = [a.serial - 1 for a in residue if a.name == carrier.name]
+    order = orders[atom.serial - 1]
+    alternates = [a.serial - 1 for a in residue if a.name == atom.name]
     # for one atom alone this is q ≤ 1/n
-    return bool((values[alternates] * orders[alternates]).sum() <= 1 + order * ROUNDING)
-
-
-def _carrier(atom: gemmi.Atom, residue: gemmi.Residue) -> gemmi.Atom:
-    """The atom whose site decides: itself, or the one a hydrogen is bound to."""
-    if not atom.is_hydrogen():
-        return atom
-    bound = [a for a in residue if not a.is_hydrogen() and a.altloc in (atom.altloc, "\0")]
-    return min(bound, key=lambda other: other.pos.dist(atom.pos), default=atom)
+    return bool(order > 1 and (values[alternates] * orders[alternates]).sum() <= 1 + order * ROUNDING)
 
 
 def _site_order(cell: gemmi.UnitCell, position: gemmi.Position) -> int:

@@ -114,11 +114,9 @@ def _centring_factor(indices: Float[Array, "batch 3"], crystal: Crystal) -> Floa
 
 @jax.custom_jvp
 def _sine_of_turns(turns: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Sine of an angle given in turns, sin 2πx, that XLA can vectorise.
+    """Sine of an angle given in turns, sin 2πx, that XLA can vectorise: seven times faster than the C library on a CPU.
 
-    On a CPU XLA calls the C library for every sine and cosine, which is most of the cost of a direct summation.
-    An angle in turns is reduced exactly to a quarter turn, where its Taylor series (to x²¹ in float64, x¹³ in float32)
-    is exact to rounding; additions and multiplications alone run seven times faster.
+    Reduced exactly to a quarter turn, its Taylor series (to x²¹ in float64, x¹³ in float32) is exact to rounding.
     """
     turns = turns - jnp.round(turns)
     quarter = jnp.where(jnp.abs(turns) > 0.25, jnp.sign(turns) * 0.5 - turns, turns)

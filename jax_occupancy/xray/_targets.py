@@ -121,10 +121,9 @@ class MaximumLikelihood(Target):
     r"""Minus the logarithm of the likelihood of the working set, Σ −log p(F_obs | F_model).
 
     Acentric reflections follow Rice's distribution, centric ones a folded normal (Read, 1990; Pannu & Read, 1996;
-    Murshudov et al., 1997). The measurement has its share in the variance as if its error lay in the plane of the
-    structure factor: εΣ_N(1 − σ_A²) + 2σ² (acentric) or + σ² (centric), the usual inflated variance, good as long as
-    σ is smaller than the model's error or the amplitude; for weak intensities there is `from_intensities`. Terms that
-    depend on the observation alone are left out.
+    Murshudov et al., 1997). The measurement inflates the variance, εΣ_N(1 − σ_A²) + 2σ² (acentric) or + σ² (centric),
+    which is good where σ is smaller than the model's error or the amplitude; for weak intensities there is
+    `from_intensities`. Terms that depend on the observation alone are left out.
 
     Attributes:
         observed: F_obs, on the scale of the model.
@@ -173,15 +172,13 @@ class MaximumLikelihood(Target):
     ) -> "MaximumLikelihood":
         """Take measured intensities, weak and negative ones at their worth.
 
-        The error of an intensity does not lie in the plane of the structure factor. Read & McCoy (2016) describe the
-        measurement by an amplitude F_eff with a precision D_obs and obtain p(I_obs | F_model), up to a factor that
-        does not depend on the model, as the distribution of F_eff about D_obs·D·F_model with the variance
-        εΣ_N(1 − D_obs²σ_A²). For accurate data D_obs is 1 and F_eff is F_obs: `from_data` with σ = 0.
+        Read & McCoy (2016) describe the measurement by an amplitude F_eff with a precision D_obs, and p(I_obs |
+        F_model) by the distribution of F_eff about D_obs·D·F_model with the variance εΣ_N(1 − D_obs²σ_A²). For
+        accurate data D_obs is 1 and F_eff is F_obs: `from_data` with σ = 0.
 
         Args:
             effective: F_eff of `amplitudes_from_intensities`, on the scale of the model.
             precision: D_obs, 0 to 1.
-            free: True in the free set.
             sigma_a: what `estimate_sigma_a` found from `effective` and `precision`.
             dtype: float32 or float64; JAX' default float when left out.
 
@@ -221,8 +218,6 @@ class MaximumLikelihood(Target):
             observed: F_obs, (reflections,).
             shrinkage: D.
             variance: V, in the square of the amplitudes' unit.
-            centric: True for centric reflections.
-            free: True in the free set.
             dtype: float32 or float64; JAX' default float when left out.
 
         Raises:
@@ -231,7 +226,13 @@ class MaximumLikelihood(Target):
         columns = {"observed": observed, "shrinkage": shrinkage, "variance": variance}
         columns = {name: np.asarray(values, np.float64) for name, values in columns.items()}
         flags = {"centric": np.asarray(centric, bool), "free": np.asarray(free, bool)}
-        _check(columns, flags)
+        n = columns["observed"].size
+        check_columns(columns | flags, n)
+        for name, values in columns.items():
+            wrong = values <= 0 if name == "variance" else values < 0
+            refuse(wrong, name, "negative, zero or not finite", "leave these reflections out")
+        if flags["free"].all():
+            raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set to refine against")
         arrays = {name: jnp.asarray(values, dtype) for name, values in columns.items()}
         return cls(**arrays, centric=jnp.asarray(flags["centric"]), weight=jnp.asarray(1.0 - flags["free"], dtype))
 
@@ -243,19 +244,8 @@ class MaximumLikelihood(Target):
     def information(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
         """Fisher information of each reflection on its amplitude: the expected second derivative, never negative.
 
-        The second derivative itself is negative for a reflection whose observation is far above a small model
-        amplitude, and depends on the noise. Scoring with this matrix steps to the same minimum and its inverse is the
-        covariance of the estimates.
+        The second derivative itself can be negative and depends on the noise. Scoring with this matrix steps to the
+        same minimum, and its inverse is the covariance of the estimates.
         """
         information = _rice.fisher_information(self.shrinkage * amplitude, self.variance, self.centric)
         return self.weight * self.shrinkage**2 * information
-
-
-def _check(columns: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
-    n = columns["observed"].size
-    check_columns(columns | flags, n)
-    for name, values in columns.items():
-        wrong = values <= 0 if name == "variance" else values < 0
-        refuse(wrong, name, "negative, zero or not finite", "leave these reflections out")
-    if flags["free"].all():
-        raise ValueError(f"free: all {n} reflections are in the free set, wanted a working set to refine against")

@@ -6,9 +6,8 @@ outliers, and weak ones elsewhere that are no wonder.
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Float
 
-from jax_occupancy.xray._crystal import anisotropic_terms, epsilon_and_centric
+from jax_occupancy.xray._crystal import Flags, Values, anisotropic_terms, epsilon_and_centric
 from jax_occupancy.xray._shells import Interpolation, shell_nodes
 
 SMALLEST_SHELL, MAX_SHELLS = 100, 20
@@ -24,13 +23,8 @@ ROUNDS, MAX_STEPS = 4, 30
 
 
 def mean_intensity(
-    hkl: np.ndarray,
-    intensity: Float[np.ndarray, " reflections"],
-    sigma: Float[np.ndarray, " reflections"],
-    *,
-    cell: gemmi.UnitCell,
-    spacegroup: gemmi.SpaceGroup,
-) -> Float[np.ndarray, " reflections"]:
+    hkl: np.ndarray, intensity: Values, sigma: Values, *, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
+) -> Values:
     """εΣ_N around each reflection, a smooth function of resolution times one anisotropic tensor."""
     everything = np.ones(len(hkl), bool)
     power, direction = resolution_and_direction(hkl, intensity, sigma, everything, cell=cell, spacegroup=spacegroup)
@@ -39,18 +33,17 @@ def mean_intensity(
 
 def resolution_and_direction(
     hkl: np.ndarray,
-    intensity: Float[np.ndarray, " reflections"],
-    sigma: Float[np.ndarray, " reflections"],
-    chosen: Bool[np.ndarray, " reflections"],
+    intensity: Values,
+    sigma: Values,
+    chosen: Flags,
     *,
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
-) -> tuple[Float[np.ndarray, " reflections"], Float[np.ndarray, " reflections"]]:
+) -> tuple[Values, Values]:
     """The two factors of Σ_N around all reflections, from the chosen ones.
 
-    The function of resolution is the mean of all intensities of a shell, negative ones included, or its standard
-    error where that is larger, and a straight line in its logarithm between shells. The tensor is that of the largest
-    Wilson likelihood; it is left out with fewer than 300 reflections.
+    By resolution it is the mean of a shell, negative intensities included, or its standard error where that is larger,
+    and a straight line in the logarithm between shells. The tensor, of 300 reflections or more, is the most likely one.
     """
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     value, error = intensity / epsilon, sigma / epsilon

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import gemmi
 import numpy as np
+from simulated_geometry import SIDE_CHAINS, build_backbone, build_ring, build_side_chain
 
-from jax_occupancy.example._geometry import SIDE_CHAINS, build_backbone, build_ring, build_side_chain
 from jax_occupancy.groups import UserGroup, UserSet
 
 BOX = np.array([15.0, 15.0, 48.0])
