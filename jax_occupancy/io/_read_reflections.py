@@ -5,7 +5,7 @@ import os
 import gemmi
 
 from jax_occupancy.io._mtz import read_mtz
-from jax_occupancy.io._reflection_table import ReflectionTable, table_of_mtz
+from jax_occupancy.io._reflection_table import ReflectionTable
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._reflections_of_table import fields_of_table
 from jax_occupancy.io._refln import refln_table
@@ -71,8 +71,21 @@ def read_reflections(
         (3, 1, 'FP')
     """
     source = read_source(path)
+    kind = kind_of_content(source)
+    if kind not in ("mmcif", "mtz"):
+        looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")
+        raise ValueError(
+            f"{path} looks like {looks}; reflections are wanted here, MTZ (starts with 'MTZ ') or mmCIF (a data_ block "
+            "with a _refln loop). Convert other formats to MTZ"
+        )
+    if kind == "mtz" and block is not None:
+        raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
     try:
-        table = _table(path, source, block, (amplitude, intensity, sigma, free), cell, spacegroup)
+        if kind == "mtz":
+            table = ReflectionTable(read_mtz(path, source), str(path), path=path, cell=cell, spacegroup=spacegroup)
+        else:
+            names = (amplitude, intensity, sigma, free)
+            table = refln_table(path, source, block=block, names=names, cell=cell, spacegroup=spacegroup)
         fields = fields_of_table(
             table,
             amplitude=amplitude,
@@ -87,26 +100,3 @@ def read_reflections(
     except (RuntimeError, UnicodeDecodeError) as error:
         # what gemmi finds wrong only when it is asked for it
         raise ValueError(f"{path} is damaged ({error}); copy it again") from error
-
-
-def _table(
-    path: str | os.PathLike[str],
-    source: bytes,
-    block: str | None,
-    names: tuple[str | None, ...],
-    cell: gemmi.UnitCell | None,
-    spacegroup: gemmi.SpaceGroup | None,
-) -> ReflectionTable:
-    """The columns of the file, by the format that its content has."""
-    kind = kind_of_content(source)
-    if kind == "mmcif":
-        return refln_table(path, source, block=block, names=names, cell=cell, spacegroup=spacegroup)
-    if kind == "mtz" and block is None:
-        return table_of_mtz(read_mtz(path, source), where=str(path), path=path, cell=cell, spacegroup=spacegroup)
-    if kind == "mtz":
-        raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
-    looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")
-    raise ValueError(
-        f"{path} looks like {looks}; reflections are wanted here, MTZ (starts with 'MTZ ') or mmCIF (a data_ block "
-        "with a _refln loop). Convert other formats to MTZ"
-    )

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from jax_occupancy.io._header import radiation_of_wavelength
-from jax_occupancy.io._reflection_frames import frame_table
+from jax_occupancy.io._reflection_table import frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
 
 # Each kind of data and its σ.

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from jax_occupancy.io._column_names import is_calculated
 from jax_occupancy.io._header import radiations_of_block
 from jax_occupancy.io._mmcif import read_document
-from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength, table_of_mtz
+from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength
 
 _REFLN = "_refln."
 # MTZ types of the items that the dictionary of the PDB has (mmcif_pdbx, category refln).
@@ -57,13 +57,13 @@ def refln_table(
     status = taken.find_values(_REFLN + "status")
     flags = _status_flags(status) if status else np.ones(len(others))
     mtz, unreadable = _to_mtz(taken, where, flags, _wavelength_of(taken, ~others))
-    return table_of_mtz(
+    return ReflectionTable(
         mtz,
-        where=where,
+        where,
         path=path,
         cell=cell,
         spacegroup=spacegroup,
-        stated=_single(taken, _GROUP_NAMES[0]),
+        stated_group=_single(taken, _GROUP_NAMES[0]),
         excluded={"other data set": others, "rejected by status": np.isinf(flags)},
         unreadable=unreadable,
         notes=(*notes, *more),
