@@ -9,9 +9,8 @@ import numpy as np
 from jax_occupancy.groups._grouping import Group, GroupSet
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import distances_to, meetings
-from jax_occupancy.groups._starts import ROUNDING, tolerance
+from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
-from jax_occupancy.groups._tensor import RESCALED
 
 DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included

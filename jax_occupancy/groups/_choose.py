@@ -1,7 +1,8 @@
 """The user's groups first, then the automatic ones of what is left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,12 @@ import pandas as pd
 from jax_occupancy.groups._automatic import automatic_sets, check_options
 from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
 from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
-from jax_occupancy.groups._departed import with_departed
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
 from jax_occupancy.groups._naming import atom_names, listing, residue_names, unique_names
-from jax_occupancy.groups._resolving import Resolver, as_written
+from jax_occupancy.groups._phenix_selection import PhenixSelections
+from jax_occupancy.groups._refmac import refmac_atoms
+from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
-from jax_occupancy.groups._states import apply_states
 from jax_occupancy.groups._table import AtomTable, read_table
 from jax_occupancy.groups._user import Select, UserGroups
 
@@ -123,14 +124,14 @@ def choose_groups(
     check_options(waters=waters, hydrogens=hydrogens)
     table = read_table(atoms)
     user = UserGroups() if user is None else user
-    find = Resolver(table, select).atoms
+    find = partial(_atoms_of, table.n_atoms, _languages(table, select))
     members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
     alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
     claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
     taken = _taken(table, {**claims, "remove": removed})
     if not user.automatic:
         taken[:] = True
-    joined = {as_written(text): find([text], "link") for text in user.link}
+    joined = {_as_said(text)[1]: find([text], "link") for text in user.link}
     separated = find(user.separate, "separate")
     _check_links(table, joined, separated)
     sets = automatic_sets(
@@ -156,6 +157,37 @@ def choose_groups(
     everything = with_starts(feasible(grouping.sets))
     warnings = (*find_warnings(table, everything), *excluding_members(table, own), *departed, *renamed)
     return replace(grouping, sets=everything, warnings=warnings)
+
+
+def _languages(table: AtomTable, select: Select | None) -> dict[str, Select | None]:
+    """What finds the atoms of a selection, by the language it is written in."""
+    return {"phenix": PhenixSelections(table).select, "refmac": partial(refmac_atoms, table), "": select}
+
+
+def _as_said(selection: str) -> tuple[str, str]:
+    """The language of a selection, and the selection in the user's words."""
+    language, _, rest = selection.partition(": ")
+    return (language, rest) if language in ("phenix", "refmac") else ("", selection)
+
+
+def _atoms_of(n_atoms: int, languages: Mapping[str, Select | None], selections: Sequence[str], what: str) -> np.ndarray:
+    """The sorted positions of the union of some selections of ``what``; each must match something."""
+    chosen = np.zeros(n_atoms, bool)
+    for text in selections:
+        language, said = _as_said(text)
+        if (select := languages[language]) is None:
+            raise ValueError(f"the selection {said!r} of {what} cannot be read without a model: give select=.")
+        try:
+            positions = np.asarray(select(said), np.int64).reshape(-1)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"the selection {said!r} of {what} cannot be read: {error}") from error
+        if positions.size == 0:
+            raise ValueError(
+                f"the selection {said!r} of {what} matches no atom; look up chain, number and letter in the table "
+                "of groups, or remove it."
+            )
+        chosen[positions] = True
+    return np.flatnonzero(chosen)
 
 
 def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: np.ndarray) -> None:
@@ -213,7 +245,7 @@ def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray
         atoms,
         name=name,
         letter=letters[0] if len(letters) == 1 else "",
-        reason=f"asked for: {', '.join(map(as_written, asked.selection)) or 'a state without atoms'}",
+        reason=f"asked for: {', '.join(_as_said(text)[1] for text in asked.selection) or 'a state without atoms'}",
         refinable=asked.fixed is None,
     )
     if asked.fixed is None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._tensor import make_tensor
-
 if TYPE_CHECKING:
     import jax_occupancy.core
 
@@ -213,6 +211,8 @@ class Grouping:
         Raises:
             ValueError: there is not one occupancy per atom.
         """
+        from jax_occupancy.groups._starts import make_tensor  # it makes groups
+
         return make_tensor(self, occupancies, dtype=dtype, name=name)
 
 

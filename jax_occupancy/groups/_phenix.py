@@ -16,7 +16,7 @@ from jax_occupancy.groups._foreign import (
 )
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._pieces import Piece, Pieces, table_of_grouping
+from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
 from jax_occupancy.groups._table import empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 

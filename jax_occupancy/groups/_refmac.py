@@ -1,4 +1,4 @@
-"""Refmac's (and servalcat's) keywords ``occupancy group``."""
+"""Refmac's (and servalcat's) keywords ``occupancy group``, and the atoms that they mean."""
 
 import re
 from collections.abc import Iterator
@@ -16,13 +16,14 @@ from jax_occupancy.groups._foreign import (
     rename,
 )
 from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._pieces import Piece, Pieces, table_of_grouping
-from jax_occupancy.groups._refmac_selection import RefmacSelections
-from jax_occupancy.groups._table import empty_table
+from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
+from jax_occupancy.groups._table import AtomTable, empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
 _NAMED = re.compile(r"occupancy group id (\S+)")
+_PLACE = re.compile(r"(-?\d+)\.?([A-Za-z]?)")
+_KEYS = {"chai": "chain", "segm": "chain", "resi": "residue", "atom": "atom", "alt": "alt", "insc": "code"}
 
 
 def parse_refmac(text: str) -> UserGroups:
@@ -51,7 +52,6 @@ def parse_refmac(text: str) -> UserGroups:
         >>> user.groups["2"].selection, user.sets[0].groups
         (('refmac: chain A residues from 45 to 46 atom CG alt B',), ('1', '2'))
     """
-    check = RefmacSelections(empty_table()).select
     groups: dict[str, list[str]] = {}
     sets: list[UserSet] = []
     for line, words in _occupancy_lines(text):
@@ -59,7 +59,7 @@ def parse_refmac(text: str) -> UserGroups:
         if words[0].lower() == "id" and len(words) > 2:
             selection = " ".join(words[2:])
             try:
-                check(selection)
+                refmac_atoms(empty_table(), selection)
             except ValueError as error:
                 raise _not_understood(line) from error
             groups.setdefault(words[1], []).append(f"refmac: {selection}")
@@ -183,3 +183,55 @@ def _check_words(name: str, piece: Piece) -> None:
 def _atom_words(names: tuple[str, ...]) -> list[str]:
     """One clause per atom, or none for the whole conformer."""
     return [f" atom {name}" for name in names] or [""]
+
+
+def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
+    """Positions of the atoms that the words after the id of a group mean, to Refmac and servalcat; maybe none."""
+    said: dict[str, list[str]] = {}
+    words = text.split()
+    key = ""
+    while words:
+        word = words.pop(0)
+        name = _KEYS.get(word.lower()[:4]) or _KEYS.get(word.lower()[:3])
+        if name and not (key and not said[key]):
+            key = name
+            if key in said:
+                raise ValueError(f"{word} is there twice")
+            said[key] = []
+        elif not key:
+            raise ValueError(f"{word} is no keyword")
+        else:
+            said[key].append(word)
+    if not said or not all(said.values()) or len(said.get("alt", "A")) > 1:
+        raise ValueError("a value is missing, or one too many")
+    chosen = np.ones(table.n_atoms, bool)
+    for key, labels in (("chain", table.chain), ("atom", table.name), ("alt", table.altloc)):
+        if key in said:
+            chosen &= np.isin(labels, said[key])
+    if "residue" in said or "code" in said:
+        chosen &= _of_residues(table, said.get("residue", []), said.get("code", []))
+    return np.flatnonzero(chosen)
+
+
+def _of_residues(table: AtomTable, words: list[str], codes: list[str]) -> np.ndarray:
+    """Atoms of the residues; a range ends with its last residue, insertion code included."""
+    span = len(words) == 4 and [word.lower() for word in words[::2]] == ["from", "to"]
+    places = [_place(word) for word in (words[1::2] if span else words)]
+    if codes:
+        if len(codes) > 1 or len(places) != 1 or places[0][1]:
+            raise ValueError("an insertion code needs one residue without")
+        places = [(places[0][0], codes[0].removeprefix("."))]
+    number, code = table.resseq, table.icode
+    if not span:
+        return np.logical_or.reduce([(number == n) & (code == c) for n, c in places])
+    (low, first), (high, last) = places
+    inside = (number > low) | ((number == low) & (code >= first))
+    return inside & ((number < high) | ((number == high) & (code <= last)))
+
+
+def _place(word: str) -> tuple[int, str]:
+    """A residue number with its insertion code."""
+    match = _PLACE.fullmatch(word)
+    if match is None:
+        raise ValueError(f"{word} is no residue")
+    return int(match[1]), match[2]
