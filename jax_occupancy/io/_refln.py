@@ -54,9 +54,8 @@ def refln_table(
     where, notes = f"{path}, block {taken.name}", (*notes, *_borrow(taken, document))
     _check_indices(taken, where)
     others, more = _other_data_sets(taken)
-    status = taken.find_values(_REFLN + "status")
-    flags = _status_flags(status) if status else np.ones(len(others))
-    mtz, unreadable = _to_mtz(taken, where, flags, _wavelength_of(taken, ~others))
+    flags, kind = _status(taken.find_values(_REFLN + "status"), len(others))
+    mtz, unreadable = _to_mtz(taken, where, flags, kind, _wavelength_of(taken, ~others))
     return ReflectionTable(
         mtz,
         where,
@@ -146,7 +145,7 @@ def _check_indices(block: cif.Block, where: str) -> None:
 
 
 def _to_mtz(
-    block: cif.Block, where: str, flags: np.ndarray, wavelength: float | None
+    block: cif.Block, where: str, flags: np.ndarray, kind: str, wavelength: float | None
 ) -> tuple[gemmi.Mtz, dict[str, str]]:
     """The known items of a block as an MTZ object, and by item what is wrong with its values."""
     table = block.find_mmcif_category(_REFLN)
@@ -154,7 +153,7 @@ def _to_mtz(
         # one reflection, in pairs
         tags, row = [tag[len(_REFLN) :] for tag in table.tags], list(table[0])
         block.init_loop(_REFLN, tags).add_row(row)
-    items = [item for item in _items(block) if item != "status" or (flags == 0).any() or _has_numbers(block)]
+    items = [item for item in _items(block) if item != "status" or (flags == 0).any() or kind == "I"]
     document = cif.Document()
     document.add_copied_block(block)
     reader = gemmi.CifToMtz()
@@ -170,7 +169,7 @@ def _to_mtz(
     for number, item in enumerate(items, start=3):
         if item == "status":
             mtz.array[:, number] = np.where(np.isinf(flags), np.nan, flags)
-            mtz.columns[number].type = "I" if _has_numbers(refln.block) else STATUS
+            mtz.columns[number].type = kind
         elif wrong := _mend(mtz.array[:, number], refln.block.find_values(_REFLN + item)):
             unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
     return mtz, unreadable
@@ -188,24 +187,16 @@ def _mend(values: np.ndarray, column: cif.Column) -> str:
     return f"{len(odd)} values that are no numbers, first {', '.join(odd[:3])}" if odd else ""
 
 
-def _status_flags(column: cif.Column) -> Float[np.ndarray, " rows"]:
-    """0 for the free set, 1 for the working set, NaN for no code; infinite where the code says not to use it.
-
-    The dictionary has o (observed), f (free), < (weak), and x, -, h, l for what is unreliable, systematically absent
-    or outside the resolution limits of the refinement. Old files have the numbers of other programs here.
-    """
-    flag_of = {}
-    for text in set(column):
-        code = cif.as_string(text).strip().lower()
-        number = float(code) if code.lstrip("-").isdigit() else np.inf
-        flag_of[text] = np.nan if cif.is_null(text) or not code else _FLAG_OF_CODE.get(code, number)
-    return np.array([flag_of[text] for text in column], np.float64)
-
-
-def _has_numbers(block: cif.Block) -> bool:
-    """Whether the status is a number, not a code."""
-    codes = {cif.as_string(text).strip().lower() for text in block.find_values(_REFLN + "status")}
-    return codes.isdisjoint(_FLAG_OF_CODE) and any(code.lstrip("-").isdigit() for code in codes)
+def _status(column: cif.Column, n_rows: int) -> tuple[Float[np.ndarray, " rows"], str]:
+    """0 for the free set, 1 for work, NaN for no code, infinite where it says not to use it; the type of the column."""
+    # The dictionary has o (observed), f (free), < (weak), and x, -, h, l for what is unreliable, systematically absent
+    # or outside the resolution limits of the refinement. Old files have the numbers of other programs here.
+    codes = {text: cif.as_string(text).strip().lower() for text in set(column)}
+    numbers = {code: float(code) for code in codes.values() if code.lstrip("-").isdigit()}
+    flag_of = {"": np.nan, **numbers, **_FLAG_OF_CODE}
+    flags = [np.nan if cif.is_null(text) else flag_of.get(codes[text], np.inf) for text in column]
+    kind = "I" if numbers and _FLAG_OF_CODE.keys().isdisjoint(codes.values()) else STATUS
+    return np.array(flags or [1.0] * n_rows, np.float64), kind
 
 
 def _other_data_sets(block: cif.Block) -> tuple[Bool[np.ndarray, " rows"], tuple[str, ...]]:
