@@ -55,7 +55,6 @@ def automatic_sets(
 
 
 def check_options(*, waters: str, hydrogens: str) -> None:
-    """Refuse unknown options."""
     for name, value, allowed in (("waters", waters, WATERS), ("hydrogens", hydrogens, HYDROGENS)):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, allowed))}.")

@@ -39,14 +39,12 @@ def _sentence(start: str, names: Iterable[str], end: str = "", *, at_most: int =
 
 
 def _out_of_range(table: AtomTable) -> str:
-    """Occupancies that had to be clamped."""
     bad = np.flatnonzero(table.raw_occupancy != table.occupancy)
     names = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in bad)
     return _sentence("occupancies outside 0 to 1, clamped", names, at_most=50)
 
 
 def _disagreements(table: AtomTable, groups: Sequence[Group]) -> str:
-    """Groups whose atoms start apart from each other."""
     names = []
     for group in groups:
         q = table.occupancy[group.counted]
@@ -108,7 +106,6 @@ def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, 
 
 
 def _conformer_name(table: AtomTable, atom: int) -> str:
-    """An atom's residue and letter."""
     return residue_name(table, atom) + letter_suffix(table.altloc[atom])
 
 
@@ -143,7 +140,6 @@ def _share(group: Group) -> float:
 
 
 def _scaled(group: Group, scale: float) -> Group:
-    """A fixed group with its value scaled."""
     if group.refinable or scale == 1:
         return group
     if group.fraction is None:
@@ -152,13 +148,11 @@ def _scaled(group: Group, scale: float) -> Group:
 
 
 def _lone_letters(sets: Sequence[GroupSet]) -> str:
-    """Conformers without a sibling."""
     names = (s.groups[0].name for s in sets if s.kind == "free" and s.groups[0].altloc and s.refinable)
     return _sentence("lone letters, refined freely from 0 to 1", names)
 
 
 def _empty_conformers(groups: Sequence[Group]) -> str:
-    """Refinable groups that start at zero."""
     names = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
     return _sentence("groups at zero occupancy, lifted by a small margin because they are refined", names)
 

@@ -237,7 +237,6 @@ def _nested(group: Group, parent: str | None, user: UserGroups) -> Group:
 
 
 def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray) -> Group:
-    """One group of the user."""
     asked = user.groups[name]
     letters = sorted(set(table.altloc[atoms]))
     group = make_group(

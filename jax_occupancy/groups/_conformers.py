@@ -18,11 +18,9 @@ ON_TOP = 0.5  # Å; atoms of one residue this close are one atom, whatever their
 
 
 def unlettered_conformers(table: AtomTable, active: np.ndarray) -> np.ndarray:
-    """Where heavy atoms without a letter are a conformer of their own: the same atoms are there again with a letter.
-
-    Beside those of the same name or in the same place these are what is bonded to them with their partial occupancy,
-    and all of a residue name most of whose atoms are.
-    """
+    """Where heavy atoms without a letter are a conformer of their own: the same atoms are there again with a letter."""
+    # Beside those of the same name or in the same place: what is bonded to them with their partial occupancy, and all
+    # of a residue name most of whose atoms are.
     heavy = active & ~table.hydrogen
     blank, lettered = np.flatnonzero(heavy & ~table.lettered), np.flatnonzero(heavy & table.lettered)
     found = np.zeros(table.n_atoms, bool)
@@ -98,7 +96,6 @@ def _draft(
     moved: dict[int, int],
     riders: dict[int, list[int]],
 ) -> Draft:
-    """The conformers of one residue or of one run of linked residues."""
     everything = [atom for atoms in letters.values() for atom in atoms]
     own = np.array([atom for atom in everything if atom not in moved] or everything)
     notes = [note for residue in np.unique(table.residue[own]) for note in links.notes.get(int(residue), [])]
@@ -123,17 +120,13 @@ def _draft(
 
 
 def _where(table: AtomTable, atoms: np.ndarray) -> str:
-    """The residue, or the linked residues, in words."""
     if np.unique(table.residue[atoms]).size > 1:
         return f"residues {residues_label(table, atoms)}, linked letter by letter"
     return f"residue {residue_label(table, atoms[0])} {' and '.join(dict.fromkeys(table.resname[atoms]))}"
 
 
 def join_overlapping(table: AtomTable, drafts: list[Draft]) -> list[Draft]:
-    """Make one set of those whose members all lie on top of each other, with different letters.
-
-    So do a ligand that is there under two numbers, and a conformer B that was numbered anew.
-    """
+    """Make one set of those whose members all lie on top of each other with different letters, as under two numbers."""
     heavy = [[m.atoms[~table.hydrogen[m.atoms]] for m in draft] for draft in drafts]
     everything = [atoms for members in heavy for atoms in members]
     sizes = [sum(len(atoms) for atoms in members) for members in heavy]
@@ -164,7 +157,6 @@ def _all_exclude(table: AtomTable, drafts: list[Draft], heavy: list[list[np.ndar
 
 
 def _on_top(table: AtomTable, member: Member) -> Member:
-    """A member of a set that was joined."""
     note = "joined with what lies on top of it"
     if member.label is None:
         return replace(member, reason=_where(table, member.atoms), label="", notes=(note,))

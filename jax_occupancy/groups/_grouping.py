@@ -228,7 +228,6 @@ def _positions(name: str, atoms: Any) -> np.ndarray:
 
 
 def _repeated(names: list[str]) -> list[str]:
-    """Names that occur more than once."""
     return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
@@ -263,7 +262,6 @@ def _check_parents(sets: tuple[GroupSet, ...]) -> None:
 
 
 def _group_to_dict(group: Group) -> dict[str, Any]:
-    """A group as plain data."""
     return {
         "name": group.name,
         "atoms": group.atoms.tolist(),

@@ -141,7 +141,6 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
 
 
 def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
-    """The lines of one set."""
     selections = [
         line
         for group in group_set.groups
@@ -151,12 +150,10 @@ def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
 
 
 def _selection(pieces: Pieces, name: str, atoms: np.ndarray) -> str:
-    """The phenix selection of some atoms."""
     return " or ".join(f"({_clause(piece)})" for piece in pieces.of(name, atoms))
 
 
 def _clause(piece: Piece) -> str:
-    """One residue and letter."""
     words = [f"chain {_value(piece.chain)}", f"resid {piece.resseq}{piece.icode}", f"resname {_value(piece.resname)}"]
     words.append(f"altloc {_value(piece.altloc)}")
     names = " or ".join(f"name {_value(name)}" for name in piece.names)

@@ -30,7 +30,6 @@ class Word(NamedTuple):
 
     @property
     def lower(self) -> str:
-        """The word as an operator or a keyword."""
         return "" if self.quoted else self.text.lower()
 
 
@@ -40,12 +39,7 @@ class _NotUnderstoodError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class PhenixSelections:
-    """Evaluates selections on the atoms of a table.
-
-    A key's value without quotes is compared without blanks, for most keys in any case, with ``*``, ``?`` and ``[]`` as
-    wildcards. ``resseq`` is a number with any insertion code, ``resid`` number and code; ranges are ``5:9``, ``5:`` and
-    ``:9``, and ``resid 5 through 9`` goes in the order of the file. Words that stand side by side are both meant.
-    """
+    """Evaluates selections on the atoms of a table; words that stand side by side are both meant."""
 
     table: AtomTable
 
@@ -242,5 +236,4 @@ def _padded(name: str, element: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """A selection for a message."""
     return text if len(text) <= 300 else f"{text[:300]}..."

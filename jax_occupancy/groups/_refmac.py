@@ -148,7 +148,6 @@ def _is(word: str, keyword: str) -> bool:
 
 
 def _not_understood(line: str) -> ValueError:
-    """The error for a line that is not understood."""
     return ValueError(
         f"the line {line!r} is not understood; wanted 'occupancy group id ID chain C [C ...] residue N [insc I] [atom "
         "NAME] [alt X]' or with 'residue from N to N', 'occupancy group alts complete ID ID', 'occupancy group alts "
@@ -157,7 +156,6 @@ def _not_understood(line: str) -> ValueError:
 
 
 def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> list[str]:
-    """The lines of one group, checked against what they select."""
     lines = []
     for piece in pieces.of(name, atoms):
         _check_words(name, piece)
@@ -181,7 +179,6 @@ def _check_words(name: str, piece: Piece) -> None:
 
 
 def _atom_words(names: tuple[str, ...]) -> list[str]:
-    """One clause per atom, or none for the whole conformer."""
     return [f" atom {name}" for name in names] or [""]
 
 
@@ -230,7 +227,6 @@ def _of_residues(table: AtomTable, words: list[str], codes: list[str]) -> np.nda
 
 
 def _place(word: str) -> tuple[int, str]:
-    """A residue number with its insertion code."""
     match = _PLACE.fullmatch(word)
     if match is None:
         raise ValueError(f"{word} is no residue")

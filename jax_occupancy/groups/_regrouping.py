@@ -23,12 +23,9 @@ def apply_states(
     states: Mapping[str, tuple[str, ...]],
     extra: Mapping[str, np.ndarray],
 ) -> tuple[tuple[GroupSet, ...], tuple[GroupSet, ...]]:
-    """Regroup automatic sets by the state their letters belong to: the set of states and those under it, and the rest.
-
-    Hydrogen and deuterium that exchange on one site say nothing about a state and stay a set of their own. A ligand
-    or water with less than its state has, as a sum over its letters, is incomplete under it. ``extra`` holds atoms that
-    belong to a state whatever their letters.
-    """
+    """Regroup automatic sets by the state their letters belong to: the set of states, those under it, and the rest."""
+    # Hydrogen and deuterium that exchange on one site say nothing about a state. ``extra`` are atoms that belong to a
+    # state whatever their letters.
     if not states:
         return (), tuple(sets)
     _check_letters(table, states, extra)
@@ -70,7 +67,6 @@ def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, lis
 
 
 def _under(name: str, groups: list[Group]) -> GroupSet:
-    """Conformers of one state as a set under it."""
     return GroupSet("complete", tuple(replace(g, reason=f"{g.reason}; within the state {name}") for g in groups), name)
 
 
@@ -99,7 +95,6 @@ def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extr
 def _check_presence(
     states: Mapping[str, tuple[str, ...]], own: Mapping[str, list[np.ndarray]], nested: list[GroupSet]
 ) -> None:
-    """Refuse a state that nothing belongs to."""
     present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
     _refuse_empty(states, [name for name in states if name not in present])
 
@@ -111,7 +106,6 @@ def _refuse_empty(states: Mapping[str, tuple[str, ...]], absent: Sequence[str]) 
 
 
 def _state_group(table: AtomTable, name: str, letters: tuple[str, ...], pieces: list[np.ndarray]) -> Group:
-    """The state as a group of the conformers that are alone in it."""
     atoms = np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
     return make_group(
         table, atoms, name=name, letter=",".join(letters), reason=f"state {name}: the letters {', '.join(letters)}"

@@ -33,10 +33,7 @@ def table_of_grouping(grouping: Grouping, atoms: pd.DataFrame) -> AtomTable:
 
 
 class Pieces:
-    """Says groups of a grouping as pieces that select their atoms and no others.
-
-    ``by_resname``: the format can tell residue names apart; ``blank``: it can ask for atoms without a letter.
-    """
+    """Says groups as pieces of their atoms alone; a format may not know residue names, or atoms without a letter."""
 
     def __init__(self, table: AtomTable, *, by_resname: bool = True, blank: bool = True):
         self._table, self._by_resname, self._blank = table, by_resname, blank
@@ -109,7 +106,6 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
 
 
 def _described(pieces: Pieces, group: Group, parent: Group | None) -> UserGroup:
-    """A group by its selections."""
     selections = tuple(
         f"//{one.chain}/{one.resseq}.{one.icode}({one.resname})/{','.join(one.names) or '*'}:{one.altloc}"
         for one in pieces.of(group.name, group.atoms)

@@ -74,7 +74,7 @@ def tolerance(n: int) -> float:
 def make_tensor(
     grouping: Grouping, occupancies: Any, *, dtype: Any, name: str | None
 ) -> "jax_occupancy.core.OccupancyTensor":
-    """Make the module; see ``Grouping.to_tensor``."""
+    """What ``Grouping.to_tensor`` makes."""
     from jax_occupancy.core import OccupancyTensor  # core loads jax, which reading a table of groups does not need
 
     values = _clamped(occupancies, grouping.n_atoms)
@@ -125,7 +125,6 @@ def _says_so_already(grouping: Grouping, values: np.ndarray) -> bool:
 
 
 def _indices(group: Group) -> list[int]:
-    """Positions as the plain list that core takes."""
     return group.atoms.tolist()
 
 

@@ -32,10 +32,7 @@ _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turni
 
 @dataclass(frozen=True, eq=False)
 class AtomTable:
-    """One array per property of the atoms, in file order; occupancies are clamped to 0…1.
-
-    ``in_file`` are the occupancies of the file, which on special positions may not be those of the site.
-    """
+    """One array per property of the atoms, in file order; occupancies are clamped to 0…1."""
 
     name: np.ndarray
     altloc: np.ndarray
@@ -48,13 +45,12 @@ class AtomTable:
     occupancy: np.ndarray
     element: np.ndarray
     kind: np.ndarray
-    in_file: np.ndarray
+    in_file: np.ndarray  # occupancies of the file, which on special positions may not be those of the site
     hetero: np.ndarray
     segment: np.ndarray
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms."""
         return len(self.name)
 
     @cached_property
@@ -69,12 +65,10 @@ class AtomTable:
 
     @cached_property
     def hydrogen(self) -> np.ndarray:
-        """Where an atom is hydrogen or deuterium."""
         return np.isin(self.element, HYDROGEN)
 
     @cached_property
     def lettered(self) -> np.ndarray:
-        """Where an atom has an alternate location letter."""
         return self.altloc != ""
 
     @cached_property
@@ -187,14 +181,11 @@ def _kinds(resname: np.ndarray) -> np.ndarray:
 
 
 def _number_residues(table: "AtomTable") -> np.ndarray:
-    """One number per residue, by first appearance.
-
-    Atoms of one chain, number and insertion code are one residue, as far as they cannot be several molecules: old
-    files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the same
-    letter, far from the first, begins another residue. Different residue names are one residue where they exclude each
-    other: on top of each other, bonded, or in different letters that touch. Nothing depends on TER records or on the
-    label_asym_id of mmCIF, which say these things each in its own way.
-    """
+    """One number per residue, by first appearance: all of a chain, number and code that can be one molecule."""
+    # Old files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the
+    # same letter, far from the first, begins another residue. Different residue names are one residue where they
+    # exclude each other: on top of each other, bonded, or in different letters that touch. TER records and the
+    # label_asym_id of mmCIF say these things each in its own way, so nothing depends on them.
     place = group_numbers(table.chain, table.resseq, table.icode)
     piece = group_numbers(group_numbers(place, table.resname), _copies(table, place))
     firsts = np.unique(piece, return_index=True)[1]

@@ -92,7 +92,6 @@ def format_toml(user: UserGroups) -> str:
 
 
 def _group_line(name: str, group: UserGroup) -> str:
-    """One line of the table of groups."""
     selection = _quote(group.selection)
     if group.fixed is None:
         return f"{_quote(name)} = {selection}"
@@ -100,7 +99,6 @@ def _group_line(name: str, group: UserGroup) -> str:
 
 
 def _set_lines(one: UserSet) -> str:
-    """One set as a TOML table."""
     parent = [] if one.parent is None else [f"parent = {_quote(one.parent)}"]
     return "\n".join(["[[sets]]", f"groups = {_quote(one.groups)}", f"kind = {_quote(one.kind)}", *parent])
 
@@ -154,7 +152,6 @@ def _group(name: str, value: Any) -> UserGroup:
 
 
 def _set(number: int, value: Mapping[str, Any]) -> UserSet:
-    """One of the sets."""
     _check_keys(value, SET_KEYS, f"set {number}")
     parent = value.get("parent")
     kind = value.get("kind", "complete")

@@ -49,7 +49,6 @@ class Measurement(NamedTuple):
 
     @property
     def sigma_label(self) -> str:
-        """The columns of σ."""
         return " and ".join(column.label for column in self.sigmas if column is not None)
 
     def usable(self) -> Bool[np.ndarray, " rows"]:
@@ -58,7 +57,6 @@ class Measurement(NamedTuple):
 
     @property
     def n_usable(self) -> int:
-        """Number of these."""
         return int(self.usable().sum())
 
 
@@ -217,10 +215,8 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
 
 
 def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) -> Column | None:
-    """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first.
-
-    Before others come mmCIF's status, then columns of integers that have "free" in their name.
-    """
+    """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first."""
+    # Before others come mmCIF's status, then columns of integers that have "free" in their name.
     known = {name: rank for rank, name in enumerate(FREE)}
     candidates = [
         column

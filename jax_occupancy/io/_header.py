@@ -37,17 +37,11 @@ _TENSOR = re.compile(rf"([TLS][123][123]) *: *{_NUMBER}")
 
 
 class Header(NamedTuple):
-    """What the header of a model says.
+    """What the header of a model says."""
 
-    Attributes:
-        radiations: What the model was measured with.
-        residual: Whether the B factors lack the part that TLS groups describe.
-        tls_groups: These groups; empty if there are none, or not all of them can be read.
-    """
-
-    radiations: tuple[str, ...]
-    residual: bool
-    tls_groups: list[gemmi.TlsGroup]
+    radiations: tuple[str, ...]  # what the model was measured with
+    residual: bool  # whether the B factors lack the part that TLS groups describe
+    tls_groups: list[gemmi.TlsGroup]  # empty if there are none, or not all of them can be read
 
 
 def header_of_pdb(source: bytes) -> Header:

@@ -69,11 +69,7 @@ def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.B
 
 
 def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np.ndarray, new: pd.DataFrame) -> None:
-    """Put new values of atoms (see `write_model`) into rows of `_atom_site`, and shift each U and B beside them.
-
-    Where an occupancy changes and no esds are given, an esd that the file states is void ('?'): it belonged
-    to the old value.
-    """
+    """Put new values of atoms (as `write_model` has them) into `_atom_site`, and shift each U and B beside them."""
     block, with_esd = atom_block(document, path=path), "esd" in new
     items = ["occupancy", "occupancy_esd"] if with_esd or _values(block, "occupancy_esd") else ["occupancy"]
     for item in items:
@@ -89,6 +85,7 @@ def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np
         if with_esd:
             uncertainty[row] = "?" if np.isnan(atom["esd"]) else f"{atom['esd']:.4f}"
         elif changed and len(items) > 1:
+            # the esd that the file states belonged to the old value
             uncertainty[row] = "?"
         if atom["b_shift"]:
             _put(isotropic, row, atom["tempfactor"], 2)

@@ -105,7 +105,7 @@ def hybrid36(number: int) -> str:
 
 
 def edit_pdb(source: bytes, *, rows: np.ndarray, new: pd.DataFrame) -> bytes:
-    """Put new values of atoms (see `write_model`) into their lines; every other byte stays."""
+    """Put new values of atoms (those of `write_model`) into their lines; every other byte stays."""
     lines = source.split(b"\n")
     for row, atom in zip(rows.tolist(), new.to_dict("records"), strict=True):
         line = lines[row]

@@ -32,10 +32,7 @@ def fields_of_table(
     d_min: float | None = None,
     d_max: float | None = None,
 ) -> dict[str, Any]:
-    """Choose from the columns of a table and clean what was chosen: the fields of `Reflections`.
-
-    Arguments and errors are those of `read_reflections`.
-    """
+    """Choose from the columns of a table and clean what was chosen: the fields of `Reflections`."""
     limits = _limits(d_min, d_max)
     hkl = to_asu(table.hkl, next(iter(table.cells.values())), table.spacegroup)
     _check_merged(table, hkl)
@@ -99,7 +96,6 @@ def _check_merged(table: ReflectionTable, hkl: np.ndarray) -> None:
 
 
 def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
-    """The resolution limits as two numbers."""
     low, high = 0.0 if d_min is None else d_min, np.inf if d_max is None else d_max
     if not 0 <= low < high or (d_min is not None and d_min == 0):
         raise ValueError(
@@ -155,14 +151,10 @@ def _free_set(
     codes: bool,
     label: str,
 ) -> tuple[np.ndarray, int | None, tuple[str, ...]]:
-    """Find the free set from the integer flags of the measured reflections, NaN where there is none.
-
-    CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
-    programs the reverse. So with two values among `all_flags` the rarer one is free, with more the value 0, unless
-    most reflections have it. Where mmCIF's codes have become flags, 0 is the code f.
-
-    Returns the mask, the value that was taken (None: there is no free set) and notes.
-    """
+    """The free set by integer flags (NaN: none; 0 for the code f), the value that means free if there is one, notes."""
+    # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
+    # programs the reverse. So with two values the rarer one is free, with more the value 0, unless most reflections
+    # have it.
     known = ~np.isnan(flags)
     values, counts = np.unique(all_flags[~np.isnan(all_flags)], return_counts=True)
     if (values != np.rint(values)).any():
@@ -196,7 +188,6 @@ def _free_set(
 
 
 def _convention(value: int, n_values: int) -> str:
-    """How the value was decided on."""
     if n_values > 2:
         return f"free set: flag {value}, one of {n_values} values (CCP4 convention)"
     program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")

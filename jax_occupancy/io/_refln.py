@@ -40,10 +40,7 @@ def refln_table(
     cell: gemmi.UnitCell | None = None,
     spacegroup: gemmi.SpaceGroup | None = None,
 ) -> ReflectionTable:
-    """The columns of one block of an mmCIF file: the named one, or the first with measured data.
-
-    If there are several blocks to choose from, it must have the columns `names`.
-    """
+    """The columns of one block of an mmCIF file: the named one, or the first with measured data, `names` among it."""
     document = read_document(source, path=path)
     blocks = [candidate for candidate in document if len(candidate.find_values(_REFLN + "index_h"))]
     if not blocks:

@@ -20,10 +20,7 @@ _WAY_OUT = (
 def add_tls(
     structure: gemmi.Structure, atoms: pd.DataFrame, header: Header
 ) -> tuple[Float[np.ndarray, " atoms"] | None, tuple[str, ...]]:
-    """Make residual B factors of a structure and its atom table full ones, if the header's TLS groups allow it.
-
-    Returns what was added to each B factor, in Å² (None: nothing), and a note if the B factors are residual.
-    """
+    """Make residual B factors full ones, if the header's TLS groups allow it; returns what was added, Å², and notes."""
     if not header.residual:
         return None, ()
     said = "the header says that B factors are residual, without the part of TLS groups"

@@ -100,7 +100,7 @@ def write_model(
     if file_format == "pdb":
         _check_room(model, new, moves)
     new["unit"] = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
-    # more decimals survive in what keeps its value and is in no set
+    # more decimals survive where the value is the one that was read and no set rounds it
     new["keep"] = values == model.atoms["occupancy"].to_numpy(np.float64)
     new.loc[[int(atom) for members in sets for member in members for atom in member], "keep"] = False
     new["b_shift"], new["moved"] = moves[:, 0], moves[:, 1:].any(axis=1)
@@ -113,11 +113,7 @@ def write_model(
 
 
 def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
-    """The source with new values for each atom, or what gemmi makes of the model in the other format.
-
-    The columns of `new`: occupancy in units of the last decimal and whether the old one keeps its spelling although it
-    has more, esd where there are any, B factor and its shift, coordinates and whether they are moved.
-    """
+    """The source with new values for each atom, or what gemmi makes of the model in the other format."""
     structure, rows, same = model.structure.clone(), model.rows, file_format == model.format
     structure.setup_entities()
     if same:
