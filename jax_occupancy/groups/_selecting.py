@@ -89,13 +89,11 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
             apart are in different groups, or a fixed group shares out a parent that starts at 0.
 
     Example:
-        >>> import pandas as pd
+        >>> from jax_occupancy.example import read_example
         >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> atoms = pd.DataFrame(rows)
-        >>> describe_groups(automatic_groups(atoms), atoms).groups["A/7/HOH:B"].selection
-        ('//A/7.(HOH)/*:B',)
+        >>> atoms = read_example()[0].atoms
+        >>> describe_groups(automatic_groups(atoms), atoms).groups["A/2/SER:B"].selection
+        ('//A/2.(SER)/*:B',)
     """
     pieces = Pieces(table_of_grouping(grouping, atoms))
     groups = {

@@ -98,15 +98,14 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
 
     Example:
         >>> import pathlib, tempfile
-        >>> import pandas as pd
+        >>> from jax_occupancy.example import read_example
         >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "altloc": "", "resname": "HOH", "chainid": "A", "resseq": 7, "occupancy": 0.5}
-        >>> atoms = pd.DataFrame([atom | {"x": 0.0, "y": 0.0, "z": 0.0}])
+        >>> atoms = read_example()[0].atoms
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "groups.refmac")
         ...     write_groups(file, automatic_groups(atoms), atoms)
         ...     file.read_text().splitlines()[2]
-        'occupancy group id 1 chain A residue 7'
+        'occupancy group id 1 chain A residue 2 alt A'
     """
     check_groups_name(path)
     try:

@@ -57,18 +57,12 @@ def read_reflections(
             any usable reflection, or options contradict each other.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> import gemmi
-        >>> import numpy as np
-        >>> from jax_occupancy.io import write_mtz
-        >>> columns = {"FP": ("F", [9.0, 8.0, 7.0]), "SIGFP": ("Q", [0.3, 0.2, 0.1]), "FreeR_flag": ("I", [0, 1, 2])}
-        >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
+        >>> import tempfile
+        >>> from jax_occupancy.example import write_example
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "data.mtz")
-        ...     write_mtz(path, hkl=np.array([[1, 0, 0], [0, 0, 2], [1, 1, 1]]), columns=columns, **crystal)
-        ...     data = read_reflections(path)
+        ...     data = read_reflections(write_example(folder).reflections)
         >>> data.n_reflections, data.n_free, data.labels["amplitude"]
-        (3, 1, 'FP')
+        (5293, 432, 'FP')
     """
     source = read_source(path)
     kind = kind_of_content(source)

@@ -22,15 +22,10 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
         ValueError: If the selection cannot be read.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> from jax_occupancy.io import read_model
-        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "one.pdb")
-        ...     _ = file.write_text(line)
-        ...     model = read_model(file)
-        >>> select_atoms(model, "//A/1/CA").tolist(), select_atoms(model, "//B").tolist()
-        ([0], [])
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> select_atoms(model, "//A/2/CB:A").tolist(), select_atoms(model, "//C").tolist()
+        ([9], [])
     """
     structure = model.structure if isinstance(model, Model) else model
     try:
@@ -48,7 +43,7 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
 
 
 def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs 2"]:
-    r"""Find atoms of two residues that carry the same letter and lie close together.
+    """Find atoms of two residues that carry the same letter and lie close together.
 
     Hydrogens and atoms without a letter take no part. Symmetry images count where the model has a cell and a space
     group.
@@ -64,15 +59,10 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
         ValueError: If `distance` is not a positive number up to 20 Å.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> from jax_occupancy.io import read_model
-        >>> line = "HETATM    1  O  A{}HOH W   {}      {:6.3f}  12.000  13.000  0.50 10.00           O"
-        >>> atoms = [line.format("", 1, 11), line.format("", 2, 14), line.format("", 3, 19)]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "waters.pdb")
-        ...     _ = file.write_text("\n".join(atoms))
-        ...     find_contacts(read_model(file), 4.0).tolist()
-        [[0, 1]]
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> find_contacts(model, 4.0).tolist()
+        [[46, 108], [47, 102], [47, 108]]
     """
     if not 0 < distance <= 20:
         raise ValueError(f"the contact distance is {distance}; wanted Å, more than 0 and at most 20 (4 is usual)")

@@ -65,15 +65,10 @@ def write_model(
 
     Example:
         >>> import pathlib, tempfile
-        >>> import numpy as np
-        >>> from jax_occupancy.io import read_model, write_model
-        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = pathlib.Path(folder, "one.pdb").write_text(line)
-        ...     model = read_model(pathlib.Path(folder, "one.pdb"))
-        ...     write_model(model, pathlib.Path(folder, "two.pdb"), np.array([0.25]))
-        ...     pathlib.Path(folder, "two.pdb").read_text()[54:60]
-        '  0.25'
+        ...     write_model(model, pathlib.Path(folder, "half.pdb"), model.atoms["occupancy"] / 2)
     """
     file_format = format_of_name(path)
     if file_format is None:
