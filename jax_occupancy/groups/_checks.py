@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
 
-from jax_occupancy.groups._grouping import Group, GroupSet
+from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
@@ -19,13 +20,17 @@ CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å 
 def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
     groups = [group for group_set in sets for group in group_set.groups]
+    outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
+    clamped = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in outside)
+    lone = (s.groups[0].name for s in sets if s.kind == "free" and s.groups[0].altloc and s.refinable)
+    empty = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
     found = (
-        _out_of_range(table),
+        _sentence("occupancies outside 0 to 1, clamped", clamped, at_most=50),
         _disagreements(table, groups),
         _other_hydrogens(table, groups),
         *_sums(sets),
-        _lone_letters(sets),
-        _empty_conformers(groups),
+        _sentence("lone letters, refined freely from 0 to 1", lone),
+        _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
         _on_top(table, sets),
     )
@@ -36,12 +41,6 @@ def _sentence(start: str, names: Iterable[str], end: str = "", *, at_most: int =
     """The start, a list of names and the end; "" if there is no name."""
     items = list(names)
     return f"{start}: {listing(items, at_most=at_most)}{end}" if items else ""
-
-
-def _out_of_range(table: AtomTable) -> str:
-    bad = np.flatnonzero(table.raw_occupancy != table.occupancy)
-    names = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in bad)
-    return _sentence("occupancies outside 0 to 1, clamped", names, at_most=50)
 
 
 def _disagreements(table: AtomTable, groups: Sequence[Group]) -> str:
@@ -118,14 +117,14 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
             mended.append(group_set)
             continue
         # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
-        held = {g.name: _share(g) for g in group_set.groups if not g.refinable}
+        held = {g.name: g.start if g.fraction is None else g.fraction for g in group_set.groups if not g.refinable}
         total, slack = sum(held.values()), tolerance(len(held))
         short = group_set.kind == "complete" and not group_set.refinable and total < 1 - slack
         if total > 1 + slack or short:
             whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
             bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
         scale = 1 / total if total > 1 else 1.0
-        mended.append(replace(group_set, groups=tuple(_scaled(g, scale) for g in group_set.groups)))
+        mended.append(each(group_set, partial(_scaled, scale=scale)))
     if bad:
         raise ValueError(
             f"fixed groups leave their sets no valid sum: {'; '.join(bad[:5])}; change the fixed values, or let one "
@@ -134,27 +133,11 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
     return tuple(mended)
 
 
-def _share(group: Group) -> float:
-    """What a fixed group takes of its set."""
-    return float(group.start if group.fraction is None else group.fraction)
-
-
 def _scaled(group: Group, scale: float) -> Group:
     if group.refinable or scale == 1:
         return group
-    if group.fraction is None:
-        return replace(group, start=group.start * scale)
-    return replace(group, fraction=group.fraction * scale)
-
-
-def _lone_letters(sets: Sequence[GroupSet]) -> str:
-    names = (s.groups[0].name for s in sets if s.kind == "free" and s.groups[0].altloc and s.refinable)
-    return _sentence("lone letters, refined freely from 0 to 1", names)
-
-
-def _empty_conformers(groups: Sequence[Group]) -> str:
-    names = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
-    return _sentence("groups at zero occupancy, lifted by a small margin because they are refined", names)
+    value = "start" if group.fraction is None else "fraction"
+    return replace(group, **{value: getattr(group, value) * scale})
 
 
 def _clashes(table: AtomTable) -> str:

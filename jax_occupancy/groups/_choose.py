@@ -10,7 +10,7 @@ import pandas as pd
 from jax_occupancy.groups._automatic import automatic_sets, check_options
 from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
 from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
-from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
+from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind, each
 from jax_occupancy.groups._naming import atom_names, listing, residue_names, unique_names
 from jax_occupancy.groups._phenix_selection import PhenixSelections
 from jax_occupancy.groups._refmac import refmac_atoms
@@ -151,7 +151,7 @@ def choose_groups(
     state_sets, rest = apply_states(table, sets, user.states, in_states)
     rest, departed = with_departed(table, rest, removed, claims)
     if user.groups or user.individual:
-        rest = tuple(_told_automatic(group_set) for group_set in rest)
+        rest = tuple(each(s, lambda group: replace(group, reason=f"automatic: {group.reason}")) for s in rest)
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
     everything = with_starts(feasible(grouping.sets))
@@ -252,12 +252,6 @@ def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray
     return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed:.2f}")
 
 
-def _told_automatic(group_set: GroupSet) -> GroupSet:
-    """A set whose reasons say that the user asked for others."""
-    groups = tuple(replace(group, reason=f"automatic: {group.reason}") for group in group_set.groups)
-    return replace(group_set, groups=groups)
-
-
 def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
     """The automatic sets, their groups renamed where the user has the name already, and a warning of that."""
     used = {group.name for group_set in taken for group in group_set.groups}
@@ -266,10 +260,7 @@ def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[t
     if new == old:
         return sets, ()
     names = iter(new)
-    renamed = tuple(
-        replace(group_set, groups=tuple(replace(group, name=next(names)) for group in group_set.groups))
-        for group_set in sets
-    )
+    renamed = tuple(each(group_set, lambda group: replace(group, name=next(names))) for group_set in sets)
     shown = listing(f"{a} is now {b}" for a, b in zip(old, new, strict=True) if a != b and a in used)
     message = f"automatic groups with the name of a group asked for are renamed: {shown}"
     return renamed, (message,) if shown else ()

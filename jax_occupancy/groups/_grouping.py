@@ -1,6 +1,7 @@
 """What grouping makes: groups, sets of groups that exclude each other, and all of them together."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,9 +139,8 @@ class Grouping:
         groups = [group for group_set in self.sets for group in group_set.groups]
         by_name = {group.name: group for group in groups}
         if len(by_name) < len(groups):
-            raise ValueError(
-                f"group names occur twice: {_repeated([g.name for g in groups])[:5]}; wanted unique names."
-            )
+            repeated = [name for name, count in Counter(group.name for group in groups).items() if count > 1]
+            raise ValueError(f"group names occur twice: {repeated[:5]}; wanted unique names.")
         _check_atoms(groups, self.n_atoms)
         _check_parents(self.sets)
         object.__setattr__(self, "_by_name", by_name)
@@ -216,6 +216,11 @@ class Grouping:
         return make_tensor(self, occupancies, dtype=dtype, name=name)
 
 
+def each(group_set: GroupSet, change: Callable[[Group], Group]) -> GroupSet:
+    """The set with every group changed."""
+    return replace(group_set, groups=tuple(change(group) for group in group_set.groups))
+
+
 def _positions(name: str, atoms: Any) -> np.ndarray:
     """Positions as a read-only array of integers."""
     array = np.array(atoms, np.int64).reshape(-1)
@@ -225,10 +230,6 @@ def _positions(name: str, atoms: Any) -> np.ndarray:
         )
     array.flags.writeable = False
     return array
-
-
-def _repeated(names: list[str]) -> list[str]:
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def _check_atoms(groups: list[Group], n_atoms: int) -> None:

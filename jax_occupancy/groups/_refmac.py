@@ -161,7 +161,8 @@ def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> l
         _check_words(name, piece)
         place = f"chain {piece.chain} residue {piece.resseq}{piece.icode}"
         letter = f" alt {piece.altloc}" if piece.altloc else ""
-        lines += [f"occupancy group id {number} {place}{atom}{letter}" for atom in _atom_words(piece.names)]
+        named = [f" atom {name}" for name in piece.names] or [""]
+        lines += [f"occupancy group id {number} {place}{atom}{letter}" for atom in named]
     return lines
 
 
@@ -176,10 +177,6 @@ def _check_words(name: str, piece: Piece) -> None:
                 f"Refmac's keywords cannot say which atoms {name!r} has: those of {place} have the {what} {bad[0]!r}, "
                 "which is no word. Rename it in the model, or write TOML."
             )
-
-
-def _atom_words(names: tuple[str, ...]) -> list[str]:
-    return [f" atom {name}" for name in names] or [""]
 
 
 def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:

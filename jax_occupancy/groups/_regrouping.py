@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from jax_occupancy.groups._building import NO_SIBLING, group_name, make_group, set_kind
-from jax_occupancy.groups._grouping import Group, GroupSet
+from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._hydrogens import is_exchange
 from jax_occupancy.groups._naming import listing, residues_label, unique_names
 from jax_occupancy.groups._starts import largest_sum
@@ -41,8 +41,10 @@ def apply_states(
             if len(groups) == 1:
                 own[name].append(groups[0].atoms)
             else:
-                nested.append(_under(name, groups))
-    _check_presence(states, own, nested)
+                told = [replace(group, reason=f"{group.reason}; within the state {name}") for group in groups]
+                nested.append(GroupSet("complete", tuple(told), name))
+    present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
+    _refuse_empty(states, [name for name in states if name not in present])
     members = tuple(_state_group(table, name, states[name], own[name]) for name in states)
     wholes = {group.name: _whole(table, group, nested) for group in members}
     below = (replace(s, kind=set_kind(table, s.groups, whole=wholes[str(s.parent)])) for s in nested)
@@ -66,10 +68,6 @@ def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, lis
     return split
 
 
-def _under(name: str, groups: list[Group]) -> GroupSet:
-    return GroupSet("complete", tuple(replace(g, reason=f"{g.reason}; within the state {name}") for g in groups), name)
-
-
 def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
     """What a state starts with: the mean of its own atoms, or what is split inside it; ligands count last."""
     if state.atoms.size:
@@ -90,13 +88,6 @@ def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extr
                     f"apart: {name}={','.join(letter)}."
                 )
     _refuse_empty(states, [name for name in states if name not in extra and not known & set(states[name])])
-
-
-def _check_presence(
-    states: Mapping[str, tuple[str, ...]], own: Mapping[str, list[np.ndarray]], nested: list[GroupSet]
-) -> None:
-    present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
-    _refuse_empty(states, [name for name in states if name not in present])
 
 
 def _refuse_empty(states: Mapping[str, tuple[str, ...]], absent: Sequence[str]) -> None:
@@ -166,10 +157,9 @@ def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.nda
 
 
 def _with_reason(group_set: GroupSet, note: str) -> GroupSet:
-    """A set whose reasons speak of a conformer that is not refined with it."""
-    return replace(group_set, groups=tuple(_noted(group, note) for group in group_set.groups))
+    """A set whose reasons speak of a conformer that left it, in place of the claim that there never was a sibling."""
 
+    def noted(group: Group) -> Group:
+        return replace(group, reason=f"{group.reason.replace(NO_SIBLING, '')}; {note}") if group.refinable else group
 
-def _noted(group: Group, note: str) -> Group:
-    """A group with a note in place of the claim that it never had a sibling."""
-    return replace(group, reason=f"{group.reason.replace(NO_SIBLING, '')}; {note}") if group.refinable else group
+    return each(group_set, noted)

@@ -3,11 +3,12 @@
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jax_occupancy.groups._grouping import Group, Grouping, GroupSet
+from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, each
 
 if TYPE_CHECKING:
     import jax_occupancy.core
@@ -27,7 +28,7 @@ def with_starts(
         return sets
     for _ in range(2 * len(sets) + 1):  # every level may have to be climbed, and gone down again
         starts = {group.name: float(group.start) for s in sets for group in s.groups}
-        updated = tuple(replace(s, groups=tuple(_settled(g, s, sets, starts) for g in s.groups)) for s in sets)
+        updated = tuple(each(s, partial(_settled, home=s, sets=sets, starts=starts)) for s in sets)
         if [g.start for s in updated for g in s.groups] == [g.start for s in sets for g in s.groups]:
             break
         sets = updated
@@ -79,9 +80,10 @@ def make_tensor(
 
     values = _clamped(occupancies, grouping.n_atoms)
     refinable = np.zeros(grouping.n_atoms, bool)
-    for group in _started(grouping, values):
-        values[group.atoms] = group.start
-        refinable[group.atoms] = group.refinable
+    for group_set in with_starts(tuple(each(s, partial(_at_mean, values=values)) for s in grouping.sets)):
+        for group in group_set.groups:
+            values[group.atoms] = group.start
+            refinable[group.atoms] = group.refinable
     # A group that stands alone is a sharing group; one with siblings is a member of a set.
     alone = [s.groups[0] for s in grouping.sets if s.kind == "free"]
     sets = [s for s in grouping.sets if s.kind != "free"]
@@ -92,8 +94,8 @@ def make_tensor(
             warnings.filterwarnings("ignore", "start values of .* normalised", UserWarning)
         return OccupancyTensor(
             values,
-            [_indices(group) for group in alone],
-            altloc_groups=[[_indices(group) for group in s.groups] for s in sets] or None,
+            [group.atoms.tolist() for group in alone],
+            altloc_groups=[[group.atoms.tolist() for group in s.groups] for s in sets] or None,
             complete=[s.kind == "complete" for s in sets],
             parents=[None if s.parent is None else place[s.parent] for s in sets] or None,
             refinable_mask=refinable,
@@ -102,12 +104,6 @@ def make_tensor(
             # Entries without atoms come last in collapsed space and have no label there.
             labels=[group.name for group in alone] + [g.name for s in sets for g in s.groups if g.atoms.size],
         )
-
-
-def _started(grouping: Grouping, values: np.ndarray) -> list[Group]:
-    """The groups at the occupancies of these values: refinable ones at their mean, fractions with their parents."""
-    sets = tuple(replace(s, groups=tuple(_at_mean(group, values) for group in s.groups)) for s in grouping.sets)
-    return [group for group_set in with_starts(sets) for group in group_set.groups]
 
 
 def _at_mean(group: Group, values: np.ndarray) -> Group:
@@ -122,10 +118,6 @@ def _says_so_already(grouping: Grouping, values: np.ndarray) -> bool:
     sums = [(len(s.groups), sum(g.start for g in s.groups)) for s in grouping.sets if s.kind == "complete"]
     rounded = all(abs(total - 1) <= tolerance(count) for count, total in sums)
     return (told or rounded) and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
-
-
-def _indices(group: Group) -> list[int]:
-    return group.atoms.tolist()
 
 
 def _clamped(occupancies: Any, n_atoms: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def _tensors(structure: gemmi.Structure, groups: list[gemmi.TlsGroup]) -> Float[
     """U of the groups at each atom, zero outside of them; None if they do not say it."""
     added = np.zeros((structure[0].count_atom_sites(), 3, 3))
     for group in groups:
-        if not all(_is_range(selection) for selection in group.selections):
+        if not all(one.chain and None not in (one.res_begin.num, one.res_end.num) for one in group.selections):
             return None
         ranges = [(one.chain, _place(one.res_begin), _place(one.res_end)) for one in group.selections]
         for chain, residue, atom in walk(structure):
@@ -57,10 +57,6 @@ def _tensors(structure: gemmi.Structure, groups: list[gemmi.TlsGroup]) -> Float[
             if any(name == chain.name and begin <= place <= end for name, begin, end in ranges):
                 added[atom.serial - 1] = gemmi.calculate_u_from_tls(group, atom.pos).as_mat33().tolist()
     return added if np.isfinite(added).all() and added.any() else None
-
-
-def _is_range(selection: gemmi.TlsGroup.Selection) -> bool:
-    return bool(selection.chain) and None not in (selection.res_begin.num, selection.res_end.num)
 
 
 def _place(seqid: gemmi.SeqId) -> tuple[int, str]:
