@@ -53,4 +53,5 @@ def test_repeated_names_are_numbered():
 def test_long_lists_are_cut(n, end):
     waters = [row | {"y": 20.0 * i} for i in range(1, n + 1) for row in molecule(("A", i), "HOH", {"A": 0.5})]
     (warning,) = automatic_groups(table(waters)).warnings
-    assert warning.startswith("lone letters") and warning.endswith(end)
+    assert warning.startswith("lone letters, ")
+    assert warning.endswith(end)

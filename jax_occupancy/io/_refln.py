@@ -1,29 +1,30 @@
 """The mmCIF format of reflections: data blocks with a `_refln` loop."""
 
 import os
+import re
 
 import gemmi
 import numpy as np
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 from jaxtyping import Bool, Float
 
-from jax_occupancy.io._column_names import is_calculated
+from jax_occupancy.io._column_names import guessed_kind, is_calculated
 from jax_occupancy.io._header import radiations_of_block
 from jax_occupancy.io._mmcif import read_document
 from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength
 
 _REFLN = "_refln."
-# MTZ types of the items that the dictionary of the PDB has (mmcif_pdbx, category refln).
-_KINDS = {
-    **dict.fromkeys(("F_meas", "F_meas_au", "F_calc", "F_calc_au", "F_part_au", "pdbx_FWT", "pdbx_DELFWT"), "F"),
-    **dict.fromkeys(("pdbx_F_calc_part_solvent", "pdbx_F_calc_with_solvent"), "F"),
-    **dict.fromkeys(("intensity_meas", "F_squared_meas", "F_squared_calc", "intensity_calc"), "J"),
-    **dict.fromkeys(("F_meas_sigma", "F_meas_sigma_au", "intensity_sigma", "F_squared_sigma"), "Q"),
-    **{f"pdbx_{name}_{sign}": kind for name, kind in (("F", "G"), ("I", "K")) for sign in ("plus", "minus")},
-    **{f"pdbx_{name}_{sign}_sigma": kind for name, kind in (("F", "L"), ("I", "M")) for sign in ("plus", "minus")},
-    **dict.fromkeys(("phase_calc", "phase_meas", "pdbx_PHWT", "pdbx_DELPHWT"), "P"),
-    **{"pdbx_r_free_flag": "I", "status": "I", "fom": "W"},
-}
+# The items of the dictionary (mmcif_pdbx, category refln) that we know, and the MTZ types that their names do not tell.
+_ITEMS = (
+    *("F_meas", "F_meas_au", "F_calc", "F_calc_au", "F_part_au", "pdbx_FWT", "pdbx_DELFWT"),
+    *("pdbx_F_calc_part_solvent", "pdbx_F_calc_with_solvent"),
+    *("intensity_meas", "F_squared_meas", "F_squared_calc", "intensity_calc"),
+    *("F_meas_sigma", "F_meas_sigma_au", "intensity_sigma", "F_squared_sigma"),
+    *(f"pdbx_{name}_{sign}{end}" for name in "FI" for sign in ("plus", "minus") for end in ("", "_sigma")),
+    *("phase_calc", "phase_meas", "pdbx_PHWT", "pdbx_DELPHWT", "pdbx_r_free_flag", "status", "fom"),
+)
+_KINDS = {item: guessed_kind(item) for item in _ITEMS}
+_KINDS |= {"F_squared_calc": "J", "intensity_calc": "J", "pdbx_DELPHWT": "P", "fom": "W"}
 _SPELLED = {name.lower(): name for name in _KINDS}
 _FLAG_OF_CODE = {"f": 0.0, "o": 1.0, "<": 1.0}
 _CELL = [f"_cell.{item}" for item in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")]
@@ -189,7 +190,7 @@ def _status(column: cif.Column, n_rows: int) -> tuple[Float[np.ndarray, " rows"]
     # The dictionary has o (observed), f (free), < (weak), and x, -, h, l for what is unreliable, systematically absent
     # or outside the resolution limits of the refinement. Old files have the numbers of other programs here.
     codes = {text: cif.as_string(text).strip().lower() for text in set(column)}
-    numbers = {code: float(code) for code in codes.values() if code.lstrip("-").isdigit()}
+    numbers = {code: float(code) for code in codes.values() if re.fullmatch("-?[0-9]+", code)}
     flag_of = {"": np.nan, **numbers, **_FLAG_OF_CODE}
     flags = [np.nan if cif.is_null(text) else flag_of.get(codes[text], np.inf) for text in column]
     kind = "I" if numbers and _FLAG_OF_CODE.keys().isdisjoint(codes.values()) else STATUS
