@@ -11,7 +11,7 @@ from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
-from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
+from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
 
 DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
@@ -91,21 +91,19 @@ def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, 
     for group in (group for group_set in sets for group in group_set.groups):
         heavy = group.atoms[~table.hydrogen[group.atoms]]
         same = group_numbers(table.residue[heavy], table.name[heavy])
-        order = np.lexsort((group_numbers(table.altloc[heavy]), same))
-        first, second = heavy[order[:-1]], heavy[order[1:]]
+        first, second = (heavy[side] for side in consecutive(same, group_numbers(table.altloc[heavy])))
         near = ~(np.linalg.norm(table.xyz[first] - table.xyz[second], axis=1) > TOUCHING)
-        near &= (same[order[:-1]] == same[order[1:]]) & (table.altloc[first] != table.altloc[second])
+        near &= table.altloc[first] != table.altloc[second]
         pairs = list(zip(first[near].tolist(), second[near].tolist(), strict=True))
         for one, other in meetings(table.xyz[heavy], table.residue[heavy], SAME_PLACE):
             pairs.append((int(heavy[table.residue[heavy] == one][0]), int(heavy[table.residue[heavy] == other][0])))
-        told = dict.fromkeys(f"{_conformer_name(table, a)} with {_conformer_name(table, b)}" for a, b in pairs)
+        named = (
+            (residue_name(table, atom) + letter_suffix(str(table.altloc[atom])) for atom in pair) for pair in pairs
+        )
+        told = dict.fromkeys(" with ".join(pair) for pair in named)
         names += [f"{group.name} ({listing(told, at_most=3)}, {2 * group.start:.2f} in all)"] if told else []
     message = "groups asked for hold atoms that exclude each other, which are then there at once"
     return tuple(text for text in [_sentence(message, names, "; make a group of each and a set of them")] if text)
-
-
-def _conformer_name(table: AtomTable, atom: int) -> str:
-    return residue_name(table, atom) + letter_suffix(table.altloc[atom])
 
 
 def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
@@ -143,7 +141,8 @@ def _scaled(group: Group, scale: float) -> Group:
 def _clashes(table: AtomTable) -> str:
     """Partly occupied atoms without letters that cannot all be there: alternates nobody named."""
     suspects = np.flatnonzero(table.partial & ~table.lettered)
-    pairs = _repeated_atoms(table, suspects)
+    repeated = consecutive(group_numbers(table.residue[suspects], table.name[suspects]))
+    pairs = list(zip(*(suspects[side].tolist() for side in repeated), strict=True))
     for residues in meetings(table.xyz[suspects], table.residue[suspects], CLASH):
         one, other = (suspects[table.residue[suspects] == residue] for residue in residues)
         gaps = distances_to(table.xyz[one], table.xyz[other], CLASH)
@@ -151,16 +150,6 @@ def _clashes(table: AtomTable) -> str:
         pairs.append((int(one[np.argmin(gaps)]), int(other[np.argmin(nearest)])))
     names = (f"{atom_name(table, a)} and {atom_name(table, b)}" for a, b in sorted(set(pairs)))
     return _sentence("partly occupied atoms overlap but have no letters", names, "; give them letters to sum to 1")
-
-
-def _repeated_atoms(table: AtomTable, suspects: np.ndarray) -> list[tuple[int, int]]:
-    """Neighbouring pairs among atoms of one residue with one name."""
-    if suspects.size == 0:
-        return []
-    numbers = group_numbers(table.residue[suspects], table.name[suspects])
-    order = np.argsort(numbers, kind="stable")
-    same = np.flatnonzero(numbers[order][1:] == numbers[order][:-1])
-    return list(zip(suspects[order[same]].tolist(), suspects[order[same + 1]].tolist(), strict=True))
 
 
 def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:

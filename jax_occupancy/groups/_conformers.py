@@ -12,7 +12,7 @@ from jax_occupancy.groups._linking import Links
 from jax_occupancy.groups._naming import atom_name, listing, residue_label, residues_label
 from jax_occupancy.groups._neighbours import close_pairs, connected, distances_to, in_touch, meetings
 from jax_occupancy.groups._parts import bonded, occupancy_levels
-from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
+from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, by_number, consecutive, group_numbers
 
 ON_TOP = 0.5  # Å; atoms of one residue this close are one atom, whatever their names
 
@@ -51,19 +51,16 @@ def conformer_drafts(
     label = np.where(table.mixed, table.altloc + " (" + table.resname + ")", table.altloc)
     node = group_numbers(run[atoms], label[atoms])
     component = _touching(table, atoms, node, run[atoms])
-    order = np.lexsort((node, component))
-    cuts = np.flatnonzero(np.diff(component[order])) + 1
     beside: dict[int, set[str]] = defaultdict(set)
     for one, letter in zip(run[atoms].tolist(), label[atoms].tolist(), strict=True):
         beside[one].add(letter)
     drafts = []
-    for rows in np.split(order, cuts):
-        members: dict[str, list[int]] = {}
-        for atom in atoms[np.sort(rows)].tolist():
-            members.setdefault(str(label[atom]), []).append(atom)
-        if members:
-            far = sorted(beside[int(run[atoms[rows[0]]])] - members.keys())
-            drafts.append(_draft(table, members, far, links, moved, riders))
+    for rows in by_number(component, np.full(len(atoms), True)):
+        members: dict[str, list[int]] = defaultdict(list)
+        for atom in atoms[rows].tolist():
+            members[str(label[atom])].append(atom)
+        far = sorted(beside[int(run[atoms[rows[0]]])] - members.keys())
+        drafts.append(_draft(table, members, far, links, moved, riders))
     return drafts
 
 
@@ -71,10 +68,9 @@ def _touching(table: AtomTable, atoms: np.ndarray, node: np.ndarray, run: np.nda
     """The number of the set each atom is in: letters (nodes) of one run that touch somewhere are in one."""
     n_nodes = int(node.max(initial=-1)) + 1
     place = group_numbers(table.residue[atoms], table.name[atoms])
-    order = np.lexsort((node, place))
-    first, second = order[:-1], order[1:]
-    gap = np.linalg.norm(table.xyz[atoms[first]] - table.xyz[atoms[second]], axis=1)
-    near = (place[first] == place[second]) & ~(gap > TOUCHING)  # also where coordinates are missing
+    first, second = consecutive(place, node)
+    # also where coordinates are missing
+    near = ~(np.linalg.norm(table.xyz[atoms[first]] - table.xyz[atoms[second]], axis=1) > TOUCHING)
     pairs = [(node[first[near]], node[second[near]])]
     component = connected(n_nodes, *pairs[0])[node]
     # What no two atoms of one name settle is looked at letter by letter.

@@ -106,6 +106,13 @@ def by_number(number: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
     return [piece for piece in np.split(some, np.flatnonzero(np.diff(number[some])) + 1) if piece.size]
 
 
+def consecutive(number: np.ndarray, *then: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of positions that follow each other among those of one number, in the order of ``then`` and the file."""
+    order = np.lexsort((*then[::-1], number))
+    same = number[order[:-1]] == number[order[1:]]
+    return order[:-1][same], order[1:][same]
+
+
 def read_table(atoms: pd.DataFrame) -> AtomTable:
     """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled, residues numbered."""
     missing = [column for column in REQUIRED if column not in atoms.columns]
@@ -174,10 +181,9 @@ def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:
 
 def _kinds(resname: np.ndarray) -> np.ndarray:
     """Polymer class by residue name, for tables that do not bring it."""
-    codes, names = pd.factorize(resname)
-    classes = [(AMINO_ACIDS, "protein"), (NUCLEOTIDES, "nucleic"), (WATER, "water")]
-    kinds = [next((kind for members, kind in classes if name in members), "other") for name in names]
-    return np.array([*kinds, "other"], object)[codes]
+    classes = {"water": WATER, "nucleic": NUCLEOTIDES, "protein": AMINO_ACIDS}
+    kind_of = {name: kind for kind, names in classes.items() for name in names}
+    return np.array([kind_of.get(name, "other") for name in resname], object)
 
 
 def _number_residues(table: "AtomTable") -> np.ndarray:
