@@ -61,7 +61,12 @@ class Measurement(NamedTuple):
 
 
 def choose_columns(
-    table: ReflectionTable, *, amplitude: str | None, intensity: str | None, sigma: str | None, free: str | None
+    table: ReflectionTable,
+    *,
+    amplitude: str | None = None,
+    intensity: str | None = None,
+    sigma: str | None = None,
+    free: str | None = None,
 ) -> tuple[Measurement, Column | None, tuple[str, ...]]:
     """Take the named columns; find by values, type and usual name those that are not named: data, free flags, notes."""
     if amplitude is not None and intensity is not None:

@@ -74,23 +74,14 @@ def read_reflections(
         )
     if kind == "mtz" and block is not None:
         raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
+    names = {"amplitude": amplitude, "intensity": intensity, "sigma": sigma, "free": free}
     try:
         if kind == "mtz":
             table = ReflectionTable(read_mtz(path, source), str(path), path=path, cell=cell, spacegroup=spacegroup)
         else:
-            names = (amplitude, intensity, sigma, free)
-            table = refln_table(path, source, block=block, names=names, cell=cell, spacegroup=spacegroup)
-        fields = fields_of_table(
-            table,
-            amplitude=amplitude,
-            intensity=intensity,
-            sigma=sigma,
-            free=free,
-            free_value=free_value,
-            d_min=d_min,
-            d_max=d_max,
-        )
-        return Reflections(**fields)
+            items = tuple(names.values())
+            table = refln_table(path, source, block=block, names=items, cell=cell, spacegroup=spacegroup)
+        return Reflections(**fields_of_table(table, **names, free_value=free_value, d_min=d_min, d_max=d_max))
     except (RuntimeError, UnicodeDecodeError) as error:
         # what gemmi finds wrong only when it is asked for it
         raise ValueError(f"{path} is damaged ({error}); copy it again") from error

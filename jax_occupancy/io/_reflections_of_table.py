@@ -24,19 +24,16 @@ _CONTRADICTING_SIGMAS, _CONTRADICTING_PART = 3.0, 0.2
 def fields_of_table(
     table: ReflectionTable,
     *,
-    amplitude: str | None = None,
-    intensity: str | None = None,
-    sigma: str | None = None,
-    free: str | None = None,
     free_value: int | None = None,
     d_min: float | None = None,
     d_max: float | None = None,
+    **names: str | None,
 ) -> dict[str, Any]:
     """Choose from the columns of a table and clean what was chosen: the fields of `Reflections`."""
     limits = _limits(d_min, d_max)
     hkl = to_asu(table.hkl, next(iter(table.cells.values())), table.spacegroup)
     _check_merged(table, hkl)
-    measured, flags, notes = choose_columns(table, amplitude=amplitude, intensity=intensity, sigma=sigma, free=free)
+    measured, flags, notes = choose_columns(table, **names)
     cell = table.cells[measured.values[0].dataset_id]
     rows, left_out = leave_out(
         _rows(table, hkl, measured, flags),
