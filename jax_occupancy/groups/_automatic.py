@@ -61,7 +61,6 @@ def check_options(*, waters: str, hydrogens: str) -> None:
 
 
 def _exchange_draft(table: AtomTable, pair: tuple[int, int]) -> Draft:
-    """Hydrogen and deuterium on one site."""
     names = [atom_name(table, atom) for atom in pair]
     return tuple(
         Member(

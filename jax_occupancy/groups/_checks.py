@@ -68,7 +68,6 @@ def _other_hydrogens(table: AtomTable, groups: Sequence[Group]) -> str:
 
 
 def _sums(sets: Sequence[GroupSet]) -> list[str]:
-    """Sets whose start is not their whole."""
     starts = {group.name: group.start for group_set in sets for group in group_set.groups}
     rescaled, kept = [], []
     for group_set in sets:

@@ -191,7 +191,6 @@ def _atoms_of(n_atoms: int, languages: Mapping[str, Select | None], selections: 
 
 
 def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: np.ndarray) -> None:
-    """Refuse residues that are to be both linked and separate."""
     apart = table.residue[separated]
     for text, atoms in joined.items():
         both = np.unique(table.residue[atoms[table.lettered[atoms] & np.isin(table.residue[atoms], apart)]])
@@ -218,7 +217,6 @@ def _taken(table: AtomTable, claims: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _user_sets(table: AtomTable, user: UserGroups, members: Mapping[str, np.ndarray]) -> tuple[GroupSet, ...]:
-    """The user's sets in their order, then the groups of no set."""
     groups = {n: _user_group(table, user, n, members[n]) for n in user.groups if n not in user.states}
     kinds: dict[str, SetKind] = {"complete": "complete", "incomplete": "incomplete"}
     sets = [

@@ -222,7 +222,6 @@ def each(group_set: GroupSet, change: Callable[[Group], Group]) -> GroupSet:
 
 
 def _positions(name: str, atoms: Any) -> np.ndarray:
-    """Positions as a read-only array of integers."""
     array = np.array(atoms, np.int64).reshape(-1)
     if array.size and (array.min() < 0 or len(set(array.tolist())) < array.size):
         raise ValueError(
@@ -233,7 +232,6 @@ def _positions(name: str, atoms: Any) -> np.ndarray:
 
 
 def _check_atoms(groups: list[Group], n_atoms: int) -> None:
-    """Refuse atoms out of range and atoms of two groups."""
     owner = np.full(n_atoms, -1)
     for number, group in enumerate(groups):
         if group.atoms.size and group.atoms.max() >= n_atoms:
@@ -249,7 +247,6 @@ def _check_atoms(groups: list[Group], n_atoms: int) -> None:
 
 
 def _check_parents(sets: tuple[GroupSet, ...]) -> None:
-    """Refuse unknown parents and circles of parents."""
     above = {group.name: s.parent for s in sets for group in s.groups}
     for start in above:
         path = [start]

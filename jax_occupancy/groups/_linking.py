@@ -84,7 +84,6 @@ def find_links(
 
 
 def _letters(table: AtomTable, chosen: np.ndarray) -> dict[int, set[str]]:
-    """The letters that chosen atoms of each residue have."""
     letters: dict[int, set[str]] = defaultdict(set)
     for residue, letter in zip(table.residue[chosen].tolist(), table.altloc[chosen], strict=True):
         letters[residue].add(letter)
@@ -162,7 +161,6 @@ def _bonded_letters(
 
 
 def _refusal(left: dict[str, float], right: dict[str, float], bonded: set[str], *, force: bool) -> str | None:
-    """Why two residues with these starts and bonded letters are not linked; None if they are."""
     if left.keys() != right.keys():
         return f"its letters are {listing(sorted(left))} and {listing(sorted(right))}"
     loose = sorted(left.keys() - bonded)

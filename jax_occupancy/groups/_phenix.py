@@ -85,7 +85,6 @@ def parse_phenix(text: str) -> UserGroups:
 
 
 def _checked(text: str) -> str:
-    """A selection in the user's words, which must be understood."""
     PhenixSelections(empty_table()).select(text)
     return f"phenix: {text}"
 

@@ -90,7 +90,6 @@ class PhenixSelections:
         return np.logical_and.reduce(found)
 
     def _operand(self, word: Word, words: list[Word]) -> np.ndarray:
-        """The atoms that one keyword and its value match."""
         if word.lower in ("all", "none"):
             return np.full(self.table.n_atoms, word.lower == "all")
         if word.lower in _KINDS:
@@ -152,7 +151,6 @@ class PhenixSelections:
         return chosen
 
     def _matching(self, key: str, value: Word) -> np.ndarray:
-        """Atoms whose label matches a pattern."""
         labels, codes = self._labels[key]
         shown = labels if value.quoted else [label.strip() for label in labels]
         text = value.text if value.quoted else value.text.strip()
@@ -200,7 +198,6 @@ _OPERATORS: dict[str, tuple[int, Callable]] = {
 
 
 def _apply(operator: str, found: list[np.ndarray]) -> None:
-    """Put the result of an operator in the place of its operands."""
     n, function = _OPERATORS[operator]
     if len(found) < n:
         raise _NotUnderstoodError(operator)
@@ -209,7 +206,6 @@ def _apply(operator: str, found: list[np.ndarray]) -> None:
 
 
 def _matches(pattern: str, labels: list[str], *, any_case: bool = False) -> list[bool]:
-    """Which labels a pattern with wildcards matches."""
     parts = re.findall(r"\\.|\*|\?|\[[^\]]+\]|.", pattern)
     wild = {"*": ".*", "?": "."}
     # in cctbx "[^A]" matches the end of a label, too

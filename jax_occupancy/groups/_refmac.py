@@ -126,7 +126,6 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
 
 
 def _occupancy_lines(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Lines that begin with ``occupancy group``, with the words after that."""
     # Comments go first: a comment that ends in a hyphen does not join lines.
     joined = re.sub(r"[ \t][-&][ \t]*\n", " ", re.sub(r"[#!][^\n]*", "", text))
     for raw in joined.splitlines():
@@ -167,7 +166,6 @@ def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> l
 
 
 def _check_words(name: str, piece: Piece) -> None:
-    """Refuse labels that a line of words cannot hold."""
     labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
     for what, values in labels.items():
         bad = [value for value in values if _UNREADABLE.search(value)]

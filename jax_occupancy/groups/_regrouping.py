@@ -52,7 +52,6 @@ def apply_states(
 
 
 def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, list[Group]]:
-    """The groups of a set by state; nothing if no letter belongs to a state."""
     split: dict[str, list[Group]] = {}
     strange = [group for group in group_set.groups if group.altloc not in state_of]
     if len(strange) == len(group_set.groups):
@@ -78,7 +77,6 @@ def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
 
 
 def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]) -> None:
-    """Refuse letters written together, and states that can't have atoms."""
     known = set(table.altloc)
     for name, letters in states.items():
         for letter in letters:

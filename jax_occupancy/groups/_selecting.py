@@ -52,7 +52,6 @@ class Pieces:
         return [self._piece(name, own, piece) for piece in keys.values()]
 
     def _piece(self, name: str, own: set[int], piece: list[int]) -> Piece:
-        """One piece, as a whole conformer if that is right, else by atom names."""
         t, first = self._table, piece[0]
         inside = self._at[t.chain[first], t.resseq[first], t.icode[first]]
         if self._by_resname:
@@ -112,7 +111,6 @@ def _described(pieces: Pieces, group: Group, parent: Group | None) -> UserGroup:
 
 
 def _fixed_value(group: Group, parent: Group | None) -> float:
-    """The value of a fixed group; under a parent, the fraction that it keeps of it."""
     if parent is None:
         return float(group.start)
     if group.fraction is not None:

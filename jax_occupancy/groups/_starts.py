@@ -53,7 +53,6 @@ def _settled(
     sets: tuple[GroupSet, ...],
     starts: dict[str, float],
 ) -> Group:
-    """A group at the start that its parent or its children give it."""
     if group.fraction is not None and home.parent is not None:
         return replace(group, start=min(group.fraction * starts[home.parent], 1.0))
     below = [s for s in sets if s.parent == group.name] if not group.atoms.size and group.refinable else []
@@ -107,7 +106,6 @@ def make_tensor(
 
 
 def _at_mean(group: Group, values: np.ndarray) -> Group:
-    """A refinable group at the mean of its counted atoms."""
     moves = group.refinable and group.atoms.size
     return replace(group, start=float(values[group.counted].mean())) if moves else group
 

@@ -149,7 +149,6 @@ def empty_table() -> AtomTable:
 
 
 def _finite_occupancies(atoms: pd.DataFrame) -> np.ndarray:
-    """Occupancies in double precision, refused when one is no number."""
     raw = atoms["occupancy"].to_numpy(np.float64, copy=True)
     bad = np.flatnonzero(~np.isfinite(raw))
     if bad.size:
@@ -180,7 +179,6 @@ def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:
 
 
 def _kinds(resname: np.ndarray) -> np.ndarray:
-    """Polymer class by residue name, for tables that do not bring it."""
     classes = {"water": WATER, "nucleic": NUCLEOTIDES, "protein": AMINO_ACIDS}
     kind_of = {name: kind for kind, names in classes.items() for name in names}
     return np.array([kind_of.get(name, "other") for name in resname], object)
@@ -207,7 +205,6 @@ def _number_residues(table: "AtomTable") -> np.ndarray:
 
 
 def _members(numbers: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
-    """The positions that have each of the wanted numbers."""
     return {int(numbers[atoms[0]]): atoms for atoms in by_number(numbers, np.isin(numbers, wanted))}
 
 

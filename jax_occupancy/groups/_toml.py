@@ -125,7 +125,6 @@ def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _list_of_tables(content: Mapping[str, Any], key: str) -> list[Any]:
-    """The tables of one name, none where there is none."""
     value = content.get(key, [])
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise ValueError(f"{key} is {value!r}; wanted tables [[{key}]].")
@@ -133,7 +132,6 @@ def _list_of_tables(content: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _texts(key: str, value: Any) -> tuple[str, ...]:
-    """One string or a list of strings."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         raise ValueError(f"{key} is {value!r}; wanted a string or a list of strings.")
@@ -141,7 +139,6 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _group(name: str, value: Any) -> UserGroup:
-    """A group from a selection, several, or a table."""
     if not isinstance(value, dict):
         return UserGroup(_texts(f"group {name!r}", value))
     _check_keys(value, GROUP_KEYS, f"group {name!r}")

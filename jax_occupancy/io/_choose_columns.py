@@ -151,7 +151,6 @@ def _with_mate(table: ReflectionTable, column: Column) -> tuple[Column, ...]:
 
 
 def _named(table: ReflectionTable, label: str, types: str | None, role: str) -> Column:
-    """The column the caller asked for."""
     for column in table.columns:
         if column.label == label.removeprefix("_refln."):
             if types is None or column.type in types:
@@ -175,7 +174,6 @@ def _negative(measured: Measurement) -> str:
 
 
 def _objection(measured: Measurement) -> str:
-    """Why columns are no measured data; empty if they may be."""
     if any(is_difference(column.label) for column in measured.values):
         return "difference by its name"
     return _negative(measured) or ("" if measured.usable().any() else _EMPTY)

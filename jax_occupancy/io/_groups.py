@@ -140,7 +140,6 @@ def check_groups_name(path: str | os.PathLike[str]) -> None:
 
 
 def _text(path: str | os.PathLike[str]) -> str:
-    """The text of a file."""
     try:
         return read_source(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -209,7 +209,6 @@ class Reflections:
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse shapes and values that no later step could work with."""
     hkl = arrays["hkl"]
     if hkl.ndim != 2 or hkl.shape[1] != 3:
         raise ValueError(f"hkl has shape {hkl.shape}; wanted (reflections, 3)")
@@ -231,7 +230,6 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _expectation(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
-    """What a field must be, and for each row whether it is."""
     if name in _PAIRS.values():
         return "finite and positive", np.isfinite(values) & (values > 0)
     if name == "amplitude":

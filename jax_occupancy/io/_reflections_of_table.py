@@ -124,7 +124,6 @@ def _values(table: ReflectionTable, column: Column) -> np.ndarray:
 def _free(
     table: ReflectionTable, flag: np.ndarray, column: Column | None, free_value: int | None
 ) -> tuple[np.ndarray, int | str | None, tuple[str, ...]]:
-    """The free set, the value that means free, and notes."""
     if column is None:
         if free_value is not None:
             raise ValueError(

@@ -69,7 +69,6 @@ def refln_table(
 
 
 def _what_it_is(document: cif.Document) -> str:
-    """What a CIF file without reflections in mmCIF holds instead."""
     categories = {name.lower() for block in document for name in block.get_mmcif_category_names()}
     if "_diffrn_refln." in categories:
         return "holds unmerged data (_diffrn_refln); scale and merge them first (aimless, xia2, autoPROC)"
@@ -83,7 +82,6 @@ def _what_it_is(document: cif.Document) -> str:
 def _chosen_block(
     path: str | os.PathLike[str], blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
 ) -> tuple[cif.Block, tuple[str, ...]]:
-    """The block to read, and a note if there was a choice."""
     listed = ", ".join(candidate.name for candidate in blocks[:8])
     if name is not None:
         wanted = name.lower().removeprefix("data_")
@@ -120,7 +118,6 @@ def _items(block: cif.Block) -> list[str]:
 
 
 def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool:
-    """Whether a block has anything measured, the named columns among it."""
     items = _items(block)
     measured = any(_KINDS[item] in "FJGK" and not is_calculated(item) for item in items)
     return measured and all(name is None or name.removeprefix("_refln.") in items for name in columns)
@@ -223,7 +220,6 @@ def _stated_group(block: cif.Block) -> str:
 
 
 def _single(block: cif.Block, tag: str) -> str:
-    """The one value of an item, empty if there is none."""
     column = block.find_values(tag)
     return cif.as_string(column[0]) if column and not cif.is_null(column[0]) else ""
 

@@ -80,7 +80,6 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
 
 
 def _lettered_heavy_atoms(structure: gemmi.Structure) -> gemmi.Structure:
-    """A copy with only the atoms that take part."""
     copy = structure.clone()
     copy.remove_hydrogens()
     for chain in copy[0]:

@@ -146,7 +146,6 @@ def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
 def _checked(
     model: Model, values: ArrayLike, name: str, wanted: str, good: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Values for each atom in float64, all of them good."""
     array = np.asarray(values, np.float64)
     if array.shape != (model.n_atoms,):
         raise ValueError(
@@ -160,7 +159,6 @@ def _checked(
 
 
 def _check_room(model: Model, new: pd.DataFrame, moves: np.ndarray) -> None:
-    """Shifted B factors and coordinates must fit into the columns of a PDB file."""
     for column, moved in zip(new, moves.T, strict=True):
         symbol, name, unit, decimals, (low, high) = (
             ("B", "B factors", "Å²", 2, _PDB_B_RANGE)
