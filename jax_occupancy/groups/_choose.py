@@ -60,12 +60,10 @@ def automatic_groups(
         ValueError: a column is missing, an occupancy is no finite number, or an option is unknown.
 
     Example:
-        >>> import pandas as pd
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> grouping = automatic_groups(pd.DataFrame(rows))
-        >>> [(s.kind, [group.name for group in s.groups]) for s in grouping]
-        [('complete', ['A/7/HOH:A', 'A/7/HOH:B'])]
+        >>> from jax_occupancy.example import read_example
+        >>> first, *_ = automatic_groups(read_example()[0].atoms)
+        >>> first.kind, [group.name for group in first.groups]
+        ('complete', ['A/2/SER:A', 'A/2/SER:B'])
     """
     return choose_groups(atoms, link=link, waters=waters, hydrogens=hydrogens, force_links=force_links)
 
@@ -112,14 +110,11 @@ def choose_groups(
             or a state has nothing; the message names them.
 
     Example:
-        >>> import pandas as pd
-        >>> from jax_occupancy.groups import UserGroup, UserGroups, choose_groups
-        >>> atom = {"name": "O", "altloc": "", "resname": "HOH", "chainid": "W", "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> waters = pd.DataFrame([atom | {"resseq": i, "occupancy": 0.3, "y": 5.0 * i} for i in range(3)])
-        >>> user = UserGroups({"pair": UserGroup(("first two",))})
-        >>> grouping = choose_groups(waters, user, select=lambda text: [0, 1])
-        >>> [group.name for group in grouping.groups]
-        ['pair', 'W/2/HOH']
+        >>> from jax_occupancy.example import read_example
+        >>> from jax_occupancy.groups import UserGroup
+        >>> user = UserGroups({"ligand": UserGroup(("phenix: resname IPH and altloc A",))})
+        >>> choose_groups(read_example()[0].atoms, user).groups[0].name
+        'ligand'
     """
     check_options(waters=waters, hydrogens=hydrogens)
     table = read_table(atoms)

@@ -106,22 +106,6 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     Raises:
         ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside
             refined ones, groups fixed at an occupancy the model does not have. The message names the groups.
-
-    Example:
-        >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> atoms = pd.DataFrame(rows)
-        >>> print(format_phenix(automatic_groups(atoms), atoms), end="")
-        # jax_occupancy: the comment above a group is its name
-        refinement.refine.occupancies {
-          constrained_group {
-            # A/7/HOH:A
-            selection = (chain A and resid 7 and resname HOH and altloc A)
-            # A/7/HOH:B
-            selection = (chain A and resid 7 and resname HOH and altloc B)
-          }
-        }
     """
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))

@@ -92,20 +92,6 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         ValueError: the format cannot say it: sets under a parent, fixed members beside refined ones, groups fixed
             at an occupancy the model does not have, atoms that chain, number, atom name and letter do not tell
             apart or whose labels are no words (a blank chain). The message names the groups or atoms.
-
-    Example:
-        >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> atoms = pd.DataFrame(rows)
-        >>> print(format_refmac(automatic_groups(atoms), atoms), end="")
-        # jax_occupancy: the comment above a group is its name; what is in no group stays as it is
-        # A/7/HOH:A
-        occupancy group id 1 chain A residue 7 alt A
-        # A/7/HOH:B
-        occupancy group id 2 chain A residue 7 alt B
-        occupancy group alts complete 1 2
-        occupancy refine
     """
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))

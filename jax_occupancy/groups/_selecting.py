@@ -86,13 +86,6 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
     Raises:
         ValueError: the table has another number of atoms than the grouping, atoms that no selection can tell
             apart are in different groups, or a fixed group shares out a parent that starts at 0.
-
-    Example:
-        >>> from jax_occupancy.example import read_example
-        >>> from jax_occupancy.groups import automatic_groups
-        >>> atoms = read_example()[0].atoms
-        >>> describe_groups(automatic_groups(atoms), atoms).groups["A/2/SER:B"].selection
-        ('//A/2.(SER)/*:B',)
     """
     pieces = Pieces(table_of_grouping(grouping, atoms))
     groups = {

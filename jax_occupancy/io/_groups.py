@@ -55,8 +55,7 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
         What the file asks for; `choose_groups` makes groups of it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If it is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is empty, no text, or something in it is not understood; the message names the file.
 
     Example:
@@ -130,9 +129,6 @@ def check_groups_name(path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: If the extension is unknown.
-
-    Example:
-        >>> check_groups_name("groups.toml")  # nothing to say
     """
     if _format_of_name(path) in (None, "servalcat"):
         written = [extension for extension, name in _EXTENSIONS.items() if name != "servalcat"]

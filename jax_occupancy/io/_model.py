@@ -79,8 +79,7 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         The model.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If it is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is no model, is damaged, holds no atoms or several models, has an impossible cell, or a
             coordinate, occupancy, B or U that is not a finite number.
 

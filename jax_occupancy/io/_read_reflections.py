@@ -51,8 +51,7 @@ def read_reflections(
         The reflections; without free flags `free` is False everywhere and `labels["free"]` is None.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If it is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is neither format, is damaged or unmerged, lacks a column, a block, a cell, a space group or
             any usable reflection, or options contradict each other.
 

@@ -148,11 +148,6 @@ class Reflections:
             Columns F and SIGF, I and SIGI (those that are there) and FreeR_flag (0 for the free set, 1 for the working
             set; left out if no reflection is free). `reciprocalspaceship.DataSet(data.to_dataframe(), cell=data.cell,
             spacegroup=data.spacegroup).infer_mtz_dtypes()` makes a DataSet of it.
-
-        Example:
-            ```python
-            read_reflections("4xof.mtz").to_dataframe().loc[(1, 0, 2)]
-            ```
         """
         names = {"F": self.amplitude, "SIGF": self.sigma, "I": self.intensity, "SIGI": self.intensity_sigma}
         columns: dict[str, np.ndarray] = {name: np.array(v) for name, v in names.items() if v is not None}

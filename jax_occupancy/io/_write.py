@@ -60,8 +60,7 @@ def write_model(
         ValueError: If the name has no known extension, `path` is the file that was read, occupancies, esds or
             shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format
             cannot hold the model, a shifted B or coordinate.
-        FileNotFoundError: If the folder of `path` does not exist.
-        IsADirectoryError: If `path` is a folder.
+        FileNotFoundError, IsADirectoryError: If the folder of `path` does not exist, or `path` is one.
 
     Example:
         >>> import pathlib, tempfile
