@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.io._atoms import first_labels
+from jax_occupancy.io._header import add_tls
 from jax_occupancy.io._mmcif import parse_mmcif
 from jax_occupancy.io._pdb import parse_pdb
 from jax_occupancy.io._source import model_format_of, read_source
-from jax_occupancy.io._tls import add_tls
 
 
 @dataclass(frozen=True, eq=False)
