@@ -6,14 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import (
-    NAMES_ABOVE,
-    check_sayable,
-    comment_line,
-    fixed_lines,
-    names_above,
-    rename,
-)
+from jax_occupancy.groups._foreign import NAMES_ABOVE, check_sayable, comment_line, fixed_lines, names_above, rename
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._phenix_selection import PhenixSelections
 from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping

@@ -18,10 +18,7 @@ from jax_occupancy.groups._table import AtomTable
 
 
 def apply_states(
-    table: AtomTable,
-    sets: Sequence[GroupSet],
-    states: Mapping[str, tuple[str, ...]],
-    extra: Mapping[str, np.ndarray],
+    table: AtomTable, sets: Sequence[GroupSet], states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]
 ) -> tuple[tuple[GroupSet, ...], tuple[GroupSet, ...]]:
     """Regroup automatic sets by the state their letters belong to: the set of states, those under it, and the rest."""
     # Hydrogen and deuterium that exchange on one site say nothing about a state. ``extra`` are atoms that belong to a

@@ -20,9 +20,7 @@ RESCALED = "occupancies that exclude each other do not sum to 1 and will be made
 FULL = 1 - 1e-9  # fixed fractions that leave nothing tell nothing about their parent
 
 
-def with_starts(
-    sets: tuple[GroupSet, ...],
-) -> tuple[GroupSet, ...]:
+def with_starts(sets: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
     """Give groups without atoms the largest sum of their child sets, and fixed fractions their part of the parent."""
     if all(s.parent is None for s in sets):
         return sets
@@ -47,12 +45,7 @@ def _asked_of_parent(group_set: GroupSet) -> float:
     return round(rest / (1 - fractions), 12) if fractions < FULL else 0.0
 
 
-def _settled(
-    group: Group,
-    home: GroupSet,
-    sets: tuple[GroupSet, ...],
-    starts: dict[str, float],
-) -> Group:
+def _settled(group: Group, home: GroupSet, sets: tuple[GroupSet, ...], starts: dict[str, float]) -> Group:
     if group.fraction is not None and home.parent is not None:
         return replace(group, start=min(group.fraction * starts[home.parent], 1.0))
     below = [s for s in sets if s.parent == group.name] if not group.atoms.size and group.refinable else []

@@ -29,12 +29,7 @@ _WORDS = {
         "FIBER DIFFRACTION",
     ),
 }
-_ITEMS = (
-    "_exptl.method",
-    "_diffrn_radiation.pdbx_scattering_type",
-    "_diffrn_radiation.probe",
-    "_diffrn_source.source",
-)
+_ITEMS = ("_exptl.method", "_diffrn_radiation.pdbx_scattering_type", "_diffrn_radiation.probe", "_diffrn_source.source")
 # In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
 _LONGEST_OF_ELECTRONS = 0.1
 # The words of the PDB, of TLSANL and of Refmac.

@@ -79,11 +79,7 @@ class ReflectionTable:
 
 
 def frame_table(
-    frame: pd.DataFrame,
-    *,
-    cell: gemmi.UnitCell | None,
-    spacegroup: gemmi.SpaceGroup | None,
-    wavelength: float | None,
+    frame: pd.DataFrame, *, cell: gemmi.UnitCell | None, spacegroup: gemmi.SpaceGroup | None, wavelength: float | None
 ) -> ReflectionTable:
     """The columns of a pandas table (of reciprocalspaceship, which is not needed for it), typed by dtype or name."""
     if getattr(frame, "merged", None) is False:

@@ -140,12 +140,7 @@ def _free(
 
 
 def _free_set(
-    flags: np.ndarray,
-    *,
-    all_flags: np.ndarray,
-    free_value: int | None,
-    codes: bool,
-    label: str,
+    flags: np.ndarray, *, all_flags: np.ndarray, free_value: int | None, codes: bool, label: str
 ) -> tuple[np.ndarray, int | None, tuple[str, ...]]:
     """The free set by integer flags (NaN: none; 0 for the code f), the value that means free if there is one, notes."""
     # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
