@@ -80,15 +80,15 @@ def format_toml(user: UserGroups) -> str:
         "pose A" = ["//L/1/*:A"]
     """
     top = [] if user.automatic else ["automatic = false"]
-    parts = ["\n".join([*top, *(f"{key} = {_quote(getattr(user, key))}" for key in LISTS if getattr(user, key))])]
+    blocks = [[*top, *(f"{key} = {_quote(getattr(user, key))}" for key in LISTS if getattr(user, key))]]
     if user.groups:
-        parts.append("\n".join(["[groups]", *(_group_line(name, group) for name, group in user.groups.items())]))
+        blocks.append(["[groups]", *(_group_line(name, group) for name, group in user.groups.items())])
     if user.states:
-        parts.append(
-            "\n".join(["[states]", *(f"{_quote(n)} = {_quote(letters)}" for n, letters in user.states.items())])
-        )
-    parts += [_set_lines(one) for one in user.sets]
-    return "\n\n".join(part for part in parts if part) + "\n"
+        blocks.append(["[states]", *(f"{_quote(name)} = {_quote(letters)}" for name, letters in user.states.items())])
+    for one in user.sets:
+        parent = [] if one.parent is None else [f"parent = {_quote(one.parent)}"]
+        blocks.append(["[[sets]]", f"groups = {_quote(one.groups)}", f"kind = {_quote(one.kind)}", *parent])
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
 def _group_line(name: str, group: UserGroup) -> str:
@@ -96,11 +96,6 @@ def _group_line(name: str, group: UserGroup) -> str:
     if group.fixed is None:
         return f"{_quote(name)} = {selection}"
     return f"{_quote(name)} = {{ selection = {selection}, fixed = {float(group.fixed)!r} }}"
-
-
-def _set_lines(one: UserSet) -> str:
-    parent = [] if one.parent is None else [f"parent = {_quote(one.parent)}"]
-    return "\n".join(["[[sets]]", f"groups = {_quote(one.groups)}", f"kind = {_quote(one.kind)}", *parent])
 
 
 def _quote(value: Any) -> str:
