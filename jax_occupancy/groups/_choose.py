@@ -7,17 +7,23 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._automatic import automatic_sets, check_options
-from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
+from jax_occupancy.groups._building import Draft, Member, finish_drafts, make_group, single_draft
 from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
+from jax_occupancy.groups._conformers import conformer_drafts, join_overlapping, unlettered_conformers
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind, each
-from jax_occupancy.groups._naming import atom_names, listing, residue_names, unique_names
+from jax_occupancy.groups._hydrogens import amide_homes, exchanged_pairs, riders
+from jax_occupancy.groups._linking import Links, find_links, join_contacts, polymer_bonds
+from jax_occupancy.groups._naming import atom_name, atom_names, listing, residue_names, unique_names
+from jax_occupancy.groups._parts import part_drafts
 from jax_occupancy.groups._phenix_selection import PhenixSelections
 from jax_occupancy.groups._refmac import refmac_atoms
 from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
 from jax_occupancy.groups._table import AtomTable, read_table
 from jax_occupancy.groups._user import Select, UserGroups
+
+WATERS = ("residue", "individual", "omit")
+HYDROGENS = ("carrier", "omit")
 
 
 def automatic_groups(
@@ -116,30 +122,28 @@ def choose_groups(
         >>> choose_groups(read_example()[0].atoms, user).groups[0].name
         'ligand'
     """
-    check_options(waters=waters, hydrogens=hydrogens)
+    for name, value, allowed in (("waters", waters, WATERS), ("hydrogens", hydrogens, HYDROGENS)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, allowed))}.")
     table = read_table(atoms)
     user = UserGroups() if user is None else user
     find = partial(_atoms_of, table.n_atoms, _languages(table, select))
     members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
     alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
     claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
-    taken = _taken(table, {**claims, "remove": removed})
-    if not user.automatic:
-        taken[:] = True
+    active = ~_taken(table, {**claims, "remove": removed}) & user.automatic
+    if hydrogens == "omit":
+        active &= ~table.hydrogen
+    if waters == "omit":
+        active &= table.kind != "water"
     joined = {_as_said(text)[1]: find([text], "link") for text in user.link}
     separated = find(user.separate, "separate")
     _check_links(table, joined, separated)
-    sets = automatic_sets(
-        table,
-        link=link,
-        waters=waters,
-        hydrogens=hydrogens,
-        force_links=force_links,
-        taken=taken,
-        joined=joined,
-        separated=separated,
-        contacts=contacts,
-    )
+    bonds = polymer_bonds(table)
+    links = find_links(table, active, bonds, link=link, force=force_links, joined=joined, separated=separated)
+    if contacts is not None:
+        join_contacts(table, active, contacts, links, force=force_links, separated=separated)
+    sets = _automatic_sets(table, active, bonds, links, every_water=waters == "individual")
     in_states = {name: members[name] for name in user.states if name in members}
     own = _user_sets(table, user, members)
     singles = finish_drafts(table, [single_draft(table, atom) for atom in alone.tolist()])
@@ -152,6 +156,37 @@ def choose_groups(
     everything = with_starts(feasible(grouping.sets))
     warnings = (*find_warnings(table, everything), *excluding_members(table, own), *departed, *renamed)
     return replace(grouping, sets=everything, warnings=warnings)
+
+
+def _automatic_sets(
+    table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray], links: Links, *, every_water: bool
+) -> tuple[GroupSet, ...]:
+    """The automatic sets of the ``active`` atoms, which are left as they are; see ``automatic_groups``."""
+    active = active.copy()
+    pairs = exchanged_pairs(table, active)
+    active[[atom for pair in pairs for atom in pair]] = False
+    conformers = active & table.lettered | unlettered_conformers(table, active)
+    moved = amide_homes(table, active, bonds)
+    grouped = conformers | (active & (table.partial | (table.kind == "water") & every_water))
+    rest = np.setdiff1d(np.flatnonzero(active & table.hydrogen), list(moved))
+    following, silent = riders(table, rest, grouped)
+    active[[*silent, *(hydrogen for some in following.values() for hydrogen in some)]] = False
+    drafts = conformer_drafts(table, conformers & active, links, moved, following)
+    drafts += part_drafts(table, active & ~conformers, following, every_water=every_water)
+    drafts = join_overlapping(table, drafts) + [_exchange_draft(table, pair) for pair in pairs]
+    return finish_drafts(table, drafts)
+
+
+def _exchange_draft(table: AtomTable, pair: tuple[int, int]) -> Draft:
+    names = [atom_name(table, atom) for atom in pair]
+    return tuple(
+        Member(
+            np.array([atom]),
+            f"{table.element[atom]} of {name}, which exchanges with {table.element[other]} of {partner} on one site",
+            str(table.altloc[atom]),
+        )
+        for atom, name, other, partner in zip(pair, names, pair[::-1], names[::-1], strict=True)
+    )
 
 
 def _languages(table: AtomTable, select: Select | None) -> dict[str, Select | None]:
