@@ -95,8 +95,10 @@ def write_model(
         _check_room(model, new, moves)
     new["unit"] = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
     # more decimals survive where the value is the one that was read and no set rounds it
-    new["keep"] = values == model.atoms["occupancy"].to_numpy(np.float64)
-    new.loc[[int(atom) for members in sets for member in members for atom in member], "keep"] = False
+    keep = values == model.atoms["occupancy"].to_numpy(np.float64)
+    for member in (member for members in sets for member in members):
+        keep[np.asarray(member, np.int64)] = False
+    new["keep"] = keep
     new["b_shift"], new["moved"] = moves[:, 0], moves[:, 1:].any(axis=1)
     if esds is not None:
         new["esd"] = esds
