@@ -195,6 +195,7 @@ def test_missing_values_and_status_codes(tmp_path):
         ("0 1 1 1 1 1", [0], 0),  # old files have numbers
         ("1 0 0 0 0 0", [0], 1),
         ("'f' \"o\" O o o F", [0, 5], "f"),
+        ("f o o o - --1", [0], "f"),  # neither a code nor a number
     ],
 )
 def test_status_conventions(tmp_path, status, free, value):

@@ -62,7 +62,6 @@ def single_draft(table: AtomTable, atom: int) -> Draft:
 
 
 def _first_atom(member: Member) -> int:
-    """Where a member begins in the file."""
     return int(member.atoms.min())
 
 

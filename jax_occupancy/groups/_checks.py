@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
 
-from jax_occupancy.groups._grouping import Group, GroupSet
+from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import distances_to, meetings
-from jax_occupancy.groups._starts import ROUNDING, tolerance
-from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
-from jax_occupancy.groups._tensor import RESCALED
+from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
+from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
 
 DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
@@ -20,13 +20,17 @@ CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å 
 def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
     groups = [group for group_set in sets for group in group_set.groups]
+    outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
+    clamped = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in outside)
+    lone = (s.groups[0].name for s in sets if s.kind == "free" and s.groups[0].altloc and s.refinable)
+    empty = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
     found = (
-        _out_of_range(table),
+        _sentence("occupancies outside 0 to 1, clamped", clamped, at_most=50),
         _disagreements(table, groups),
         _other_hydrogens(table, groups),
         *_sums(sets),
-        _lone_letters(sets),
-        _empty_conformers(groups),
+        _sentence("lone letters, refined freely from 0 to 1", lone),
+        _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
         _on_top(table, sets),
     )
@@ -39,15 +43,7 @@ def _sentence(start: str, names: Iterable[str], end: str = "", *, at_most: int =
     return f"{start}: {listing(items, at_most=at_most)}{end}" if items else ""
 
 
-def _out_of_range(table: AtomTable) -> str:
-    """Occupancies that had to be clamped."""
-    bad = np.flatnonzero(table.raw_occupancy != table.occupancy)
-    names = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in bad)
-    return _sentence("occupancies outside 0 to 1, clamped", names, at_most=50)
-
-
 def _disagreements(table: AtomTable, groups: Sequence[Group]) -> str:
-    """Groups whose atoms start apart from each other."""
     names = []
     for group in groups:
         q = table.occupancy[group.counted]
@@ -72,7 +68,6 @@ def _other_hydrogens(table: AtomTable, groups: Sequence[Group]) -> str:
 
 
 def _sums(sets: Sequence[GroupSet]) -> list[str]:
-    """Sets whose start is not their whole."""
     starts = {group.name: group.start for group_set in sets for group in group_set.groups}
     rescaled, kept = [], []
     for group_set in sets:
@@ -95,22 +90,19 @@ def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, 
     for group in (group for group_set in sets for group in group_set.groups):
         heavy = group.atoms[~table.hydrogen[group.atoms]]
         same = group_numbers(table.residue[heavy], table.name[heavy])
-        order = np.lexsort((group_numbers(table.altloc[heavy]), same))
-        first, second = heavy[order[:-1]], heavy[order[1:]]
+        first, second = (heavy[side] for side in consecutive(same, group_numbers(table.altloc[heavy])))
         near = ~(np.linalg.norm(table.xyz[first] - table.xyz[second], axis=1) > TOUCHING)
-        near &= (same[order[:-1]] == same[order[1:]]) & (table.altloc[first] != table.altloc[second])
+        near &= table.altloc[first] != table.altloc[second]
         pairs = list(zip(first[near].tolist(), second[near].tolist(), strict=True))
         for one, other in meetings(table.xyz[heavy], table.residue[heavy], SAME_PLACE):
             pairs.append((int(heavy[table.residue[heavy] == one][0]), int(heavy[table.residue[heavy] == other][0])))
-        told = dict.fromkeys(f"{_conformer_name(table, a)} with {_conformer_name(table, b)}" for a, b in pairs)
+        named = (
+            (residue_name(table, atom) + letter_suffix(str(table.altloc[atom])) for atom in pair) for pair in pairs
+        )
+        told = dict.fromkeys(" with ".join(pair) for pair in named)
         names += [f"{group.name} ({listing(told, at_most=3)}, {2 * group.start:.2f} in all)"] if told else []
     message = "groups asked for hold atoms that exclude each other, which are then there at once"
     return tuple(text for text in [_sentence(message, names, "; make a group of each and a set of them")] if text)
-
-
-def _conformer_name(table: AtomTable, atom: int) -> str:
-    """An atom's residue and letter."""
-    return residue_name(table, atom) + letter_suffix(table.altloc[atom])
 
 
 def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
@@ -122,14 +114,14 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
             mended.append(group_set)
             continue
         # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
-        held = {g.name: _share(g) for g in group_set.groups if not g.refinable}
+        held = {g.name: g.start if g.fraction is None else g.fraction for g in group_set.groups if not g.refinable}
         total, slack = sum(held.values()), tolerance(len(held))
         short = group_set.kind == "complete" and not group_set.refinable and total < 1 - slack
         if total > 1 + slack or short:
             whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
             bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
         scale = 1 / total if total > 1 else 1.0
-        mended.append(replace(group_set, groups=tuple(_scaled(g, scale) for g in group_set.groups)))
+        mended.append(each(group_set, partial(_scaled, scale=scale)))
     if bad:
         raise ValueError(
             f"fixed groups leave their sets no valid sum: {'; '.join(bad[:5])}; change the fixed values, or let one "
@@ -138,36 +130,18 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
     return tuple(mended)
 
 
-def _share(group: Group) -> float:
-    """What a fixed group takes of its set."""
-    return float(group.start if group.fraction is None else group.fraction)
-
-
 def _scaled(group: Group, scale: float) -> Group:
-    """A fixed group with its value scaled."""
     if group.refinable or scale == 1:
         return group
-    if group.fraction is None:
-        return replace(group, start=group.start * scale)
-    return replace(group, fraction=group.fraction * scale)
-
-
-def _lone_letters(sets: Sequence[GroupSet]) -> str:
-    """Conformers without a sibling."""
-    names = (s.groups[0].name for s in sets if s.kind == "free" and s.groups[0].altloc and s.refinable)
-    return _sentence("lone letters, refined freely from 0 to 1", names)
-
-
-def _empty_conformers(groups: Sequence[Group]) -> str:
-    """Refinable groups that start at zero."""
-    names = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
-    return _sentence("groups at zero occupancy, lifted by a small margin because they are refined", names)
+    value = "start" if group.fraction is None else "fraction"
+    return replace(group, **{value: getattr(group, value) * scale})
 
 
 def _clashes(table: AtomTable) -> str:
     """Partly occupied atoms without letters that cannot all be there: alternates nobody named."""
     suspects = np.flatnonzero(table.partial & ~table.lettered)
-    pairs = _repeated_atoms(table, suspects)
+    repeated = consecutive(group_numbers(table.residue[suspects], table.name[suspects]))
+    pairs = list(zip(*(suspects[side].tolist() for side in repeated), strict=True))
     for residues in meetings(table.xyz[suspects], table.residue[suspects], CLASH):
         one, other = (suspects[table.residue[suspects] == residue] for residue in residues)
         gaps = distances_to(table.xyz[one], table.xyz[other], CLASH)
@@ -175,16 +149,6 @@ def _clashes(table: AtomTable) -> str:
         pairs.append((int(one[np.argmin(gaps)]), int(other[np.argmin(nearest)])))
     names = (f"{atom_name(table, a)} and {atom_name(table, b)}" for a, b in sorted(set(pairs)))
     return _sentence("partly occupied atoms overlap but have no letters", names, "; give them letters to sum to 1")
-
-
-def _repeated_atoms(table: AtomTable, suspects: np.ndarray) -> list[tuple[int, int]]:
-    """Neighbouring pairs among atoms of one residue with one name."""
-    if suspects.size == 0:
-        return []
-    numbers = group_numbers(table.residue[suspects], table.name[suspects])
-    order = np.argsort(numbers, kind="stable")
-    same = np.flatnonzero(numbers[order][1:] == numbers[order][:-1])
-    return list(zip(suspects[order[same]].tolist(), suspects[order[same + 1]].tolist(), strict=True))
 
 
 def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:

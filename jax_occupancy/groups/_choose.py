@@ -1,22 +1,29 @@
 """The user's groups first, then the automatic ones of what is left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._automatic import automatic_sets, check_options
-from jax_occupancy.groups._building import finish_drafts, make_group, single_draft
+from jax_occupancy.groups._building import Draft, Member, finish_drafts, make_group, single_draft
 from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
-from jax_occupancy.groups._departed import with_departed
-from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind
-from jax_occupancy.groups._naming import atom_names, listing, residue_names, unique_names
-from jax_occupancy.groups._resolving import Resolver, as_written
+from jax_occupancy.groups._conformers import conformer_drafts, join_overlapping, unlettered_conformers
+from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind, each
+from jax_occupancy.groups._hydrogens import amide_homes, exchanged_pairs, riders
+from jax_occupancy.groups._linking import Links, find_links, join_contacts, polymer_bonds
+from jax_occupancy.groups._naming import atom_name, atom_names, listing, residue_names, unique_names
+from jax_occupancy.groups._parts import part_drafts
+from jax_occupancy.groups._phenix_selection import PhenixSelections
+from jax_occupancy.groups._refmac import refmac_atoms
+from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
-from jax_occupancy.groups._states import apply_states
 from jax_occupancy.groups._table import AtomTable, read_table
 from jax_occupancy.groups._user import Select, UserGroups
+
+WATERS = ("residue", "individual", "omit")
+HYDROGENS = ("carrier", "omit")
 
 
 def automatic_groups(
@@ -59,12 +66,10 @@ def automatic_groups(
         ValueError: a column is missing, an occupancy is no finite number, or an option is unknown.
 
     Example:
-        >>> import pandas as pd
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> grouping = automatic_groups(pd.DataFrame(rows))
-        >>> [(s.kind, [group.name for group in s.groups]) for s in grouping]
-        [('complete', ['A/7/HOH:A', 'A/7/HOH:B'])]
+        >>> from jax_occupancy.example import read_example
+        >>> first, *_ = automatic_groups(read_example()[0].atoms)
+        >>> first.kind, [group.name for group in first.groups]
+        ('complete', ['A/2/SER:A', 'A/2/SER:B'])
     """
     return choose_groups(atoms, link=link, waters=waters, hydrogens=hydrogens, force_links=force_links)
 
@@ -111,46 +116,41 @@ def choose_groups(
             or a state has nothing; the message names them.
 
     Example:
-        >>> import pandas as pd
-        >>> from jax_occupancy.groups import UserGroup, UserGroups, choose_groups
-        >>> atom = {"name": "O", "altloc": "", "resname": "HOH", "chainid": "W", "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> waters = pd.DataFrame([atom | {"resseq": i, "occupancy": 0.3, "y": 5.0 * i} for i in range(3)])
-        >>> user = UserGroups({"pair": UserGroup(("first two",))})
-        >>> grouping = choose_groups(waters, user, select=lambda text: [0, 1])
-        >>> [group.name for group in grouping.groups]
-        ['pair', 'W/2/HOH']
+        >>> from jax_occupancy.example import read_example
+        >>> from jax_occupancy.groups import UserGroup
+        >>> user = UserGroups({"ligand": UserGroup(("phenix: resname IPH and altloc A",))})
+        >>> choose_groups(read_example()[0].atoms, user).groups[0].name
+        'ligand'
     """
-    check_options(waters=waters, hydrogens=hydrogens)
+    for name, value, allowed in (("waters", waters, WATERS), ("hydrogens", hydrogens, HYDROGENS)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, allowed))}.")
     table = read_table(atoms)
     user = UserGroups() if user is None else user
-    find = Resolver(table, select).atoms
+    find = partial(_atoms_of, table.n_atoms, _languages(table, select))
     members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
     alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
     claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
-    taken = _taken(table, {**claims, "remove": removed})
-    if not user.automatic:
-        taken[:] = True
-    joined = {as_written(text): find([text], "link") for text in user.link}
+    active = ~_taken(table, {**claims, "remove": removed}) & user.automatic
+    if hydrogens == "omit":
+        active &= ~table.hydrogen
+    if waters == "omit":
+        active &= table.kind != "water"
+    joined = {_as_said(text)[1]: find([text], "link") for text in user.link}
     separated = find(user.separate, "separate")
     _check_links(table, joined, separated)
-    sets = automatic_sets(
-        table,
-        link=link,
-        waters=waters,
-        hydrogens=hydrogens,
-        force_links=force_links,
-        taken=taken,
-        joined=joined,
-        separated=separated,
-        contacts=contacts,
-    )
+    bonds = polymer_bonds(table)
+    links = find_links(table, active, bonds, link=link, force=force_links, joined=joined, separated=separated)
+    if contacts is not None:
+        join_contacts(table, active, contacts, links, force=force_links, separated=separated)
+    sets = _automatic_sets(table, active, bonds, links, every_water=waters == "individual")
     in_states = {name: members[name] for name in user.states if name in members}
     own = _user_sets(table, user, members)
     singles = finish_drafts(table, [single_draft(table, atom) for atom in alone.tolist()])
     state_sets, rest = apply_states(table, sets, user.states, in_states)
     rest, departed = with_departed(table, rest, removed, claims)
     if user.groups or user.individual:
-        rest = tuple(_told_automatic(group_set) for group_set in rest)
+        rest = tuple(each(s, lambda group: replace(group, reason=f"automatic: {group.reason}")) for s in rest)
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
     everything = with_starts(feasible(grouping.sets))
@@ -158,8 +158,69 @@ def choose_groups(
     return replace(grouping, sets=everything, warnings=warnings)
 
 
+def _automatic_sets(
+    table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray], links: Links, *, every_water: bool
+) -> tuple[GroupSet, ...]:
+    """The automatic sets of the ``active`` atoms, which are left as they are; see ``automatic_groups``."""
+    active = active.copy()
+    pairs = exchanged_pairs(table, active)
+    active[[atom for pair in pairs for atom in pair]] = False
+    conformers = active & table.lettered | unlettered_conformers(table, active)
+    moved = amide_homes(table, active, bonds)
+    grouped = conformers | (active & (table.partial | (table.kind == "water") & every_water))
+    rest = np.setdiff1d(np.flatnonzero(active & table.hydrogen), list(moved))
+    following, silent = riders(table, rest, grouped)
+    active[[*silent, *(hydrogen for some in following.values() for hydrogen in some)]] = False
+    drafts = conformer_drafts(table, conformers & active, links, moved, following)
+    drafts += part_drafts(table, active & ~conformers, following, every_water=every_water)
+    drafts = join_overlapping(table, drafts) + [_exchange_draft(table, pair) for pair in pairs]
+    return finish_drafts(table, drafts)
+
+
+def _exchange_draft(table: AtomTable, pair: tuple[int, int]) -> Draft:
+    names = [atom_name(table, atom) for atom in pair]
+    return tuple(
+        Member(
+            np.array([atom]),
+            f"{table.element[atom]} of {name}, which exchanges with {table.element[other]} of {partner} on one site",
+            str(table.altloc[atom]),
+        )
+        for atom, name, other, partner in zip(pair, names, pair[::-1], names[::-1], strict=True)
+    )
+
+
+def _languages(table: AtomTable, select: Select | None) -> dict[str, Select | None]:
+    """What finds the atoms of a selection, by the language it is written in."""
+    return {"phenix": PhenixSelections(table).select, "refmac": partial(refmac_atoms, table), "": select}
+
+
+def _as_said(selection: str) -> tuple[str, str]:
+    """The language of a selection, and the selection in the user's words."""
+    language, _, rest = selection.partition(": ")
+    return (language, rest) if language in ("phenix", "refmac") else ("", selection)
+
+
+def _atoms_of(n_atoms: int, languages: Mapping[str, Select | None], selections: Sequence[str], what: str) -> np.ndarray:
+    """The sorted positions of the union of some selections of ``what``; each must match something."""
+    chosen = np.zeros(n_atoms, bool)
+    for text in selections:
+        language, said = _as_said(text)
+        if (select := languages[language]) is None:
+            raise ValueError(f"the selection {said!r} of {what} cannot be read without a model: give select=.")
+        try:
+            positions = np.asarray(select(said), np.int64).reshape(-1)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"the selection {said!r} of {what} cannot be read: {error}") from error
+        if positions.size == 0:
+            raise ValueError(
+                f"the selection {said!r} of {what} matches no atom; look up chain, number and letter in the table "
+                "of groups, or remove it."
+            )
+        chosen[positions] = True
+    return np.flatnonzero(chosen)
+
+
 def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: np.ndarray) -> None:
-    """Refuse residues that are to be both linked and separate."""
     apart = table.residue[separated]
     for text, atoms in joined.items():
         both = np.unique(table.residue[atoms[table.lettered[atoms] & np.isin(table.residue[atoms], apart)]])
@@ -186,7 +247,6 @@ def _taken(table: AtomTable, claims: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _user_sets(table: AtomTable, user: UserGroups, members: Mapping[str, np.ndarray]) -> tuple[GroupSet, ...]:
-    """The user's sets in their order, then the groups of no set."""
     groups = {n: _user_group(table, user, n, members[n]) for n in user.groups if n not in user.states}
     kinds: dict[str, SetKind] = {"complete": "complete", "incomplete": "incomplete"}
     sets = [
@@ -205,7 +265,6 @@ def _nested(group: Group, parent: str | None, user: UserGroups) -> Group:
 
 
 def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray) -> Group:
-    """One group of the user."""
     asked = user.groups[name]
     letters = sorted(set(table.altloc[atoms]))
     group = make_group(
@@ -213,18 +272,12 @@ def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray
         atoms,
         name=name,
         letter=letters[0] if len(letters) == 1 else "",
-        reason=f"asked for: {', '.join(map(as_written, asked.selection)) or 'a state without atoms'}",
+        reason=f"asked for: {', '.join(_as_said(text)[1] for text in asked.selection) or 'a state without atoms'}",
         refinable=asked.fixed is None,
     )
     if asked.fixed is None:
         return group
     return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed:.2f}")
-
-
-def _told_automatic(group_set: GroupSet) -> GroupSet:
-    """A set whose reasons say that the user asked for others."""
-    groups = tuple(replace(group, reason=f"automatic: {group.reason}") for group in group_set.groups)
-    return replace(group_set, groups=groups)
 
 
 def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
@@ -235,10 +288,7 @@ def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[t
     if new == old:
         return sets, ()
     names = iter(new)
-    renamed = tuple(
-        replace(group_set, groups=tuple(replace(group, name=next(names)) for group in group_set.groups))
-        for group_set in sets
-    )
+    renamed = tuple(each(group_set, lambda group: replace(group, name=next(names))) for group_set in sets)
     shown = listing(f"{a} is now {b}" for a, b in zip(old, new, strict=True) if a != b and a in used)
     message = f"automatic groups with the name of a group asked for are renamed: {shown}"
     return renamed, (message,) if shown else ()

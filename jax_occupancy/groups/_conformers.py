@@ -12,17 +12,15 @@ from jax_occupancy.groups._linking import Links
 from jax_occupancy.groups._naming import atom_name, listing, residue_label, residues_label
 from jax_occupancy.groups._neighbours import close_pairs, connected, distances_to, in_touch, meetings
 from jax_occupancy.groups._parts import bonded, occupancy_levels
-from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, group_numbers
+from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, by_number, consecutive, group_numbers
 
 ON_TOP = 0.5  # Å; atoms of one residue this close are one atom, whatever their names
 
 
 def unlettered_conformers(table: AtomTable, active: np.ndarray) -> np.ndarray:
-    """Where heavy atoms without a letter are a conformer of their own: the same atoms are there again with a letter.
-
-    Beside those of the same name or in the same place these are what is bonded to them with their partial occupancy,
-    and all of a residue name most of whose atoms are.
-    """
+    """Where heavy atoms without a letter are a conformer of their own: the same atoms are there again with a letter."""
+    # Beside those of the same name or in the same place: what is bonded to them with their partial occupancy, and all
+    # of a residue name most of whose atoms are.
     heavy = active & ~table.hydrogen
     blank, lettered = np.flatnonzero(heavy & ~table.lettered), np.flatnonzero(heavy & table.lettered)
     found = np.zeros(table.n_atoms, bool)
@@ -53,19 +51,16 @@ def conformer_drafts(
     label = np.where(table.mixed, table.altloc + " (" + table.resname + ")", table.altloc)
     node = group_numbers(run[atoms], label[atoms])
     component = _touching(table, atoms, node, run[atoms])
-    order = np.lexsort((node, component))
-    cuts = np.flatnonzero(np.diff(component[order])) + 1
     beside: dict[int, set[str]] = defaultdict(set)
     for one, letter in zip(run[atoms].tolist(), label[atoms].tolist(), strict=True):
         beside[one].add(letter)
     drafts = []
-    for rows in np.split(order, cuts):
-        members: dict[str, list[int]] = {}
-        for atom in atoms[np.sort(rows)].tolist():
-            members.setdefault(str(label[atom]), []).append(atom)
-        if members:
-            far = sorted(beside[int(run[atoms[rows[0]]])] - members.keys())
-            drafts.append(_draft(table, members, far, links, moved, riders))
+    for rows in by_number(component, np.full(len(atoms), True)):
+        members: dict[str, list[int]] = defaultdict(list)
+        for atom in atoms[rows].tolist():
+            members[str(label[atom])].append(atom)
+        far = sorted(beside[int(run[atoms[rows[0]]])] - members.keys())
+        drafts.append(_draft(table, members, far, links, moved, riders))
     return drafts
 
 
@@ -73,10 +68,9 @@ def _touching(table: AtomTable, atoms: np.ndarray, node: np.ndarray, run: np.nda
     """The number of the set each atom is in: letters (nodes) of one run that touch somewhere are in one."""
     n_nodes = int(node.max(initial=-1)) + 1
     place = group_numbers(table.residue[atoms], table.name[atoms])
-    order = np.lexsort((node, place))
-    first, second = order[:-1], order[1:]
-    gap = np.linalg.norm(table.xyz[atoms[first]] - table.xyz[atoms[second]], axis=1)
-    near = (place[first] == place[second]) & ~(gap > TOUCHING)  # also where coordinates are missing
+    first, second = consecutive(place, node)
+    # also where coordinates are missing
+    near = ~(np.linalg.norm(table.xyz[atoms[first]] - table.xyz[atoms[second]], axis=1) > TOUCHING)
     pairs = [(node[first[near]], node[second[near]])]
     component = connected(n_nodes, *pairs[0])[node]
     # What no two atoms of one name settle is looked at letter by letter.
@@ -98,7 +92,6 @@ def _draft(
     moved: dict[int, int],
     riders: dict[int, list[int]],
 ) -> Draft:
-    """The conformers of one residue or of one run of linked residues."""
     everything = [atom for atoms in letters.values() for atom in atoms]
     own = np.array([atom for atom in everything if atom not in moved] or everything)
     notes = [note for residue in np.unique(table.residue[own]) for note in links.notes.get(int(residue), [])]
@@ -123,17 +116,13 @@ def _draft(
 
 
 def _where(table: AtomTable, atoms: np.ndarray) -> str:
-    """The residue, or the linked residues, in words."""
     if np.unique(table.residue[atoms]).size > 1:
         return f"residues {residues_label(table, atoms)}, linked letter by letter"
     return f"residue {residue_label(table, atoms[0])} {' and '.join(dict.fromkeys(table.resname[atoms]))}"
 
 
 def join_overlapping(table: AtomTable, drafts: list[Draft]) -> list[Draft]:
-    """Make one set of those whose members all lie on top of each other, with different letters.
-
-    So do a ligand that is there under two numbers, and a conformer B that was numbered anew.
-    """
+    """Make one set of those whose members all lie on top of each other with different letters, as under two numbers."""
     heavy = [[m.atoms[~table.hydrogen[m.atoms]] for m in draft] for draft in drafts]
     everything = [atoms for members in heavy for atoms in members]
     sizes = [sum(len(atoms) for atoms in members) for members in heavy]
@@ -164,7 +153,6 @@ def _all_exclude(table: AtomTable, drafts: list[Draft], heavy: list[list[np.ndar
 
 
 def _on_top(table: AtomTable, member: Member) -> Member:
-    """A member of a set that was joined."""
     note = "joined with what lies on top of it"
     if member.label is None:
         return replace(member, reason=_where(table, member.atoms), label="", notes=(note,))

@@ -31,7 +31,8 @@ def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Seq
         }
         for sentence in (sentence for sentence, is_so in lacking.items() if is_so):
             raise ValueError(f"{what} cannot say that {sentence}{_WAY_OUT}")
-    lost = [g for g in grouping.groups if not g.refinable and _differs(table.in_file[g.atoms], g.start)]
+    # models have two or three decimals
+    lost = [g for g in grouping.groups if not g.refinable and (np.abs(table.in_file[g.atoms] - g.start) > 1e-6).any()]
     if lost:
         shown = listing((f"{group.name} at {group.start:g}" for group in lost), at_most=5)
         raise ValueError(
@@ -70,8 +71,3 @@ def rename(user: UserGroups, names: Mapping[str, str]) -> UserGroups:
         return user
     sets = tuple(replace(one, groups=tuple(new.get(name, name) for name in one.groups)) for one in user.sets)
     return replace(user, groups={new[name]: group for name, group in user.groups.items()}, sets=sets)
-
-
-def _differs(occupancy: np.ndarray, value: float | int) -> bool:
-    """Whether a file with these occupancies holds another value; models have two or three decimals."""
-    return bool((np.abs(occupancy - value) > 1e-6).any())

@@ -1,13 +1,12 @@
 """What grouping makes: groups, sets of groups that exclude each other, and all of them together."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-
-from jax_occupancy.groups._tensor import make_tensor
 
 if TYPE_CHECKING:
     import jax_occupancy.core
@@ -140,9 +139,8 @@ class Grouping:
         groups = [group for group_set in self.sets for group in group_set.groups]
         by_name = {group.name: group for group in groups}
         if len(by_name) < len(groups):
-            raise ValueError(
-                f"group names occur twice: {_repeated([g.name for g in groups])[:5]}; wanted unique names."
-            )
+            repeated = [name for name, count in Counter(group.name for group in groups).items() if count > 1]
+            raise ValueError(f"group names occur twice: {repeated[:5]}; wanted unique names.")
         _check_atoms(groups, self.n_atoms)
         _check_parents(self.sets)
         object.__setattr__(self, "_by_name", by_name)
@@ -213,11 +211,17 @@ class Grouping:
         Raises:
             ValueError: there is not one occupancy per atom.
         """
+        from jax_occupancy.groups._starts import make_tensor  # it makes groups
+
         return make_tensor(self, occupancies, dtype=dtype, name=name)
 
 
+def each(group_set: GroupSet, change: Callable[[Group], Group]) -> GroupSet:
+    """The set with every group changed."""
+    return replace(group_set, groups=tuple(change(group) for group in group_set.groups))
+
+
 def _positions(name: str, atoms: Any) -> np.ndarray:
-    """Positions as a read-only array of integers."""
     array = np.array(atoms, np.int64).reshape(-1)
     if array.size and (array.min() < 0 or len(set(array.tolist())) < array.size):
         raise ValueError(
@@ -227,13 +231,7 @@ def _positions(name: str, atoms: Any) -> np.ndarray:
     return array
 
 
-def _repeated(names: list[str]) -> list[str]:
-    """Names that occur more than once."""
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
-
-
 def _check_atoms(groups: list[Group], n_atoms: int) -> None:
-    """Refuse atoms out of range and atoms of two groups."""
     owner = np.full(n_atoms, -1)
     for number, group in enumerate(groups):
         if group.atoms.size and group.atoms.max() >= n_atoms:
@@ -249,7 +247,6 @@ def _check_atoms(groups: list[Group], n_atoms: int) -> None:
 
 
 def _check_parents(sets: tuple[GroupSet, ...]) -> None:
-    """Refuse unknown parents and circles of parents."""
     above = {group.name: s.parent for s in sets for group in s.groups}
     for start in above:
         path = [start]
@@ -263,7 +260,6 @@ def _check_parents(sets: tuple[GroupSet, ...]) -> None:
 
 
 def _group_to_dict(group: Group) -> dict[str, Any]:
-    """A group as plain data."""
     return {
         "name": group.name,
         "atoms": group.atoms.tolist(),

@@ -15,12 +15,9 @@ SAME_PLACE = 0.1  # Å
 
 
 def exchanged_pairs(table: AtomTable, active: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of H in one letter and D in another on one site, such as H:A and D:B on a backbone nitrogen.
-
-    The names agree after the first character. Where both letters have heavy atoms of their own the two hydrogens are
-    those of two conformers, unless they are in the same place. Without letters they are a pair if they are in the same
-    place and both partly there.
-    """
+    """Pairs of H in one letter and D in another on one site, such as H:A and D:B on a backbone nitrogen."""
+    # The names agree after the first character. Without letters they are a pair in the same place if both are partly
+    # there.
     heavy = set(table.conformer[active & ~table.hydrogen].tolist())
     sites = defaultdict(list)
     for atom in np.flatnonzero(active & table.hydrogen & (table.lettered | table.partial)):
@@ -55,11 +52,8 @@ def _exchange(table: AtomTable, first: Position, other: Position, heavy: set[int
 
 
 def amide_homes(table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, np.ndarray]) -> dict[int, int]:
-    """The position of the carbonyl carbon that each lettered amide hydrogen follows, by position of the hydrogen.
-
-    The place of an amide hydrogen depends on the peptide plane, which ends at the carbonyl of the residue before;
-    so an atom named H or D follows the conformer of that carbonyl with the same letter, if there is one.
-    """
+    """The carbonyl carbon that each lettered amide hydrogen follows, by position of the hydrogen."""
+    # Its place depends on the peptide plane, which ends at the carbonyl of the residue before.
     amides = np.flatnonzero(active & table.hydrogen & table.lettered & np.isin(table.name, ("H", "D")))
     carbon, nitrogen = bonds
     usable = compatible(table, carbon, nitrogen) & active[carbon] & table.lettered[carbon] & (table.name[carbon] == "C")
@@ -71,12 +65,10 @@ def amide_homes(table: AtomTable, active: np.ndarray, bonds: tuple[np.ndarray, n
 
 
 def riders(table: AtomTable, hydrogens: np.ndarray, grouped: np.ndarray) -> tuple[dict[int, list[int]], np.ndarray]:
-    """Hydrogens by the heavy atom whose occupancy they take, and those that stay as they are in spite of a letter.
-
-    Heavy atoms decide: a hydrogen follows its carrier into the group it is in (``grouped``), also with a letter that no
-    heavy atom of its residue has, unless the carrier has hydrogens of several letters, which are alternates. If such a
-    carrier is always there, so is a hydrogen at one or zero.
-    """
+    """Hydrogens by the heavy atom whose occupancy they take, and those that stay as they are in spite of a letter."""
+    # A hydrogen follows its carrier, also with a letter that no heavy atom of its residue has, unless the carrier has
+    # hydrogens of several letters, which are alternates. If a carrier with one is always there, so is a hydrogen at one
+    # or zero.
     carrier = carriers(table, hydrogens)
     with_heavy = np.isin(table.conformer, table.conformer[~table.hydrogen])
     letters: dict[int, set[str]] = defaultdict(set)
@@ -96,11 +88,9 @@ def riders(table: AtomTable, hydrogens: np.ndarray, grouped: np.ndarray) -> tupl
 
 
 def carriers(table: AtomTable, hydrogens: np.ndarray) -> np.ndarray:
-    """The heavy atom of its residue that each of some hydrogens sits on, -1 where there is none.
-
-    One of the hydrogen's own letter comes first, then one without, and for a hydrogen without a letter one that has a
-    letter, if all around it have the same.
-    """
+    """The heavy atom of its residue that each of some hydrogens sits on, -1 where there is none."""
+    # One of its own letter comes first, then one without; for a hydrogen without one that has a letter, if all around
+    # it have the same.
     heavy, plain = np.flatnonzero(~table.hydrogen), table.altloc == ""
     own_letter = group_numbers(table.residue, table.resname, table.altloc)
     result = _nearest(table, hydrogens, heavy, own_letter)

@@ -1,5 +1,6 @@
 """Which residues share their conformers, letter by letter: those bonded along a chain, joined as asked, in contact."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,19 +19,22 @@ ABSENT = ("other", "water")  # kinds of residue that may be there with some lett
 
 @dataclass
 class Links:
-    """The run every residue belongs to, and notes on links that were refused, by residue."""
+    """The run every residue belongs to, and notes on links that were made or refused, by residue."""
 
     run: np.ndarray
-    notes: dict[int, list[str]] = field(default_factory=dict)
+    notes: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def join(self, residues: Sequence[int]) -> None:
+    def join(self, residues: Sequence[int], note: str = "") -> None:
         """Make one run of the runs of these residues."""
         runs = self.run[list(residues)]
         self.run[np.isin(self.run, runs)] = runs.min()
+        for residue in residues if note else ():
+            self.notes[residue].append(note)
 
-    def note(self, residue: int, text: str) -> None:
-        """Remember why a residue stays apart."""
-        self.notes.setdefault(residue, []).append(text)
+    def refuse(self, table: AtomTable, pair: tuple[int, int], how: str, why: str) -> None:
+        """Remember for both residues of a pair why they stay apart."""
+        for one, other in (pair, pair[::-1]):
+            self.notes[one].append(f"{how} {residue_label(table, table.first_atom[other])}{why}")
 
 
 def polymer_bonds(table: AtomTable) -> tuple[np.ndarray, np.ndarray]:
@@ -65,61 +69,50 @@ def find_links(
 ) -> Links:
     """Link neighbours that are bonded, both alternate in all their atoms, with the same letters and like starts."""
     links = Links(np.arange(int(table.residue.max(initial=-1)) + 1))
-    if link:
-        _link_neighbours(table, active, bonds, links, force=force, separated=separated)
+    starts = _conformer_starts(table, active) if link else {}
+    apart = set(table.residue[separated].tolist())
+    for pair, bonded in _bonded_letters(table, bonds, starts).items():
+        asked = "as asked" if apart & set(pair) else None
+        refusal = asked or _refusal(starts[pair[0]], starts[pair[1]], bonded, force=force)
+        if refusal is None:
+            links.join(pair)
+        else:
+            links.refuse(table, pair, "kept apart from", f": {refusal}")
     for name, atoms in joined.items():
         _join(table, name, atoms[active[atoms] & table.lettered[atoms]], links)
     return links
 
 
-def _link_neighbours(
-    table: AtomTable,
-    active: np.ndarray,
-    bonds: tuple[np.ndarray, np.ndarray],
-    links: Links,
-    *,
-    force: bool,
-    separated: np.ndarray,
-) -> None:
-    """Link along the chain what may be linked, and note why the rest is not."""
-    starts = _conformer_starts(table, active)
-    apart = set(table.residue[separated].tolist())
-    for (before, after), bonded in _bonded_letters(table, bonds, starts).items():
-        asked = "as asked" if apart & {before, after} else None
-        refusal = asked or _refusal(starts[before], starts[after], bonded, force=force)
-        if refusal is None:
-            links.join([before, after])
-        else:
-            links.note(before, f"kept apart from {residue_label(table, table.first_atom[after])}: {refusal}")
-            links.note(after, f"kept apart from {residue_label(table, table.first_atom[before])}: {refusal}")
+def _letters(table: AtomTable, chosen: np.ndarray) -> dict[int, set[str]]:
+    letters: dict[int, set[str]] = defaultdict(set)
+    for residue, letter in zip(table.residue[chosen].tolist(), table.altloc[chosen], strict=True):
+        letters[residue].add(letter)
+    return dict(sorted(letters.items()))
 
 
 def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
     """Link residues as asked; their letters must be those of the one with most, or some of them."""
-    letters = {
-        int(r): set(table.altloc[(table.residue == r) & table.lettered]) for r in np.unique(table.residue[atoms])
-    }
+    letters = _letters(table, table.lettered & np.isin(table.residue, table.residue[atoms]))
+    cannot = f"the link {name!r} cannot be made letter by letter:"
     if len(letters) < 2:
         raise ValueError(
             f"the link {name!r} needs at least two residues with letters that are in no other group; found "
             f"{residue_names(table, letters) or 'none'}."
         )
-    mixed = [r for r in letters if table.mixed[table.residue == r].any()]
-    if mixed:
+    mixed = np.intersect1d(table.residue[table.mixed], list(letters))
+    if mixed.size:
         raise ValueError(
-            f"the link {name!r} cannot be made letter by letter: one letter of {residue_names(table, mixed)} stands "
-            "for two residue names. Make the groups by name."
+            f"{cannot} one letter of {residue_names(table, mixed.tolist())} stands for two residue names. Make the "
+            "groups by name."
         )
     most = max(letters.values(), key=len, default=set())
     odd = [r for r, own in letters.items() if not own <= most]
     if odd:
         raise ValueError(
-            f"the link {name!r} cannot be made letter by letter: {residue_names(table, odd)} have letters other than "
-            f"{', '.join(sorted(most))}. Rename the letters, or make the groups by name."
+            f"{cannot} {residue_names(table, odd)} have letters other than {', '.join(sorted(most))}. Rename the "
+            "letters, or make the groups by name."
         )
-    links.join(list(letters))
-    for residue in letters:
-        links.note(residue, "linked as asked")
+    links.join(list(letters), "linked as asked")
 
 
 def _conformer_starts(table: AtomTable, active: np.ndarray) -> dict[int, dict[str, float]]:
@@ -135,10 +128,12 @@ def _conformer_starts(table: AtomTable, active: np.ndarray) -> dict[int, dict[st
 
 def _mean_starts(table: AtomTable, chosen: np.ndarray) -> dict[int, dict[str, float]]:
     """Mean start of each letter of each residue; hydrogens at zero do not count."""
-    values: dict[int, dict[str, list[float]]] = {}
-    for atom in np.flatnonzero(chosen & (~table.hydrogen | (table.occupancy > 0))).tolist():
-        letters = values.setdefault(int(table.residue[atom]), {})
-        letters.setdefault(table.altloc[atom], []).append(float(table.occupancy[atom]))
+    values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    counted = chosen & (~table.hydrogen | (table.occupancy > 0))
+    for residue, letter, q in zip(
+        *(some[counted].tolist() for some in (table.residue, table.altloc, table.occupancy)), strict=True
+    ):
+        values[residue][letter].append(q)
     return {residue: {x: sum(q) / len(q) for x, q in letters.items()} for residue, letters in values.items()}
 
 
@@ -156,16 +151,16 @@ def _bonded_letters(
     """Pairs of fully alternate residues with any bond between them, in order, and the letters that are bonded."""
     first, second = bonds
     letters = np.where(compatible(table, first, second), table.altloc[first], "")
-    pairs: dict[tuple[int, int], set[str]] = {}
-    residues = zip(table.residue[first].tolist(), table.residue[second].tolist(), letters, strict=True)
-    for before, after, letter in residues:
+    pairs: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for before, after, letter in zip(
+        table.residue[first].tolist(), table.residue[second].tolist(), letters, strict=True
+    ):
         if before in starts and after in starts:
-            pairs.setdefault((before, after), set()).add(letter)
+            pairs[before, after].add(letter)
     return dict(sorted(pairs.items()))
 
 
 def _refusal(left: dict[str, float], right: dict[str, float], bonded: set[str], *, force: bool) -> str | None:
-    """Why two residues with these starts and bonded letters are not linked; None if they are."""
     if left.keys() != right.keys():
         return f"its letters are {listing(sorted(left))} and {listing(sorted(right))}"
     loose = sorted(left.keys() - bonded)
@@ -177,60 +172,36 @@ def _refusal(left: dict[str, float], right: dict[str, float], bonded: set[str], 
 def join_contacts(
     table: AtomTable, active: np.ndarray, contacts: np.ndarray, links: Links, *, force: bool, separated: np.ndarray
 ) -> None:
-    """Join the runs of residues in contact whose letters agree.
-
-    The letters must be the same, or those of ligands and waters some of the others': a residue of a polymer that
-    exists in fewer letters than its neighbours would have to be partly absent. Equal letters join first, so that a
-    water between two side chains goes with the one it cannot contradict. Starts more than 0.1 apart keep two
-    residues apart, as along the chain, unless ``force``.
-    """
-    runs = _Runs(table, active)
-    for left, right in _residue_pairs(table, active, contacts, separated):
-        if links.run[left] == links.run[right]:
+    """Join the runs of residues in contact whose letters and starts agree; equal letters first, waters then follow."""
+    # A residue of a polymer that exists in fewer letters than its neighbours would have to be partly absent.
+    starts = _mean_starts(table, active & table.lettered)
+    always = set(table.residue[~np.isin(table.kind, ABSENT)].tolist())
+    for pair in _residue_pairs(table, active, contacts, separated):
+        runs = [np.flatnonzero(links.run == links.run[residue]).tolist() for residue in pair]
+        if runs[0] == runs[1]:
             continue
-        refusal = runs.refusal(links.run, left, right, force=force)
-        if refusal is None:
-            links.join([left, right])
-            links.note(left, "joined by contact")
-            links.note(right, "joined by contact")
-        else:
-            for one, other in ((left, right), (right, left)):
-                label = residue_label(table, table.first_atom[other])
-                links.note(one, f"in contact with {label} but kept apart: {refusal}")
-
-
-class _Runs:
-    """Starts and kinds of residues, and what they say about joining two runs."""
-
-    def __init__(self, table: AtomTable, active: np.ndarray):
-        self.starts = _mean_starts(table, active & table.lettered)
-        self.may_be_absent = np.ones(int(table.residue.max(initial=-1)) + 1, bool)
-        self.may_be_absent[table.residue[~np.isin(table.kind, ABSENT)]] = False
-
-    def refusal(self, run: np.ndarray, left: int, right: int, *, force: bool) -> str | None:
-        """Why two residues and the runs they are in stay apart; None if they need not."""
-        first, second = (np.flatnonzero(run == run[residue]) for residue in (left, right))
-        letters = [set().union(*(self.starts.get(int(r), {}) for r in members)) for members in (first, second)]
-        fewer = first if letters[0] <= letters[1] else second
+        letters = [set().union(*(starts.get(residue, {}) for residue in run)) for run in runs]
+        fewer = runs[0] if letters[0] <= letters[1] else runs[1]
         nested = letters[0] <= letters[1] or letters[1] <= letters[0]
-        if not nested or (letters[0] != letters[1] and not self.may_be_absent[fewer].all()):
-            return f"the letters are {', '.join(sorted(letters[0]))} and {', '.join(sorted(letters[1]))}"
-        return None if force else _far_starts(self.starts[left], self.starts[right])
+        if not nested or (letters[0] != letters[1] and not always.isdisjoint(fewer)):
+            refusal = f"the letters are {', '.join(sorted(letters[0]))} and {', '.join(sorted(letters[1]))}"
+        else:
+            refusal = None if force else _far_starts(starts[pair[0]], starts[pair[1]])
+        if refusal is None:
+            links.join(pair, "joined by contact")
+        else:
+            links.refuse(table, pair, "in contact with", f" but kept apart: {refusal}")
 
 
 def _residue_pairs(
     table: AtomTable, active: np.ndarray, contacts: np.ndarray, separated: np.ndarray
 ) -> list[tuple[int, int]]:
     """Different residues with letters in contact, those with equal letters first."""
-    atoms = np.asarray(contacts, np.int64).reshape(-1, 2)
-    usable = (active & table.lettered & ~table.mixed)[atoms].all(axis=1) & (
-        table.altloc[atoms[:, 0]] == table.altloc[atoms[:, 1]]
-    )
-    pairs = np.unique(np.sort(table.residue[atoms[usable]], axis=1), axis=0)
+    first, second = np.asarray(contacts, np.int64).reshape(-1, 2).T
+    usable = active & table.lettered & ~table.mixed
+    usable = usable[first] & usable[second] & (table.altloc[first] == table.altloc[second])
+    pairs = np.unique(np.sort(table.residue[np.stack([first, second], axis=1)[usable]], axis=1), axis=0)
     apart = np.isin(pairs, table.residue[separated]).any(axis=1)
-    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~apart]
-    letters: dict[int, set[str]] = {}
-    for atom in np.flatnonzero(active & table.lettered & np.isin(table.residue, pairs)).tolist():
-        letters.setdefault(int(table.residue[atom]), set()).add(table.altloc[atom])
-    listed = [(int(left), int(right)) for left, right in pairs]
+    listed = [(left, right) for left, right in pairs[~apart].tolist() if left != right]
+    letters = _letters(table, active & table.lettered)
     return sorted(listed, key=lambda pair: letters[pair[0]] != letters[pair[1]])

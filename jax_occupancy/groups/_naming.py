@@ -33,24 +33,14 @@ def residues_label(table: AtomTable, atoms: np.ndarray) -> str:
     """The residues of some atoms, neighbours drawn together, such as "A/54-57, A/60"."""
     firsts = dict(zip(table.residue[atoms][::-1].tolist(), atoms[::-1].tolist(), strict=True))
     runs: list[list[Position]] = []
-    for _, atom in sorted(firsts.items()):
-        if runs and _follows(table, runs[-1][-1], atom):
+    for residue, atom in sorted(firsts.items()):
+        before = runs[-1][-1] if runs else atom
+        if runs and table.chain[before] == table.chain[atom] and residue - table.residue[before] <= 1:
             runs[-1].append(atom)
         else:
             runs.append([atom])
-    return ", ".join(_run_label(table, run) for run in runs)
-
-
-def _follows(table: AtomTable, before: Position, atom: Position) -> bool:
-    """Whether two atoms stand in neighbouring residues of one chain."""
-    return bool(table.chain[before] == table.chain[atom] and table.residue[atom] - table.residue[before] <= 1)
-
-
-def _run_label(table: AtomTable, run: list) -> str:
-    """One residue "A/54" or several "A/54-57"."""
-    first, last = run[0], run[-1]
-    end = "" if len(run) == 1 else f"-{table.resseq[last]}{table.icode[last]}"
-    return residue_label(table, first) + end
+    ends = (f"-{table.resseq[run[-1]]}{table.icode[run[-1]]}" if len(run) > 1 else "" for run in runs)
+    return ", ".join(residue_label(table, run[0]) + end for run, end in zip(runs, ends, strict=True))
 
 
 def residue_names(table: AtomTable, residues: Iterable[int]) -> str:

@@ -15,17 +15,9 @@ Keys = tuple[np.ndarray, np.ndarray]
 def close_pairs(
     points: np.ndarray, others: np.ndarray, cutoff: float, *, keys: Keys | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of every point and other point at most ``cutoff`` apart, sorted; points that are not finite have none.
-
-    With ``keys``, an integer for each point and each other point, only points of equal keys are pairs: conformers
-    that lie in one place cost no more than if they were apart.
-
-    >>> first, second = close_pairs(np.zeros((1, 3)), np.array([[9.0, 0, 0], [0.5, 0, 0]]), 1.0)
-    >>> first.tolist(), second.tolist()
-    ([0], [1])
-    """
+    """Positions of points and others at most ``cutoff`` apart, sorted; ``keys`` (integers of both) must be equal."""
     if keys is not None:
-        # a fourth coordinate, in which different keys are out of reach
+        # A fourth coordinate, in which different keys are out of reach: conformers in one place cost no more.
         points, others = (
             np.column_stack([xyz, 2 * cutoff * key]) for xyz, key in zip((points, others), keys, strict=True)
         )

@@ -30,10 +30,8 @@ def part_drafts(table: AtomTable, plain: np.ndarray, riders: dict[int, list[int]
 
 
 def bonded(table: AtomTable, chosen: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """The number of the bonded part that each chosen atom is in, among those of its residue and level.
-
-    An atom between two of them connects them whatever its own occupancy: one exception does not split a molecule.
-    """
+    """The number of the bonded part that each chosen atom is in, among those of its residue and level."""
+    # An atom between two of them connects them whatever its own occupancy: one exception does not split a molecule.
     around = ~table.hydrogen & ~table.lettered & np.isin(table.residue, table.residue[chosen])
     first, second = _bonds(table, around)
     own, other = np.concatenate([first, second]), np.concatenate([second, first])
@@ -86,7 +84,6 @@ def _in_whole_residue(table: AtomTable, plain: np.ndarray, level: np.ndarray) ->
 
 
 def _part_draft(table: AtomTable, atoms: np.ndarray, riders: dict[int, list[int]]) -> Draft:
-    """A bonded part of a residue, or an atom alone."""
     if len(atoms) > 1:
         names = listing(str(name) for name in table.name[atoms])
         return _draft(table, atoms, riders, f"{names} of {{}} are bonded and share one partial occupancy")
@@ -96,6 +93,5 @@ def _part_draft(table: AtomTable, atoms: np.ndarray, riders: dict[int, list[int]
 
 
 def _draft(table: AtomTable, atoms: np.ndarray, riders: dict[int, list[int]], reason: str) -> Draft:
-    """A group that stands alone, with its hydrogens."""
     hydrogens = [hydrogen for atom in atoms.tolist() for hydrogen in riders.get(atom, [])]
     return (Member(np.array([*atoms.tolist(), *hydrogens]), reason.format(residue_name(table, atoms[0]))),)

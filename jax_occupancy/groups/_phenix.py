@@ -6,17 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import (
-    NAMES_ABOVE,
-    check_sayable,
-    comment_line,
-    fixed_lines,
-    names_above,
-    rename,
-)
+from jax_occupancy.groups._foreign import NAMES_ABOVE, check_sayable, comment_line, fixed_lines, names_above, rename
 from jax_occupancy.groups._grouping import Grouping, GroupSet
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._pieces import Piece, Pieces, table_of_grouping
+from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
 from jax_occupancy.groups._table import empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
@@ -85,7 +78,6 @@ def parse_phenix(text: str) -> UserGroups:
 
 
 def _checked(text: str) -> str:
-    """A selection in the user's words, which must be understood."""
     PhenixSelections(empty_table()).select(text)
     return f"phenix: {text}"
 
@@ -107,22 +99,6 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     Raises:
         ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside
             refined ones, groups fixed at an occupancy the model does not have. The message names the groups.
-
-    Example:
-        >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> atoms = pd.DataFrame(rows)
-        >>> print(format_phenix(automatic_groups(atoms), atoms), end="")
-        # jax_occupancy: the comment above a group is its name
-        refinement.refine.occupancies {
-          constrained_group {
-            # A/7/HOH:A
-            selection = (chain A and resid 7 and resname HOH and altloc A)
-            # A/7/HOH:B
-            selection = (chain A and resid 7 and resname HOH and altloc B)
-          }
-        }
     """
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
@@ -141,7 +117,6 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
 
 
 def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
-    """The lines of one set."""
     selections = [
         line
         for group in group_set.groups
@@ -151,12 +126,10 @@ def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
 
 
 def _selection(pieces: Pieces, name: str, atoms: np.ndarray) -> str:
-    """The phenix selection of some atoms."""
     return " or ".join(f"({_clause(piece)})" for piece in pieces.of(name, atoms))
 
 
 def _clause(piece: Piece) -> str:
-    """One residue and letter."""
     words = [f"chain {_value(piece.chain)}", f"resid {piece.resseq}{piece.icode}", f"resname {_value(piece.resname)}"]
     words.append(f"altloc {_value(piece.altloc)}")
     names = " or ".join(f"name {_value(name)}" for name in piece.names)

@@ -1,7 +1,7 @@
 """phenix' atom selections, as cctbx evaluates them (iotbx.pdb.atom_selection)."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -30,7 +30,6 @@ class Word(NamedTuple):
 
     @property
     def lower(self) -> str:
-        """The word as an operator or a keyword."""
         return "" if self.quoted else self.text.lower()
 
 
@@ -40,12 +39,7 @@ class _NotUnderstoodError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class PhenixSelections:
-    """Evaluates selections on the atoms of a table.
-
-    A key's value without quotes is compared without blanks, for most keys in any case, with ``*``, ``?`` and ``[]`` as
-    wildcards. ``resseq`` is a number with any insertion code, ``resid`` number and code; ranges are ``5:9``, ``5:`` and
-    ``:9``, and ``resid 5 through 9`` goes in the order of the file. Words that stand side by side are both meant.
-    """
+    """Evaluates selections on the atoms of a table; words that stand side by side are both meant."""
 
     table: AtomTable
 
@@ -53,22 +47,24 @@ class PhenixSelections:
         """Positions of the atoms that a selection matches, maybe none; a ValueError quotes what is not understood."""
         if text.count("(") > MOST_PARENTHESES:
             raise ValueError(f"the phenix selection {text[:60]!r}... is too complex; write the group as TOML instead.")
-        words = _Words([Word(quoted[1:-1], True) if quoted else Word(bare) for quoted, bare in _TOKEN.findall(text)])
+        words = [Word(quoted[1:-1], True) if quoted else Word(bare) for quoted, bare in _TOKEN.findall(text)]
         try:
-            return np.flatnonzero(self._evaluate(words))
+            return np.flatnonzero(self._evaluate(words[::-1]))
         except _NotUnderstoodError as error:
+            shown = text if len(text) <= 300 else f"{text[:300]}..."
             raise ValueError(
-                f"the phenix selection {_shortened(text)!r} is not understood at {str(error)!r}; wanted chain, resseq, "
+                f"the phenix selection {shown!r} is not understood at {str(error)!r}; wanted chain, resseq, "
                 "resid, icode, resname, name, altloc, element, water, hetero, protein, nucleotide, all or none, joined "
                 "by and, or, not and parentheses. Write the group as TOML instead."
             ) from None
 
-    def _evaluate(self, words: "_Words") -> np.ndarray:
+    def _evaluate(self, words: list[Word]) -> np.ndarray:
         """The operators by precedence, each operand where it stands (as cctbx' parser does it)."""
         waiting: list[str] = []
         found: list[np.ndarray] = []
         after_operand = False
-        for word in words:
+        while words:
+            word = words.pop()
             if word.lower == "(":
                 waiting.append("(")
             elif word.lower == ")":
@@ -93,8 +89,7 @@ class PhenixSelections:
             raise _NotUnderstoodError("the end")
         return np.logical_and.reduce(found)
 
-    def _operand(self, word: Word, words: "_Words") -> np.ndarray:
-        """The atoms that one keyword and its value match."""
+    def _operand(self, word: Word, words: list[Word]) -> np.ndarray:
         if word.lower in ("all", "none"):
             return np.full(self.table.n_atoms, word.lower == "all")
         if word.lower in _KINDS:
@@ -104,18 +99,18 @@ class PhenixSelections:
         if word.lower not in _KEYS:
             raise _NotUnderstoodError(word.text)
         key = _KEYS[word.lower]
-        value = words.pop()
+        value = _pop(words)
         if key in ("resseq", "resid"):
             return self._residues(key, value, words)
         return self._matching(key, value)
 
-    def _residues(self, key: str, value: Word, words: "_Words") -> np.ndarray:
+    def _residues(self, key: str, value: Word, words: list[Word]) -> np.ndarray:
         """Residues by number: a pattern, a range, or a stretch of the file."""
         text = value.text
-        if ":" not in text and words.peek().startswith(":"):
-            text += words.pop().text
-        if text.endswith(":") and words.peek()[:1].isdigit():
-            text += words.pop().text
+        if ":" not in text and _peek(words).startswith(":"):
+            text += _pop(words).text
+        if text.endswith(":") and _peek(words)[:1].isdigit():
+            text += _pop(words).text
         if ":" in text:
             first, last = text.split(":", 1)
             low, high = (self._place(key, side, text) for side in (first, last))
@@ -124,9 +119,9 @@ class PhenixSelections:
             places, codes = self._places(key)
             inside = [(low is None or place >= low) and (high is None or place <= high) for place in places]
             return np.array(inside, bool)[codes]
-        if key == "resid" and words.peek().lower() == "through":
+        if key == "resid" and _peek(words).lower() == "through":
             words.pop()
-            return self._stretch(self._place(key, text, text), self._place(key, words.pop().text, text))
+            return self._stretch(self._place(key, text, text), self._place(key, _pop(words).text, text))
         return self._matching(key, value)
 
     def _place(self, key: str, text: str, whole: str) -> tuple[int, str] | None:
@@ -156,7 +151,6 @@ class PhenixSelections:
         return chosen
 
     def _matching(self, key: str, value: Word) -> np.ndarray:
-        """Atoms whose label matches a pattern."""
         labels, codes = self._labels[key]
         shown = labels if value.quoted else [label.strip() for label in labels]
         text = value.text if value.quoted else value.text.strip()
@@ -185,25 +179,15 @@ class PhenixSelections:
         return {key: (list(values), numbers) for key, (numbers, values) in found.items()}
 
 
-class _Words:
-    """The words of a selection, taken one after the other."""
+def _pop(words: list[Word]) -> Word:
+    """The next word, which must be there; they are in reverse order."""
+    if not words:
+        raise _NotUnderstoodError("the end")
+    return words.pop()
 
-    def __init__(self, words: list[Word]):
-        self._left = words[::-1]
 
-    def __iter__(self) -> Iterator[Word]:
-        while self._left:
-            yield self._left.pop()
-
-    def pop(self) -> Word:
-        """The next word, which must be there."""
-        if not self._left:
-            raise _NotUnderstoodError("the end")
-        return self._left.pop()
-
-    def peek(self) -> str:
-        """The next word, "" at the end."""
-        return self._left[-1].text if self._left else ""
+def _peek(words: list[Word]) -> str:
+    return words[-1].text if words else ""
 
 
 _OPERATORS: dict[str, tuple[int, Callable]] = {
@@ -214,7 +198,6 @@ _OPERATORS: dict[str, tuple[int, Callable]] = {
 
 
 def _apply(operator: str, found: list[np.ndarray]) -> None:
-    """Put the result of an operator in the place of its operands."""
     n, function = _OPERATORS[operator]
     if len(found) < n:
         raise _NotUnderstoodError(operator)
@@ -223,7 +206,6 @@ def _apply(operator: str, found: list[np.ndarray]) -> None:
 
 
 def _matches(pattern: str, labels: list[str], *, any_case: bool = False) -> list[bool]:
-    """Which labels a pattern with wildcards matches."""
     parts = re.findall(r"\\.|\*|\?|\[[^\]]+\]|.", pattern)
     wild = {"*": ".*", "?": "."}
     # in cctbx "[^A]" matches the end of a label, too
@@ -239,8 +221,3 @@ def _matches(pattern: str, labels: list[str], *, any_case: bool = False) -> list
 def _padded(name: str, element: str) -> str:
     """An atom name in the four columns of a PDB file, where elements of one letter leave the first one blank."""
     return f"{name:<4}" if len(element) == 2 or len(name) > 3 else f" {name:<3}"
-
-
-def _shortened(text: str) -> str:
-    """A selection for a message."""
-    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -1,4 +1,4 @@
-"""Refmac's (and servalcat's) keywords ``occupancy group``."""
+"""Refmac's (and servalcat's) keywords ``occupancy group``, and the atoms that they mean."""
 
 import re
 from collections.abc import Iterator
@@ -16,13 +16,14 @@ from jax_occupancy.groups._foreign import (
     rename,
 )
 from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._pieces import Piece, Pieces, table_of_grouping
-from jax_occupancy.groups._refmac_selection import RefmacSelections
-from jax_occupancy.groups._table import empty_table
+from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
+from jax_occupancy.groups._table import AtomTable, empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
 _NAMED = re.compile(r"occupancy group id (\S+)")
+_PLACE = re.compile(r"(-?\d+)\.?([A-Za-z]?)")
+_KEYS = {"chai": "chain", "segm": "chain", "resi": "residue", "atom": "atom", "alt": "alt", "insc": "code"}
 
 
 def parse_refmac(text: str) -> UserGroups:
@@ -51,7 +52,6 @@ def parse_refmac(text: str) -> UserGroups:
         >>> user.groups["2"].selection, user.sets[0].groups
         (('refmac: chain A residues from 45 to 46 atom CG alt B',), ('1', '2'))
     """
-    check = RefmacSelections(empty_table()).select
     groups: dict[str, list[str]] = {}
     sets: list[UserSet] = []
     for line, words in _occupancy_lines(text):
@@ -59,7 +59,7 @@ def parse_refmac(text: str) -> UserGroups:
         if words[0].lower() == "id" and len(words) > 2:
             selection = " ".join(words[2:])
             try:
-                check(selection)
+                refmac_atoms(empty_table(), selection)
             except ValueError as error:
                 raise _not_understood(line) from error
             groups.setdefault(words[1], []).append(f"refmac: {selection}")
@@ -92,20 +92,6 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         ValueError: the format cannot say it: sets under a parent, fixed members beside refined ones, groups fixed
             at an occupancy the model does not have, atoms that chain, number, atom name and letter do not tell
             apart or whose labels are no words (a blank chain). The message names the groups or atoms.
-
-    Example:
-        >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "resname": "HOH", "chainid": "A", "resseq": 7, "x": 0.0, "y": 0.0, "z": 0.0}
-        >>> rows = [atom | {"altloc": "A", "occupancy": 0.6}, atom | {"altloc": "B", "occupancy": 0.4}]
-        >>> atoms = pd.DataFrame(rows)
-        >>> print(format_refmac(automatic_groups(atoms), atoms), end="")
-        # jax_occupancy: the comment above a group is its name; what is in no group stays as it is
-        # A/7/HOH:A
-        occupancy group id 1 chain A residue 7 alt A
-        # A/7/HOH:B
-        occupancy group id 2 chain A residue 7 alt B
-        occupancy group alts complete 1 2
-        occupancy refine
     """
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
@@ -126,7 +112,6 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
 
 
 def _occupancy_lines(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Lines that begin with ``occupancy group``, with the words after that."""
     # Comments go first: a comment that ends in a hyphen does not join lines.
     joined = re.sub(r"[ \t][-&][ \t]*\n", " ", re.sub(r"[#!][^\n]*", "", text))
     for raw in joined.splitlines():
@@ -148,7 +133,6 @@ def _is(word: str, keyword: str) -> bool:
 
 
 def _not_understood(line: str) -> ValueError:
-    """The error for a line that is not understood."""
     return ValueError(
         f"the line {line!r} is not understood; wanted 'occupancy group id ID chain C [C ...] residue N [insc I] [atom "
         "NAME] [alt X]' or with 'residue from N to N', 'occupancy group alts complete ID ID', 'occupancy group alts "
@@ -157,18 +141,17 @@ def _not_understood(line: str) -> ValueError:
 
 
 def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> list[str]:
-    """The lines of one group, checked against what they select."""
     lines = []
     for piece in pieces.of(name, atoms):
         _check_words(name, piece)
         place = f"chain {piece.chain} residue {piece.resseq}{piece.icode}"
         letter = f" alt {piece.altloc}" if piece.altloc else ""
-        lines += [f"occupancy group id {number} {place}{atom}{letter}" for atom in _atom_words(piece.names)]
+        named = [f" atom {name}" for name in piece.names] or [""]
+        lines += [f"occupancy group id {number} {place}{atom}{letter}" for atom in named]
     return lines
 
 
 def _check_words(name: str, piece: Piece) -> None:
-    """Refuse labels that a line of words cannot hold."""
     labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
     for what, values in labels.items():
         bad = [value for value in values if _UNREADABLE.search(value)]
@@ -180,6 +163,52 @@ def _check_words(name: str, piece: Piece) -> None:
             )
 
 
-def _atom_words(names: tuple[str, ...]) -> list[str]:
-    """One clause per atom, or none for the whole conformer."""
-    return [f" atom {name}" for name in names] or [""]
+def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
+    """Positions of the atoms that the words after the id of a group mean, to Refmac and servalcat; maybe none."""
+    said: dict[str, list[str]] = {}
+    words = text.split()
+    key = ""
+    while words:
+        word = words.pop(0)
+        name = _KEYS.get(word.lower()[:4]) or _KEYS.get(word.lower()[:3])
+        if name and not (key and not said[key]):
+            key = name
+            if key in said:
+                raise ValueError(f"{word} is there twice")
+            said[key] = []
+        elif not key:
+            raise ValueError(f"{word} is no keyword")
+        else:
+            said[key].append(word)
+    if not said or not all(said.values()) or len(said.get("alt", "A")) > 1:
+        raise ValueError("a value is missing, or one too many")
+    chosen = np.ones(table.n_atoms, bool)
+    for key, labels in (("chain", table.chain), ("atom", table.name), ("alt", table.altloc)):
+        if key in said:
+            chosen &= np.isin(labels, said[key])
+    if "residue" in said or "code" in said:
+        chosen &= _of_residues(table, said.get("residue", []), said.get("code", []))
+    return np.flatnonzero(chosen)
+
+
+def _of_residues(table: AtomTable, words: list[str], codes: list[str]) -> np.ndarray:
+    """Atoms of the residues; a range ends with its last residue, insertion code included."""
+    span = len(words) == 4 and [word.lower() for word in words[::2]] == ["from", "to"]
+    places = [_place(word) for word in (words[1::2] if span else words)]
+    if codes:
+        if len(codes) > 1 or len(places) != 1 or places[0][1]:
+            raise ValueError("an insertion code needs one residue without")
+        places = [(places[0][0], codes[0].removeprefix("."))]
+    number, code = table.resseq, table.icode
+    if not span:
+        return np.logical_or.reduce([(number == n) & (code == c) for n, c in places])
+    (low, first), (high, last) = places
+    inside = (number > low) | ((number == low) & (code >= first))
+    return inside & ((number < high) | ((number == high) & (code <= last)))
+
+
+def _place(word: str) -> tuple[int, str]:
+    match = _PLACE.fullmatch(word)
+    if match is None:
+        raise ValueError(f"{word} is no residue")
+    return int(match[1]), match[2]

@@ -68,14 +68,12 @@ def _mapping(value: Any, what: str) -> dict[str, Any]:
 
 
 def _list(value: Any, what: str) -> list[Any]:
-    """A list of the file, empty where there is none."""
     if value is not None and not isinstance(value, list):
         raise ValueError(f"{what} is {str(value)[:60]!r}; wanted a list.")
     return value or []
 
 
 def _texts(value: Any, what: str) -> tuple[str, ...]:
-    """A list of selections."""
     values = _list(value, what)
     if not all(isinstance(one, str) for one in values):
         raise ValueError(f"{what} are {values!r}; wanted selections in gemmi's syntax.")

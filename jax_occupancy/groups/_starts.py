@@ -1,52 +1,51 @@
-"""Starting occupancies that follow from others: of states without atoms, and of fixed fractions of a parent."""
+"""Starting occupancies, those of states without atoms and of fixed fractions among them, and the module they make."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, each
 
 if TYPE_CHECKING:
-    import jax_occupancy.groups
+    import jax_occupancy.core
 
 SUM_TOLERANCE = 0.02
 LAST_DECIMAL = 0.005  # what rounding to two decimals takes from, or gives to, each of several occupancies
 ROUNDING = 1e-9
+RESCALED = "occupancies that exclude each other do not sum to 1 and will be made to"
 FULL = 1 - 1e-9  # fixed fractions that leave nothing tell nothing about their parent
 
 
-def with_starts(
-    sets: tuple["jax_occupancy.groups.GroupSet", ...],
-) -> tuple["jax_occupancy.groups.GroupSet", ...]:
+def with_starts(sets: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
     """Give groups without atoms the largest sum of their child sets, and fixed fractions their part of the parent."""
     if all(s.parent is None for s in sets):
         return sets
     for _ in range(2 * len(sets) + 1):  # every level may have to be climbed, and gone down again
         starts = {group.name: float(group.start) for s in sets for group in s.groups}
-        updated = tuple(replace(s, groups=tuple(_settled(g, s, sets, starts) for g in s.groups)) for s in sets)
+        updated = tuple(each(s, partial(_settled, home=s, sets=sets, starts=starts)) for s in sets)
         if [g.start for s in updated for g in s.groups] == [g.start for s in sets for g in s.groups]:
             break
         sets = updated
     return sets
 
 
-def largest_sum(sets: Iterable["jax_occupancy.groups.GroupSet"]) -> float:
+def largest_sum(sets: Iterable[GroupSet]) -> float:
     """The largest whole that some child sets ask for, at most 1."""
     return min(max((_asked_of_parent(s) for s in sets), default=0.0), 1.0)
 
 
-def _asked_of_parent(group_set: "jax_occupancy.groups.GroupSet") -> float:
+def _asked_of_parent(group_set: GroupSet) -> float:
     """What a set sums to; fixed fractions grow with the parent, so the others say how large it is."""
     fractions = sum(group.fraction for group in group_set.groups if group.fraction is not None)
     rest = sum(float(group.start) for group in group_set.groups if group.fraction is None)
     return round(rest / (1 - fractions), 12) if fractions < FULL else 0.0
 
 
-def _settled(
-    group: "jax_occupancy.groups.Group",
-    home: "jax_occupancy.groups.GroupSet",
-    sets: tuple["jax_occupancy.groups.GroupSet", ...],
-    starts: dict[str, float],
-) -> "jax_occupancy.groups.Group":
-    """A group at the start that its parent or its children give it."""
+def _settled(group: Group, home: GroupSet, sets: tuple[GroupSet, ...], starts: dict[str, float]) -> Group:
     if group.fraction is not None and home.parent is not None:
         return replace(group, start=min(group.fraction * starts[home.parent], 1.0))
     below = [s for s in sets if s.parent == group.name] if not group.atoms.size and group.refinable else []
@@ -63,3 +62,61 @@ def _settled(
 def tolerance(n: int) -> float:
     """How far a sum of ``n`` occupancies of two decimals may be off: twelve letters at 0.08 are a whole."""
     return max(SUM_TOLERANCE, n * LAST_DECIMAL) + ROUNDING
+
+
+def make_tensor(
+    grouping: Grouping, occupancies: Any, *, dtype: Any, name: str | None
+) -> "jax_occupancy.core.OccupancyTensor":
+    """What ``Grouping.to_tensor`` makes."""
+    from jax_occupancy.core import OccupancyTensor  # core loads jax, which reading a table of groups does not need
+
+    values = _clamped(occupancies, grouping.n_atoms)
+    refinable = np.zeros(grouping.n_atoms, bool)
+    for group_set in with_starts(tuple(each(s, partial(_at_mean, values=values)) for s in grouping.sets)):
+        for group in group_set.groups:
+            values[group.atoms] = group.start
+            refinable[group.atoms] = group.refinable
+    # A group that stands alone is a sharing group; one with siblings is a member of a set.
+    alone = [s.groups[0] for s in grouping.sets if s.kind == "free"]
+    sets = [s for s in grouping.sets if s.kind != "free"]
+    place: dict[str, Any] = {group.name: number for number, group in enumerate(alone)}
+    place |= {g.name: (i, j) for i, s in enumerate(sets) for j, g in enumerate(s.groups)}
+    with warnings.catch_warnings():
+        if _says_so_already(grouping, values):
+            warnings.filterwarnings("ignore", "start values of .* normalised", UserWarning)
+        return OccupancyTensor(
+            values,
+            [group.atoms.tolist() for group in alone],
+            altloc_groups=[[group.atoms.tolist() for group in s.groups] for s in sets] or None,
+            complete=[s.kind == "complete" for s in sets],
+            parents=[None if s.parent is None else place[s.parent] for s in sets] or None,
+            refinable_mask=refinable,
+            dtype=dtype,
+            name=name,
+            # Entries without atoms come last in collapsed space and have no label there.
+            labels=[group.name for group in alone] + [g.name for s in sets for g in s.groups if g.atoms.size],
+        )
+
+
+def _at_mean(group: Group, values: np.ndarray) -> Group:
+    moves = group.refinable and group.atoms.size
+    return replace(group, start=float(values[group.counted].mean())) if moves else group
+
+
+def _says_so_already(grouping: Grouping, values: np.ndarray) -> bool:
+    """Whether the groups warn of the sums that these start values have, or all sums are 1 to rounding."""
+    told = any(message.startswith(RESCALED) for message in grouping.warnings)
+    sums = [(len(s.groups), sum(g.start for g in s.groups)) for s in grouping.sets if s.kind == "complete"]
+    rounded = all(abs(total - 1) <= tolerance(count) for count, total in sums)
+    return (told or rounded) and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
+
+
+def _clamped(occupancies: Any, n_atoms: int) -> np.ndarray:
+    """A copy of the occupancies in 0…1 with the caller's float type."""
+    given = np.asarray(occupancies)
+    if given.shape != (n_atoms,):
+        raise ValueError(
+            f"occupancies has shape {given.shape}; wanted ({n_atoms},), one occupancy per atom in file order."
+        )
+    floats = given if np.issubdtype(given.dtype, np.floating) else given.astype(np.float64)
+    return np.clip(floats, 0, 1)

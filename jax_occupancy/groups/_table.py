@@ -32,10 +32,7 @@ _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turni
 
 @dataclass(frozen=True, eq=False)
 class AtomTable:
-    """One array per property of the atoms, in file order; occupancies are clamped to 0…1.
-
-    ``in_file`` are the occupancies of the file, which on special positions may not be those of the site.
-    """
+    """One array per property of the atoms, in file order; occupancies are clamped to 0…1."""
 
     name: np.ndarray
     altloc: np.ndarray
@@ -48,13 +45,12 @@ class AtomTable:
     occupancy: np.ndarray
     element: np.ndarray
     kind: np.ndarray
-    in_file: np.ndarray
+    in_file: np.ndarray  # occupancies of the file, which on special positions may not be those of the site
     hetero: np.ndarray
     segment: np.ndarray
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms."""
         return len(self.name)
 
     @cached_property
@@ -69,12 +65,10 @@ class AtomTable:
 
     @cached_property
     def hydrogen(self) -> np.ndarray:
-        """Where an atom is hydrogen or deuterium."""
         return np.isin(self.element, HYDROGEN)
 
     @cached_property
     def lettered(self) -> np.ndarray:
-        """Where an atom has an alternate location letter."""
         return self.altloc != ""
 
     @cached_property
@@ -110,6 +104,13 @@ def by_number(number: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
     some = np.flatnonzero(chosen)
     some = some[np.argsort(number[some], kind="stable")]
     return [piece for piece in np.split(some, np.flatnonzero(np.diff(number[some])) + 1) if piece.size]
+
+
+def consecutive(number: np.ndarray, *then: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of positions that follow each other among those of one number, in the order of ``then`` and the file."""
+    order = np.lexsort((*then[::-1], number))
+    same = number[order[:-1]] == number[order[1:]]
+    return order[:-1][same], order[1:][same]
 
 
 def read_table(atoms: pd.DataFrame) -> AtomTable:
@@ -148,7 +149,6 @@ def empty_table() -> AtomTable:
 
 
 def _finite_occupancies(atoms: pd.DataFrame) -> np.ndarray:
-    """Occupancies in double precision, refused when one is no number."""
     raw = atoms["occupancy"].to_numpy(np.float64, copy=True)
     bad = np.flatnonzero(~np.isfinite(raw))
     if bad.size:
@@ -179,22 +179,17 @@ def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:
 
 
 def _kinds(resname: np.ndarray) -> np.ndarray:
-    """Polymer class by residue name, for tables that do not bring it."""
-    codes, names = pd.factorize(resname)
-    classes = [(AMINO_ACIDS, "protein"), (NUCLEOTIDES, "nucleic"), (WATER, "water")]
-    kinds = [next((kind for members, kind in classes if name in members), "other") for name in names]
-    return np.array([*kinds, "other"], object)[codes]
+    classes = {"water": WATER, "nucleic": NUCLEOTIDES, "protein": AMINO_ACIDS}
+    kind_of = {name: kind for kind, names in classes.items() for name in names}
+    return np.array([kind_of.get(name, "other") for name in resname], object)
 
 
 def _number_residues(table: "AtomTable") -> np.ndarray:
-    """One number per residue, by first appearance.
-
-    Atoms of one chain, number and insertion code are one residue, as far as they cannot be several molecules: old
-    files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the same
-    letter, far from the first, begins another residue. Different residue names are one residue where they exclude each
-    other: on top of each other, bonded, or in different letters that touch. Nothing depends on TER records or on the
-    label_asym_id of mmCIF, which say these things each in its own way.
-    """
+    """One number per residue, by first appearance: all of a chain, number and code that can be one molecule."""
+    # Old files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the
+    # same letter, far from the first, begins another residue. Different residue names are one residue where they
+    # exclude each other: on top of each other, bonded, or in different letters that touch. TER records and the
+    # label_asym_id of mmCIF say these things each in its own way, so nothing depends on them.
     place = group_numbers(table.chain, table.resseq, table.icode)
     piece = group_numbers(group_numbers(place, table.resname), _copies(table, place))
     firsts = np.unique(piece, return_index=True)[1]
@@ -210,7 +205,6 @@ def _number_residues(table: "AtomTable") -> np.ndarray:
 
 
 def _members(numbers: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
-    """The positions that have each of the wanted numbers."""
     return {int(numbers[atoms[0]]): atoms for atoms in by_number(numbers, np.isin(numbers, wanted))}
 
 

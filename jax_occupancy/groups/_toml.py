@@ -80,29 +80,22 @@ def format_toml(user: UserGroups) -> str:
         "pose A" = ["//L/1/*:A"]
     """
     top = [] if user.automatic else ["automatic = false"]
-    parts = ["\n".join([*top, *(f"{key} = {_quote(getattr(user, key))}" for key in LISTS if getattr(user, key))])]
+    blocks = [[*top, *(f"{key} = {_quote(getattr(user, key))}" for key in LISTS if getattr(user, key))]]
     if user.groups:
-        parts.append("\n".join(["[groups]", *(_group_line(name, group) for name, group in user.groups.items())]))
+        blocks.append(["[groups]", *(_group_line(name, group) for name, group in user.groups.items())])
     if user.states:
-        parts.append(
-            "\n".join(["[states]", *(f"{_quote(n)} = {_quote(letters)}" for n, letters in user.states.items())])
-        )
-    parts += [_set_lines(one) for one in user.sets]
-    return "\n\n".join(part for part in parts if part) + "\n"
+        blocks.append(["[states]", *(f"{_quote(name)} = {_quote(letters)}" for name, letters in user.states.items())])
+    for one in user.sets:
+        parent = [] if one.parent is None else [f"parent = {_quote(one.parent)}"]
+        blocks.append(["[[sets]]", f"groups = {_quote(one.groups)}", f"kind = {_quote(one.kind)}", *parent])
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
 def _group_line(name: str, group: UserGroup) -> str:
-    """One line of the table of groups."""
     selection = _quote(group.selection)
     if group.fixed is None:
         return f"{_quote(name)} = {selection}"
     return f"{_quote(name)} = {{ selection = {selection}, fixed = {float(group.fixed)!r} }}"
-
-
-def _set_lines(one: UserSet) -> str:
-    """One set as a TOML table."""
-    parent = [] if one.parent is None else [f"parent = {_quote(one.parent)}"]
-    return "\n".join(["[[sets]]", f"groups = {_quote(one.groups)}", f"kind = {_quote(one.kind)}", *parent])
 
 
 def _quote(value: Any) -> str:
@@ -127,7 +120,6 @@ def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _list_of_tables(content: Mapping[str, Any], key: str) -> list[Any]:
-    """The tables of one name, none where there is none."""
     value = content.get(key, [])
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise ValueError(f"{key} is {value!r}; wanted tables [[{key}]].")
@@ -135,7 +127,6 @@ def _list_of_tables(content: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _texts(key: str, value: Any) -> tuple[str, ...]:
-    """One string or a list of strings."""
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         raise ValueError(f"{key} is {value!r}; wanted a string or a list of strings.")
@@ -143,7 +134,6 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _group(name: str, value: Any) -> UserGroup:
-    """A group from a selection, several, or a table."""
     if not isinstance(value, dict):
         return UserGroup(_texts(f"group {name!r}", value))
     _check_keys(value, GROUP_KEYS, f"group {name!r}")
@@ -154,7 +144,6 @@ def _group(name: str, value: Any) -> UserGroup:
 
 
 def _set(number: int, value: Mapping[str, Any]) -> UserSet:
-    """One of the sets."""
     _check_keys(value, SET_KEYS, f"set {number}")
     parent = value.get("parent")
     kind = value.get("kind", "complete")

@@ -127,7 +127,6 @@ def _check_selections(user: UserGroups) -> None:
 
 
 def _check_sets(user: UserGroups) -> None:
-    """Refuse sets of unknown or doubly used groups, unknown kinds, and groups of nothing."""
     known = {*user.groups, *user.states}
     used: set[str] = set()
     for one in user.sets:
@@ -149,7 +148,6 @@ def _check_sets(user: UserGroups) -> None:
 
 
 def _check_states(states: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse a single state, states without letters and letters of two states."""
     if len(states) == 1:
         raise ValueError(
             f"there is only the state {next(iter(states))!r}; wanted at least two that exclude each other."

@@ -19,14 +19,6 @@ def whole_sets(grouping: Grouping) -> list[list[np.ndarray]]:
 
     Returns:
         For each list the positions of the atoms of each conformer, as ``write_model`` takes them.
-
-    Example:
-        >>> from jax_occupancy.groups import Group
-        >>> names = {"apo": [0], "bound": [], "p": [1, 2], "q": [3]}
-        >>> apo, bound, p, q = (Group(name, atoms, 0.5, True, "asked") for name, atoms in names.items())
-        >>> sets = (GroupSet("complete", (p, q), "bound"), GroupSet("complete", (apo, bound)))
-        >>> [[atoms.tolist() for atoms in one] for one in whole_sets(Grouping(4, sets))]
-        [[[0], [1, 2], [3]], [[1, 2], [3], [0]]]
     """
     tree = _Tree(grouping)
     found: list[list[np.ndarray]] = []

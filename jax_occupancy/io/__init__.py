@@ -10,7 +10,6 @@ tables and text.
 
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import atom_label
-from jax_occupancy.io._contacts import find_contacts
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
 from jax_occupancy.io._model import Model, read_model
 from jax_occupancy.io._mtz import write_mtz
@@ -19,7 +18,7 @@ from jax_occupancy.io._read_reflections import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
-from jax_occupancy.io._selecting import select_atoms
+from jax_occupancy.io._selecting import find_contacts, select_atoms
 from jax_occupancy.io._source import format_of_name
 from jax_occupancy.io._structure import from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model

@@ -13,9 +13,8 @@ from typing import BinaryIO
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when all of it is on the disk.
 
-    The bytes go to a temporary file in the same folder, which replaces `path` when the block ends. Whatever
-    ends the block early, an interrupt from the keyboard included, removes the temporary file and leaves what
-    was there before. A symbolic link is followed, and an existing file keeps its permissions.
+    Whatever ends the block early, an interrupt from the keyboard included, leaves what was there before. A symbolic
+    link is followed, and an existing file keeps its permissions.
 
     Args:
         path: The file to write; an existing one is replaced.
@@ -24,16 +23,7 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         The temporary file, open for writing bytes.
 
     Raises:
-        IsADirectoryError: If `path` is a folder.
-        FileNotFoundError: If the folder of `path` does not exist.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with atomic_writer(pathlib.Path(folder, "note.txt")) as handle:
-        ...         _ = handle.write(b"done")
-        ...     pathlib.Path(folder, "note.txt").read_bytes()
-        b'done'
+        IsADirectoryError, FileNotFoundError: If `path` is a folder, or its folder does not exist.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():

@@ -57,11 +57,8 @@ def walk(structure: gemmi.Structure) -> Iterator[tuple[gemmi.Chain, gemmi.Residu
 
 
 def keep_model(structure: gemmi.Structure, *, n_written: int, model_number: int | None, path: Any) -> np.ndarray:
-    """Leave one model in `structure` and number its atoms from 1; returns their 0-based places in the whole file.
-
-    The atoms come in numbered by their place in the whole file (`n_written` atoms), which is how their order survives
-    gemmi's regrouping.
-    """
+    """Leave one model in `structure` and number its atoms from 1; returns their 0-based places in the whole file."""
+    # They come in numbered by their place in the file, which is how their order survives gemmi's regrouping.
     n_read = sum(len(residue) for model in structure for chain in model for residue in chain)
     if n_read != n_written:
         raise ValueError(f"{path} has {n_written} atoms, of which gemmi read {n_read}; is the file damaged?")
@@ -87,11 +84,9 @@ def keep_model(structure: gemmi.Structure, *, n_written: int, model_number: int 
 
 
 def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]], path: Any) -> pd.DataFrame:
-    """The table of one model, whose serial numbers are 1 + position.
-
-    Columns in `text` are as the file spells them (gemmi keeps occupancy and B in single precision, HETATM per residue
-    and one character of the altloc); None stands for a blank field, where gemmi's reading is taken.
-    """
+    """The table of one model, whose serial numbers are 1 + position, with columns of `text` as the file spells them."""
+    # gemmi keeps occupancy and B in single precision, HETATM per residue and one character of the altloc. None stands
+    # for a blank field, where gemmi's reading is taken.
     rows: list[Any] = [None] * len(text["x"])
     for chain, residue, atom in walk(structure):
         rows[atom.serial - 1] = _row(chain, residue, atom)
@@ -111,7 +106,6 @@ def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]],
 
 
 def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[str, Any]:
-    """What gemmi knows about one atom."""
     # gemmi has no flag for "isotropic": a tensor of zeros is one that was not given
     tensor = atom.aniso.elements_pdb() if atom.aniso.nonzero() else [np.nan] * 6
     return {
@@ -132,11 +126,7 @@ def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[s
 
 @cache
 def kind_of_residue(name: str) -> str:
-    """Protein, nucleic, water or other, from gemmi's table of residues.
-
-    >>> [kind_of_residue(name) for name in ("MSE", "DG", "DOD", "ZN")]
-    ['protein', 'nucleic', 'water', 'other']
-    """
+    """Protein, nucleic, water or other, from gemmi's table of residues."""
     residue = gemmi.find_tabulated_residue(name)
     if residue.is_water():
         return "water"

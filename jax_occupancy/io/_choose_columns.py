@@ -49,7 +49,6 @@ class Measurement(NamedTuple):
 
     @property
     def sigma_label(self) -> str:
-        """The columns of σ."""
         return " and ".join(column.label for column in self.sigmas if column is not None)
 
     def usable(self) -> Bool[np.ndarray, " rows"]:
@@ -58,22 +57,18 @@ class Measurement(NamedTuple):
 
     @property
     def n_usable(self) -> int:
-        """Number of these."""
         return int(self.usable().sum())
 
 
-class ChosenColumns(NamedTuple):
-    """The columns to read and what was decided on the way."""
-
-    measured: Measurement
-    free: Column | None
-    notes: tuple[str, ...]
-
-
 def choose_columns(
-    table: ReflectionTable, *, amplitude: str | None, intensity: str | None, sigma: str | None, free: str | None
-) -> ChosenColumns:
-    """Take the named columns; find by values, type and usual name those that are not named."""
+    table: ReflectionTable,
+    *,
+    amplitude: str | None = None,
+    intensity: str | None = None,
+    sigma: str | None = None,
+    free: str | None = None,
+) -> tuple[Measurement, Column | None, tuple[str, ...]]:
+    """Take the named columns; find by values, type and usual name those that are not named: data, free flags, notes."""
     if amplitude is not None and intensity is not None:
         raise ValueError(f"amplitude={amplitude!r} and intensity={intensity!r} are both given; choose one of them")
     notes: list[str] = []
@@ -96,39 +91,41 @@ def choose_columns(
     flags = _find_free(table, measured, notes) if free is None else _named(table, free, None, "free")
     if flags is None:
         notes.append("no column of free flags: every reflection is used for refinement, there is no R-free")
-    return ChosenColumns(measured, flags, tuple(notes))
+    return measured, flags, tuple(notes)
 
 
 def _usable(column: Column, sigma: Column | None) -> Bool[np.ndarray, " rows"]:
-    has_value = np.isfinite(column.values)
+    has_value = np.isfinite(column.array)
     if sigma is None:
-        return has_value & (column.values != 0)
-    return has_value & np.isfinite(sigma.values) & (sigma.values > 0)
+        return has_value & (column.array != 0)
+    return has_value & np.isfinite(sigma.array) & (sigma.array > 0)
 
 
 def _kind(column: Column) -> str:
     """The type; a mean by its type that is a Friedel mate by its name is one."""
     signed = column.label.endswith(("(+)", "(-)"))
-    return {"F": "G", "J": "K"}.get(column.kind, column.kind) if signed else column.kind
+    return {"F": "G", "J": "K"}.get(column.type, column.type) if signed else column.type
 
 
 def _partner(table: ReflectionTable, column: Column) -> Column | None:
     """The σ of a column: by its name (SIGFP of FP) or ending, else the column of that type right behind it."""
     names, end = sigma_names(column.label), ending(column.label)
-    others = [c for c in table.columns if c.kind in _ORDER and c is not column]
+    others = [c for c in table.columns if c.type in _ORDER and c is not column]
 
     def belongs_elsewhere(sigma: Column, columns: list[Column]) -> bool:
         return any(plain(sigma.label) in sigma_names(other.label) for other in columns)
 
-    sigmas = [c for c in table.columns if c.kind in tuple("QLM")]
+    sigmas = [c for c in table.columns if c.type in tuple("QLM")]
     fitting = [c for c in sigmas if plain(c.label) in names]
-    own = [c for c in fitting if c.dataset == column.dataset]
-    lent = [c for c in fitting if not belongs_elsewhere(c, [o for o in others if o.dataset == c.dataset])]
+    own = [c for c in fitting if c.dataset_id == column.dataset_id]
+    lent = [c for c in fitting if not belongs_elsewhere(c, [o for o in others if o.dataset_id == c.dataset_id])]
     if own or lent:
         return (own or lent)[0]
     types = _SIGMA_TYPES[_kind(column)]
     # SIGI behind FP belongs to I, wherever that is
-    free = [c for c in sigmas if c.kind in types and c.dataset == column.dataset and not belongs_elsewhere(c, others)]
+    free = [
+        c for c in sigmas if c.type in types and c.dataset_id == column.dataset_id and not belongs_elsewhere(c, others)
+    ]
     alike = [c for c in free if end and ending(c.label) == end and plain(c.label).startswith("SIG")]
     if len(alike) == 1:
         return alike[0]
@@ -148,19 +145,18 @@ def _with_mate(table: ReflectionTable, column: Column) -> tuple[Column, ...]:
     own = friedel_mate(column.label)
     if _kind(column) not in "GK" or own is None:
         return (column,)
-    same = [c for c in table.columns if _kind(c) == _kind(column) and c.dataset == column.dataset]
+    same = [c for c in table.columns if _kind(c) == _kind(column) and c.dataset_id == column.dataset_id]
     mates = {mate[1]: c for c in same if (mate := friedel_mate(c.label)) and mate[0] == own[0]}
     return tuple(mates[sign] for sign in "+-" if sign in mates)
 
 
 def _named(table: ReflectionTable, label: str, types: str | None, role: str) -> Column:
-    """The column the caller asked for."""
     for column in table.columns:
         if column.label == label.removeprefix("_refln."):
-            if types is None or column.kind in types:
+            if types is None or column.type in types:
                 return column
             raise ValueError(
-                f"{table.where}: column {label} ({role}) has type {column.kind}, wanted one of "
+                f"{table.where}: column {label} ({role}) has type {column.type}, wanted one of "
                 f"{', '.join(types)}. Columns: {table.listed()}"
             )
     raise ValueError(f"{table.where} has no column {label!r} ({role}). Columns: {table.listed()}")
@@ -171,14 +167,13 @@ def _negative(measured: Measurement) -> str:
     if measured.quantity == "intensity":
         return ""
     for column, sigma in zip(measured.values, measured.sigmas, strict=True):
-        values = column.values[_usable(column, sigma)]
+        values = column.array[_usable(column, sigma)]
         if (n_negative := int((values < 0).sum())) > _NEGATIVE * len(values):
             return f"difference: {n_negative} of {len(values)} values are negative"
     return ""
 
 
 def _objection(measured: Measurement) -> str:
-    """Why columns are no measured data; empty if they may be."""
     if any(is_difference(column.label) for column in measured.values):
         return "difference by its name"
     return _negative(measured) or ("" if measured.usable().any() else _EMPTY)
@@ -186,7 +181,7 @@ def _objection(measured: Measurement) -> str:
 
 def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str]) -> Measurement:
     """The measured data: those with σ, the fullest, means before pairs, usual names first, the order of the file."""
-    columns = [c for c in table.columns if c.kind in tuple(_ORDER) and not is_calculated(c.label)]
+    columns = [c for c in table.columns if c.type in tuple(_ORDER) and not is_calculated(c.label)]
     found = [(_measurement(table, column, sigma), column) for column in columns]
     # one entry for each pair of mates
     objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
@@ -223,31 +218,29 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
 
 
 def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) -> Column | None:
-    """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first.
-
-    Before others come mmCIF's status, then columns of integers that have "free" in their name.
-    """
+    """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first."""
+    # Before others come mmCIF's status, then columns of integers that have "free" in their name.
     known = {name: rank for rank, name in enumerate(FREE)}
     candidates = [
         column
         for column in table.columns
-        if column.kind == STATUS
-        or (column.kind == "I" and ("FREE" in plain(column.label) or plain(column.label) in known))
-        or (column.kind in ("I", "R") and plain(column.label) in known)
+        if column.type == STATUS
+        or (column.type == "I" and ("FREE" in plain(column.label) or plain(column.label) in known))
+        or (column.type in ("I", "R") and plain(column.label) in known)
     ]
     rows = measured.usable()
-    dataset, end = measured.values[0].dataset, ending(measured.values[0].label)
-    elsewhere = {ending(c.label) for c in table.columns if c.kind in tuple(_ORDER)} - {end, ""}
+    dataset, end = measured.values[0].dataset_id, ending(measured.values[0].label)
+    elsewhere = {ending(c.label) for c in table.columns if c.type in tuple(_ORDER)} - {end, ""}
 
     def flagged(column: Column) -> np.ndarray:
-        return column.values[rows & np.isfinite(column.values)]
+        return column.array[rows & np.isfinite(column.array)]
 
     def rank(column: Column) -> tuple[bool, bool, bool, bool, int, int]:
         own_end = ending(column.label)
-        kind = {STATUS: 0, "I": 1}.get(column.kind, 2)
+        kind = {STATUS: 0, "I": 1}.get(column.type, 2)
         tells_nothing = len(np.unique(flagged(column))) < 2
         ends = (own_end in elsewhere, not (end and own_end == end))
-        return tells_nothing, *ends, column.dataset != dataset, kind, known.get(plain(column.label), len(known))
+        return tells_nothing, *ends, column.dataset_id != dataset, kind, known.get(plain(column.label), len(known))
 
     if not candidates:
         return None

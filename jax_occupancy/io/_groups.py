@@ -29,17 +29,16 @@ _EXTENSIONS: dict[str, GroupsFormat] = {
     **dict.fromkeys((".params", ".eff", ".phil", ".def"), "phenix"),
     **dict.fromkeys((".yaml", ".yml"), "servalcat"),
 }
-_PHENIX = re.compile(r"^[^#\n]*(constrained_group|occupancies)[^=\n]*(\{|$)", re.MULTILINE)
-_SERVALCAT = re.compile(r"^\s*occ_groups\s*:", re.MULTILINE)
-_REFMAC = re.compile(r"^\s*occu\w*\s+(grou\w*|refi\w*)\b", re.MULTILINE | re.IGNORECASE)
+# The keywords of these are easily told; everything else is taken for TOML.
+_TELLING: dict[GroupsFormat, re.Pattern] = {
+    "refmac": re.compile(r"^\s*occu\w*\s+(grou\w*|refi\w*)\b", re.MULTILINE | re.IGNORECASE),
+    "servalcat": re.compile(r"^\s*occ_groups\s*:", re.MULTILINE),
+    "phenix": re.compile(r"^[^#\n]*(constrained_group|occupancies)[^=\n]*(\{|$)", re.MULTILINE),
+}
+_PARSE = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix, "servalcat": parse_servalcat}
 
 
-def groups_format_of_name(path: str | os.PathLike[str]) -> GroupsFormat | None:
-    """The format of groups that a file name promises: "toml", "refmac", "phenix" or None.
-
-    >>> groups_format_of_name("a.toml"), groups_format_of_name("a.eff"), groups_format_of_name("a.groups")
-    ('toml', 'phenix', None)
-    """
+def _format_of_name(path: str | os.PathLike[str]) -> GroupsFormat | None:
     return _EXTENSIONS.get(Path(path).suffix.lower())
 
 
@@ -56,8 +55,7 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
         What the file asks for; `choose_groups` makes groups of it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If it is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is empty, no text, or something in it is not understood; the message names the file.
 
     Example:
@@ -69,12 +67,13 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
         ('//L/1',)
     """
     text = _text(path)
-    file_format = groups_format_of_name(path) or _format_of_content(text)
+    file_format = _format_of_name(path) or next(
+        (name for name, words in _TELLING.items() if words.search(text)), "toml"
+    )
     if file_format == "refmac":
         text = _with_included(text, Path(path), ())
-    parse = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix, "servalcat": parse_servalcat}
     try:
-        user = parse[file_format](text)
+        user = _PARSE[file_format](text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if user == UserGroups() or user == UserGroups(automatic=False):
@@ -98,19 +97,24 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
 
     Example:
         >>> import pathlib, tempfile
-        >>> import pandas as pd
+        >>> from jax_occupancy.example import read_example
         >>> from jax_occupancy.groups import automatic_groups
-        >>> atom = {"name": "O", "altloc": "", "resname": "HOH", "chainid": "A", "resseq": 7, "occupancy": 0.5}
-        >>> atoms = pd.DataFrame([atom | {"x": 0.0, "y": 0.0, "z": 0.0}])
+        >>> atoms = read_example()[0].atoms
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "groups.refmac")
         ...     write_groups(file, automatic_groups(atoms), atoms)
         ...     file.read_text().splitlines()[2]
-        'occupancy group id 1 chain A residue 7'
+        'occupancy group id 1 chain A residue 2 alt A'
     """
     check_groups_name(path)
     try:
-        text = _formatted(groups_format_of_name(path), grouping, atoms)
+        match _format_of_name(path):
+            case "refmac":
+                text = format_refmac(grouping, atoms)
+            case "phenix":
+                text = format_phenix(grouping, atoms)
+            case _:
+                text = format_toml(describe_groups(grouping, atoms))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     with atomic_writer(path) as handle:
@@ -125,17 +129,13 @@ def check_groups_name(path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: If the extension is unknown.
-
-    Example:
-        >>> check_groups_name("groups.toml")  # nothing to say
     """
-    if groups_format_of_name(path) in (None, "servalcat"):
+    if _format_of_name(path) in (None, "servalcat"):
         written = [extension for extension, name in _EXTENSIONS.items() if name != "servalcat"]
         raise ValueError(f"{path}: the extension must be one of {', '.join(written)}")
 
 
 def _text(path: str | os.PathLike[str]) -> str:
-    """The text of a file."""
     try:
         return read_source(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -160,21 +160,3 @@ def _with_included(text: str, path: Path, above: tuple[Path, ...]) -> str:
         ends = [n for n, one in enumerate(included) if one.split()[:1] and one.split()[0].lower() == "end"]
         lines += included[: ends[0]] if ends else included
     return "\n".join(lines) + "\n"
-
-
-def _formatted(file_format: GroupsFormat | None, grouping: Grouping, atoms: pd.DataFrame) -> str:
-    """The text of the file."""
-    if file_format == "refmac":
-        return format_refmac(grouping, atoms)
-    if file_format == "phenix":
-        return format_phenix(grouping, atoms)
-    return format_toml(describe_groups(grouping, atoms))
-
-
-def _format_of_content(text: str) -> GroupsFormat:
-    """The keywords of the others are easily told; everything else is taken for TOML."""
-    if _REFMAC.search(text):
-        return "refmac"
-    if _SERVALCAT.search(text):
-        return "servalcat"
-    return "phenix" if _PHENIX.search(text) else "toml"

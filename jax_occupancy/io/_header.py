@@ -1,11 +1,20 @@
-"""What the header of a file says about the experiment and about its B factors."""
+"""What the header of a file says about the experiment and its B factors, and the part of TLS groups added to these.
+
+U = T + A L Aᵀ + A S + Sᵀ Aᵀ, with A the antisymmetric matrix of the vector from the group's origin (Schomaker &
+Trueblood, Acta Cryst. B24, 63-76, 1968), by gemmi.
+"""
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import gemmi
+import numpy as np
+import pandas as pd
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
+from jaxtyping import Float
+
+from jax_occupancy.io._atoms import ANISOTROPIC, B_PER_U, walk
 
 _WORDS = {
     "electron": ("ELECTRON",),
@@ -20,12 +29,7 @@ _WORDS = {
         "FIBER DIFFRACTION",
     ),
 }
-_ITEMS = (
-    "_exptl.method",
-    "_diffrn_radiation.pdbx_scattering_type",
-    "_diffrn_radiation.probe",
-    "_diffrn_source.source",
-)
+_ITEMS = ("_exptl.method", "_diffrn_radiation.pdbx_scattering_type", "_diffrn_radiation.probe", "_diffrn_source.source")
 # In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
 _LONGEST_OF_ELECTRONS = 0.1
 # The words of the PDB, of TLSANL and of Refmac.
@@ -33,21 +37,18 @@ _RESIDUAL = re.compile(r"B VALUE TYPE *: *LIKELY RESIDUAL|RESIDUAL B FACTORS? ON
 _NUMBER = r"(-?\d*\.?\d+)"
 _ORIGIN = re.compile(rf"ORIGIN FOR THE GROUP[^:]*: +{_NUMBER} +{_NUMBER} +{_NUMBER}")
 _RANGE = re.compile(r"RESIDUE RANGE *: +(\w+) +(-?\d+[A-Z]?) +(\w+) +(-?\d+[A-Z]?)")
+_WAY_OUT = (
+    "occupancies would take that part up: give full B factors, made by TLSANL or phenix.tls, or the model of PDB-REDO"
+)
 _TENSOR = re.compile(rf"([TLS][123][123]) *: *{_NUMBER}")
 
 
 class Header(NamedTuple):
-    """What the header of a model says.
+    """What the header of a model says."""
 
-    Attributes:
-        radiations: What the model was measured with.
-        residual: Whether the B factors lack the part that TLS groups describe.
-        tls_groups: These groups; empty if there are none, or not all of them can be read.
-    """
-
-    radiations: tuple[str, ...]
-    residual: bool
-    tls_groups: list[gemmi.TlsGroup]
+    radiations: tuple[str, ...]  # what the model was measured with
+    residual: bool  # whether the B factors lack the part that TLS groups describe
+    tls_groups: list[gemmi.TlsGroup]  # empty if there are none, or not all of them can be read
 
 
 def header_of_pdb(source: bytes) -> Header:
@@ -113,3 +114,49 @@ def _tls_group(text: str) -> gemmi.TlsGroup | None:
         selections.append(selection)
     group.selections = selections
     return group
+
+
+def add_tls(
+    structure: gemmi.Structure, atoms: pd.DataFrame, header: Header
+) -> tuple[Float[np.ndarray, " atoms"] | None, tuple[str, ...]]:
+    """Make residual B factors full ones, if the header's TLS groups allow it; returns what was added, Å², and notes."""
+    if not header.residual:
+        return None, ()
+    said = "the header says that B factors are residual, without the part of TLS groups"
+    added = _tensors(structure, header.tls_groups)
+    if added is None:
+        return None, (f"{said}, which it does not state in full; {_WAY_OUT}",)
+    inside = np.asarray(added.any(axis=(1, 2)))
+    if np.isfinite(atoms[ANISOTROPIC].to_numpy(np.float64)[inside]).any():
+        return None, (f"{said}, but atoms of these are anisotropic; {_WAY_OUT}",)
+    b = atoms["tempfactor"].to_numpy(np.float64)
+    full = added + b[:, None, None] / B_PER_U * np.eye(3)
+    if (np.linalg.eigvalsh(full[inside]) <= 0).any():
+        return None, (f"{said}, with which some would be negative; {_WAY_OUT}",)
+    added_b = B_PER_U * np.trace(added, axis1=1, axis2=2) / 3
+    atoms["tempfactor"] = b + added_b
+    atoms.loc[inside, ANISOTROPIC] = full[inside][:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    for _, _, atom in walk(structure):
+        if inside[atom.serial - 1]:
+            atom.b_iso += added_b[atom.serial - 1]
+            atom.aniso = gemmi.SMat33f(*atoms.loc[atom.serial - 1, ANISOTROPIC])
+    count = f"{len(header.tls_groups)} groups is added to {inside.sum()} of {len(atoms)} atoms"
+    return added_b, (f"{said}: that of {count}, and taken off again where B factors are written into this file",)
+
+
+def _tensors(structure: gemmi.Structure, groups: list[gemmi.TlsGroup]) -> Float[np.ndarray, "atoms 3 3"] | None:
+    """U of the groups at each atom, zero outside of them; None if they do not say it."""
+    added = np.zeros((structure[0].count_atom_sites(), 3, 3))
+    for group in groups:
+        if not all(one.chain and None not in (one.res_begin.num, one.res_end.num) for one in group.selections):
+            return None
+        ranges = [(one.chain, _place(one.res_begin), _place(one.res_end)) for one in group.selections]
+        for chain, residue, atom in walk(structure):
+            place = _place(residue.seqid)
+            if any(name == chain.name and begin <= place <= end for name, begin, end in ranges):
+                added[atom.serial - 1] = gemmi.calculate_u_from_tls(group, atom.pos).as_mat33().tolist()
+    return added if np.isfinite(added).all() and added.any() else None
+
+
+def _place(seqid: gemmi.SeqId) -> tuple[int, str]:
+    return seqid.num or 0, seqid.icode

@@ -1,4 +1,4 @@
-"""The mmCIF format: numbering the atoms before gemmi regroups them, and putting occupancies back into the block."""
+"""The mmCIF format: numbering the atoms before gemmi regroups them, and putting new values back into the block."""
 
 import os
 from typing import Any
@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 
-from jax_occupancy.io._atoms import atom_table, keep_model
+from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
 from jax_occupancy.io._header import Header, header_of_mmcif
 
 _SITE = "_atom_site."
+_XYZ = ("Cartn_x", "Cartn_y", "Cartn_z")
 # gemmi reads no atoms at all unless these are there
-_NEEDED = ("type_symbol", "Cartn_x", "Cartn_y", "Cartn_z", "B_iso_or_equiv")
+_NEEDED = ("type_symbol", *_XYZ, "B_iso_or_equiv")
 
 
 def parse_mmcif(
@@ -67,36 +68,59 @@ def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.B
     raise ValueError(f"{path} holds no atoms: no data block has _atom_site rows")
 
 
-def edit_mmcif(
-    document: cif.Document,
-    *,
-    path: str | os.PathLike[str],
-    rows: np.ndarray,
-    units: np.ndarray,
-    keep: np.ndarray,
-    esds: np.ndarray | None,
-) -> None:
-    """Put occupancies (in ten-thousandths) and their esds into some rows of `_atom_site`.
-
-    Where an occupancy changes and no esds are given, an esd that the file states is void ('?'): it belonged
-    to the old value. Where `keep` is True the value keeps its spelling even though its rounded value differs.
-    """
-    block = atom_block(document, path=path)
-    occupancy = _column(block, "occupancy")
-    had_esds = bool(block.find_values(_SITE + "occupancy_esd"))
-    uncertainty = _column(block, "occupancy_esd") if esds is not None or had_esds else None
-    if uncertainty is not None:
-        # adding a column moves the loop's storage
-        occupancy = _column(block, "occupancy")
-    for index, (row, unit, same) in enumerate(zip(rows.tolist(), units, keep, strict=True)):
+def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np.ndarray, new: pd.DataFrame) -> None:
+    """Put new values of atoms (as `write_model` has them) into `_atom_site`, and shift each U and B beside them."""
+    block, with_esd = atom_block(document, path=path), "esd" in new
+    items = ["occupancy", "occupancy_esd"] if with_esd or _values(block, "occupancy_esd") else ["occupancy"]
+    for item in items:
+        _column(block, item)
+    # adding a column moves the loop's storage
+    occupancy, isotropic, *xyz = (_column(block, item) for item in ("occupancy", "B_iso_or_equiv", *_XYZ))
+    uncertainty = _column(block, items[-1])
+    for row, atom in zip(rows.tolist(), new.to_dict("records"), strict=True):
         old = cif.as_number(occupancy[row], 1.0 if cif.is_null(occupancy[row]) else float("nan"))
-        changed = not (same or round(old * 10_000, 6) == unit)
+        changed = not (atom["keep"] or round(old * 10_000, 6) == atom["unit"])
         if changed:
-            occupancy[row] = f"{unit / 10_000:.4f}"
-        if uncertainty is not None and esds is not None:
-            uncertainty[row] = "?" if np.isnan(esds[index]) else f"{esds[index]:.4f}"
-        elif uncertainty is not None and changed:
+            occupancy[row] = f"{atom['unit'] / 10_000:.4f}"
+        if with_esd:
+            uncertainty[row] = "?" if np.isnan(atom["esd"]) else f"{atom['esd']:.4f}"
+        elif changed and len(items) > 1:
+            # the esd that the file states belonged to the old value
             uncertainty[row] = "?"
+        if atom["b_shift"]:
+            _put(isotropic, row, atom["tempfactor"], 2)
+        for column, value in zip(xyz, (atom["x"], atom["y"], atom["z"]), strict=True) if atom["moved"] else ():
+            _put(column, row, value, 3)
+    shifts = new["b_shift"].to_numpy(np.float64)
+    _shift_beside(block, {int(rows[i]): float(shifts[i]) for i in np.flatnonzero(shifts)})
+
+
+def _shift_beside(block: cif.Block, shifts: dict[int, float]) -> None:
+    """Add shifts of B (Å²), by row of `_atom_site`, to all that is stated of U and B beside it."""
+    ids = list(block.find_values(_SITE + "id"))
+    anisotropic = {name: row for row, name in enumerate(block.find_values("_atom_site_anisotrop.id"))}
+    apart = {anisotropic[ids[row]]: shift for row, shift in shifts.items() if ids and ids[row] in anisotropic}
+    _shift_item(block, _SITE + "U_iso_or_equiv", shifts, unit="U")
+    for unit in "UB":
+        for place in ("[1][1]", "[2][2]", "[3][3]"):
+            _shift_item(block, f"{_SITE}aniso_{unit}{place}", shifts, unit=unit)
+            _shift_item(block, f"_atom_site_anisotrop.{unit}{place}", apart, unit=unit)
+
+
+def _shift_item(block: cif.Block, item: str, shifts: dict[int, float], *, unit: str) -> None:
+    """Add to the values that an item has in some rows; what is '?' or '.' stays so."""
+    column = block.find_values(item)
+    scale, decimals = (1 / B_PER_U, 4) if unit == "U" else (1.0, 2)
+    for row, shift in shifts.items() if column else ():
+        if not cif.is_null(column[row]):
+            _put(column, row, cif.as_number(column[row]) + shift * scale, decimals)
+
+
+def _put(column: cif.Column, row: int, value: float, decimals: int) -> None:
+    """Write a number; the same number keeps its spelling."""
+    text = f"{value:.{decimals}f}"
+    if cif.as_number(column[row]) != float(text):
+        column[row] = text
 
 
 def to_bytes(document: cif.Document) -> bytes:

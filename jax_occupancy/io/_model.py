@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.io._atoms import first_labels
+from jax_occupancy.io._header import add_tls
 from jax_occupancy.io._mmcif import parse_mmcif
 from jax_occupancy.io._pdb import parse_pdb
 from jax_occupancy.io._source import model_format_of, read_source
-from jax_occupancy.io._tls import add_tls
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +79,17 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         The model.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If it is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is no model, is damaged, holds no atoms or several models, has an impossible cell, or a
             coordinate, occupancy, B or U that is not a finite number.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
+        >>> import tempfile
+        >>> from jax_occupancy.example import write_example
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "one.pdb")
-        ...     _ = file.write_text(line)
-        ...     model = read_model(file)
-        >>> model.n_atoms, model.cell, model.atoms["occupancy"].tolist()
-        (1, None, [0.5])
+        ...     model = read_model(write_example(folder).model)
+        >>> model.n_atoms, model.spacegroup.hm, model.atoms.loc[9, "occupancy"].item()
+        (128, 'P 21 21 21', 0.5)
     """
     source = read_source(path)
     file_format = model_format_of(path, source)

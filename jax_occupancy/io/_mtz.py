@@ -86,17 +86,12 @@ def write_mtz(
         OSError: If the file cannot be written.
 
     Example:
-        >>> import pathlib, tempfile
+        >>> import tempfile
+        >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
+        >>> columns = {"FWT": ("F", [10.0, 20.0]), "PHWT": ("P", [0.0, 180.0])}
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "maps.mtz")
-        ...     write_mtz(
-        ...         path,
-        ...         hkl=np.array([[1, 0, 0], [0, 0, 2]]),
-        ...         cell=gemmi.UnitCell(10, 20, 30, 90, 90, 90),
-        ...         spacegroup=gemmi.SpaceGroup("P 2 2 2"),
-        ...         columns={"FWT": ("F", [10.0, 20.0]), "PHWT": ("P", [0.0, 180.0])},
-        ...     )
-        ...     gemmi.read_mtz_file(str(path)).column_labels()
+        ...     write_mtz(f"{folder}/maps.mtz", hkl=np.array([[1, 0, 0], [0, 0, 2]]), columns=columns, **crystal)
+        ...     gemmi.read_mtz_file(f"{folder}/maps.mtz").column_labels()
         ['H', 'K', 'L', 'FWT', 'PHWT']
     """
     hkl = np.asarray(hkl)

@@ -1,16 +1,16 @@
-"""The PDB format: numbering the atoms before gemmi regroups them, and putting occupancies back into the text."""
+"""The PDB format: numbering the atoms before gemmi regroups them, and putting new values back into the text."""
 
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gemmi
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.io._atoms import atom_table, keep_model
+from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
 from jax_occupancy.io._header import Header, header_of_pdb
 
 # 10^5 numbers of five digits and 26*36^4 that begin with a capital; gemmi reads small letters as capitals
@@ -22,6 +22,9 @@ _LINE_NUMBER = re.compile(rb" *\d+\s*")
 _NO_ASCII = re.compile(rb"[\x80-\xff]")
 _INTEGER = re.compile(rb" *(-?\d+)? *")
 _FIELDS = {"x": (30, 38), "y": (38, 46), "z": (46, 54), "occupancy": (54, 60), "tempfactor": (60, 66)}
+# columns of U11, U22 and U33 in an ANISOU record, in units of 1e-4 Å², and what may stand between it and its atom
+_ANISOU = ((28, 35), (35, 42), (42, 49))
+_BESIDE = (b"SIGA", b"ANIS", b"SIGU")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -101,19 +104,47 @@ def hybrid36(number: int) -> str:
     return text
 
 
-def edit_pdb(source: bytes, *, rows: Sequence[int] | np.ndarray, units: np.ndarray, keep: np.ndarray) -> bytes:
-    """Put occupancies (in hundredths) into columns 55-60 of some lines; every other byte stays.
-
-    A field that holds something stays, too, where `keep` is True.
-    """
+def edit_pdb(source: bytes, *, rows: np.ndarray, new: pd.DataFrame) -> bytes:
+    """Put new values of atoms (those of `write_model`) into their lines; every other byte stays."""
     lines = source.split(b"\n")
-    for row, unit, same in zip(rows, units, keep, strict=True):
+    for row, atom in zip(rows.tolist(), new.to_dict("records"), strict=True):
         line = lines[row]
-        if same and line[54:60].strip():
-            continue
-        body = line.rstrip(b"\r")
-        lines[row] = body[:54].ljust(54) + b"%6.2f" % (unit / 100) + body[60:] + line[len(body) :]
+        if not (old := line[54:60].strip()) or not (atom["keep"] or round(float(old) * 100, 6) == atom["unit"]):
+            line = _put(line, 54, b"%6.2f" % (atom["unit"] / 100))
+        if atom["moved"]:
+            line = _put(line, 30, b"%8.3f%8.3f%8.3f" % (atom["x"], atom["y"], atom["z"]))
+        lines[row] = line
+        if atom["b_shift"]:
+            _shift_b(lines, row, b"%6.2f" % atom["tempfactor"], atom["b_shift"])
     return b"\n".join(lines)
+
+
+def _put(line: bytes, start: int, field: bytes) -> bytes:
+    body = line.rstrip(b"\r")
+    return body[:start].ljust(start) + field + body[start + len(field) :] + line[len(body) :]
+
+
+def _shift_b(lines: list[bytes], row: int, field: bytes, shift: float) -> None:
+    """Put a B factor into a line, and shift the ANISOU record of the atom by as much; both in Å²."""
+    old = lines[row][60:66]
+    # the same number keeps its spelling
+    if not old.strip() or float(old) != float(field):
+        lines[row] = _put(lines[row], 60, field)
+    row += 1
+    while row < len(lines) and (record := lines[row][:4].upper()) in _BESIDE:
+        if record == b"ANIS":
+            lines[row] = _shift_anisou(lines[row], shift, row)
+        row += 1
+
+
+def _shift_anisou(line: bytes, shift: float, row: int) -> bytes:
+    change = round(shift / B_PER_U * 1e4)
+    for start, stop in _ANISOU if change else ():
+        field = b"%7d" % (int(line[start:stop].strip() or 0) + change)
+        if len(field) > stop - start:
+            raise ValueError(f"line {row + 1}: U would be {int(field)}, too long for an ANISOU record; write .cif")
+        line = line[:start] + field + line[stop:]
+    return line
 
 
 def _check_cell_record(line: bytes, where: str) -> None:

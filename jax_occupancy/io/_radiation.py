@@ -27,7 +27,9 @@ def agreed_radiation(model: Model, data: Reflections, *, asked: str | None = Non
     """
     by_data: tuple[str, ...] = () if data.radiation is None else (data.radiation,)
     said = [(model.path, model.radiations), (data.path or "the data", by_data)]
-    listed = " and ".join(f"{path} {_listed(kinds)}" for path, kinds in said if kinds)
+    listed = " and ".join(
+        f"{path} states {' and '.join(_NOUNS[one] for one in kinds)}" for path, kinds in said if kinds
+    )
     if asked is not None:
         contradicted = any(kinds and asked not in kinds for _, kinds in said)
         return asked, f"radiation: {_NOUNS[asked]}, as asked for, although {listed}" if contradicted else None
@@ -40,11 +42,5 @@ def agreed_radiation(model: Model, data: Reflections, *, asked: str | None = Non
         radiation = "xray" if "xray" in stated else stated[0]
         return radiation, f"{listed}; {_NOUNS[radiation]} are taken for these data: choose with radiation=..."
     radiation = "".join(stated)
-    return (
-        radiation,
-        None if radiation == "xray" else f"radiation: {_NOUNS[radiation]} ({listed}; radiation=... decides)",
-    )
-
-
-def _listed(kinds: tuple[str, ...]) -> str:
-    return f"states {' and '.join(_NOUNS[kind] for kind in kinds)}"
+    note = None if radiation == "xray" else f"radiation: {_NOUNS[radiation]} ({listed}; radiation=... decides)"
+    return radiation, note

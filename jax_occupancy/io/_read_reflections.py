@@ -5,7 +5,7 @@ import os
 import gemmi
 
 from jax_occupancy.io._mtz import read_mtz
-from jax_occupancy.io._reflection_table import ReflectionTable, table_of_mtz
+from jax_occupancy.io._reflection_table import ReflectionTable
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._reflections_of_table import fields_of_table
 from jax_occupancy.io._refln import refln_table
@@ -51,62 +51,36 @@ def read_reflections(
         The reflections; without free flags `free` is False everywhere and `labels["free"]` is None.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        IsADirectoryError: If it is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is neither format, is damaged or unmerged, lacks a column, a block, a cell, a space group or
             any usable reflection, or options contradict each other.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> import gemmi
-        >>> import numpy as np
-        >>> from jax_occupancy.io import write_mtz
-        >>> columns = {"FP": ("F", [9.0, 8.0, 7.0]), "SIGFP": ("Q", [0.3, 0.2, 0.1]), "FreeR_flag": ("I", [0, 1, 2])}
-        >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
+        >>> import tempfile
+        >>> from jax_occupancy.example import write_example
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "data.mtz")
-        ...     write_mtz(path, hkl=np.array([[1, 0, 0], [0, 0, 2], [1, 1, 1]]), columns=columns, **crystal)
-        ...     data = read_reflections(path)
+        ...     data = read_reflections(write_example(folder).reflections)
         >>> data.n_reflections, data.n_free, data.labels["amplitude"]
-        (3, 1, 'FP')
+        (5293, 432, 'FP')
     """
     source = read_source(path)
-    try:
-        table = _table(path, source, block, (amplitude, intensity, sigma, free), cell, spacegroup)
-        fields = fields_of_table(
-            table,
-            amplitude=amplitude,
-            intensity=intensity,
-            sigma=sigma,
-            free=free,
-            free_value=free_value,
-            d_min=d_min,
-            d_max=d_max,
+    kind = kind_of_content(source)
+    if kind not in ("mmcif", "mtz"):
+        looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")
+        raise ValueError(
+            f"{path} looks like {looks}; reflections are wanted here, MTZ (starts with 'MTZ ') or mmCIF (a data_ block "
+            "with a _refln loop). Convert other formats to MTZ"
         )
-        return Reflections(**fields)
+    if kind == "mtz" and block is not None:
+        raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
+    names = {"amplitude": amplitude, "intensity": intensity, "sigma": sigma, "free": free}
+    try:
+        if kind == "mtz":
+            table = ReflectionTable(read_mtz(path, source), str(path), path=path, cell=cell, spacegroup=spacegroup)
+        else:
+            items = tuple(names.values())
+            table = refln_table(path, source, block=block, names=items, cell=cell, spacegroup=spacegroup)
+        return Reflections(**fields_of_table(table, **names, free_value=free_value, d_min=d_min, d_max=d_max))
     except (RuntimeError, UnicodeDecodeError) as error:
         # what gemmi finds wrong only when it is asked for it
         raise ValueError(f"{path} is damaged ({error}); copy it again") from error
-
-
-def _table(
-    path: str | os.PathLike[str],
-    source: bytes,
-    block: str | None,
-    names: tuple[str | None, ...],
-    cell: gemmi.UnitCell | None,
-    spacegroup: gemmi.SpaceGroup | None,
-) -> ReflectionTable:
-    """The columns of the file, by the format that its content has."""
-    kind = kind_of_content(source)
-    if kind == "mmcif":
-        return refln_table(path, source, block=block, names=names, cell=cell, spacegroup=spacegroup)
-    if kind == "mtz" and block is None:
-        return table_of_mtz(read_mtz(path, source), where=str(path), path=path, cell=cell, spacegroup=spacegroup)
-    if kind == "mtz":
-        raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
-    looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")
-    raise ValueError(
-        f"{path} looks like {looks}; reflections are wanted here, MTZ (starts with 'MTZ ') or mmCIF (a data_ block "
-        "with a _refln loop). Convert other formats to MTZ"
-    )

@@ -17,23 +17,15 @@ class Measured(NamedTuple):
     flag: Float[np.ndarray, " rows"]
 
     def take(self, rows: np.ndarray) -> "Measured":
-        """The rows of an index or a mask."""
         return Measured(*(column[rows] for column in self))
 
 
 def join_mates(
     values: tuple[np.ndarray, np.ndarray], sigmas: tuple[np.ndarray, np.ndarray], centric: Bool[np.ndarray, " rows"]
 ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-    """The mean of two Friedel mates weighted with 1/σ², and its σ; where one is missing, the other.
-
-    In a centric reflection the mates are the same reflection, and some programs write its one measurement twice:
-    equal pairs count once there.
-
-    >>> f, sigma = join_mates((np.array([10.0, 5.0]), np.array([16.0, np.nan])),
-    ...                       (np.array([1.0, 1.0]), np.array([1.0, np.nan])), np.array([False, False]))
-    >>> f.tolist(), (sigma**2).round(12).tolist()
-    ([13.0, 5.0], [0.5, 1.0])
-    """
+    """The mean of two Friedel mates weighted with 1/σ², and its σ; where one is missing, the other."""
+    # In a centric reflection the mates are the same reflection, and some programs write its one measurement twice:
+    # equal pairs count once there.
     value, sigma = np.stack(values), np.stack(sigmas)
     good = np.isfinite(value) & np.isfinite(sigma) & (sigma > 0)
     good[1] &= ~(centric & (value[0] == value[1]) & (sigma[0] == sigma[1]))
@@ -58,11 +50,7 @@ def leave_out(
     limits: tuple[float, float],
     excluded: Mapping[str, Bool[np.ndarray, " rows"]],
 ) -> tuple[Measured, dict[str, int]]:
-    """Drop what is no measurement and count it by the first reason that holds.
-
-    Only intensities may be negative; `limits` are the lowest and highest d that are kept, in Å; `excluded` is what the
-    file itself excludes.
-    """
+    """Drop what is no measurement and count it by the first reason that holds; `limits` are those of d."""
     hkl, value, sigma = data.hkl, data.value, data.sigma
     d = cell.calculate_d_array(np.array(hkl))
     with np.errstate(invalid="ignore"):
@@ -106,11 +94,9 @@ class Repeats(NamedTuple):
 def merge_repeats(
     data: Measured, free: Bool[np.ndarray, " rows"]
 ) -> tuple[Measured, Bool[np.ndarray, " unique"], Repeats]:
-    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
-
-    A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
-    measurement: it counts once. Returns unique reflections in the order of the file and the free ones.
-    """
+    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there."""
+    # A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
+    # measurement: it counts once.
     unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
     if len(unique) == len(data.hkl):

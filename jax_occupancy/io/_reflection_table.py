@@ -1,129 +1,136 @@
-"""What every format of reflections comes down to: rows of hkl and typed columns, not yet chosen from."""
+"""What every format of reflections comes down to: the rows and columns of a `gemmi.Mtz`, not yet chosen from."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import pandas as pd
+from jaxtyping import Int
+
+from jax_occupancy.io._column_names import guessed_kind
+from jax_occupancy.io._mtz import make_mtz
 
 # Beside the types of MTZ (F amplitude, J intensity, G and K the same of one Friedel mate, Q, L and M their σ,
 # I integer, R real): mmCIF's codes, read as 0 = free, 1 = work.
 STATUS = "s"
+_FRAME = "the table"
+Column = gemmi.Mtz.Column
 
 
-@dataclass(frozen=True, eq=False)
-class Column:
-    """One column; NaN where there is no value."""
-
-    label: str
-    kind: str
-    values: Float[np.ndarray, " rows"]
-    dataset: int = 0
-
-
-class Crystal(NamedTuple):
-    """What a data set was measured on and with; wavelength in Å, None if not stated."""
-
-    cell: gemmi.UnitCell
-    wavelength: float | None
-
-
-@dataclass(frozen=True)
 class ReflectionTable:
-    """The rows and columns of one file, block or table.
+    """The rows and columns of one file, block or table, with cell and space group from elsewhere if it states none.
 
-    Attributes:
-        where: The file (and the block in it), for messages.
-        path: The file; None if made in memory.
-        hkl: Miller indices as written.
-        columns: All columns but the indices, in the order of the file.
-        spacegroup: The space group.
-        crystals: Cell and wavelength of each data set that a column may belong to.
-        excluded: Rows that the file itself says are not to be used, by reason.
-        unreadable: What is wrong with values of a column, by its label.
-        notes: Choices made so far.
-        radiations: What the file says it was measured with.
+    Columns are all but the indices, NaN where there is no value. `where` says what was read, in messages; `excluded`
+    are rows that the file itself says are not to be used, by reason, `unreadable` is what is wrong with values of a
+    column, by its label, and `radiations` what the file says it was measured with.
     """
 
-    where: str
-    path: Path | None
-    hkl: Int[np.ndarray, "rows 3"]
-    columns: tuple[Column, ...]
-    spacegroup: gemmi.SpaceGroup
-    crystals: Mapping[int, Crystal]
-    excluded: Mapping[str, Bool[np.ndarray, " rows"]]
-    unreadable: Mapping[str, str]
-    notes: tuple[str, ...]
-    radiations: tuple[str, ...]
+    def __init__(
+        self,
+        mtz: gemmi.Mtz,
+        where: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        cell: gemmi.UnitCell | None = None,
+        spacegroup: gemmi.SpaceGroup | None = None,
+        stated_group: str | None = None,
+        excluded: Mapping[str, np.ndarray] | None = None,
+        unreadable: Mapping[str, str] | None = None,
+        notes: tuple[str, ...] = (),
+        radiations: tuple[str, ...] = (),
+    ):
+        wavelengths = {dataset.id: stated_wavelength(dataset.wavelength) for dataset in mtz.datasets}
+        # a column may belong to a data set that the header forgot
+        datasets = sorted({column.dataset_id for column in mtz.columns})
+        cells = {number: _checked_cell(mtz.get_cell(number), cell, where) for number in datasets}
+        notes += tuple(dict.fromkeys(note for _, note in cells.values() if note))
+        group = mtz.spacegroup or spacegroup
+        if group is None:
+            name = mtz.spacegroup_name if stated_group is None else stated_group
+            raise ValueError(
+                f"{where} names no known space group ({name!r}); set it in the file or give spacegroup=..."
+            )
+        if mtz.spacegroup is None:
+            notes += (f"the data name no known space group: {group.xhm()} is taken as given",)
+        _check_rows(mtz, where)
+        if not np.isnan(mtz.valm):
+            values = mtz.array[:, 3:]
+            values[values == np.float32(mtz.valm)] = np.nan
+        self.where, self.path = where, None if path is None else Path(path)
+        self.hkl: np.ndarray = np.asarray(mtz.make_miller_array(), np.int32)
+        self.columns: tuple[Column, ...] = tuple(mtz.columns)[3:]
+        self.spacegroup: gemmi.SpaceGroup = group
+        self.cells = {number: one for number, (one, _) in cells.items()}
+        self._wavelengths = {number: wavelengths.get(number) for number in datasets}
+        self.excluded, self.unreadable = excluded or {}, unreadable or {}
+        self.notes, self.radiations = notes, radiations
 
     def listed(self) -> str:
         """All columns with their types, for messages."""
-        return ", ".join(f"{column.label} ({column.kind})" for column in self.columns) or "none but the indices"
+        return ", ".join(f"{column.label} ({column.type})" for column in self.columns) or "none but the indices"
 
     def wavelength_of(self, column: Column) -> float | None:
         """The wavelength of a column's data set, else the only one that the file states."""
-        stated = {crystal.wavelength for crystal in self.crystals.values()} - {None}
-        return self.crystals[column.dataset].wavelength or (stated.pop() if len(stated) == 1 else None)
+        stated = {*self._wavelengths.values()} - {None}
+        return self._wavelengths[column.dataset_id] or (stated.pop() if len(stated) == 1 else None)
 
 
-def table_of_mtz(
-    mtz: gemmi.Mtz,
-    *,
-    where: str,
-    path: str | os.PathLike[str] | None = None,
-    cell: gemmi.UnitCell | None = None,
-    spacegroup: gemmi.SpaceGroup | None = None,
-    stated: str | None = None,
-    excluded: Mapping[str, np.ndarray] | None = None,
-    unreadable: Mapping[str, str] | None = None,
-    notes: tuple[str, ...] = (),
-    radiations: tuple[str, ...] = (),
+def frame_table(
+    frame: pd.DataFrame, *, cell: gemmi.UnitCell | None, spacegroup: gemmi.SpaceGroup | None, wavelength: float | None
 ) -> ReflectionTable:
-    """The table of an MTZ object, with cell and space group from elsewhere if it states none."""
-    wavelengths = {dataset.id: dataset.wavelength for dataset in mtz.datasets}
-    # a column may belong to a data set that the header forgot
-    datasets = sorted({column.dataset_id for column in mtz.columns})
-    cells = {number: _checked_cell(mtz.get_cell(number), cell, where) for number in datasets}
-    crystals = {n: Crystal(one, stated_wavelength(wavelengths.get(n, 0.0))) for n, (one, _) in cells.items()}
-    notes += tuple(dict.fromkeys(note for _, note in cells.values() if note))
-    group = mtz.spacegroup or spacegroup
-    if group is None:
-        name = mtz.spacegroup_name if stated is None else stated
-        raise ValueError(f"{where} names no known space group ({name!r}); set it in the file or give spacegroup=...")
-    if mtz.spacegroup is None:
-        notes += (f"the data name no known space group: {group.xhm()} is taken as given",)
+    """The columns of a pandas table (of reciprocalspaceship, which is not needed for it), typed by dtype or name."""
+    if getattr(frame, "merged", None) is False:
+        raise ValueError(f"{_FRAME} holds unmerged data; scale and merge them first (careless, aimless, xia2)")
+    flat = frame.reset_index() if set("HKL") & {*frame.index.names} else frame
+    if flat.columns.has_duplicates:
+        repeated = ", ".join(map(str, flat.columns[flat.columns.duplicated()].unique()))
+        raise ValueError(f"{_FRAME} has several columns of the name {repeated}; rename them")
+    missing = [name for name in "HKL" if name not in flat.columns]
+    if missing:
+        found = ", ".join(map(str, flat.columns))
+        raise ValueError(
+            f"{_FRAME} has no {', '.join(missing)}; wanted H, K, L as index levels or columns, got {found}"
+        )
+    hkl = np.column_stack([_numbers(flat, name) for name in "HKL"])
+    columns, unreadable = {}, {}
+    for name in flat.columns.difference([*"HKL"], sort=False):
+        # dtypes of reciprocalspaceship carry the letter of MTZ
+        kind = getattr(flat[name].dtype, "mtztype", None) or guessed_kind(str(name))
+        try:
+            columns[str(name)] = kind, _numbers(flat, name)
+        except ValueError as error:
+            columns[str(name)], unreadable[str(name)] = (kind, np.full(len(flat), np.nan)), str(error)
+    cell, spacegroup = cell or getattr(frame, "cell", None), spacegroup or getattr(frame, "spacegroup", None)
+    mtz = make_mtz(hkl, columns, cell=cell, spacegroup=spacegroup, wavelength=wavelength)
+    return ReflectionTable(mtz, _FRAME, unreadable=unreadable)
+
+
+def _numbers(frame: pd.DataFrame, name: Any) -> np.ndarray:
+    """The values in float64, NaN where there is none."""
+    try:
+        return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{_FRAME}: column {name} holds what is no number ({error})") from error
+
+
+def _check_rows(mtz: gemmi.Mtz, where: str) -> None:
+    """Refuse what holds no merged reflections with integer indices."""
     if mtz.batches:
         raise ValueError(f"{where} holds unmerged data; scale and merge them first (aimless, xia2, autoPROC)")
     if mtz.nreflections == 0:
         raise ValueError(f"{where} holds no reflections")
     if [column.label for column in mtz.columns[:3]] != ["H", "K", "L"]:
         raise ValueError(f"{where} does not start with columns H, K, L; write it again with a current program")
-    values = np.array(mtz.array)
     with np.errstate(invalid="ignore"):
-        indices = values[:, :3]
+        indices = mtz.array[:, :3]
         wrong = np.flatnonzero(((indices != np.rint(indices)) | (np.abs(indices) > 1e6)).any(axis=1))
     if len(wrong):
         raise ValueError(
             f"{where}: Miller indices must be integers; {len(wrong)} are not, first in rows {wrong[:5] + 1}"
         )
-    if not np.isnan(mtz.valm):
-        values[:, 3:][values[:, 3:] == np.float32(mtz.valm)] = np.nan
-    return ReflectionTable(
-        where=where,
-        path=None if path is None else Path(path),
-        hkl=np.asarray(mtz.make_miller_array(), np.int32),
-        columns=tuple(Column(c.label, c.type, values[:, c.idx], c.dataset_id) for c in mtz.columns[3:]),
-        spacegroup=group,
-        crystals=crystals,
-        excluded=excluded or {},
-        unreadable=unreadable or {},
-        notes=notes,
-        radiations=radiations,
-    )
 
 
 def stated_wavelength(value: float) -> float | None:
@@ -131,12 +138,10 @@ def stated_wavelength(value: float) -> float | None:
     return float(value) if np.isfinite(value) and value > 0 else None
 
 
-def _checked_cell(
-    cell: gemmi.UnitCell, fallback: gemmi.UnitCell | None, where: str
-) -> tuple[gemmi.UnitCell, str | None]:
+def _checked_cell(cell: gemmi.UnitCell, fallback: gemmi.UnitCell | None, where: str) -> tuple[gemmi.UnitCell, str]:
     """The cell of the file, else the caller's with a note; a cell without volume is none."""
     if cell.is_crystal() and _is_possible(cell):
-        return cell, None
+        return cell, ""
     # what gemmi has where nothing is stated
     none = not cell.is_crystal() and cell.parameters[:3] == (1, 1, 1)
     stated = "no cell" if none else f"the cell {cell.parameters}, which no crystal has"

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from jax_occupancy.io._header import radiation_of_wavelength
-from jax_occupancy.io._reflection_frames import frame_table
+from jax_occupancy.io._reflection_table import frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
 
 # Each kind of data and its σ.
@@ -148,11 +148,6 @@ class Reflections:
             Columns F and SIGF, I and SIGI (those that are there) and FreeR_flag (0 for the free set, 1 for the working
             set; left out if no reflection is free). `reciprocalspaceship.DataSet(data.to_dataframe(), cell=data.cell,
             spacegroup=data.spacegroup).infer_mtz_dtypes()` makes a DataSet of it.
-
-        Example:
-            ```python
-            read_reflections("4xof.mtz").to_dataframe().loc[(1, 0, 2)]
-            ```
         """
         names = {"F": self.amplitude, "SIGF": self.sigma, "I": self.intensity, "SIGI": self.intensity_sigma}
         columns: dict[str, np.ndarray] = {name: np.array(v) for name, v in names.items() if v is not None}
@@ -209,7 +204,6 @@ class Reflections:
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse shapes and values that no later step could work with."""
     hkl = arrays["hkl"]
     if hkl.ndim != 2 or hkl.shape[1] != 3:
         raise ValueError(f"hkl has shape {hkl.shape}; wanted (reflections, 3)")
@@ -231,7 +225,6 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _expectation(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
-    """What a field must be, and for each row whether it is."""
     if name in _PAIRS.values():
         return "finite and positive", np.isfinite(values) & (values > 0)
     if name == "amplitude":

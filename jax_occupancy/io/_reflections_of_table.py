@@ -5,39 +5,40 @@ from typing import Any
 import numpy as np
 
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
-from jax_occupancy.io._doubts import doubts
-from jax_occupancy.io._free_flags import free_set
-from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
+from jax_occupancy.io._reflection_cleaning import Measured, Repeats, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
 
 # In Å; the best data of any kind end near 0.3.
 _HIGHEST = 0.2
+# Fewer reflections than this say little.
+_FEWEST = 20
+# Mean I/σ below it is noise; amplitudes from intensities (French & Wilson, Acta Cryst. A34, 517-525, 1978) never have
+# a median F/σ below 1, and data with an error of a ten-thousandth would be the best ever measured.
+_NOISE, _SMALLEST_RATIO, _LARGEST_RATIO = 0.5, 1.0, 1e4
+# More measurements of each reflection than this (two may be Friedel mates) are unmerged data.
+_UNMERGED = 2.5
+# Repeats contradict each other where they differ by this many σ and this part of their mean.
+_CONTRADICTING_SIGMAS, _CONTRADICTING_PART = 3.0, 0.2
 
 
 def fields_of_table(
     table: ReflectionTable,
     *,
-    amplitude: str | None = None,
-    intensity: str | None = None,
-    sigma: str | None = None,
-    free: str | None = None,
     free_value: int | None = None,
     d_min: float | None = None,
     d_max: float | None = None,
+    **names: str | None,
 ) -> dict[str, Any]:
-    """Choose from the columns of a table and clean what was chosen: the fields of `Reflections`.
-
-    Arguments and errors are those of `read_reflections`.
-    """
+    """Choose from the columns of a table and clean what was chosen: the fields of `Reflections`."""
     limits = _limits(d_min, d_max)
-    hkl = to_asu(table.hkl, next(iter(table.crystals.values())).cell, table.spacegroup)
+    hkl = to_asu(table.hkl, next(iter(table.cells.values())), table.spacegroup)
     _check_merged(table, hkl)
-    measured, flags, notes = choose_columns(table, amplitude=amplitude, intensity=intensity, sigma=sigma, free=free)
-    crystal = table.crystals[measured.values[0].dataset]
+    measured, flags, notes = choose_columns(table, **names)
+    cell = table.cells[measured.values[0].dataset_id]
     rows, left_out = leave_out(
         _rows(table, hkl, measured, flags),
         quantity=measured.quantity,
-        cell=crystal.cell,
+        cell=cell,
         spacegroup=table.spacegroup,
         limits=limits,
         excluded=table.excluded,
@@ -45,22 +46,22 @@ def fields_of_table(
     if not len(rows.hkl):
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
         raise ValueError(f"{table.where} has no usable reflection in {measured.label}; left out: {counts}")
-    d_highest = float(crystal.cell.calculate_d_array(np.array(rows.hkl)).min())
+    d_highest = float(cell.calculate_d_array(np.array(rows.hkl)).min())
     if d_highest < _HIGHEST:
         raise ValueError(
-            f"{table.where} has reflections to {d_highest:.3g} Å with the cell {crystal.cell.parameters}, beyond what "
+            f"{table.where} has reflections to {d_highest:.3g} Å with the cell {cell.parameters}, beyond what "
             "X-rays, electrons or neutrons resolve: the cell or the indices are wrong; cut with d_min=... or mend them"
         )
     is_free, value, more = _free(table, rows.flag, flags, free_value)
     unique, is_free, repeats = merge_repeats(rows, is_free)
     left_out["duplicate"] = repeats.rows
-    doubtful = doubts(unique, repeats, quantity=measured.quantity, label=f"{table.where}: {measured.label}")
+    doubtful = _doubts(unique, repeats, quantity=measured.quantity, label=f"{table.where}: {measured.label}")
     return {
         "hkl": unique.hkl,
         measured.quantity: unique.value,
         "sigma" if measured.quantity == "amplitude" else "intensity_sigma": unique.sigma,
         "free": is_free,
-        "cell": crystal.cell,
+        "cell": cell,
         "spacegroup": table.spacegroup,
         "wavelength": table.wavelength_of(measured.values[0]),
         "radiation": table.radiations[0] if len(table.radiations) == 1 else None,
@@ -78,7 +79,7 @@ def fields_of_table(
 
 def _check_merged(table: ReflectionTable, hkl: np.ndarray) -> None:
     """Refuse what columns of batches (B), or of symmetry operations (Y) beside more than two rows, call unmerged."""
-    batches, operations = ([c.label for c in table.columns if c.kind == kind] for kind in "BY")
+    batches, operations = ([c.label for c in table.columns if c.type == kind] for kind in "BY")
     if not batches and not operations:
         return
     _, counts = np.unique(hkl, axis=0, return_counts=True)
@@ -92,7 +93,6 @@ def _check_merged(table: ReflectionTable, hkl: np.ndarray) -> None:
 
 
 def _limits(d_min: float | None, d_max: float | None) -> tuple[float, float]:
-    """The resolution limits as two numbers."""
     low, high = 0.0 if d_min is None else d_min, np.inf if d_max is None else d_max
     if not 0 <= low < high or (d_min is not None and d_min == 0):
         raise ValueError(
@@ -118,23 +118,110 @@ def _values(table: ReflectionTable, column: Column) -> np.ndarray:
     if column.label in table.unreadable:
         raise ValueError(table.unreadable[column.label])
     with np.errstate(invalid="ignore"):
-        return column.values.astype(np.float64)
+        return column.array.astype(np.float64)
 
 
 def _free(
     table: ReflectionTable, flag: np.ndarray, column: Column | None, free_value: int | None
 ) -> tuple[np.ndarray, int | str | None, tuple[str, ...]]:
-    """The free set, the value that means free, and notes."""
     if column is None:
         if free_value is not None:
             raise ValueError(
                 f"{table.where} has no free flags that could be {free_value}; name their column with free=..."
             )
         return np.zeros(len(flag), bool), None, ()
-    label, codes = f"{table.where}: column {column.label}", column.kind == STATUS
+    label, codes = f"{table.where}: column {column.label}", column.type == STATUS
     if codes and free_value is not None:
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
-    is_free, value, notes = free_set(
+    is_free, value, notes = _free_set(
         flag, all_flags=_values(table, column), free_value=free_value, codes=codes, label=label
     )
     return is_free, "f" if codes and value is not None else value, notes
+
+
+def _free_set(
+    flags: np.ndarray, *, all_flags: np.ndarray, free_value: int | None, codes: bool, label: str
+) -> tuple[np.ndarray, int | None, tuple[str, ...]]:
+    """The free set by integer flags (NaN: none; 0 for the code f), the value that means free if there is one, notes."""
+    # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
+    # programs the reverse. So with two values the rarer one is free, with more the value 0, unless most reflections
+    # have it.
+    known = ~np.isnan(flags)
+    values, counts = np.unique(all_flags[~np.isnan(all_flags)], return_counts=True)
+    if (values != np.rint(values)).any():
+        odd = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:5])
+        raise ValueError(f"{label} holds {odd}; free flags are integers: name the right column with free=...")
+    notes = []
+    if not known.all():
+        notes.append(f"{(~known).sum()} reflections without a flag in {label} are used for refinement")
+    nobody = np.zeros(len(flags), bool)
+    value = 0 if codes else free_value
+    if value is None and len(values) > 1:
+        value = _decide(values, counts, label)
+    if value is None:
+        alone = f"{label} has one value only: every reflection is used for refinement, there is no R-free"
+        return nobody, None, (*notes, alone)
+    if value not in values:
+        shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
+        raise ValueError(f"{label} has no value {value}; it has {shown}: choose one with free_value=...")
+    free, name = flags == value, "status f" if codes else f"flag {value}"
+    if free_value is None and free.sum() > 0.5 * known.sum():
+        choose = "name other flags with free=..." if codes else "choose another with free_value=..."
+        most = f"{label} has {name} for {free.sum()} of {known.sum()} reflections, which is no free set"
+        return nobody, None, (*notes, f"{most}, so there is no R-free: {choose}")
+    if not free.any():
+        return nobody, None, (*notes, f"no reflection with {name} in {label} was measured: there is no R-free")
+    if free.all():
+        raise ValueError(f"{label} is {value} for every reflection, so none is left to refine against")
+    if free_value is None:
+        notes.append("free set: status f in status (mmCIF convention)" if codes else _convention(value, len(values)))
+    return free, value, tuple(notes)
+
+
+def _convention(value: int, n_values: int) -> str:
+    if n_values > 2:
+        return f"free set: flag {value}, one of {n_values} values (CCP4 convention)"
+    program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")
+    return f"free set: flag {value}, the rarer of two values ({program})"
+
+
+def _decide(values: np.ndarray, counts: np.ndarray, label: str) -> int:
+    """The value that means free, by the conventions in use."""
+    if len(values) > 2:
+        return 0
+    if counts[0] == counts[1]:
+        raise ValueError(
+            f"{label} has as many {values[0]:g} as {values[1]:g}, so which is free? Say it with free_value=..."
+        )
+    return int(values[np.argmin(counts)])
+
+
+def _doubts(data: Measured, repeats: Repeats, *, quantity: str, label: str) -> tuple[str, ...]:
+    """Notes on unique reflections that look like no measurement; ValueError if they can't be one."""
+    value, sigma, notes = data.value, data.sigma, []
+    if repeats.multiplicity > _UNMERGED:
+        raise ValueError(
+            f"{label} holds {repeats.multiplicity:.1f} measurements of each reflection: these are unmerged data; scale "
+            "and merge them first (aimless, xia2, autoPROC, careless)"
+        )
+    if value.max() <= 0:
+        raise ValueError(f"{label} holds no value above zero; name another column")
+    if len(value) < _FEWEST:
+        return ()
+    if value.min() == value.max():
+        raise ValueError(f"{label} has the value {value[0]:g} for all {len(value)} reflections; name another column")
+    if repeats.sigmas > _CONTRADICTING_SIGMAS and repeats.part > _CONTRADICTING_PART:
+        notes.append(
+            f"reflections that repeat in {label} contradict each other: they differ from their mean by "
+            f"{100 * repeats.part:.0f} %, {repeats.sigmas:.0f} times their sigma"
+        )
+    ratio, mean = float(np.median(value / sigma)), float(np.mean(value / sigma))
+    if (value <= 0).mean() > 0.5:
+        notes.append(
+            f"{(value <= 0).sum()} of {len(value)} values in {label} are not above zero; is it the right column?"
+        )
+    elif (mean < _NOISE) if quantity == "intensity" else (ratio < _SMALLEST_RATIO):
+        notes.append(f"{label} is {mean:.2g} times its sigma on average: noise, or sigmas on another scale")
+    if ratio > _LARGEST_RATIO:
+        notes.append(f"{label} is {ratio:.1g} times its sigma: are these on another scale?")
+    return tuple(notes)

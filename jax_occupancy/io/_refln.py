@@ -1,29 +1,30 @@
 """The mmCIF format of reflections: data blocks with a `_refln` loop."""
 
 import os
+import re
 
 import gemmi
 import numpy as np
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 from jaxtyping import Bool, Float
 
-from jax_occupancy.io._column_names import is_calculated
+from jax_occupancy.io._column_names import guessed_kind, is_calculated
 from jax_occupancy.io._header import radiations_of_block
 from jax_occupancy.io._mmcif import read_document
-from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength, table_of_mtz
+from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength
 
 _REFLN = "_refln."
-# MTZ types of the items that the dictionary of the PDB has (mmcif_pdbx, category refln).
-_KINDS = {
-    **dict.fromkeys(("F_meas", "F_meas_au", "F_calc", "F_calc_au", "F_part_au", "pdbx_FWT", "pdbx_DELFWT"), "F"),
-    **dict.fromkeys(("pdbx_F_calc_part_solvent", "pdbx_F_calc_with_solvent"), "F"),
-    **dict.fromkeys(("intensity_meas", "F_squared_meas", "F_squared_calc", "intensity_calc"), "J"),
-    **dict.fromkeys(("F_meas_sigma", "F_meas_sigma_au", "intensity_sigma", "F_squared_sigma"), "Q"),
-    **{f"pdbx_{name}_{sign}": kind for name, kind in (("F", "G"), ("I", "K")) for sign in ("plus", "minus")},
-    **{f"pdbx_{name}_{sign}_sigma": kind for name, kind in (("F", "L"), ("I", "M")) for sign in ("plus", "minus")},
-    **dict.fromkeys(("phase_calc", "phase_meas", "pdbx_PHWT", "pdbx_DELPHWT"), "P"),
-    **{"pdbx_r_free_flag": "I", "status": "I", "fom": "W"},
-}
+# The items of the dictionary (mmcif_pdbx, category refln) that we know, and the MTZ types that their names do not tell.
+_ITEMS = (
+    *("F_meas", "F_meas_au", "F_calc", "F_calc_au", "F_part_au", "pdbx_FWT", "pdbx_DELFWT"),
+    *("pdbx_F_calc_part_solvent", "pdbx_F_calc_with_solvent"),
+    *("intensity_meas", "F_squared_meas", "F_squared_calc", "intensity_calc"),
+    *("F_meas_sigma", "F_meas_sigma_au", "intensity_sigma", "F_squared_sigma"),
+    *(f"pdbx_{name}_{sign}{end}" for name in "FI" for sign in ("plus", "minus") for end in ("", "_sigma")),
+    *("phase_calc", "phase_meas", "pdbx_PHWT", "pdbx_DELPHWT", "pdbx_r_free_flag", "status", "fom"),
+)
+_KINDS = {item: guessed_kind(item) for item in _ITEMS}
+_KINDS |= {"F_squared_calc": "J", "intensity_calc": "J", "pdbx_DELPHWT": "P", "fom": "W"}
 _SPELLED = {name.lower(): name for name in _KINDS}
 _FLAG_OF_CODE = {"f": 0.0, "o": 1.0, "<": 1.0}
 _CELL = [f"_cell.{item}" for item in ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")]
@@ -40,10 +41,7 @@ def refln_table(
     cell: gemmi.UnitCell | None = None,
     spacegroup: gemmi.SpaceGroup | None = None,
 ) -> ReflectionTable:
-    """The columns of one block of an mmCIF file: the named one, or the first with measured data.
-
-    If there are several blocks to choose from, it must have the columns `names`.
-    """
+    """The columns of one block of an mmCIF file: the named one, or the first with measured data, `names` among it."""
     document = read_document(source, path=path)
     blocks = [candidate for candidate in document if len(candidate.find_values(_REFLN + "index_h"))]
     if not blocks:
@@ -54,16 +52,15 @@ def refln_table(
     where, notes = f"{path}, block {taken.name}", (*notes, *_borrow(taken, document))
     _check_indices(taken, where)
     others, more = _other_data_sets(taken)
-    status = taken.find_values(_REFLN + "status")
-    flags = _status_flags(status) if status else np.ones(len(others))
-    mtz, unreadable = _to_mtz(taken, where, flags, _wavelength_of(taken, ~others))
-    return table_of_mtz(
+    flags, kind = _status(taken.find_values(_REFLN + "status"), len(others))
+    mtz, unreadable = _to_mtz(taken, where, flags, kind, _wavelength_of(taken, ~others))
+    return ReflectionTable(
         mtz,
-        where=where,
+        where,
         path=path,
         cell=cell,
         spacegroup=spacegroup,
-        stated=_single(taken, _GROUP_NAMES[0]),
+        stated_group=_single(taken, _GROUP_NAMES[0]),
         excluded={"other data set": others, "rejected by status": np.isinf(flags)},
         unreadable=unreadable,
         notes=(*notes, *more),
@@ -72,7 +69,6 @@ def refln_table(
 
 
 def _what_it_is(document: cif.Document) -> str:
-    """What a CIF file without reflections in mmCIF holds instead."""
     categories = {name.lower() for block in document for name in block.get_mmcif_category_names()}
     if "_diffrn_refln." in categories:
         return "holds unmerged data (_diffrn_refln); scale and merge them first (aimless, xia2, autoPROC)"
@@ -86,7 +82,6 @@ def _what_it_is(document: cif.Document) -> str:
 def _chosen_block(
     path: str | os.PathLike[str], blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
 ) -> tuple[cif.Block, tuple[str, ...]]:
-    """The block to read, and a note if there was a choice."""
     listed = ", ".join(candidate.name for candidate in blocks[:8])
     if name is not None:
         wanted = name.lower().removeprefix("data_")
@@ -123,7 +118,6 @@ def _items(block: cif.Block) -> list[str]:
 
 
 def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool:
-    """Whether a block has anything measured, the named columns among it."""
     items = _items(block)
     measured = any(_KINDS[item] in "FJGK" and not is_calculated(item) for item in items)
     return measured and all(name is None or name.removeprefix("_refln.") in items for name in columns)
@@ -146,7 +140,7 @@ def _check_indices(block: cif.Block, where: str) -> None:
 
 
 def _to_mtz(
-    block: cif.Block, where: str, flags: np.ndarray, wavelength: float | None
+    block: cif.Block, where: str, flags: np.ndarray, kind: str, wavelength: float | None
 ) -> tuple[gemmi.Mtz, dict[str, str]]:
     """The known items of a block as an MTZ object, and by item what is wrong with its values."""
     table = block.find_mmcif_category(_REFLN)
@@ -154,7 +148,7 @@ def _to_mtz(
         # one reflection, in pairs
         tags, row = [tag[len(_REFLN) :] for tag in table.tags], list(table[0])
         block.init_loop(_REFLN, tags).add_row(row)
-    items = [item for item in _items(block) if item != "status" or (flags == 0).any() or _has_numbers(block)]
+    items = [item for item in _items(block) if item != "status" or (flags == 0).any() or kind == "I"]
     document = cif.Document()
     document.add_copied_block(block)
     reader = gemmi.CifToMtz()
@@ -170,7 +164,7 @@ def _to_mtz(
     for number, item in enumerate(items, start=3):
         if item == "status":
             mtz.array[:, number] = np.where(np.isinf(flags), np.nan, flags)
-            mtz.columns[number].type = "I" if _has_numbers(refln.block) else STATUS
+            mtz.columns[number].type = kind
         elif wrong := _mend(mtz.array[:, number], refln.block.find_values(_REFLN + item)):
             unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
     return mtz, unreadable
@@ -188,24 +182,16 @@ def _mend(values: np.ndarray, column: cif.Column) -> str:
     return f"{len(odd)} values that are no numbers, first {', '.join(odd[:3])}" if odd else ""
 
 
-def _status_flags(column: cif.Column) -> Float[np.ndarray, " rows"]:
-    """0 for the free set, 1 for the working set, NaN for no code; infinite where the code says not to use it.
-
-    The dictionary has o (observed), f (free), < (weak), and x, -, h, l for what is unreliable, systematically absent
-    or outside the resolution limits of the refinement. Old files have the numbers of other programs here.
-    """
-    flag_of = {}
-    for text in set(column):
-        code = cif.as_string(text).strip().lower()
-        number = float(code) if code.lstrip("-").isdigit() else np.inf
-        flag_of[text] = np.nan if cif.is_null(text) or not code else _FLAG_OF_CODE.get(code, number)
-    return np.array([flag_of[text] for text in column], np.float64)
-
-
-def _has_numbers(block: cif.Block) -> bool:
-    """Whether the status is a number, not a code."""
-    codes = {cif.as_string(text).strip().lower() for text in block.find_values(_REFLN + "status")}
-    return codes.isdisjoint(_FLAG_OF_CODE) and any(code.lstrip("-").isdigit() for code in codes)
+def _status(column: cif.Column, n_rows: int) -> tuple[Float[np.ndarray, " rows"], str]:
+    """0 for the free set, 1 for work, NaN for no code, infinite where it says not to use it; the type of the column."""
+    # The dictionary has o (observed), f (free), < (weak), and x, -, h, l for what is unreliable, systematically absent
+    # or outside the resolution limits of the refinement. Old files have the numbers of other programs here.
+    codes = {text: cif.as_string(text).strip().lower() for text in set(column)}
+    numbers = {code: float(code) for code in codes.values() if re.fullmatch("-?[0-9]+", code)}
+    flag_of = {"": np.nan, **numbers, **_FLAG_OF_CODE}
+    flags = [np.nan if cif.is_null(text) else flag_of.get(codes[text], np.inf) for text in column]
+    kind = "I" if numbers and _FLAG_OF_CODE.keys().isdisjoint(codes.values()) else STATUS
+    return np.array(flags or [1.0] * n_rows, np.float64), kind
 
 
 def _other_data_sets(block: cif.Block) -> tuple[Bool[np.ndarray, " rows"], tuple[str, ...]]:
@@ -234,7 +220,6 @@ def _stated_group(block: cif.Block) -> str:
 
 
 def _single(block: cif.Block, tag: str) -> str:
-    """The one value of an item, empty if there is none."""
     column = block.find_values(tag)
     return cif.as_string(column[0]) if column and not cif.is_null(column[0]) else ""
 

@@ -1,4 +1,4 @@
-"""Atoms by gemmi's selection syntax."""
+"""Looking into a model: atoms by gemmi's selection syntax, and which conformers touch."""
 
 import gemmi
 import numpy as np
@@ -22,15 +22,10 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
         ValueError: If the selection cannot be read.
 
     Example:
-        >>> import pathlib, tempfile
-        >>> from jax_occupancy.io import read_model
-        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder, "one.pdb")
-        ...     _ = file.write_text(line)
-        ...     model = read_model(file)
-        >>> select_atoms(model, "//A/1/CA").tolist(), select_atoms(model, "//B").tolist()
-        ([0], [])
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> select_atoms(model, "//A/2/CB:A").tolist(), select_atoms(model, "//C").tolist()
+        ([9], [])
     """
     structure = model.structure if isinstance(model, Model) else model
     try:
@@ -45,3 +40,52 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
         for atom in selection.atoms(residue)
     ]
     return np.sort(np.array(found, np.int64))
+
+
+def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs 2"]:
+    """Find atoms of two residues that carry the same letter and lie close together.
+
+    Hydrogens and atoms without a letter take no part. Symmetry images count where the model has a cell and a space
+    group.
+
+    Args:
+        model: What `read_model` returned.
+        distance: Largest distance, in Å.
+
+    Returns:
+        0-based positions of both atoms of each pair, the smaller first, every pair once, sorted.
+
+    Raises:
+        ValueError: If `distance` is not a positive number up to 20 Å.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> find_contacts(model, 4.0).tolist()
+        [[46, 108], [47, 102], [47, 108]]
+    """
+    if not 0 < distance <= 20:
+        raise ValueError(f"the contact distance is {distance}; wanted Å, more than 0 and at most 20 (4 is usual)")
+    structure = _lettered_heavy_atoms(model.structure)
+    if structure[0].count_atom_sites() == 0:
+        return np.empty((0, 2), np.int64)
+    # A file without a cell gives gemmi a cell of 1 Å, which it replaces by a box around the atoms.
+    neighbours = gemmi.NeighborSearch(structure, max(float(distance), 1.0)).populate(include_h=False)
+    search = gemmi.ContactSearch(float(distance))
+    search.ignore = gemmi.ContactSearch.Ignore.SameResidue
+    found = [(c.partner1.atom, c.partner2.atom) for c in search.find_contacts(neighbours)]
+    # gemmi also lets a letter meet the lack of one; both are lettered here, so letters are equal.
+    pairs = np.array([(a.serial - 1, b.serial - 1) for a, b in found], np.int64).reshape(-1, 2)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def _lettered_heavy_atoms(structure: gemmi.Structure) -> gemmi.Structure:
+    copy = structure.clone()
+    copy.remove_hydrogens()
+    for chain in copy[0]:
+        for residue in chain:
+            for index in reversed(range(len(residue))):
+                if residue[index].altloc == "\0":
+                    del residue[index]
+    copy.setup_cell_images()
+    return copy

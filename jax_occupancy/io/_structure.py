@@ -24,14 +24,10 @@ def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
             number that is not finite.
 
     Example:
-        >>> structure = gemmi.make_structure_from_block(gemmi.cif.read_string('''data_x
-        ... loop_ _atom_site.id _atom_site.type_symbol _atom_site.label_atom_id _atom_site.label_alt_id
-        ... _atom_site.label_comp_id _atom_site.label_asym_id _atom_site.auth_seq_id _atom_site.Cartn_x
-        ... _atom_site.Cartn_y _atom_site.Cartn_z _atom_site.occupancy _atom_site.B_iso_or_equiv
-        ... 1 O O A HOH A 7 1.0 2.0 3.0 0.75 10.0
-        ... 2 O O B HOH A 7 1.5 2.0 3.0 0.25 10.0''')[0])
-        >>> from_gemmi(structure)[["resname", "resseq", "altloc", "occupancy"]].values.tolist()
-        [['HOH', 7, 'A', 0.75], ['HOH', 7, 'B', 0.25]]
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> from_gemmi(model.structure)[["resname", "resseq", "altloc", "occupancy"]].values[9].tolist()
+        ['SER', 2, 'A', 0.5]
     """
     copy = _one_model(structure).clone()
     rows = list(walk(copy))
@@ -64,10 +60,9 @@ def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.St
             several models.
 
     Example:
-        >>> structure = gemmi.Structure()
-        >>> structure.add_model(gemmi.Model(1)).add_chain("A").add_residue(gemmi.Residue()).add_atom(gemmi.Atom())
-        <gemmi.Atom  at (0.0, 0.0, 0.0)>
-        >>> to_gemmi(structure, [0.5])[0]["A"][0][0].occ
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> to_gemmi(model, model.atoms["occupancy"] / 2)[0]["A"][0][0].occ
         0.5
     """
     copy = model.structure.clone() if isinstance(model, Model) else _one_model(model).clone()

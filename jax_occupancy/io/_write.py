@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atomic import atomic_writer
@@ -15,7 +16,6 @@ from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
 from jax_occupancy.io._rounding import ConformerSets, rounded_units
-from jax_occupancy.io._shifts import move_mmcif, move_pdb, shift_mmcif, shift_pdb
 from jax_occupancy.io._source import format_of_name
 
 _DECIMALS = {"pdb": 2, "mmcif": 4}
@@ -60,20 +60,14 @@ def write_model(
         ValueError: If the name has no known extension, `path` is the file that was read, occupancies, esds or
             shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format
             cannot hold the model, a shifted B or coordinate.
-        FileNotFoundError: If the folder of `path` does not exist.
-        IsADirectoryError: If `path` is a folder.
+        FileNotFoundError, IsADirectoryError: If the folder of `path` does not exist, or `path` is one.
 
     Example:
         >>> import pathlib, tempfile
-        >>> import numpy as np
-        >>> from jax_occupancy.io import read_model, write_model
-        >>> line = "ATOM      1  CA  ALA A   1      11.000  12.000  13.000  0.50 10.00           C"
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = pathlib.Path(folder, "one.pdb").write_text(line)
-        ...     model = read_model(pathlib.Path(folder, "one.pdb"))
-        ...     write_model(model, pathlib.Path(folder, "two.pdb"), np.array([0.25]))
-        ...     pathlib.Path(folder, "two.pdb").read_text()[54:60]
-        '  0.25'
+        ...     write_model(model, pathlib.Path(folder, "half.pdb"), model.atoms["occupancy"] / 2)
     """
     file_format = format_of_name(path)
     if file_format is None:
@@ -95,61 +89,43 @@ def write_model(
         if given is not None:
             name, wanted = ("shifts", "finite, in Å") if i else ("b_shifts", "finite, in Å²")
             moves[:, i] = _checked(model, given, name, wanted, np.isfinite)
+    names = ["tempfactor", "x", "y", "z"]
+    new = pd.DataFrame(model.atoms[names].to_numpy(np.float64) + moves, columns=pd.Index(names))
     if file_format == "pdb":
-        _check_room(model, moves)
-    units = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
-    make = _same_format if file_format == model.format else _other_format
-    data = make(model, units, _untouched(model, values, sets), esds, moves)
+        _check_room(model, new, moves)
+    new["unit"] = rounded_units(values, decimals=_DECIMALS[file_format], sets=sets)
+    # more decimals survive where the value is the one that was read and no set rounds it
+    keep = values == model.atoms["occupancy"].to_numpy(np.float64)
+    for member in (member for members in sets for member in members):
+        keep[np.asarray(member, np.int64)] = False
+    new["keep"] = keep
+    new["b_shift"], new["moved"] = moves[:, 0], moves[:, 1:].any(axis=1)
+    if esds is not None:
+        new["esd"] = esds
+    data = _edited(model, new, file_format)
     with atomic_writer(path) as handle:
         # no name and no time in the gzip header: the same model gives the same bytes
         handle.write(gzip.compress(data, mtime=0) if Path(path).suffix.lower() == ".gz" else data)
 
 
-def _same_format(
-    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, moves: np.ndarray
-) -> bytes:
-    """The source with its occupancies, and with B factors and coordinates that are shifted."""
-    b_factors, xyz = _moved(model, moves)
-    moved = {"rows": model.rows, "xyz": xyz, "shifts": moves[:, 1:]}
-    shifted = {"rows": model.rows, "shifts": moves[:, 0]}
-    shifted["b_factors"] = b_factors - (0.0 if model.added_b is None else model.added_b)
-    if model.format == "pdb":
-        old = np.asarray(model.atoms["occupancy"], np.float64)
-        keep = untouched | (np.round(old * 100, 6) == units)
-        text = edit_pdb(model.source, rows=model.rows, units=units, keep=keep)
-        return move_pdb(shift_pdb(text, **shifted), **moved)
-    document = read_document(model.source, path=model.path)
-    edit_mmcif(document, path=model.path, rows=model.rows, units=units, keep=untouched, esds=esds)
-    shift_mmcif(document, path=model.path, **shifted)
-    move_mmcif(document, path=model.path, **moved)
-    return to_bytes(document)
-
-
-def _other_format(
-    model: Model, units: np.ndarray, untouched: np.ndarray, esds: np.ndarray | None, moves: np.ndarray
-) -> bytes:
-    """The model through gemmi; the rows come in gemmi's order, which puts split residues together."""
-    structure = model.structure.clone()
-    order = np.array([atom.serial - 1 for _, _, atom in walk(structure)], np.int64)
-    changed = np.zeros(len(order), bool)
-    b_factors, xyz = (values[order] for values in _moved(model, moves))
-    shifted = {"b_factors": b_factors, "shifts": moves[order, 0]}
-    moved = {"xyz": xyz, "shifts": moves[order, 1:]}
+def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
+    """The source with new values for each atom, or what gemmi makes of the model in the other format."""
+    structure, rows, same = model.structure.clone(), model.rows, file_format == model.format
     structure.setup_entities()
-    if model.format == "pdb":
-        # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
-        structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
-        document = structure.make_mmcif_document()
-        esds = None if esds is None else esds[order]
-        rows = np.arange(len(order))
-        edit_mmcif(document, path=model.path, rows=rows, units=units[order], keep=changed, esds=esds)
-        shift_mmcif(document, path=model.path, rows=rows, **shifted)
-        move_mmcif(document, path=model.path, rows=rows, **moved)
-        return to_bytes(document)
-    text = _pdb_text(model, structure)
-    rows = scan_lines(text, path=model.path).atoms
-    text = edit_pdb(text, rows=rows, units=units[order], keep=changed)
-    return move_pdb(shift_pdb(text, rows=rows, **shifted), rows=rows, **moved)
+    if same:
+        new["tempfactor"] -= 0.0 if model.added_b is None else model.added_b
+    else:
+        # gemmi's order puts split residues together
+        rows = np.arange(model.n_atoms)
+        new = new.iloc[[atom.serial - 1 for _, _, atom in walk(structure)]].assign(keep=False)
+    if file_format == "pdb":
+        text = model.source if same else _pdb_text(model, structure)
+        return edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path).atoms, new=new)
+    # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
+    structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
+    document = read_document(model.source, path=model.path) if same else structure.make_mmcif_document()
+    edit_mmcif(document, path=model.path, rows=rows, new=new)
+    return to_bytes(document)
 
 
 def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
@@ -171,7 +147,6 @@ def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
 def _checked(
     model: Model, values: ArrayLike, name: str, wanted: str, good: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Values for each atom in float64, all of them good."""
     array = np.asarray(values, np.float64)
     if array.shape != (model.n_atoms,):
         raise ValueError(
@@ -184,29 +159,15 @@ def _checked(
     return array
 
 
-def _check_room(model: Model, moves: np.ndarray) -> None:
-    """Shifted B factors and coordinates must fit into the columns of a PDB file."""
-    b_factors, xyz = _moved(model, moves)
-    for symbol, values, moved in zip("Bxyz", (np.round(b_factors, 2), *np.round(xyz, 3).T), moves.T, strict=True):
-        name, unit, (low, high) = (
-            ("B factors", "Å²", _PDB_B_RANGE) if symbol == "B" else ("coordinates", "Å", _PDB_RANGE)
+def _check_room(model: Model, new: pd.DataFrame, moves: np.ndarray) -> None:
+    for column, moved in zip(new, moves.T, strict=True):
+        symbol, name, unit, decimals, (low, high) = (
+            ("B", "B factors", "Å²", 2, _PDB_B_RANGE)
+            if column == "tempfactor"
+            else (column, "coordinates", "Å", 3, _PDB_RANGE)
         )
+        values = np.round(new[column].to_numpy(), decimals)
         wrong = np.flatnonzero((moved != 0) & ((values < low) | (values > high)))
         if len(wrong):
             shown = first_labels(model.atoms.assign(**{symbol: values}), wrong, values=symbol)
             raise ValueError(f"a PDB file has room for {name} from {low} to {high} {unit}: {shown}; write .cif instead")
-
-
-def _moved(model: Model, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """B factors and coordinates after a shift of both, (atoms, 4), B first."""
-    values = model.atoms[["tempfactor", "x", "y", "z"]].to_numpy(np.float64) + moves
-    return values[:, 0], values[:, 1:]
-
-
-def _untouched(model: Model, values: np.ndarray, sets: ConformerSets) -> np.ndarray:
-    """Atoms whose occupancy is exactly the one that was read and that no set rounds: more decimals survive."""
-    same = values == np.asarray(model.atoms["occupancy"], np.float64)
-    for members in sets:
-        for member in members:
-            same[np.asarray(member, np.int64)] = False
-    return same

@@ -1,0 +1,160 @@
+"""What becomes of automatic sets by the user's wishes: states, and conformers whose siblings are removed or taken.
+
+Ground and bound make one set of states, with the split inside each state under it.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from jax_occupancy.groups._building import NO_SIBLING, group_name, make_group, set_kind
+from jax_occupancy.groups._grouping import Group, GroupSet, each
+from jax_occupancy.groups._hydrogens import is_exchange
+from jax_occupancy.groups._naming import listing, residues_label, unique_names
+from jax_occupancy.groups._starts import largest_sum
+from jax_occupancy.groups._table import AtomTable
+
+
+def apply_states(
+    table: AtomTable, sets: Sequence[GroupSet], states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]
+) -> tuple[tuple[GroupSet, ...], tuple[GroupSet, ...]]:
+    """Regroup automatic sets by the state their letters belong to: the set of states, those under it, and the rest."""
+    # Hydrogen and deuterium that exchange on one site say nothing about a state. ``extra`` are atoms that belong to a
+    # state whatever their letters.
+    if not states:
+        return (), tuple(sets)
+    _check_letters(table, states, extra)
+    state_of = {letter: name for name, letters in states.items() for letter in letters}
+    own: dict[str, list[np.ndarray]] = {name: [extra[name]] if name in extra else [] for name in states}
+    nested: list[GroupSet] = []
+    rest: list[GroupSet] = []
+    for group_set in sets:
+        split = {} if is_exchange(table, group_set) else _by_state(group_set, state_of)
+        if not split:
+            rest.append(group_set)
+        for name, groups in split.items():
+            if len(groups) == 1:
+                own[name].append(groups[0].atoms)
+            else:
+                told = [replace(group, reason=f"{group.reason}; within the state {name}") for group in groups]
+                nested.append(GroupSet("complete", tuple(told), name))
+    present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
+    _refuse_empty(states, [name for name in states if name not in present])
+    members = tuple(_state_group(table, name, states[name], own[name]) for name in states)
+    wholes = {group.name: _whole(table, group, nested) for group in members}
+    below = (replace(s, kind=set_kind(table, s.groups, whole=wholes[str(s.parent)])) for s in nested)
+    return (GroupSet("complete", members), *below), tuple(rest)
+
+
+def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, list[Group]]:
+    split: dict[str, list[Group]] = {}
+    strange = [group for group in group_set.groups if group.altloc not in state_of]
+    if len(strange) == len(group_set.groups):
+        return split
+    if strange:
+        names = listing((group.name for group in strange), at_most=5)
+        raise ValueError(
+            f"conformers of no state exclude those of a state: {names}; add their letters to a state, or make groups "
+            "for them by name."
+        )
+    for group in group_set.groups:
+        split.setdefault(state_of[group.altloc], []).append(group)
+    return split
+
+
+def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
+    """What a state starts with: the mean of its own atoms, or what is split inside it; ligands count last."""
+    if state.atoms.size:
+        return float(state.start)
+    below = [group_set for group_set in nested if group_set.parent == state.name]
+    always = [s for s in below if set_kind(table, s.groups, whole=float("inf")) == "complete"]
+    return largest_sum(always or below)
+
+
+def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]) -> None:
+    known = set(table.altloc)
+    for name, letters in states.items():
+        for letter in letters:
+            if len(letter) > 1 and letter not in known and set(letter) & known:
+                raise ValueError(
+                    f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
+                    f"apart: {name}={','.join(letter)}."
+                )
+    _refuse_empty(states, [name for name in states if name not in extra and not known & set(states[name])])
+
+
+def _refuse_empty(states: Mapping[str, tuple[str, ...]], absent: Sequence[str]) -> None:
+    if absent:
+        shown = ", ".join(f"{name} ({', '.join(states[name])})" for name in absent)
+        raise ValueError(f"no atom has a letter of the state {shown}; wanted at least one in every state.")
+
+
+def _state_group(table: AtomTable, name: str, letters: tuple[str, ...], pieces: list[np.ndarray]) -> Group:
+    atoms = np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
+    return make_group(
+        table, atoms, name=name, letter=",".join(letters), reason=f"state {name}: the letters {', '.join(letters)}"
+    )
+
+
+def with_departed(
+    table: AtomTable, sets: Sequence[GroupSet], removed: np.ndarray, claims: Mapping[str, np.ndarray]
+) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
+    """Keep removed conformers as fixed members of their sets, and warn of those that went to a group of the user."""
+    gone_from: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for label, atoms in {"": removed, **claims}.items():
+        for atom in atoms[table.lettered[atoms]].tolist():
+            gone_from[int(table.residue[atom])][label].append(atom)
+    names = [group.name for group_set in sets for group in group_set.groups]
+    result, gone = [], []
+    for group_set in sets:
+        absent = _absent(table, group_set, gone_from) if gone_from else {}
+        if kept := absent.pop("", {}):
+            group_set = _with_fixed(table, group_set, kept, names)
+        for label, left in absent.items():
+            told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in left.items())
+            group_set = _with_reason(group_set, f"{told} left for {label}")
+            gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {label})")
+        result.append(group_set)
+    message = f"conformers that no longer sum with a sibling which is in a group asked for: {listing(gone)}"
+    return tuple(result), (message,) if gone else ()
+
+
+def _absent(
+    table: AtomTable, group_set: GroupSet, gone_from: Mapping[int, Mapping[str, list[int]]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """By where they went, what has left the residues of a set, by letter, where the set has not that letter."""
+    own = np.concatenate([group.atoms for group in group_set.groups])
+    own = own[table.lettered[own]]
+    heavy = own[~table.hydrogen[own]]
+    letters = set(table.altloc[own])
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    # Hydrogens that follow the residue before bring no residue of their own.
+    for residue in np.unique(table.residue[heavy if heavy.size else own]).tolist():
+        for label, atoms in gone_from.get(residue, {}).items():
+            for atom in atoms:
+                if table.altloc[atom] not in letters:
+                    found[label][table.altloc[atom]].append(atom)
+    return {label: {x: np.sort(atoms) for x, atoms in by_letter.items()} for label, by_letter in found.items()}
+
+
+def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.ndarray], names: list[str]) -> GroupSet:
+    """A set with removed conformers as fixed members; ``names`` grows by theirs."""
+    held = []
+    for letter, atoms in kept.items():
+        names.append(unique_names([*names, group_name(table, atoms, letter)])[-1])
+        group = make_group(table, atoms, name=names[-1], letter=letter, reason="", refinable=False)
+        held.append(replace(group, reason=f"removed: conformer {letter} keeps its {group.start:.2f}"))
+    told = listing(f"{group.altloc} keeps its {group.start:.2f}" for group in held)
+    groups = (*_with_reason(group_set, f"{told}, as removed").groups, *held)
+    return GroupSet(set_kind(table, groups), groups)
+
+
+def _with_reason(group_set: GroupSet, note: str) -> GroupSet:
+    """A set whose reasons speak of a conformer that left it, in place of the claim that there never was a sibling."""
+
+    def noted(group: Group) -> Group:
+        return replace(group, reason=f"{group.reason.replace(NO_SIBLING, '')}; {note}") if group.refinable else group
+
+    return each(group_set, noted)
