@@ -18,7 +18,7 @@ from jax_occupancy.refinement._objective import (
     value_at,
 )
 from jax_occupancy.refinement._problem import Problem
-from jax_occupancy.refinement._solver import Result, SolverResult
+from jax_occupancy.refinement._solver import MAX_STEPS, Result, SolverResult
 from jax_occupancy.refinement._starts import Minimum
 from jax_occupancy.xray import LinearModel, Scale, SigmaA
 
@@ -96,6 +96,7 @@ def run_cycles(
     stage: Stage = lambda name: None,
     max_cycles: int = MAX_CYCLES,
     tolerance: float | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> State:
     """Fit the scales and solve for the occupancies in turn.
 
@@ -108,6 +109,7 @@ def run_cycles(
         stage: called with "scale" and "solve" as these begin.
         max_cycles: limit on the number of rounds.
         tolerance: largest change of a variable that counts as none; `tolerance_of` when left out.
+        max_steps: limit on the steps of the solver in each.
 
     Returns:
         The end, converged or not.
@@ -153,7 +155,7 @@ def run_cycles(
             model, objective = replace(model, linear=filled), replace(objective, linear=filled)
         stage("solve")
         before = float(value_at(objective, x))
-        solved = minimise(objective, x, tolerance=tolerance)
+        solved = minimise(objective, x, tolerance=tolerance, max_steps=jnp.array(max_steps))
         step = solved.x - x
         moved, x = float(jnp.max(jnp.abs(step), initial=0)), solved.x
         row = {"start": before, "end": float(solved.target), "max_shift": moved}

@@ -5,9 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Complex, Float
+from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
-from jax_occupancy.refinement._solver import SolverResult, gauss_newton
+from jax_occupancy.refinement._solver import MAX_STEPS, SolverResult, gauss_newton
 from jax_occupancy.xray import LinearModel, Target, Tiles
 
 
@@ -128,9 +128,11 @@ class Objective(eqx.Module):
 
 
 @eqx.filter_jit
-def minimise(objective: Objective, x: Float[Array, " variables"], *, tolerance: float) -> SolverResult:
+def minimise(
+    objective: Objective, x: Float[Array, " variables"], *, tolerance: float, max_steps: Int[ArrayLike, ""] = MAX_STEPS
+) -> SolverResult:
     """Minimise from x; see `gauss_newton`."""
-    return _minimised(objective, x, None, tolerance)
+    return _minimised(objective, x, tolerance=tolerance, max_steps=max_steps)
 
 
 @eqx.filter_jit
@@ -145,21 +147,18 @@ def minimise_from(
 
     Each array of the result has the starts on its first axis, but for the curvature.
     """
-    found = jax.vmap(lambda x: _minimised(objective, x, curvature, tolerance)._replace(curvature=jnp.zeros(0)))(starts)
+    found = jax.vmap(
+        lambda x: _minimised(objective, x, tolerance=tolerance, known_curvature=curvature)._replace(
+            curvature=jnp.zeros(0)
+        )
+    )(starts)
     return found._replace(curvature=curvature)
 
 
-def _minimised(objective: Objective, x: Array, known_curvature: Array | None, tolerance: float) -> SolverResult:
+def _minimised(objective: Objective, x: Array, **settings: Any) -> SolverResult:
     # Not the methods themselves: JAX hashes what it branches to, and a method of a module has no hash.
-    return gauss_newton(
-        lambda x: objective.value(x),
-        lambda x: objective.gradient(x),
-        lambda x: objective.curvature(x),
-        objective.matrix,
-        x,
-        tolerance=tolerance,
-        known_curvature=known_curvature,
-    )
+    value, gradient, curvature = (lambda x: objective.value(x)), (lambda x: objective.gradient(x)), objective.curvature
+    return gauss_newton(value, gradient, lambda x: curvature(x), objective.matrix, x, **settings)
 
 
 # Compiled as a whole: operation by operation the first call of each costs a second.

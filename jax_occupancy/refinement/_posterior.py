@@ -38,8 +38,8 @@ FIRST_CYCLES = 3
 PLAIN_ROUNDS = 2
 # At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much.
 AT_REST, AT_REST_ABSOLUTE = 0.3, 1e-3
-# What counts as no change of a variable within a round.
-ROUGH = 1e-3
+# What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
+ROUGH, STEPS_AGAIN = 1e-3, 2
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
 # Spread of the B factors of atoms, relative to each, before the data have spoken, and how many shifts this is worth.
 RELATIVE_ATOM_SPREAD, WORTH = 0.1, 1.0
@@ -206,16 +206,16 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     n, n_x, first = problem.n_groups, problem.n_variables, state
     history, weight = list(state.history), 1 / state.log_likelihood_unit(problem)
 
-    def cycles(problem: Problem, x: np.ndarray, cycles: int) -> State:
+    def cycles(problem: Problem, x: np.ndarray, **limits: int) -> State:
         kept = {"share": state.share, "scale": state.scale, "weight": weight}
-        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), max_cycles=cycles, tolerance=ROUGH, **kept)
+        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), tolerance=ROUGH, **kept, **limits)
         history.extend(found.history)
         return found
 
     stage("settle")
     if problem.options.b_factors != "held":
         start = np.concatenate([state.x, -problem.lowest_shifts / problem.b_spread])
-        state = cycles(problem, start, FIRST_CYCLES)
+        state = cycles(problem, start, max_cycles=FIRST_CYCLES)
     rested, posterior = False, posterior_at(problem, state)
     wanted, factor = np.zeros(posterior.weights.size), np.ones(posterior.weights.size)
     for rounds in range(MAX_ROUNDS + 1):
@@ -231,7 +231,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
             factor[posterior.free] = _secant(factor[posterior.free], wanted[posterior.free], change)
         wanted[posterior.free] = change
         problem, start = _moved(problem, state, posterior, step, factor[posterior.free] * change)
-        state = cycles(problem, start, 1)
+        state = cycles(problem, start, max_cycles=1, max_steps=STEPS_AGAIN)
         posterior = posterior_at(problem, state, posterior)
     if rested and state.result == Result.max_cycles:
         state = replace(state, result=Result.converged, moved=float(moved.max(initial=0)))

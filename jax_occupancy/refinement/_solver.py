@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 
 # After a step shorter than this the matrix of second derivatives is kept: it changes less than the next step needs.
 REFRESH = 0.05
+MAX_STEPS = 100
 # A gain below this many units of its last digit can't be told from the rounding of a target.
 RESOLVED = 100
 
@@ -68,7 +69,7 @@ def gauss_newton(
     *,
     tolerance: float,
     known_curvature: Float[Array, "variables variables"] | None = None,
-    max_steps: int = 100,
+    max_steps: Int[ArrayLike, ""] = MAX_STEPS,
 ) -> SolverResult:
     """Minimise a target on products of simplexes.
 
