@@ -147,12 +147,12 @@ def minimise_from(
 
     Each array of the result has the starts on its first axis, but for the curvature.
     """
-    found = jax.vmap(
-        lambda x: _minimised(objective, x, tolerance=tolerance, known_curvature=curvature)._replace(
-            curvature=jnp.zeros(0)
-        )
-    )(starts)
-    return found._replace(curvature=curvature)
+
+    def from_start(x):
+        found = _minimised(objective, x, tolerance=tolerance, known_curvature=curvature)
+        return found._replace(curvature=jnp.zeros(0))  # not one copy for each
+
+    return jax.vmap(from_start)(starts)._replace(curvature=curvature)
 
 
 def _minimised(objective: Objective, x: Array, **settings: Any) -> SolverResult:

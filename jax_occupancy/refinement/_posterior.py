@@ -14,7 +14,7 @@ ligand with a wrong B factor among forty right waters may have moved far.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -206,7 +206,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     n, n_x, first = problem.n_groups, problem.n_variables, state
     history, weight = list(state.history), 1 / state.log_likelihood_unit(problem)
 
-    def cycles(problem: Problem, x: np.ndarray, **limits: int) -> State:
+    def cycles(problem: Problem, x: np.ndarray, **limits: Any) -> State:
         kept = {"share": state.share, "scale": state.scale, "weight": weight}
         found = run_cycles(problem, jnp.asarray(x, first.x.dtype), tolerance=ROUGH, **kept, **limits)
         history.extend(found.history)
