@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
 from jax_occupancy.xray._columns import Columns, along, flat, weighted_sum
 from jax_occupancy.xray._tiles import Tiles
@@ -20,11 +20,13 @@ class DisplacedSolvent(eqx.Module):
             One row per reflection: rows are gathered faster than columns.
         low: the reflection of each row but the last.
         place: the row of each reflection; the last one where the solvent does not count any more.
+        share: how much of it the places of absent groups take in.
     """
 
     rows: Float[Array, "rows 2 groups"]
     low: Int[Array, " low"]
     place: Int[Array, " reflections"]
+    share: Float[ArrayLike, ""] = 1.0
 
     @classmethod
     def from_structure_factors(cls, groups: Complex[np.ndarray, "groups reflections"], *, dtype) -> "DisplacedSolvent":
@@ -44,14 +46,14 @@ class DisplacedSolvent(eqx.Module):
 
     def along(self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"]) -> Float[Array, "groups batch"]:
         """The component of M along a direction of some reflections, given by their places."""
-        rows = self.rows[place]
+        rows, direction = self.rows[place], self.share * direction
         return (direction[0][:, None] * rows[:, 0] + direction[1][:, None] * rows[:, 1]).T
 
     def sum(
         self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"]
     ) -> Float[Array, "sets 2 batch"]:
         """Σ q M of some reflections for several sets of occupancies."""
-        return jnp.einsum("hg,bcg->hcb", occupancies, self.rows[place], precision="highest")
+        return jnp.einsum("hg,bcg->hcb", self.share * occupancies, self.rows[place], precision="highest")
 
 
 class LinearModel(eqx.Module):
@@ -137,8 +139,8 @@ class LinearModel(eqx.Module):
         """Copy in which solvent fills the places of absent groups only in part, 0 to 1 of what it does in this one."""
         if self.empty is None:
             return self
-        new = (self.mask - (1 - share) * self.empty, share * self.displaced.rows)
-        return eqx.tree_at(lambda model: (model.mask, model.displaced.rows), self, new)
+        new = (self.mask - (1 - share) * self.empty, jnp.asarray(share, self.overall.dtype))
+        return eqx.tree_at(lambda model: (model.mask, model.displaced.share), self, new)
 
     def calculated(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Complex[Array, " reflections"]:
         """F_fixed + Σ q G: the atoms alone, which a scale is fitted to."""
@@ -190,7 +192,7 @@ class LinearModel(eqx.Module):
 
         n = self.n_groups if delta_b is None else 2 * self.n_groups
         total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
-        low = (pull * self.solvent)[:, self.displaced.low]
+        low = self.displaced.share * (pull * self.solvent)[:, self.displaced.low]
         rows = self.displaced.rows[:-1].reshape(2 * self.displaced.low.size, self.n_groups)
         by_q = jnp.dot(low.T.reshape(-1), rows, precision="highest")
         return total.at[: self.n_groups].add(by_q)
@@ -237,7 +239,7 @@ class LinearModel(eqx.Module):
         return self.columns.fold(step, None, self.s_squared)[1]
 
     def _sum_displaced(self, occupancies: Array) -> Float[Array, "2 reflections"]:
-        low = jnp.dot(self.displaced.rows, occupancies, precision="highest")
+        low = jnp.dot(self.displaced.rows, self.displaced.share * occupancies, precision="highest")
         return low[self.displaced.place].T
 
     @staticmethod
