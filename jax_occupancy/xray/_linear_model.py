@@ -46,8 +46,8 @@ class DisplacedSolvent(eqx.Module):
 
     def along(self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"]) -> Float[Array, "groups batch"]:
         """The component of M along a direction of some reflections, given by their places."""
-        rows, direction = self.rows[place], self.share * direction
-        return (direction[0][:, None] * rows[:, 0] + direction[1][:, None] * rows[:, 1]).T
+        rows, (real, imag) = self.rows[place], self.share * direction
+        return (real[:, None] * rows[:, 0] + imag[:, None] * rows[:, 1]).T
 
     def sum(
         self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"]
