@@ -95,7 +95,7 @@ def test_a_search_that_finds_no_answer_is_not_called_converged(coarse, target, r
     if solution.result != "max_cycles":  # which says how much they still moved
         sentence = Result[solution.result].sentence
         assert solution.message == f"{sentence[0].upper()}{sentence[1:]}."
-    assert "moved by less" not in solution.message
+    assert "At rest" not in solution.message
 
 
 class OfOtherData(LeastSquares):

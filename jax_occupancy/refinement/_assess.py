@@ -162,7 +162,7 @@ def _evidence(problem: Problem, state: State, posterior: Posterior, everything: 
             of_parts.gradient[:n_parts],
             x,
             parts,
-            posterior.marginal()[0],
+            posterior.marginal[0],
         ),
     ]
     changes = np.stack([np.zeros(n_parts), *(one.change for one in hypotheses)])[:, movers.part]

@@ -40,7 +40,8 @@ class State:
         solved: where the solver ended in the last cycle.
         scale: overall and solvent scales.
         sigma_a: None for targets that are no likelihood.
-        moved: largest change of a variable in the last cycle.
+        moved: largest change of a variable in the last cycle, or that it would make in one more.
+        moved_esds: the same in units of the standard uncertainties; NaN before these are known.
         result: `Result.converged` if the solver came to rest and moved nothing by more than ten times its tolerance.
         history: one row per cycle: target before and after, steps and largest change.
         share: how much of the bulk solvent fills the places of absent groups, 0 to 1.
@@ -58,6 +59,7 @@ class State:
     share: float = 1.0
     begin: Float[np.ndarray, " reflections"] | Any = None
     minima: tuple[Minimum, ...] = ()
+    moved_esds: float = np.nan
 
     @property
     def x(self) -> Float[Array, " variables"]:

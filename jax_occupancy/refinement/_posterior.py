@@ -14,6 +14,7 @@ ligand with a wrong B factor among forty right waters may have moved far.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -36,8 +37,9 @@ MAX_ROUNDS = 8
 FIRST_CYCLES = 3
 # Rounds before the steps are shortened or lengthened by what the last one brought.
 PLAIN_ROUNDS = 2
-# At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much.
-AT_REST, AT_REST_ABSOLUTE = 0.3, 1e-3
+# At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much, and nothing else
+# by more than so many of what it is known to beside all others.
+AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
 # What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
 ROUGH, STEPS_AGAIN = 1e-3, 2
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
@@ -80,6 +82,7 @@ class Posterior:
         weights: of the tail, 1 for what lies where the spread says; of all nuisances.
         group: the group of each nuisance.
         spreads: of the priors.
+        before: what was believed before the data were asked.
     """
 
     likelihood: Information
@@ -92,6 +95,7 @@ class Posterior:
     weights: Float[np.ndarray, " all"]
     group: Int[np.ndarray, " nuisances"]
     spreads: Spreads
+    before: Spreads
 
     @property
     def is_finite(self) -> bool:
@@ -135,6 +139,7 @@ class Posterior:
         curvature = self.likelihood.curvature[n:, n:] + np.diag(precision)
         return curvature, self.likelihood.gradient[n:] + precision * self.nuisance, self.likelihood.curvature[:n, n:]
 
+    @cached_property
     def marginal(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Information on the parts with the nuisances marginalised, gradient, and the response of the nuisances.
 
@@ -154,7 +159,7 @@ class Posterior:
 
         Those of a group that is absent have nothing to follow with.
         """
-        information, _, follow, _ = self.marginal()
+        information, _, follow, _ = self.marginal
         curvature = self.with_prior(self.of_variables(information))
         inverse = np.linalg.inv(self.of_nuisances()[0]) if self.free.size else np.zeros((0, 0))
         response = self.of_variables(follow.T, rows_only=True)
@@ -221,11 +226,12 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     for rounds in range(MAX_ROUNDS + 1):
         posterior, step, change, esd = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior)
         moved = np.abs(step[:n])
-        rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)))
+        others = np.abs(change) * np.sqrt(np.diag(posterior.of_nuisances()[0]))
+        rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
         if rested or not posterior.free.size or state.result not in (Result.converged, Result.max_cycles):
             break
         if rounds == MAX_ROUNDS:
-            state = replace(state, result=Result.max_cycles, moved=float(moved.max(initial=0)))
+            state = replace(state, result=Result.max_cycles)
             break
         if rounds >= PLAIN_ROUNDS:
             factor[posterior.free] = _secant(factor[posterior.free], wanted[posterior.free], change)
@@ -234,8 +240,12 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         state = cycles(problem, start, max_cycles=1, max_steps=STEPS_AGAIN)
         posterior = posterior_at(problem, state, posterior)
     if rested and state.result == Result.max_cycles:
-        state = replace(state, result=Result.converged, moved=float(moved.max(initial=0)))
-    return problem, replace(state, history=tuple(history), begin=first.begin, minima=first.minima), posterior
+        state = replace(state, result=Result.converged)
+    if posterior.free.size:
+        state = replace(state, moved=float(moved.max(initial=0)))
+    in_esds = float(np.max(np.divide(moved, esd, out=np.zeros(n), where=esd > 0), initial=0))
+    ended = {"history": tuple(history), "begin": first.begin, "minima": first.minima, "moved_esds": in_esds}
+    return problem, replace(state, **ended), posterior
 
 
 def _secant(factor: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -250,6 +260,7 @@ def _secant(factor: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.nd
 
 def posterior_at(problem: Problem, state: State, before: Posterior | None = None) -> Posterior:
     """The derivatives where a refinement is, with the priors of the round before."""
+    first = _first_spreads(problem, state) if before is None else before.before
     objective, parts, movers, options = state.objective, problem.parts, problem.movers, problem.options
     q, delta_b = objective.split(state.x)
     n_groups, n_parts, n_movers = problem.n_groups, parts.group.size, len(movers.atoms)
@@ -307,7 +318,8 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         size=np.concatenate(size)[free],
         weights=np.ones(kind.size) if before is None else before.weights,
         group=group[free],
-        spreads=_first_spreads(problem, state) if before is None else before.spreads,
+        spreads=first if before is None else before.spreads,
+        before=first,
     )
 
 
@@ -327,15 +339,15 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
 
 def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
     """The spreads that the data ask for, the steps of variables and nuisances to the optimum, and esds."""
-    matrix, first = problem.constraints.matrix, posterior.spreads
+    matrix = problem.constraints.matrix
     step, change, esd = np.zeros(x.size), np.zeros(posterior.free.size), np.zeros(problem.n_groups)
     if not posterior.is_finite:
         return posterior, step, change, esd
     if change.size:
         pieces = list(_pieces(problem, posterior))
         for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
-            posterior = _with_spreads(posterior, _expected_squares(posterior, pieces, matrix, x), first, problem)
-    of_parts, slope, follow, rest = posterior.marginal()
+            posterior = _with_spreads(posterior, _expected_squares(posterior, pieces, matrix, x), problem)
+    of_parts, slope, follow, rest = posterior.marginal
     information, slope = posterior.with_prior(posterior.of_variables(of_parts)), posterior.of_variables(slope)
     step = np.asarray(_solve_on_simplexes(*map(jnp.asarray, (slope, information, matrix, x))), np.float64)
     covariance, _ = uncertainty(information, slope, matrix, x + step <= 0)
@@ -362,7 +374,7 @@ def _expected_squares(posterior: Posterior, pieces: list, matrix: np.ndarray, x:
     for variables, parts, nuisances in pieces:
         piece = posterior.restricted(variables, parts, nuisances)
         equations = matrix[np.ix_(np.any(matrix[:, variables] != 0, axis=1), variables)]
-        of_parts, slope, follow, rest = piece.marginal()
+        of_parts, slope, follow, rest = piece.marginal
         information, slope = piece.with_prior(piece.of_variables(of_parts)), piece.of_variables(slope)
         bound = x[variables] <= 0
         while True:
@@ -383,7 +395,7 @@ def _expected_squares(posterior: Posterior, pieces: list, matrix: np.ndarray, x:
 _solve_on_simplexes = jax.jit(solve_on_simplexes)
 
 
-def _with_spreads(posterior: Posterior, square: np.ndarray, first: Spreads, problem: Problem) -> Posterior:
+def _with_spreads(posterior: Posterior, square: np.ndarray, problem: Problem) -> Posterior:
     """Maximisation: spreads and weights of the tail from the expected squares of the shifts."""
     options, weights, found = problem.options, posterior.weights.copy(), list(posterior.spreads)
     asked = (options.b_error, None, options.position_error)
@@ -391,7 +403,7 @@ def _with_spreads(posterior: Posterior, square: np.ndarray, first: Spreads, prob
     if options.b_error is None:
         tail = (TAIL + 1) / (TAIL + square[of_groups] / posterior.spreads.group_b**2)
         weights[posterior.free[of_groups]] = tail
-    for kind, before in enumerate((RELATIVE_B_SPREAD, RELATIVE_ATOM_SPREAD, first.position)):
+    for kind, before in enumerate(posterior.before):
         own = posterior.kind == kind
         if own.any() and asked[kind] is None:
             found[kind] = np.sqrt(

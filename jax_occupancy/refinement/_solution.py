@@ -280,8 +280,11 @@ def _message(result: Result, state: State) -> str:
     cycles, moved = len(state.history), state.moved
     if result == Result.converged:
         unit = 10.0 ** np.floor(np.log10(max(moved, 1e-9)))
-        bound = unit * np.ceil(moved / unit + 1e-9)
-        return f"The occupancies moved by less than {bound:.0e} in the last of {cycles} cycles."
+        bound, esds = unit * np.ceil(moved / unit + 1e-9), np.ceil(100 * state.moved_esds) / 100
+        return (
+            f"At rest after {cycles} cycles: one more would move no occupancy by more than {bound:.0e}, or {esds:.2f} "
+            "of its uncertainty."
+        )
     if result == Result.max_cycles:
         return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
     return f"{result.sentence[0].upper()}{result.sentence[1:]}."
