@@ -18,6 +18,7 @@ def small_tiles(monkeypatch):
     """As if a few groups were many."""
     monkeypatch.setattr(_near, "FEW", 0)
     monkeypatch.setattr(_near, "TILE", 2)
+    monkeypatch.setattr(_near.Near, "of", lambda near, group: Tiles.of(near.tile[group], near.tiles))
 
 
 def test_few_groups_are_one_tile(example):
@@ -63,3 +64,13 @@ def test_the_answer_without_distant_curvature_is_the_same(example, solution, sma
     apart = (found.table["occupancy"] - solution.table["occupancy"]).to_numpy()
     assert np.nanmax(np.abs(apart) / esd) < 0.1
     np.testing.assert_allclose(found.table["esd"], esd, rtol=0.05)
+
+
+def test_one_tile_where_it_costs_less_or_reflections_are_few(example, monkeypatch):
+    near = _near.Near(np.array([0] * 8 + [1, 2]), np.ones((3, 3), bool))
+    assert near.of(np.arange(10)).rows.shape == (1, 10)
+    monkeypatch.setattr(_near, "FEW", 0)
+    model, data = example[:2]
+    members = [np.array([atom]) for atom in range(40)]
+    assert len(_near.near_groups(model, data.hkl[:600], members, np.eye(40)).tiles) > 1
+    assert len(_near.near_groups(model, data.hkl[:599], members, np.eye(40)).tiles) == 1

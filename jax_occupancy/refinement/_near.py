@@ -14,11 +14,14 @@ from jax_occupancy.xray import Tiles
 
 # Up to so many groups the curvature between all of them is computed.
 FEW = 150
+# With fewer reflections a group than this, too: distant groups then do know each other.
+FEW_REFLECTIONS = 15
 # Groups in one tile, unless the equations of a set hold more together.
 TILE = 20
 # Curvature between tiles whose atoms are all farther apart, in Å, is left out. For 333 conformers at 2.1 Å this makes
-# uncertainties smaller by 1.0 %, by 1.7 % at most, and moves no occupancy by more than 0.02 of its own.
-REACH = 5.0
+# uncertainties smaller by 1.0 %, by 1.7 % at most, and moves no occupancy by more than 0.02 of its own. At low
+# resolution the reach is so many times the smallest distance between planes.
+REACH, REACH_IN_RESOLUTION = 5.0, 2.0
 
 
 class Near(NamedTuple):
@@ -33,22 +36,28 @@ class Near(NamedTuple):
     tiles: Bool[np.ndarray, "tiles tiles"]
 
     def of(self, group: Int[np.ndarray, " parameters"]) -> Tiles:
-        """Tiles of parameters, each of which belongs to a group."""
-        return Tiles.of(self.tile[group], self.tiles)
+        """Tiles of parameters, each of which belongs to a group; all in one where that costs less, as one is large."""
+        tiles = Tiles.of(self.tile[group], self.tiles)
+        costs_less = tiles.rows.size * tiles.rows.shape[1] * tiles.beside.shape[1] < len(group) ** 2
+        return tiles if costs_less else Tiles.whole(len(group))
 
 
 def near_groups(
-    model: Model, members: Sequence[Int[np.ndarray, " _"]], matrix: Float[np.ndarray, "equations variables"]
+    model: Model,
+    hkl: Int[np.ndarray, "reflections 3"],
+    members: Sequence[Int[np.ndarray, " _"]],
+    matrix: Float[np.ndarray, "equations variables"],
 ) -> Near:
     """Put groups that equations hold together into tiles, and find which are near, symmetry included.
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> near_groups(read_example()[0], [np.arange(3), np.arange(9)], np.eye(2)).tile.tolist()
+        >>> model, data = read_example()
+        >>> near_groups(model, data.hkl, [np.arange(3), np.arange(9)], np.eye(2)).tile.tolist()
         [0, 0]
     """
     n_groups = len(members)
-    if n_groups <= FEW:
+    if n_groups <= FEW or len(hkl) < FEW_REFLECTIONS * n_groups:
         return Near(np.zeros(n_groups, int), np.ones((1, 1), bool))
     linked = (matrix[:, :n_groups] != 0).astype(float)
     n_families, family = connected_components(linked.T @ linked, directed=False)
@@ -60,7 +69,9 @@ def near_groups(
     for tile, families in enumerate(_bisected(np.arange(n_families), np.transpose(middle), sizes)):
         tile_of_family[families] = tile
     tile = tile_of_family[family]
-    return Near(tile, _within_reach(model, places[atoms], tile[group], int(tile.max()) + 1))
+    d_min = float(np.max(model.cell.calculate_1_d2_array(hkl))) ** -0.5  # pyright: ignore[reportOptionalMemberAccess]
+    reach = max(REACH, REACH_IN_RESOLUTION * d_min)
+    return Near(tile, _within_reach(model, reach, places[atoms], tile[group], int(tile.max()) + 1))
 
 
 def _bisected(families: np.ndarray, middle: Float[np.ndarray, "families 3"], sizes: np.ndarray) -> list[np.ndarray]:
@@ -73,10 +84,12 @@ def _bisected(families: np.ndarray, middle: Float[np.ndarray, "families 3"], siz
     return _bisected(order[:half], middle, sizes) + _bisected(order[half:], middle, sizes)
 
 
-def _within_reach(model: Model, places: np.ndarray, tile: np.ndarray, n_tiles: int) -> Bool[np.ndarray, "tiles tiles"]:
+def _within_reach(
+    model: Model, reach: float, places: np.ndarray, tile: np.ndarray, n_tiles: int
+) -> Bool[np.ndarray, "tiles tiles"]:
     """Which tiles have atoms within reach, looked up among all images in a cell and its margin."""
     cell, operations = model.cell, model.spacegroup.operations()  # pyright: ignore[reportOptionalMemberAccess]
-    to_cell, margin = np.array(cell.frac.mat.tolist()), REACH * np.array(cell.reciprocal().parameters[:3])  # pyright: ignore
+    to_cell, margin = np.array(cell.frac.mat.tolist()), reach * np.array(cell.reciprocal().parameters[:3])  # pyright: ignore
     fractional = places @ to_cell.T
     images, of_image = [], []
     for operation in operations:
@@ -89,7 +102,7 @@ def _within_reach(model: Model, places: np.ndarray, tile: np.ndarray, n_tiles: i
             of_image.append(tile[inside])
     to_space, of_all = np.linalg.inv(to_cell).T, np.concatenate(of_image)
     here, there = KDTree((fractional % 1.0) @ to_space), KDTree(np.concatenate(images) @ to_space)
-    pairs = here.sparse_distance_matrix(there, REACH, output_type="ndarray")
+    pairs = here.sparse_distance_matrix(there, reach, output_type="ndarray")
     near = np.eye(n_tiles, dtype=bool)
     near[tile[pairs["i"]], of_all[pairs["j"]]] = True
     return near | near.T

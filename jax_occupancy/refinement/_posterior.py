@@ -25,6 +25,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY, uncertainty
 from jax_occupancy.refinement._cycles import Stage, State, run_cycles
+from jax_occupancy.refinement._evidence import constrained_minimum
 from jax_occupancy.refinement._information import Information, extended_information
 from jax_occupancy.refinement._model_error import model_error
 from jax_occupancy.refinement._objective import amplitude_at
@@ -42,6 +43,7 @@ PLAIN_ROUNDS = 2
 AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
 # What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
 ROUGH, STEPS_AGAIN = 1e-3, 2
+UNDER_WAY = (Result.max_cycles, Result.max_steps)
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
 # Spread of the B factors of atoms, relative to each, before the data have spoken, and how many shifts this is worth.
 RELATIVE_ATOM_SPREAD, WORTH = 0.1, 1.0
@@ -228,7 +230,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         moved = np.abs(step[:n])
         others = np.abs(change) * np.sqrt(np.diag(posterior.of_nuisances()[0]))
         rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
-        if rested or not posterior.free.size or state.result not in (Result.converged, Result.max_cycles):
+        if rested or not posterior.free.size or state.result not in (Result.converged, *UNDER_WAY):
             break
         if rounds == MAX_ROUNDS:
             state = replace(state, result=Result.max_cycles)
@@ -239,7 +241,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         problem, start = _moved(problem, state, posterior, step, factor[posterior.free] * change)
         state = cycles(problem, start, max_cycles=1, max_steps=STEPS_AGAIN)
         posterior = posterior_at(problem, state, posterior)
-    if rested and state.result == Result.max_cycles:
+    if rested and state.result in UNDER_WAY:
         state = replace(state, result=Result.converged)
     if posterior.free.size:
         state = replace(state, moved=float(moved.max(initial=0)))
@@ -376,14 +378,9 @@ def _expected_squares(posterior: Posterior, pieces: list, matrix: np.ndarray, x:
         equations = matrix[np.ix_(np.any(matrix[:, variables] != 0, axis=1), variables)]
         of_parts, slope, follow, rest = piece.marginal
         information, slope = piece.with_prior(piece.of_variables(of_parts)), piece.of_variables(slope)
-        bound = x[variables] <= 0
-        while True:
-            covariance, _ = uncertainty(information, slope, equations, bound)
-            step = np.where(bound, -x[variables], -covariance @ slope)
-            beyond = ~bound & (x[variables] + step < 0)
-            if not beyond.any():
-                break
-            bound |= beyond
+        here = x[variables]
+        step = constrained_minimum(information, slope, here, equations, equations @ here) - here
+        covariance, _ = uncertainty(information, slope, equations, here + step <= 0)
         change = -follow @ step[piece.place] - rest
         own = np.linalg.inv(piece.of_nuisances()[0]).diagonal()
         of_parts = covariance[np.ix_(piece.place, piece.place)]

@@ -139,7 +139,7 @@ class LinearModel(eqx.Module):
         """Copy in which solvent fills the places of absent groups only in part, 0 to 1 of what it does in this one."""
         if self.empty is None:
             return self
-        new = (self.mask - (1 - share) * self.empty, jnp.asarray(share, self.overall.dtype))
+        new = (self.mask - (1 - share) * self.empty, jnp.asarray(share * self.displaced.share, self.overall.dtype))
         return eqx.tree_at(lambda model: (model.mask, model.displaced.share), self, new)
 
     def calculated(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Complex[Array, " reflections"]:
