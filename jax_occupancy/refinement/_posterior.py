@@ -43,7 +43,6 @@ PLAIN_ROUNDS = 2
 AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
 # What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
 ROUGH, STEPS_AGAIN = 1e-3, 2
-UNDER_WAY = (Result.max_cycles, Result.max_steps)
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
 # Spread of the B factors of atoms, relative to each, before the data have spoken, and how many shifts this is worth.
 RELATIVE_ATOM_SPREAD, WORTH = 0.1, 1.0
@@ -217,7 +216,9 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         kept = {"share": state.share, "scale": state.scale, "weight": weight}
         found = run_cycles(problem, jnp.asarray(x, first.x.dtype), tolerance=ROUGH, **kept, **limits)
         history.extend(found.history)
-        return found
+        # Where steps are few on purpose the search is under way.
+        under_way = found.result == Result.max_steps and "max_steps" in limits
+        return replace(found, result=Result.max_cycles) if under_way else found
 
     stage("settle")
     if problem.options.b_factors != "held":
@@ -230,7 +231,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         moved = np.abs(step[:n])
         others = np.abs(change) * np.sqrt(np.diag(posterior.of_nuisances()[0]))
         rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
-        if rested or not posterior.free.size or state.result not in (Result.converged, *UNDER_WAY):
+        if rested or not posterior.free.size or state.result not in (Result.converged, Result.max_cycles):
             break
         if rounds == MAX_ROUNDS:
             state = replace(state, result=Result.max_cycles)
@@ -241,7 +242,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         problem, start = _moved(problem, state, posterior, step, factor[posterior.free] * change)
         state = cycles(problem, start, max_cycles=1, max_steps=STEPS_AGAIN)
         posterior = posterior_at(problem, state, posterior)
-    if rested and state.result in UNDER_WAY:
+    if rested and state.result == Result.max_cycles:
         state = replace(state, result=Result.converged)
     if posterior.free.size:
         state = replace(state, moved=float(moved.max(initial=0)))
