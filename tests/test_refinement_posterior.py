@@ -113,8 +113,8 @@ def test_the_optimum_is_one_of_the_posterior(example, wrong):
     """Where all has come to rest no gradient is left that its prior does not hold."""
     begin = search(prepare(wrong, example[1], options=Options(starts=0, b_factors="held")))
     problem, state, posterior = settle(*begin)
-    curvature, slope, _ = posterior.of_nuisances()
-    at_first = posterior_at(*begin).of_nuisances()[1]
+    curvature, slope, _ = posterior.of_nuisances
+    at_first = posterior_at(*begin).of_nuisances[1]
     assert np.max(np.abs(slope) / np.sqrt(np.diag(curvature))) < 2
     assert np.max(np.abs(at_first) / np.sqrt(np.diag(curvature))) > 5
     assert problem.movers.shifts.any()

@@ -9,7 +9,7 @@ import pytest
 
 from jax_occupancy import automatic_groups, read_model, read_reflections, refine
 from jax_occupancy.groups import Group, Grouping, GroupSet
-from jax_occupancy.refinement import RefinementError, _posterior, _search, check_same_crystal
+from jax_occupancy.refinement import RefinementError, _search, _settle, check_same_crystal
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -207,7 +207,7 @@ def test_nothing_to_refine(example):
 def test_cycles_that_do_not_come_to_rest(example, monkeypatch):
     monkeypatch.setattr(_search, "run_cycles", partial(_search.run_cycles, max_cycles=1))
     for name, value in {"MAX_ROUNDS": 1, "AT_REST": 0.0, "AT_REST_ABSOLUTE": 0.0}.items():
-        monkeypatch.setattr(_posterior, name, value)
+        monkeypatch.setattr(_settle, name, value)
     with pytest.raises(RefinementError, match=r"still moved by .* throw=False"):
         refine(*example[:2], starts=0)
     stopped = refine(*example[:2], starts=0, throw=False)

@@ -17,7 +17,7 @@ from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._objective import Objective, minimise
-from jax_occupancy.refinement._posterior import Posterior, posterior_at, settle
+from jax_occupancy.refinement._posterior import Posterior, posterior_at
 from jax_occupancy.refinement._problem import Problem, moved_model, prepare
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
@@ -25,6 +25,7 @@ from jax_occupancy.refinement._saving import load_series, load_solution, save_se
 from jax_occupancy.refinement._search import search
 from jax_occupancy.refinement._series import refine_series
 from jax_occupancy.refinement._series_solution import SeriesSolution
+from jax_occupancy.refinement._settle import settle
 from jax_occupancy.refinement._solution import Solution
 from jax_occupancy.refinement._solver import Result, gauss_newton
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse.csgraph import connected_components
 
 from jax_occupancy.core import Topology
 
@@ -30,6 +31,12 @@ class Constraints(NamedTuple):
     total: Float[np.ndarray, " equations"]
     sets: tuple[Int[np.ndarray, " members"], ...] = ()
     ties: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def family(self) -> Int[np.ndarray, " variables"]:
+        """The number of the family of each variable; equations hold a family together, across all nesting."""
+        linked = (self.matrix != 0).astype(float)
+        return connected_components(linked.T @ linked, directed=False)[1]
 
     def variables(self, q: Float[np.ndarray, " collapsed"]) -> Float[np.ndarray, " variables"]:
         """Pick the occupancies that can move, tied ones at their mean, and append the vacancies they leave."""

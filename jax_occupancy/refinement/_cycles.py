@@ -129,13 +129,13 @@ def run_cycles(
     with_b = x.size > problem.n_variables
     spread = problem.b_spread if with_b else None
     matrix = jnp.asarray(_equations(problem.constraints, x.size, spread), dtype)
-    groups = np.arange(problem.n_groups)
-    prior: dict[str, Any] = {"tiles": problem.near.of(np.tile(groups, 2 if with_b else 1))}
+    tiles = problem.near.of(np.tile(np.arange(problem.n_groups), 2 if with_b else 1))
+    prior = {}
     if with_b:
-        prior |= {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
+        prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
         prior["weight"] = jnp.asarray(weight, dtype)
     kind = problem.target_class
-    model = Objective(linear.with_solvent_share(share), None, matrix, **prior)
+    model = Objective(linear.with_solvent_share(share), None, matrix, tiles=tiles, **prior)
     history: list[dict[str, float]] = []
     while True:
         stage("scale")

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import nnls
-from scipy.sparse.csgraph import connected_components
 
 from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._problem import Parts
@@ -87,11 +86,10 @@ def absent_and_full(
     if not _has_minimum(curvature, gradient):
         return
     sides, total, n_groups = constraints.matrix, constraints.total, constraints.entries.size
-    linked = (sides != 0).astype(float)
-    _, family = connected_components(linked.T @ linked, directed=False)
+    family = constraints.family
     for group in range(n_groups):
         members = np.flatnonzero(family == family[group])
-        rows = np.flatnonzero(linked[:, members].any(axis=1))
+        rows = np.flatnonzero(np.any(sides[:, members] != 0, axis=1))
         for kind, value in (("absent", 0.0), ("full", 1.0)):
             wanted = (members == group).astype(float)
             equations = np.concatenate([sides[np.ix_(rows, members)], wanted[None]])

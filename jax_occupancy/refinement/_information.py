@@ -79,11 +79,9 @@ def extended_information(
             None if scores is None else scores + tiles.products(jacobian * row_slope**2, jacobian),
         ), None
 
-    n = group_of_part.size + n_groups + movers.n_groups * (by_mover + 3 * (movers.axes is not None))
-    n_tiles, size = tiles.rows.shape
-    square = jnp.zeros((n_tiles, size, tiles.beside.shape[1] * size), q.dtype)
+    square = tiles.nothing(q.dtype)
     rows = (linear.displaced.place, direction, linear.solvent, linear.s_squared, slope, target.information(f))
-    begin = (jnp.zeros(n, q.dtype), square, square if with_scores else None)
+    begin = (jnp.zeros(tiles.n_rows, q.dtype), square, square if with_scores else None)
     gradient, curvature, scores = movers.fold(step, begin, *rows)[0]
     return Information(gradient, tiles.matrix(curvature), None if scores is None else tiles.matrix(scores))
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from jax_occupancy.io import Model
@@ -46,21 +45,20 @@ def near_groups(
     model: Model,
     hkl: Int[np.ndarray, "reflections 3"],
     members: Sequence[Int[np.ndarray, " _"]],
-    matrix: Float[np.ndarray, "equations variables"],
+    family: Int[np.ndarray, " groups"],
 ) -> Near:
-    """Put groups that equations hold together into tiles, and find which are near, symmetry included.
+    """Put groups of one family (see `Constraints`) into one tile, and find which are near, symmetry included.
 
     Example:
         >>> from jax_occupancy.example import read_example
         >>> model, data = read_example()
-        >>> near_groups(model, data.hkl, [np.arange(3), np.arange(9)], np.eye(2)).tile.tolist()
+        >>> near_groups(model, data.hkl, [np.arange(3), np.arange(9)], np.arange(2)).tile.tolist()
         [0, 0]
     """
     n_groups = len(members)
     if n_groups <= FEW or len(hkl) < FEW_REFLECTIONS * n_groups:
         return Near(np.zeros(n_groups, int), np.ones((1, 1), bool))
-    linked = (matrix[:, :n_groups] != 0).astype(float)
-    n_families, family = connected_components(linked.T @ linked, directed=False)
+    n_families = int(family.max()) + 1
     places = model.atoms[["x", "y", "z"]].to_numpy(np.float64)
     atoms, group = np.concatenate(members), np.repeat(np.arange(n_groups), [len(one) for one in members])
     sizes, count = np.bincount(family), np.maximum(np.bincount(family[group], minlength=n_families), 1)

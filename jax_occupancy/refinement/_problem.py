@@ -302,7 +302,7 @@ def prepare(
         parts=parts,
         hkl=reflections.hkl,
         members=members,
-        near=near_groups(model, reflections.hkl, members, constraints.matrix),
+        near=near_groups(model, reflections.hkl, members, constraints.family[: entries.size]),
         linear=linear,
         movers=movers,
         columns=group_columns(

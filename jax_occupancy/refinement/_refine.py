@@ -12,9 +12,9 @@ from jax_occupancy.groups import Grouping, UserGroups
 from jax_occupancy.io import Model, Reflections, read_model, read_reflections
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
-from jax_occupancy.refinement._posterior import settle
 from jax_occupancy.refinement._problem import Problem, prepare
 from jax_occupancy.refinement._search import search
+from jax_occupancy.refinement._settle import settle
 from jax_occupancy.refinement._solution import Solution, make_solution
 
 NOTHING = (

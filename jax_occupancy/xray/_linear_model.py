@@ -219,9 +219,7 @@ class LinearModel(eqx.Module):
             return total + tiles.products(jacobian * row_weight, jacobian), None
 
         rows = (self.displaced.place, direction, self.solvent, self.s_squared, weight)
-        size = tiles.rows.shape[1]
-        nothing = jnp.zeros((len(tiles.rows), size, tiles.beside.shape[1] * size), self.overall.dtype)
-        return tiles.matrix(self.columns.fold(step, nothing, *rows)[0])
+        return tiles.matrix(self.columns.fold(step, tiles.nothing(self.overall.dtype), *rows)[0])
 
     def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])

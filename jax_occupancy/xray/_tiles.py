@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 
 class Tiles(eqx.Module):
@@ -46,6 +46,11 @@ class Tiles(eqx.Module):
     def whole(cls, n_rows: int) -> "Tiles":
         """All in one."""
         return cls.of(np.zeros(n_rows, int), np.ones((1, 1), bool))
+
+    def nothing(self, dtype: DTypeLike) -> Float[Array, "tiles size several"]:
+        """Products to add to."""
+        n_tiles, size = self.rows.shape
+        return jnp.zeros((n_tiles, size, self.beside.shape[1] * size), dtype)
 
     def products(
         self, left: Float[Array, "rows batch"], right: Float[Array, "rows batch"]

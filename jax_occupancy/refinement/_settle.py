@@ -1,0 +1,201 @@
+"""Occupancies, B factors and positions on their way to the optimum of their posterior.
+
+In rounds: the widths of the priors, a Newton step of everything on the quadratic, structure factors of what moved anew.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_occupancy.refinement._covariance import uncertainty
+from jax_occupancy.refinement._cycles import Stage, State, run_cycles
+from jax_occupancy.refinement._evidence import constrained_minimum
+from jax_occupancy.refinement._posterior import Posterior, Spreads, posterior_at
+from jax_occupancy.refinement._problem import SMALLEST_B, Problem
+from jax_occupancy.refinement._quadratic import solve_on_simplexes
+from jax_occupancy.refinement._solver import Result
+
+MAX_ROUNDS = 8
+# Cycles with B shifts before anything else moves.
+FIRST_CYCLES = 3
+# Rounds before the steps are shortened or lengthened by what the last one brought.
+PLAIN_ROUNDS = 2
+# At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much, and nothing else
+# by more than so many of what it is known to beside all others.
+AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
+# What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
+ROUGH, STEPS_AGAIN = 1e-3, 2
+EM_STEPS, EM_STEPS_AGAIN = 12, 3
+# How many shifts the first guess of a spread is worth.
+WORTH = 1.0
+# Degrees of freedom of the prior of ΔB.
+TAIL = 4.0
+# No step along an axis is longer, in Å.
+LONGEST_STEP = 0.2
+
+
+def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) -> tuple[Problem, State, Posterior]:
+    """Move occupancies, B factors and positions together to the optimum of their posterior.
+
+    Args:
+        problem: model, data and groups.
+        state: where the occupancies and B shifts of groups came to rest.
+        stage: called with the name of each stage as it begins.
+
+    Returns:
+        The problem with the moved atoms, the state with the moved occupancies, and the posterior there.
+    """
+    n, n_x, first = problem.n_groups, problem.n_variables, state
+    history, weight = list(state.history), 1 / state.log_likelihood_unit(problem)
+
+    def cycles(problem: Problem, x: np.ndarray, **limits: Any) -> State:
+        kept = {"share": state.share, "scale": state.scale, "weight": weight}
+        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), tolerance=ROUGH, **kept, **limits)
+        history.extend(found.history)
+        # Where steps are few on purpose the search is under way.
+        under_way = found.result == Result.max_steps and "max_steps" in limits
+        return replace(found, result=Result.max_cycles) if under_way else found
+
+    stage("settle")
+    if problem.options.b_factors != "held":
+        start = np.concatenate([state.x, -problem.lowest_shifts / problem.b_spread])
+        state = cycles(problem, start, max_cycles=FIRST_CYCLES)
+    rested, posterior = False, posterior_at(problem, state)
+    wanted, factor = np.zeros(posterior.weights.size), np.ones(posterior.weights.size)
+    for rounds in range(MAX_ROUNDS + 1):
+        posterior, step, change, esd = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior)
+        moved = np.abs(step[:n])
+        others = np.abs(change) * np.sqrt(np.diag(posterior.of_nuisances[0]))
+        rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
+        if rested or not posterior.free.size or state.result not in (Result.converged, Result.max_cycles):
+            break
+        if rounds == MAX_ROUNDS:
+            state = replace(state, result=Result.max_cycles)
+            break
+        if rounds >= PLAIN_ROUNDS:
+            factor[posterior.free] = _secant(factor[posterior.free], wanted[posterior.free], change)
+        wanted[posterior.free] = change
+        problem, start = _moved(problem, state, posterior, step, factor[posterior.free] * change)
+        state = cycles(problem, start, max_cycles=1, max_steps=STEPS_AGAIN)
+        posterior = posterior_at(problem, state, posterior)
+    if rested and state.result == Result.max_cycles:
+        state = replace(state, result=Result.converged)
+    if posterior.free.size:
+        state = replace(state, moved=float(moved.max(initial=0)))
+    in_esds = float(np.max(np.divide(moved, esd, out=np.zeros(n), where=esd > 0), initial=0))
+    ended = {"history": tuple(history), "begin": first.begin, "minima": first.minima, "moved_esds": in_esds}
+    return problem, replace(state, **ended), posterior
+
+
+def _secant(factor: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """What part of the change that each nuisance wants is the right one.
+
+    Where residuals are large a Gauss-Newton step of a shift is too long or too short; what was wanted before and after
+    the last one tells by how much.
+    """
+    ratio = np.divide(change, before, out=np.zeros_like(change), where=before != 0)
+    return np.clip(np.where(ratio < 1, factor / np.maximum(1 - ratio, 0.1), 1.0), 0.5, 1.5)
+
+
+def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
+    """The spreads that the data ask for, the steps of variables and nuisances to the optimum, and esds."""
+    matrix = problem.constraints.matrix
+    step, change, esd = np.zeros(x.size), np.zeros(posterior.free.size), np.zeros(problem.n_groups)
+    if not posterior.is_finite:
+        return posterior, step, change, esd
+    if change.size:
+        pieces = _pieces(problem, posterior)
+        for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
+            posterior = _with_spreads(posterior, _expected_squares(posterior, pieces, x), problem)
+    step, covariance, change = _optimum(posterior, matrix, x, _on_simplexes)
+    esd = np.sqrt(np.maximum(np.diag(covariance), 0))[: problem.n_groups]
+    of_shifts = posterior.kind == 2
+    change[of_shifts] = np.clip(change[of_shifts], -LONGEST_STEP, LONGEST_STEP)
+    return posterior, step, change, esd
+
+
+def _optimum(posterior: Posterior, matrix: np.ndarray, x: np.ndarray, solve: Callable[..., np.ndarray]):
+    """The step of the variables to the optimum, their covariance there, and the change of the nuisances."""
+    of_parts, slope, follow, rest = posterior.marginal
+    information, slope = posterior.with_prior(posterior.of_variables(of_parts)), posterior.of_variables(slope)
+    step = solve(slope, information, matrix, x)
+    covariance, _ = uncertainty(information, slope, matrix, x + step <= 0)
+    return step, covariance, -follow @ step[posterior.place] - rest
+
+
+_compiled = jax.jit(solve_on_simplexes)
+
+
+def _on_simplexes(slope: np.ndarray, information: np.ndarray, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return np.asarray(_compiled(*map(jnp.asarray, (slope, information, matrix, x))), np.float64)
+
+
+def _of_any_size(slope: np.ndarray, information: np.ndarray, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The same for small programmes, each of another size: nothing is compiled."""
+    return constrained_minimum(information, slope, x, matrix, matrix @ x) - x
+
+
+def _pieces(problem: Problem, posterior: Posterior) -> list[tuple[Posterior, np.ndarray, np.ndarray, np.ndarray]]:
+    """The posterior of each tile of groups, its equations, and which variables and nuisances it has."""
+    near, matrix, n = problem.near, problem.constraints.matrix, problem.n_groups
+    found = []
+    for tile in range(len(near.tiles)):
+        of_groups = np.flatnonzero(near.tile == tile)
+        equations = matrix[np.any(matrix[:, of_groups] != 0, axis=1)]
+        variables = np.concatenate([of_groups, n + np.flatnonzero(np.any(equations[:, n:] != 0, axis=0))])
+        parts, nuisances = (np.flatnonzero(near.tile[group] == tile) for group in (posterior.place, posterior.group))
+        piece = posterior.restricted(variables, parts, nuisances)
+        found.append((piece, equations[:, variables], variables, nuisances))
+    return found
+
+
+def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.ndarray:
+    """Expectation of the squares of the nuisances relative to their sizes, each tile of groups for itself."""
+    square = np.zeros(posterior.free.size)
+    for whole, equations, variables, nuisances in pieces:
+        piece = replace(whole, spreads=posterior.spreads, weights=posterior.weights)
+        _, covariance, change = _optimum(piece, equations, x[variables], _of_any_size)
+        follow, own = piece.marginal[2], np.linalg.inv(piece.of_nuisances[0]).diagonal()
+        of_parts = covariance[np.ix_(piece.place, piece.place)]
+        variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
+        square[nuisances] = ((piece.nuisance + change) ** 2 + variance) / piece.size**2
+    return square
+
+
+def _with_spreads(posterior: Posterior, square: np.ndarray, problem: Problem) -> Posterior:
+    """Maximisation: spreads and weights of the tail from the expected squares of the shifts."""
+    options, weights, found = problem.options, posterior.weights.copy(), list(posterior.spreads)
+    asked = (options.b_error, None, options.position_error)
+    of_groups = posterior.kind == 0
+    if options.b_error is None:
+        tail = (TAIL + 1) / (TAIL + square[of_groups] / posterior.spreads.group_b**2)
+        weights[posterior.free[of_groups]] = tail
+    for kind, before in enumerate(posterior.before):
+        own = posterior.kind == kind
+        if own.any() and asked[kind] is None:
+            found[kind] = np.sqrt(
+                (np.sum(weights[posterior.free[own]] * square[own]) + WORTH * before**2) / (own.sum() + WORTH)
+            )
+    return replace(posterior, spreads=Spreads(*map(float, found)), weights=weights)
+
+
+def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarray, change: np.ndarray):
+    """The problem with the nuisances changed, and where its cycles start."""
+    movers, n_x = problem.movers, problem.n_variables
+    of_groups, of_atoms, of_shifts = (posterior.kind == kind for kind in range(3))
+    after = posterior.nuisance + change
+    delta_b, shifts, b_spread = movers.delta_b.copy(), movers.shifts.T.copy(), problem.b_spread.copy()
+    b_spread[posterior.group[of_groups]] = posterior.spread[of_groups]
+    delta_b[: of_atoms.sum()] = np.maximum(after[of_atoms], SMALLEST_B - movers.b[: of_atoms.sum()])
+    shifts[:, movers.may_shift] = after[of_shifts].reshape(3, -1) if of_shifts.any() else 0.0
+    x = np.maximum(np.asarray(state.x[:n_x], np.float64) + step, 0)
+    _, found = state.objective.split(state.x)
+    if found is not None:
+        of_b = np.array(found, np.float64)
+        of_b[posterior.group[of_groups]] = after[of_groups]
+        x = np.concatenate([x, (np.maximum(of_b, problem.lowest_shifts) - problem.lowest_shifts) / b_spread])
+    return problem.moved(shifts.T, delta_b, b_spread), x
