@@ -58,6 +58,7 @@ def write(structure, path, occupancies, *, xyz=None, b=None, without=()) -> None
             site.atom.pos += gemmi.Position(*xyz[i])
         if b is not None:
             site.atom.b_iso *= b[i]
+            site.atom.aniso = site.atom.aniso.scaled(b[i])
         site.atom.flag = "d" if i in without else "\0"
     for chain in other[0]:
         for residue in chain:

@@ -14,9 +14,10 @@ import iotbx.reflection_file_reader
 import mmtbx.f_model
 import mmtbx.refinement.group
 import numpy as np
-from cctbx import miller
+from cctbx import adptbx, miller
 from cctbx.array_family import flex
 
+ISOTROPIC = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 # The overall anisotropic B (Å²), and the density and B factor (Å²) of the solvent.
 B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0]}
 SOLVENT = {"solvent": (0.30, 90.0)}
@@ -80,15 +81,43 @@ def refine_b(source, data, groups, out):
     place = {atom.serial: here for here, atom in enumerate(hierarchy.atoms())}
     here = [place[lines[row][6:11]] for row in rows]
     wanted = json.loads(pathlib.Path(groups).read_text())
-    selections = [flex.size_t([here[atom] for atom in atoms]) for atoms in wanted]
+    wanted_here = [[here[atom] for atom in atoms] for atoms in wanted]
+    selections = [flex.size_t(atoms) for atoms in wanted_here]
+    before = isotropic_parts(model.xray_structure, wanted_here)
     mmtbx.refinement.group.manager(
         fmodel=model, selections=selections, refine_adp=True, number_of_macro_cycles=5, log=io.StringIO()
     )
-    hierarchy.adopt_xray_structure(model.xray_structure)
-    b = hierarchy.atoms().extract_b()
+    shifts = np.array([one.u_iso for one in model.xray_structure.scatterers()]) - before
+    for atoms in wanted_here:
+        shifts[atoms] = np.median(shifts[atoms])  # an atom that would be left with no B at all stays behind
     for atom, row in enumerate(rows):
-        lines[row] = f"{lines[row][:60]}{b[here[atom]]:6.2f}{lines[row][66:]}"
+        shift = shifts[here[atom]]
+        lines[row] = f"{lines[row][:60]}{float(lines[row][60:66]) + 8 * np.pi**2 * shift:6.2f}{lines[row][66:]}"
+        if lines[row + 1].startswith("ANISOU"):
+            diagonal = "".join(f"{int(lines[row + 1][i : i + 7]) + round(1e4 * shift):7d}" for i in (28, 35, 42))
+            lines[row + 1] = lines[row + 1][:28] + diagonal + lines[row + 1][49:]
     pathlib.Path(out).write_text("\n".join([*lines, ""]))
+
+
+def isotropic_parts(structure, groups):
+    """Give the atoms of a group one isotropic part beside tensors: all that the shift of a group changes.
+
+    Without it B of anisotropic atoms can only grow; with parts of their own some atoms of a group would be stopped first.
+    """
+    cell, scatterers = structure.unit_cell(), structure.scatterers()
+    for group in groups:
+        tensors = {
+            i: np.array(adptbx.u_star_as_u_cart(cell, scatterers[i].u_star))
+            if scatterers[i].flags.use_u_aniso()
+            else scatterers[i].u_iso * ISOTROPIC
+            for i in group
+        }
+        part = 0.9 * min(min(adptbx.eigenvalues(tuple(tensor))) for tensor in tensors.values())
+        for i, tensor in tensors.items():
+            scatterers[i].u_iso = part
+            scatterers[i].u_star = adptbx.u_cart_as_u_star(cell, tuple(tensor - part * ISOTROPIC))
+            scatterers[i].flags.set_use_u(iso=True, aniso=True)
+    return np.array([one.u_iso for one in scatterers])
 
 
 if __name__ == "__main__":
