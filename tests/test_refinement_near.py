@@ -46,6 +46,23 @@ def test_sets_stay_whole_and_tiles_within_reach_are_found_across_symmetry(exampl
         assert near.tiles[one, other] == (closest <= _near.REACH)
 
 
+def test_blocks_hold_every_variable_with_its_equations(example, small_tiles):
+    problem = prepare(*example[:2])
+    near, n, n_x = problem.near, problem.n_groups, problem.n_variables
+    for matrix in (problem.constraints.matrix, np.pad(problem.constraints.matrix, ((0, 0), (0, n)))):
+        n_all = matrix.shape[1] + matrix.shape[0]
+        blocks = [block[block < n_all] for block in np.asarray(near.blocks(matrix, n_x))]
+        assert sorted(np.concatenate(blocks).tolist()) == list(range(n_all))
+        block_of = np.zeros(n_all, int)
+        for number, block in enumerate(blocks):
+            block_of[block] = number
+        for equation, row in enumerate(matrix):
+            assert {block_of[matrix.shape[1] + equation]} == set(block_of[np.flatnonzero(row)])
+        np.testing.assert_array_equal(block_of[:n], near.tile)
+        if matrix.shape[1] > n_x:
+            np.testing.assert_array_equal(block_of[n_x : n_x + n], near.tile)
+
+
 def test_products_of_near_rows_alone():
     random = np.random.default_rng(0)
     jacobian, tile = random.normal(size=(11, 30)), random.integers(0, 4, 11)

@@ -99,6 +99,33 @@ def test_hundreds_of_bounds_are_guessed_at_once(x64):
     assert np.all(pulls > -1e-7)
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_block_by_block_the_step_is_the_same(batched, x64):
+    """Twenty blocks of four sets of three, one set more in the last, each block with curvature into the next."""
+    random = np.random.default_rng(1)
+    n = 3 * 81
+    block_of_set = np.append(np.repeat(np.arange(20), 4), 19)
+    matrix, block = np.kron(np.eye(81), np.ones((1, 3))), np.repeat(block_of_set, 3)
+    root = random.standard_normal((400, n)) * (np.abs(block - random.integers(0, 20, 400)[:, None]) < 2)
+    hessian, gradient, x = root.T @ root, 20 * random.standard_normal((3, n)), np.full(n, 1 / 3)
+    of_all = np.concatenate([block, block_of_set])
+    rows = [np.flatnonzero(of_all == one) for one in range(20)]
+    blocks = np.full((20, max(map(len, rows))), len(of_all))
+    for one, row in zip(blocks, rows, strict=True):
+        one[: len(row)] = row
+    hessian, matrix, x, blocks = map(jnp.asarray, (hessian, matrix, x, blocks))
+    if batched:
+        solve = jax.vmap(solve_on_simplexes, (0, None, None, None, None))
+        steps = solve(jnp.asarray(gradient), hessian, matrix, x, blocks)
+    else:
+        steps = [solve_on_simplexes(jnp.asarray(one), hessian, matrix, x, blocks) for one in gradient]
+    for one, step in zip(gradient, steps, strict=True):
+        wanted = solve_on_simplexes(jnp.asarray(one), hessian, matrix, x)
+        assert np.sum(x + wanted == 0) > 20
+        np.testing.assert_allclose(step, wanted, atol=1e-9)
+        np.testing.assert_allclose(matrix @ step, 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_where_guesses_go_in_a_circle_bounds_are_taken_one_at_a_time(seed, x64, monkeypatch):
     """No round of guesses at all: the fallback alone gives the same answer."""

@@ -128,14 +128,16 @@ def run_cycles(
     tolerance = tolerance_of(dtype) if tolerance is None else tolerance
     with_b = x.size > problem.n_variables
     spread = problem.b_spread if with_b else None
-    matrix = jnp.asarray(_equations(problem.constraints, x.size, spread), dtype)
+    matrix = _equations(problem.constraints, x.size, spread)
+    blocks = problem.near.blocks(matrix, problem.n_variables)
     tiles = problem.near.of(np.tile(np.arange(problem.n_groups), 2 if with_b else 1))
     prior = {}
     if with_b:
         prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
         prior["weight"] = jnp.asarray(weight, dtype)
     kind = problem.target_class
-    model = Objective(linear.with_solvent_share(share), None, matrix, tiles=tiles, **prior)
+    equations = {"matrix": jnp.asarray(matrix, dtype), "tiles": tiles, "blocks": blocks}
+    model = Objective(linear.with_solvent_share(share), None, **equations, **prior)
     history: list[dict[str, float]] = []
     while True:
         stage("scale")
@@ -149,7 +151,7 @@ def run_cycles(
         if kind.is_likelihood:
             sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
         objective = replace(model, target=observations.target(kind, sigma_a, n, dtype=dtype))
-        if linear.displaced.low.size:  # some group touches solvent
+        if not linear.displaced.is_empty:
             slope, curvature = by_solvent_share_at(objective, linear, x)
             # A model without solvent has no derivatives by it.
             share = float(np.clip(share - slope / curvature, 0, 1)) if curvature > 0 else share

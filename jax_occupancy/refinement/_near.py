@@ -5,7 +5,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from scipy.spatial import KDTree
 
 from jax_occupancy.io import Model
@@ -15,7 +15,7 @@ from jax_occupancy.xray import Tiles
 FEW = 150
 # With fewer reflections a group than this, too: distant groups then do know each other.
 FEW_REFLECTIONS = 15
-# Groups in one tile, unless the equations of a set hold more together.
+# Groups in one tile, about; the equations of a set hold more together.
 TILE = 20
 # Curvature between tiles whose atoms are all farther apart, in Å, is left out. For 333 conformers at 2.1 Å this makes
 # uncertainties smaller by 1.0 %, by 1.7 % at most, and moves no occupancy by more than 0.02 of its own. At low
@@ -34,11 +34,31 @@ class Near(NamedTuple):
     tile: Int[np.ndarray, " groups"]
     tiles: Bool[np.ndarray, "tiles tiles"]
 
+    def rows(self, group: Int[np.ndarray, " parameters"]) -> Int[np.ndarray, "tiles size"]:
+        """The parameters of each tile; their number fills up."""
+        return np.asarray(Tiles.of(self.tile[group], np.eye(len(self.tiles), dtype=bool)).rows)
+
     def of(self, group: Int[np.ndarray, " parameters"]) -> Tiles:
         """Tiles of parameters, each of which belongs to a group; all in one where that costs less, as one is large."""
         tiles = Tiles.of(self.tile[group], self.tiles)
         costs_less = tiles.rows.size * tiles.rows.shape[1] * tiles.beside.shape[1] < len(group) ** 2
         return tiles if costs_less else Tiles.whole(len(group))
+
+    def blocks(
+        self, matrix: Float[np.ndarray, "equations variables"], n_variables: int
+    ) -> Int[Array, "blocks size"] | None:
+        """The variables and equations of each tile, see `solve_on_simplexes`; None for a single one.
+
+        Of the variables the first `n_variables` are groups and vacancies, those that follow belong to groups again.
+        """
+        if len(self.tiles) == 1:
+            return None
+        in_vacancy = matrix[:, self.tile.size : n_variables] != 0
+        of_equation = self.tile[np.argmax(matrix[:, : self.tile.size] != 0, axis=1)]
+        of_vacancy = of_equation[np.argmax(in_vacancy, axis=0)]
+        of_variable = np.concatenate([self.tile, of_vacancy, self.tile])[: matrix.shape[1]]
+        of_all = np.concatenate([of_variable, of_variable[np.argmax(matrix != 0, axis=1)]])
+        return Tiles.of(of_all, np.eye(len(self.tiles), dtype=bool)).rows
 
 
 def near_groups(
@@ -64,7 +84,8 @@ def near_groups(
     sizes, count = np.bincount(family), np.maximum(np.bincount(family[group], minlength=n_families), 1)
     middle = [np.bincount(family[group], axis, minlength=n_families) / count for axis in places[atoms].T]
     tile_of_family = np.zeros(n_families, int)
-    for tile, families in enumerate(_bisected(np.arange(n_families), np.transpose(middle), sizes)):
+    n_tiles = -(-n_groups // TILE)
+    for tile, families in enumerate(_bisected(np.arange(n_families), np.transpose(middle), sizes, n_tiles)):
         tile_of_family[families] = tile
     tile = tile_of_family[family]
     d_min = float(np.max(model.cell.calculate_1_d2_array(hkl))) ** -0.5  # pyright: ignore[reportOptionalMemberAccess]
@@ -72,14 +93,17 @@ def near_groups(
     return Near(tile, _within_reach(model, reach, places[atoms], tile[group], int(tile.max()) + 1))
 
 
-def _bisected(families: np.ndarray, middle: Float[np.ndarray, "families 3"], sizes: np.ndarray) -> list[np.ndarray]:
-    """Cut along the longest axis until a piece is small."""
-    if len(families) == 1 or sizes[families].sum() <= TILE:
+def _bisected(
+    families: np.ndarray, middle: Float[np.ndarray, "families 3"], sizes: np.ndarray, n_tiles: int
+) -> list[np.ndarray]:
+    """Cut along the longest axis, again and again, into so many tiles of one size."""
+    if n_tiles <= 1 or len(families) == 1:
         return [families]
     here = middle[families]
     order = families[np.argsort(here[:, np.argmax(np.ptp(here, axis=0))], kind="stable")]
-    half = len(order) // 2
-    return _bisected(order[:half], middle, sizes) + _bisected(order[half:], middle, sizes)
+    grown, left = np.cumsum(sizes[order]), n_tiles // 2
+    cut = int(np.clip(np.searchsorted(grown, grown[-1] * left / n_tiles) + 1, 1, len(order) - 1))
+    return _bisected(order[:cut], middle, sizes, left) + _bisected(order[cut:], middle, sizes, n_tiles - left)
 
 
 def _within_reach(

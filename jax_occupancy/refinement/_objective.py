@@ -26,6 +26,7 @@ class Objective(eqx.Module):
             there.
         weight: of the prior in the target; 1 where the target is minus a log-likelihood.
         tiles: of the occupancies and B shifts, between which curvature is computed; None for all.
+        blocks: of variables and equations, by which the solver goes (see `solve_on_simplexes`); None for one.
 
     Example:
         >>> from jax_occupancy.xray import LeastSquares, LinearModel
@@ -45,6 +46,7 @@ class Objective(eqx.Module):
     spread_b: Float[Array, " groups"] | None = None
     weight: Float[Array, ""] | float = 1.0
     tiles: Tiles | None = None
+    blocks: Int[Array, "blocks size"] | None = None
 
     def split(self, x: Float[Array, " variables"]) -> tuple[Float[Array, " groups"], Float[Array, " groups"] | None]:
         """Occupancies and B shifts (None where they are held)."""
@@ -158,6 +160,7 @@ def minimise_from(
 def _minimised(objective: Objective, x: Array, **settings: Any) -> SolverResult:
     # Not the methods themselves: JAX hashes what it branches to, and a method of a module has no hash.
     value, gradient, curvature = (lambda x: objective.value(x)), (lambda x: objective.gradient(x)), objective.curvature
+    settings |= {"blocks": objective.blocks}
     return gauss_newton(value, gradient, lambda x: curvature(x), objective.matrix, x, **settings)
 
 

@@ -5,6 +5,7 @@ In rounds: the widths of the priors, a Newton step of everything on the quadrati
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,8 +21,8 @@ from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._solver import Result
 
 MAX_ROUNDS = 8
-# Cycles with B shifts before anything else moves.
-FIRST_CYCLES = 3
+# Cycles with B shifts before anything else moves, and steps of the solver in each.
+FIRST_CYCLES, FIRST_STEPS = 3, 8
 # Rounds before the steps are shortened or lengthened by what the last one brought.
 PLAIN_ROUNDS = 2
 # At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much, and nothing else
@@ -64,7 +65,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     stage("settle")
     if problem.options.b_factors != "held":
         start = np.concatenate([state.x, -problem.lowest_shifts / problem.b_spread])
-        state = cycles(problem, start, max_cycles=FIRST_CYCLES)
+        state = cycles(problem, start, max_cycles=FIRST_CYCLES, max_steps=FIRST_STEPS)
     rested, posterior = False, posterior_at(problem, state)
     wanted, factor = np.zeros(posterior.weights.size), np.ones(posterior.weights.size)
     for rounds in range(MAX_ROUNDS + 1):
@@ -112,7 +113,8 @@ def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
         pieces = _pieces(problem, posterior)
         for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
             posterior = _with_spreads(posterior, _expected_squares(posterior, pieces, x), problem)
-    step, covariance, change = _optimum(posterior, matrix, x, _on_simplexes)
+    blocks = problem.near.blocks(matrix, x.size)
+    step, covariance, change = _optimum(posterior, matrix, x, partial(_on_simplexes, blocks=blocks))
     esd = np.sqrt(np.maximum(np.diag(covariance), 0))[: problem.n_groups]
     of_shifts = posterior.kind == 2
     change[of_shifts] = np.clip(change[of_shifts], -LONGEST_STEP, LONGEST_STEP)
@@ -121,8 +123,8 @@ def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
 
 def _optimum(posterior: Posterior, matrix: np.ndarray, x: np.ndarray, solve: Callable[..., np.ndarray]):
     """The step of the variables to the optimum, their covariance there, and the change of the nuisances."""
-    of_parts, slope, follow, rest = posterior.marginal
-    information, slope = posterior.with_prior(posterior.of_variables(of_parts)), posterior.of_variables(slope)
+    slope, information, _ = posterior.of_occupancies(marginal=True)
+    _, _, follow, rest = posterior.marginal
     step = solve(slope, information, matrix, x)
     covariance, _ = uncertainty(information, slope, matrix, x + step <= 0)
     return step, covariance, -follow @ step[posterior.place] - rest
@@ -131,8 +133,8 @@ def _optimum(posterior: Posterior, matrix: np.ndarray, x: np.ndarray, solve: Cal
 _compiled = jax.jit(solve_on_simplexes)
 
 
-def _on_simplexes(slope: np.ndarray, information: np.ndarray, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return np.asarray(_compiled(*map(jnp.asarray, (slope, information, matrix, x))), np.float64)
+def _on_simplexes(slope: np.ndarray, information: np.ndarray, matrix: np.ndarray, x: np.ndarray, *, blocks: Any):
+    return np.asarray(_compiled(*map(jnp.asarray, (slope, information, matrix, x)), blocks), np.float64)
 
 
 def _of_any_size(slope: np.ndarray, information: np.ndarray, matrix: np.ndarray, x: np.ndarray) -> np.ndarray:

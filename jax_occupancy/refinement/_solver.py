@@ -68,6 +68,7 @@ def gauss_newton(
     x: Float[Array, " variables"],
     *,
     tolerance: float,
+    blocks: Int[Array, "blocks size"] | None = None,
     known_curvature: Float[Array, "variables variables"] | None = None,
     max_steps: Int[ArrayLike, ""] = MAX_STEPS,
 ) -> SolverResult:
@@ -81,6 +82,7 @@ def gauss_newton(
         matrix: rows of the equality constraints, which x satisfies.
         x: start values, none negative.
         tolerance: largest change of a variable that counts as none.
+        blocks: of variables and equations that belong together, see `solve_on_simplexes`.
         known_curvature: a matrix to keep all the way in place of `curvature`, such as that of the minimum another
             start has found.
         max_steps: limit on the number of steps.
@@ -106,7 +108,7 @@ def gauss_newton(
             again = result.shift > REFRESH
             matrix_at = lax.cond(again, lambda x: curvature(x), lambda _: result.curvature, result.x)
         slope_at = gradient(result.x)
-        step = solve_on_simplexes(slope_at, matrix_at, matrix, result.x)
+        step = solve_on_simplexes(slope_at, matrix_at, matrix, result.x, blocks)
         slope = jnp.minimum(slope_at @ step, 0)
         # Armijo's condition; the last term lets a step through that changes the target by rounding only.
         slack = 8 * jnp.finfo(x.dtype).eps * jnp.abs(result.target)
