@@ -134,10 +134,16 @@ def test_every_column_against_finite_differences(objective, by_mover):
 
 def test_values_of_changes_against_the_model_with_those_occupancies(objective):
     target = objective.target
-    changes = np.concatenate([np.zeros((1, 4)), 0.2 * np.eye(4), -Q[GROUP_OF_PART][None]])
+    changes = np.concatenate([0.2 * np.eye(4), -Q[GROUP_OF_PART][None]])
     of_parts = structure_factors(PARTS)
     new = [amplitude_of_parts(of_parts, Q[GROUP_OF_PART] + change) for change in changes]
     wanted = [np.sum(np.asarray(target.weight) * (f - np.asarray(target.observed)) ** 2) for f in new]
     for columns in (part_columns(), part_columns().stored()):
-        found = values_of_changes(objective, columns, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B, changes)))
-        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+        given = (objective, columns, *map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B)))
+        found = values_of_changes(*given, jnp.asarray(changes)[None], jnp.arange(4)[None])
+        np.testing.assert_allclose(found[0], wanted, rtol=1e-10)
+        # the first two parts in one tile, the last in another; a number beyond the last fills up
+        of_tiles = jnp.array([[[0.2, 0.0], [0.0, 0.2]], [[0.2, 7.0], [0.0, 7.0]]])
+        found = values_of_changes(*given, of_tiles, jnp.array([[0, 1], [3, 4]]))
+        np.testing.assert_allclose(found[:, 0], [wanted[0], wanted[3]], rtol=1e-10)
+        np.testing.assert_allclose(found[0, 1], wanted[1], rtol=1e-10)

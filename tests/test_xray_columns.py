@@ -97,6 +97,16 @@ def test_stored_columns_give_back_what_was_stored(direct):
     np.testing.assert_array_equal(pairs[:, 0] + 1j * pairs[:, 1], direct)
 
 
+def test_columns_kept_in_single_precision_are_summed_in_double(direct):
+    kept = Columns.from_complex(jnp.asarray(direct)).stored(np.float32)
+    assert kept.dtype == np.float32
+    q = jnp.linspace(0.1, 0.9, len(direct))
+    total = kept.sum(q)
+    assert total.dtype == np.float64
+    wanted = np.asarray(q) @ direct.astype(np.complex64).astype(complex)
+    np.testing.assert_allclose(total[0] + 1j * total[1], wanted, rtol=1e-12)
+
+
 def test_shifts_against_moved_atoms(direct):
     step = 1e-4
     columns = make_shifted()

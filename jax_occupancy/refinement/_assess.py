@@ -11,7 +11,8 @@ from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._evidence import Hypothesis, absent_and_full, unlinked
-from jax_occupancy.refinement._information import Information, values_of_changes
+from jax_occupancy.refinement._information import values_of_changes
+from jax_occupancy.refinement._objective import amplitude_at, misfit_at
 from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
 
@@ -52,41 +53,45 @@ def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
     constraints = problem.constraints
     n, n_x = problem.n_groups, problem.n_variables
     x = np.asarray(state.x[:n_x], np.float64)
-    everything = posterior.everything()
-    bound = _met_bounds(x, constraints)
-    covariance, limits = _solve(everything, constraints, bound)
-    held, _ = _solve(_of_occupancies(everything, n_x), constraints, bound)
+    matrix, bound = constraints.matrix, _met_bounds(x, constraints)
+    slope, information, scores = posterior.of_occupancies(marginal=True)
+    covariance, limits = uncertainty(information, slope, matrix, bound, scores=scores)
+    slope, information, scores = posterior.of_occupancies(marginal=False)
+    held, _ = uncertainty(information, slope, matrix, bound, scores=scores)
     at_bound, limit = _bounds_of_groups(x, n, constraints, limits)
-    known = np.sqrt(np.maximum(np.diag(covariance), 0))
-    esd, esd_fixed = known[:n].copy(), np.sqrt(np.maximum(np.diag(held)[:n], 0))
+    esd, esd_fixed = (np.sqrt(np.maximum(np.diag(found)[:n], 0)) for found in (covariance, held))
     pinned = esd < NO_FREEDOM
     esd[pinned], esd_fixed[pinned] = np.nan, np.nan
     limit[~pinned] = np.nan
     for tie in constraints.ties:  # their sum alone is known
         esd[list(tie)], esd_fixed[list(tie)] = np.nan, np.nan
     columns = {"esd": esd, "esd_fixed": esd_fixed, "at_bound": at_bound, "limit": limit}
-    table = pd.DataFrame(columns | _nuisances(problem, state, posterior, covariance, known, pinned))
-    evidence, residues = _evidence(problem, state, posterior, everything, x)
+    table = pd.DataFrame(columns | _nuisances(problem, state, posterior, covariance, pinned))
+    evidence, residues = _evidence(problem, state, posterior, slope, information, x)
     covariance = np.where(pinned | pinned[:, None], 0.0, covariance[:n, :n])
     return Assessment(table.assign(**evidence), covariance, residues)
 
 
 def _nuisances(
-    problem: Problem, state: State, posterior: Posterior, covariance, known, pinned
+    problem: Problem, state: State, posterior: Posterior, covariance: np.ndarray, pinned: np.ndarray
 ) -> dict[str, np.ndarray]:
     """What B factors and positions of each group did, beside what their priors expect."""
-    n, n_x = problem.n_groups, problem.n_variables
+    n = problem.n_groups
     names = ("delta_b", "delta_b_esd", "b_correlation", "b_spread", "shift", "shift_spread")
     found = {name: np.full(n, np.nan) for name in names}
     of_b = np.flatnonzero(posterior.kind == 0)
-    group, place = posterior.group[of_b], n_x + of_b
+    group = posterior.group[of_b]
     _, delta_b = state.objective.split(state.x)
     if delta_b is not None:  # also those on their lowest bound, which have no esd
         found["delta_b"] = np.asarray(delta_b, np.float64)
-    found["delta_b_esd"][group] = known[place]
+    of_shifts, shared = posterior.of_some(covariance, of_b)
+    esd = np.sqrt(np.maximum(np.diag(of_shifts), 0))
+    found["delta_b_esd"][group] = esd
     found["b_spread"][group] = posterior.spreads.group_b * posterior.size[of_b]
     with np.errstate(invalid="ignore", divide="ignore"):
-        found["b_correlation"][group] = covariance[group, place] / (known[group] * known[place])
+        found["b_correlation"][group] = shared[group, np.arange(of_b.size)] / (
+            np.sqrt(np.diag(covariance)[group]) * esd
+        )
     found["b_correlation"][pinned] = np.nan
     of_shifts = posterior.kind == 2
     if of_shifts.any():
@@ -98,23 +103,6 @@ def _nuisances(
             found["shift"] = np.sqrt(square / atoms)
             found["shift_spread"] = posterior.spreads.position * np.sqrt(3 * count / atoms)
     return found
-
-
-def _of_occupancies(found: Information, n: int) -> Information:
-    """Information on the first variables, all others held."""
-    scores = None if found.scores is None else found.scores[:n, :n]
-    return Information(found.gradient[:n], found.curvature[:n, :n], scores)
-
-
-def _solve(found: Information, constraints: Constraints, bound: Bool[np.ndarray, " variables"]):
-    more = found.gradient.size - bound.size
-    return uncertainty(
-        found.curvature,
-        found.gradient,
-        np.pad(constraints.matrix, ((0, 0), (0, more))),
-        np.pad(bound, (0, more)),
-        scores=found.scores,
-    )
 
 
 def _met_bounds(x: np.ndarray, constraints: Constraints) -> Bool[np.ndarray, " variables"]:
@@ -142,16 +130,16 @@ def _bounds_of_groups(
     return at_bound, np.clip(limits, 0, 1)
 
 
-def _evidence(problem: Problem, state: State, posterior: Posterior, everything: Information, x: np.ndarray):
+def _evidence(problem: Problem, state: State, posterior: Posterior, slope: np.ndarray, held: np.ndarray, x: np.ndarray):
     """The columns llg_absent, llg_full and llg_unlinked, and the table of residues."""
-    constraints, parts, movers = problem.constraints, problem.parts, problem.movers
-    n, n_parts, n_x = problem.n_groups, parts.group.size, x.size
+    constraints, parts = problem.constraints, problem.parts
+    n, n_parts = problem.n_groups, parts.group.size
     of_parts = posterior.likelihood
     hypotheses: list[Hypothesis] = [
         *absent_and_full(
             constraints,
-            everything.curvature[:n_x, :n_x],
-            everything.gradient[:n_x],
+            held,
+            slope,
             x,
             parts.group,
             posterior.following(),
@@ -165,17 +153,7 @@ def _evidence(problem: Problem, state: State, posterior: Posterior, everything: 
             posterior.marginal[0],
         ),
     ]
-    changes = np.stack([np.zeros(n_parts), *(one.change for one in hypotheses)])[:, movers.part]
-    q, delta_b = state.objective.split(state.x)
-    values = values_of_changes(
-        state.objective,
-        problem.columns.without_shifts(),
-        jnp.asarray(problem.group_of_mover),
-        q,
-        jnp.zeros_like(q) if delta_b is None else delta_b,
-        jnp.asarray(changes, state.x.dtype),
-    )
-    losses = _losses(np.asarray(values, np.float64), state, problem)
+    losses = _losses(_values(problem, state, [one.change for one in hypotheses]), state, problem)
     columns = {kind: np.full(n, np.nan) for kind in ("absent", "full", "unlinked")}
     rows = []
     for hypothesis, with_held in zip(hypotheses, losses, strict=True):
@@ -193,12 +171,36 @@ def _evidence(problem: Problem, state: State, posterior: Posterior, everything: 
     return {f"llg_{kind}": values for kind, values in columns.items()}, residues
 
 
-def _losses(values: Float[np.ndarray, " changes"], state: State, problem: Problem) -> Float[np.ndarray, " hypotheses"]:
-    """How much lower the log-likelihood of each hypothesis is than that of the model, which comes first.
+def _values(problem: Problem, state: State, changes: list[np.ndarray]) -> Float[np.ndarray, " changes"]:
+    """The target for each change of the occupancies of the parts, which lie in one tile."""
+    near, movers = problem.near, problem.movers
+    tile_of_change = np.array([near.tile[problem.parts.group[np.argmax(change != 0)]] for change in changes], int)
+    rows = near.rows(problem.group_of_mover)
+    number = np.array([np.sum(tile_of_change[:i] == tile) for i, tile in enumerate(tile_of_change)], int)
+    of_tiles = np.zeros((len(rows), number.max(initial=-1) + 1, rows.shape[1]))
+    for change, tile, i in zip(changes, tile_of_change, number, strict=True):
+        of_tiles[tile, i] = np.append(change[movers.part], 0)[rows[tile]]
+    q, delta_b = state.objective.split(state.x)
+    values = values_of_changes(
+        state.objective,
+        problem.columns.without_shifts(),
+        jnp.asarray(problem.group_of_mover),
+        q,
+        jnp.zeros_like(q) if delta_b is None else delta_b,
+        jnp.asarray(of_tiles, state.x.dtype),
+        jnp.asarray(rows),
+    )
+    return np.asarray(values, np.float64)[tile_of_change, number]
+
+
+def _losses(
+    others: Float[np.ndarray, " hypotheses"], state: State, problem: Problem
+) -> Float[np.ndarray, " hypotheses"]:
+    """How much lower the log-likelihood of each hypothesis is than that of the model.
 
     For least squares the variance of the data is what is left over: N/2·log of the ratio of the sums of squares.
     """
-    best, others = values[0], values[1:]
+    best = float(misfit_at(state.objective, amplitude_at(state.objective, state.x)))
     if state.objective.target.is_likelihood:
         return others - best
     return state.log_likelihood_unit(problem) * best * np.log(others / best)

@@ -93,33 +93,40 @@ def values_of_changes(
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
     delta_b: Float[Array, " groups"],
-    changes: Float[Array, "changes parts"],
-) -> Float[Array, " changes"]:
-    """Evaluate the target for many changes of the occupancies of parts, each on its own."""
+    changes: Float[Array, "tiles changes size"],
+    rows: Int[Array, "tiles size"],
+) -> Float[Array, "tiles changes"]:
+    """Evaluate the target for many changes of the occupancies of parts, each on its own.
+
+    Each change is one of the parts of a tile alone, whose numbers are its `rows` (those beyond the last fill up).
+    """
     linear, target = objective.linear, objective.target
     whole = linear(q, delta_b)
-    n = whole.shape[0]
-    count = jnp.zeros(q.size, q.dtype).at[group_of_part].add(1.0)
-    of_groups = jnp.zeros((changes.shape[0], q.size), q.dtype).at[:, group_of_part].add(changes / count[group_of_part])
+    count = jnp.zeros(q.size, q.dtype).at[group_of_part].add(1.0)[group_of_part]
     leaves, structure = jax.tree.flatten(target)
 
     def step(total, columns, place, row_f, row_overall, row_solvent, row_s2, valid, *row_leaves):
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part]
-        added = jnp.einsum("hp,pb,pcb->hcb", changes, fall_off, columns, precision="highest")
-        added = added + row_solvent * linear.displaced.sum(of_groups, place)
-        f = jnp.sqrt(jnp.sum((row_f + row_overall * added) ** 2, axis=1))
+        displaced = linear.displaced.at(place)[group_of_part] / count[:, None, None]
+        effects = row_overall * (columns * fall_off[:, None] + row_solvent * displaced)
         here = jax.tree.unflatten(structure, row_leaves)
-        # Rows are filled up with zeros, for which a target need not be finite.
-        return total + jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1), None
 
-    pair = jnp.stack([whole.real, whole.imag])
-    rows = (
+        def of_tile(tile):
+            changes, rows = tile
+            added = jnp.einsum("hp,pcb->hcb", changes, effects.at[rows].get(mode="fill", fill_value=0))
+            f = jnp.sqrt(jnp.sum((row_f + added) ** 2, axis=1))
+            # Rows are filled up with zeros, for which a target need not be finite.
+            return jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1)
+
+        return total + jax.lax.map(of_tile, (changes, rows)), None
+
+    rows_of_data = (
         linear.displaced.place,
-        pair,
+        jnp.stack([whole.real, whole.imag]),
         linear.overall,
         linear.solvent,
         linear.s_squared,
-        jnp.ones(n, q.dtype),
+        jnp.ones(whole.shape[0], q.dtype),
         *leaves,
     )
-    return parts.fold(step, jnp.zeros(changes.shape[0], q.dtype), *rows)[0]
+    return parts.fold(step, jnp.zeros(changes.shape[:2], q.dtype), *rows_of_data)[0]

@@ -1,6 +1,7 @@
 """From files in memory to the linear problem: what of the crystal depends on which occupancy."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,6 +28,10 @@ from jax_occupancy.xray import (
 # Cells of model and data may differ by this much (relative for lengths, degrees for angles) before it is an error.
 CELL_TOLERANCE = 0.005
 ANGLE_TOLERANCE = 0.5
+
+# What is kept of structure factors: their rounding moves no occupancy by 1e-7, and half the memory is read in every
+# pass. They are computed, and their sums taken, in the precision of the refinement.
+STORED = np.float32
 
 # The element of atoms that nobody knows.
 UNKNOWN = "X"
@@ -118,7 +123,7 @@ def linear_model(
     sets = _innermost_sets(tensor, entries)
     opened = group_solvent_structure_factors(model.structure, hkl, groups, sets=sets, occupancies=occupancies)
     empty = opened.empty
-    displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=real)
+    displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=STORED)
     del opened  # a gigabyte for a thousand groups
     pair = jnp.result_type(real, jnp.complex64)
     n = len(hkl)
@@ -162,7 +167,7 @@ def group_columns(
     crystal = Crystal.from_gemmi(model.cell, model.spacegroup, dtype=dtype)  # pyright: ignore
     axes = jnp.asarray(np.array(model.cell.frac.mat.tolist()).T, dtype) if shifts else None  # pyright: ignore
     columns = Columns.computed(jnp.asarray(hkl), scatterers, crystal, len(groups), axes=axes)
-    gigabytes = (8 if shifts else 2) * len(groups) * len(hkl) * scatterers.xyz.dtype.itemsize / 1e9
+    gigabytes = (8 if shifts else 2) * len(groups) * len(hkl) * jnp.dtype(STORED).itemsize / 1e9
     return _stored(columns) if gigabytes <= memory else columns
 
 
@@ -171,7 +176,7 @@ def _site_weights(model: Model) -> np.ndarray:
     return np.where(model.atoms["element"] == UNKNOWN, 0.0, 1.0 / site_orders(model.structure))
 
 
-_stored = jax.jit(Columns.stored)
+_stored = jax.jit(partial(Columns.stored, dtype=STORED))
 
 
 def _innermost_sets(tensor: OccupancyTensor, entries: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotri
 
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY
 from jax_occupancy.refinement._cycles import State
@@ -123,28 +124,38 @@ class Posterior:
         return curvature, self.likelihood.gradient[n:] + precision * self.nuisance, self.likelihood.curvature[:n, n:]
 
     @cached_property
+    def _factor(self) -> tuple[np.ndarray, bool]:
+        return cho_factor(self.of_nuisances[0])
+
+    @cached_property
     def marginal(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Information on the parts with the nuisances marginalised, gradient, and the response of the nuisances.
 
         The response to a change d of the parts is −follow·d − rest.
         """
         n = self.place.size
-        curvature, slope, between = self.of_nuisances
+        _, slope, between = self.of_nuisances
         parts, of_parts = self.likelihood.curvature[:n, :n], self.likelihood.gradient[:n]
         if not self.nuisance.size or not self.is_finite:
             return parts, of_parts, between.T, slope
-        factor = cho_factor(curvature)
-        follow, rest = cho_solve(factor, between.T), cho_solve(factor, slope)
+        follow, rest = cho_solve(self._factor, between.T), cho_solve(self._factor, slope)
         return parts - between @ follow, of_parts - between @ rest, follow, rest
+
+    @cached_property
+    def covariance_of_nuisances(self) -> Float[np.ndarray, "nuisances nuisances"]:
+        """With the occupancies held: the inverse of their curvature."""
+        if not self.nuisance.size or not self.is_finite:
+            return np.zeros((self.nuisance.size, self.nuisance.size))
+        upper = np.triu(dpotri(self._factor[0])[0])
+        return upper + np.triu(upper, 1).T
 
     def following(self) -> Callable[[str, int, np.ndarray], np.ndarray]:
         """The curvature of some variables if B factors and positions follow a change of one group.
 
         Those of a group that is absent have nothing to follow with.
         """
-        information, _, follow, _ = self.marginal
-        curvature = self.with_prior(self.of_variables(information))
-        inverse = np.linalg.inv(self.of_nuisances[0]) if self.free.size else np.zeros((0, 0))
+        curvature, follow = self.of_occupancies(marginal=True).curvature, self.marginal[2]
+        inverse = self.covariance_of_nuisances
         response = self.of_variables(follow.T, rows_only=True)
 
         def of(kind: str, group: int, members: np.ndarray) -> np.ndarray:
@@ -157,6 +168,27 @@ class Posterior:
 
         return of
 
+    def of_some(
+        self, covariance: Float[np.ndarray, "variables variables"], nuisances: Int[np.ndarray, " some"]
+    ) -> tuple[Float[np.ndarray, "some some"], Float[np.ndarray, "variables some"]]:
+        """Covariances of some nuisances and of the variables with them, from that of the variables."""
+        follow = self.of_variables(self.marginal[2].T, rows_only=True)[:, nuisances]
+        shared = -covariance @ follow
+        return self.covariance_of_nuisances[np.ix_(nuisances, nuisances)] - follow.T @ shared, shared
+
+    def of_occupancies(self, *, marginal: bool) -> Information:
+        """Derivatives by the variables, their weak prior included; the nuisances are marginalised or held."""
+        n, scores = self.place.size, self.likelihood.scores
+        curvature, gradient = self.likelihood.curvature[:n, :n], self.likelihood.gradient[:n]
+        of_parts = None if scores is None else scores[:n, :n]
+        if marginal:
+            curvature, gradient, follow, _ = self.marginal
+            if scores is not None:
+                mixed = scores[:n, n:] @ follow
+                of_parts = of_parts - mixed - mixed.T + follow.T @ scores[n:, n:] @ follow
+        of_variables = None if of_parts is None else self.of_variables(of_parts)
+        return Information(self.of_variables(gradient), self.with_prior(self.of_variables(curvature)), of_variables)
+
     def of_variables(self, of_parts: np.ndarray, *, rows_only: bool = False) -> np.ndarray:
         """Rows and columns of parts, and of nuisances after them if there are, as rows and columns of variables."""
         more = len(of_parts) - self.place.size
@@ -164,14 +196,6 @@ class Posterior:
         rows = np.zeros((self.n_variables + more, *of_parts.shape[1:]))
         np.add.at(rows, place, of_parts)
         return rows if rows_only or rows.ndim == 1 else self.of_variables(rows.T, rows_only=True).T
-
-    def everything(self) -> Information:
-        """Derivatives by variables and nuisances, priors included, as one system."""
-        gradient, curvature = self.likelihood.gradient.copy(), self.likelihood.curvature.copy()
-        n = self.place.size
-        curvature[n:, n:], gradient[n:], _ = self.of_nuisances
-        scores = None if self.likelihood.scores is None else self.of_variables(self.likelihood.scores)
-        return Information(self.of_variables(gradient), self.with_prior(self.of_variables(curvature)), scores)
 
     def with_prior(self, of_variables: np.ndarray) -> np.ndarray:
         """A matrix of variables with the weak prior of the occupancies."""

@@ -11,15 +11,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int, Shaped
+from jaxtyping import Array, Complex, DTypeLike, Float, Int, Shaped
 
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._scatterers import Scatterers
 from jax_occupancy.xray._structure_factors import chunk_of_structure_factors, chunk_size
 
-# Reflections in one chunk of stored columns: products of this length run at full speed, and a chunk of a thousand
-# groups is 80 MB.
-STORED_CHUNK = 4096
+# Numbers in one chunk of stored columns, 4 MB in float32 and twice that as they are summed: they stay in the cache. And
+# reflections in it, at most and at least: shorter products do not run at full speed.
+STORED_ELEMENTS, STORED_CHUNK, SHORTEST_CHUNK = 2**20, 4096, 128
 # Reflections in one chunk of computed columns, at least: what is done with a chunk, such as adding a product of the
 # columns to a large matrix, takes its time once for each. They are summed over the atoms in smaller pieces.
 COMPUTED_CHUNK = 1024
@@ -53,7 +53,7 @@ class Columns(eqx.Module):
         """Store structure factors that are there already."""
         n_groups, n = groups.shape
         pairs = jnp.stack([groups.real, groups.imag], axis=1)
-        return cls(_cut(pairs, _stored_batch(n)), None, None, n, n_groups)
+        return cls(_cut(pairs, stored_batch(n, n_groups)), None, None, n, n_groups)
 
     @classmethod
     def computed(
@@ -80,10 +80,12 @@ class Columns(eqx.Module):
         """Whether they are in memory."""
         return self.atoms is None
 
-    def stored(self) -> "Columns":
-        """Compute them once and keep them."""
-        chunks = _cut(_join(self.source, self.n_reflections), _stored_batch(self.n_reflections))
-        return Columns(jax.lax.map(self._block, chunks), None, self.axes, self.n_reflections, self.n_groups)
+    def stored(self, dtype: DTypeLike | None = None) -> "Columns":
+        """Compute them once and keep them, in their own precision or in another."""
+        n = self.n_reflections
+        chunks = _cut(_join(self.source, n), stored_batch(n, self.n_groups))
+        kept = jax.lax.map(lambda chunk: self._block(chunk).astype(dtype or self.dtype), chunks)
+        return Columns(kept, None, self.axes, n, self.n_groups)
 
     def without_shifts(self) -> "Columns":
         """The columns without their derivatives."""
@@ -120,7 +122,7 @@ class Columns(eqx.Module):
         """Σ q G, real and imaginary part."""
 
         def step(carry, block):
-            return carry, weighted_sum(occupancies.astype(block.dtype), block)
+            return carry, weighted_sum(occupancies, block)
 
         return self.fold(step, None)[1]
 
@@ -157,9 +159,10 @@ def along(direction: Float[Array, "2 batch"], block: Float[Array, "*groups 2 bat
     return direction[0] * block[..., 0, :] + direction[1] * block[..., 1, :]
 
 
-def _stored_batch(n_reflections: int) -> int:
+def stored_batch(n_reflections: int, n_groups: int) -> int:
     """Reflections in a stored chunk: few of them fill up the last one."""
-    n_chunks = max(1, -(-n_reflections // STORED_CHUNK))
+    largest = max(SHORTEST_CHUNK, min(STORED_CHUNK, STORED_ELEMENTS // (2 * max(1, n_groups))))
+    n_chunks = max(1, -(-n_reflections // largest))
     return max(1, -(-n_reflections // n_chunks))
 
 

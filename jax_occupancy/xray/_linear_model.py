@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
-from jax_occupancy.xray._columns import Columns, along, flat, weighted_sum
+from jax_occupancy.xray._columns import Columns, along, flat, stored_batch, weighted_sum
 from jax_occupancy.xray._tiles import Tiles
 
 PerGroup = Float[Array, " groups"]
@@ -16,15 +16,15 @@ class DisplacedSolvent(eqx.Module):
     """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
 
     Attributes:
-        rows: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution and, last, zeros.
+        rows: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution, zeros in the end.
             One row per reflection: rows are gathered faster than columns.
-        low: the reflection of each row but the last.
+        low: the reflection of each row, the number of all reflections for one that fills up.
         place: the row of each reflection; the last one where the solvent does not count any more.
         share: how much of it the places of absent groups take in.
     """
 
-    rows: Float[Array, "rows 2 groups"]
-    low: Int[Array, " low"]
+    rows: Float[Array, "chunks rows 2 groups"]
+    low: Int[Array, "chunks rows"]
     place: Int[Array, " reflections"]
     share: Float[ArrayLike, ""] = 1.0
 
@@ -37,23 +37,56 @@ class DisplacedSolvent(eqx.Module):
                 not count.
             dtype: float32 or float64.
         """
+        n_groups, n = groups.shape
         low = np.flatnonzero(np.any(groups != 0, axis=0))
-        place = np.full(groups.shape[1], low.size)
-        place[low] = np.arange(low.size)
-        rows = np.zeros((low.size + 1, 2, groups.shape[0]), dtype)
-        rows[:-1, 0], rows[:-1, 1] = np.real(groups)[:, low].T, np.imag(groups)[:, low].T
-        return cls(jnp.asarray(rows), jnp.asarray(low), jnp.asarray(place))
+        batch = stored_batch(low.size + 1, n_groups)
+        low = np.pad(low, (0, -(low.size + 1) % batch + 1), constant_values=n)
+        place = np.full(n, low.size - 1)
+        place[low[low < n]] = np.flatnonzero(low < n)
+        rows = np.zeros((low.size // batch, batch, 2, n_groups), dtype)
+        for chunk, here in zip(rows, low.reshape(-1, batch), strict=True):
+            here = here[here < n]
+            chunk[: here.size, 0], chunk[: here.size, 1] = groups.real[:, here].T, groups.imag[:, here].T
+        return cls(jnp.asarray(rows), jnp.asarray(low.reshape(-1, batch)), jnp.asarray(place))
+
+    @classmethod
+    def nothing(cls, n_groups: int, n_reflections: int, *, dtype) -> "DisplacedSolvent":
+        """That of groups which touch no solvent."""
+        place = jnp.zeros(n_reflections, int)
+        return cls(jnp.zeros((1, 1, 2, n_groups), dtype), jnp.full((1, 1), n_reflections), place)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no group touches solvent."""
+        return self.low.size <= 1
+
+    def at(self, place: Int[Array, " batch"]) -> Float[Array, "groups 2 batch"]:
+        """M of some reflections, given by their places."""
+        return self.share * jnp.transpose(self._flat()[place], (2, 1, 0))
 
     def along(self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"]) -> Float[Array, "groups batch"]:
         """The component of M along a direction of some reflections, given by their places."""
-        rows, (real, imag) = self.rows[place], self.share * direction
+        rows, (real, imag) = self._flat()[place], self.share * direction
         return (real[:, None] * rows[:, 0] + imag[:, None] * rows[:, 1]).T
 
-    def sum(
-        self, occupancies: Float[Array, "sets groups"], place: Int[Array, " batch"]
-    ) -> Float[Array, "sets 2 batch"]:
-        """Σ q M of some reflections for several sets of occupancies."""
-        return jnp.einsum("hg,bcg->hcb", self.share * occupancies, self.rows[place], precision="highest")
+    def sum(self, occupancies: PerGroup) -> Float[Array, "2 reflections"]:
+        """Σ q M."""
+        weights = self.share * occupancies
+        low = jax.lax.map(lambda rows: jnp.dot(rows, weights, precision="highest"), self.rows)
+        return low.reshape(-1, 2)[self.place].T
+
+    def gradient(self, pull: Float[Array, "2 reflections"]) -> PerGroup:
+        """Σ of the product of each group's M with a pull on every reflection."""
+        pulls = jnp.moveaxis(self.share * pull.at[:, self.low].get(mode="fill", fill_value=0), 0, -1)
+
+        def add(total, chunk):
+            rows, pull = chunk
+            return total + jnp.dot(pull.reshape(-1), rows.reshape(-1, total.size), precision="highest"), None
+
+        return jax.lax.scan(add, jnp.zeros(self.rows.shape[-1], pull.dtype), (self.rows, pulls))[0]
+
+    def _flat(self) -> Float[Array, "rows 2 groups"]:
+        return self.rows.reshape(-1, *self.rows.shape[2:])
 
 
 class LinearModel(eqx.Module):
@@ -120,9 +153,7 @@ class LinearModel(eqx.Module):
             overall=jnp.asarray(overall, real),
             solvent=jnp.asarray(solvent, real),
             s_squared=jnp.asarray(s_squared, real),
-            displaced=DisplacedSolvent(
-                jnp.zeros((1, 2, len(groups)), real), jnp.zeros(0, int), jnp.zeros(len(fixed), int)
-            ),
+            displaced=DisplacedSolvent.nothing(*groups.shape, dtype=real),
         )
 
     @property
@@ -149,7 +180,7 @@ class LinearModel(eqx.Module):
 
     def solvent_mask(self, occupancies: PerGroup) -> Complex[Array, " reflections"]:
         """F_mask + Σ q M: the solvent at density 1."""
-        pair = self._sum_displaced(occupancies)
+        pair = self.displaced.sum(occupancies)
         return self.mask + jax.lax.complex(pair[0], pair[1])
 
     def __call__(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Complex[Array, " reflections"]:
@@ -192,10 +223,7 @@ class LinearModel(eqx.Module):
 
         n = self.n_groups if delta_b is None else 2 * self.n_groups
         total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
-        low = self.displaced.share * (pull * self.solvent)[:, self.displaced.low]
-        rows = self.displaced.rows[:-1].reshape(2 * self.displaced.low.size, self.n_groups)
-        by_q = jnp.dot(low.T.reshape(-1), rows, precision="highest")
-        return total.at[: self.n_groups].add(by_q)
+        return total.at[: self.n_groups].add(self.displaced.gradient(pull * self.solvent))
 
     def curvature(
         self,
@@ -223,7 +251,7 @@ class LinearModel(eqx.Module):
 
     def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])
-        mask = self._sum_displaced(occupancies) + jnp.stack([self.mask.real, self.mask.imag])
+        mask = self.displaced.sum(occupancies) + jnp.stack([self.mask.real, self.mask.imag])
         return self.overall * (atoms + self.solvent * mask)
 
     def _sum_groups(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
@@ -232,13 +260,9 @@ class LinearModel(eqx.Module):
 
         def step(carry, block, row_s2):
             shifted = self._shifted(block, delta_b, row_s2)
-            return carry, weighted_sum(occupancies.astype(block.dtype), shifted)
+            return carry, weighted_sum(occupancies, shifted)
 
         return self.columns.fold(step, None, self.s_squared)[1]
-
-    def _sum_displaced(self, occupancies: Array) -> Float[Array, "2 reflections"]:
-        low = jnp.dot(self.displaced.rows, self.displaced.share * occupancies, precision="highest")
-        return low[self.displaced.place].T
 
     @staticmethod
     def _shifted(block: Array, delta_b: Array | None, s_squared: Float[Array, " batch"]) -> Array:

@@ -46,7 +46,7 @@ def measure(groups: int, reflections: int, models: int) -> dict[str, float]:
     )
     columns = Columns.computed(hkl, scatterers, Crystal.from_gemmi(cell, gemmi.SpaceGroup("P 1")), groups)
     ones, zeros = jnp.ones(reflections), jnp.zeros(reflections)
-    empty = DisplacedSolvent(jnp.zeros((1, 2, groups)), jnp.zeros(0, int), jnp.zeros(reflections, int))
+    empty = DisplacedSolvent.nothing(groups, reflections, dtype="float32")
     linear = LinearModel(50j * ones, 0j * zeros, columns, ones, zeros, jnp.sum(hkl**2, axis=1) / 4e4, empty)
     target = LeastSquares(60 * ones, ones / reflections)
 

@@ -102,7 +102,7 @@ def refine_b(source, data, groups, out):
 def isotropic_parts(structure, groups):
     """Give the atoms of a group one isotropic part beside tensors: all that the shift of a group changes.
 
-    Without it B of anisotropic atoms can only grow; with parts of their own some atoms of a group would be stopped first.
+    Without it B of anisotropic atoms can only grow; with parts of their own some atoms would be stopped first.
     """
     cell, scatterers = structure.unit_cell(), structure.scatterers()
     for group in groups:
