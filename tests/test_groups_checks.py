@@ -99,9 +99,7 @@ def test_a_residue_that_is_there_twice_at_full_occupancy_is_told():
 def test_one_atom_twice_without_letters():
     rows = [atom("O", "HOH", ("A", 1), 0.5, x=x) for x in (0.0, 2.0)]
     (warning,) = warnings_of(rows)
-    assert warning == (
-        "atoms overlap but have no letters: A/1/HOH/O and A/1/HOH/O; give them letters to sum to 1"
-    )
+    assert warning == ("atoms overlap but have no letters: A/1/HOH/O and A/1/HOH/O; give them letters to sum to 1")
 
 
 def test_atoms_of_one_residue_that_are_near_are_no_clash():

@@ -24,7 +24,7 @@ COLUMNS = [
     "occupancy",
     "tempfactor",
 ]
-COLUMNS += ["element", "charge", "u11", "u22", "u33", "u12", "u13", "u23", "kind", "segment"]
+COLUMNS += ["element", "charge", "u11", "u22", "u33", "u12", "u13", "u23", "kind", "segment", "segid"]
 
 
 def test_file_order_survives_split_residues(tmp_path):

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 Select = Callable[[str], Any]
+Within = Callable[[np.ndarray, float], np.ndarray]
 SET_KINDS = ("complete", "incomplete")
 
 

@@ -15,7 +15,7 @@ COLUMNS = [
     *("record", "name", "altloc", "resname", "chainid", "resseq", "icode"),
     *("x", "y", "z", "occupancy", "tempfactor", "element", "charge"),
     *ANISOTROPIC,
-    *("kind", "segment"),
+    *("kind", "segment", "segid"),
 ]
 
 
@@ -120,6 +120,7 @@ def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[s
         "element": atom.element.name.upper(),
         "charge": atom.charge,
         "kind": kind_of_residue(residue.name),
+        "segid": residue.segment,
         **dict(zip(ANISOTROPIC, tensor, strict=True)),
     }
 

@@ -4,6 +4,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Int
 
+from jax_occupancy.io._atoms import walk
 from jax_occupancy.io._model import Model
 
 
@@ -40,6 +41,31 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
         for atom in selection.atoms(residue)
     ]
     return np.sort(np.array(found, np.int64))
+
+
+def atoms_within(model: Model, atoms: Int[np.ndarray, " some"], distance: float) -> Int[np.ndarray, " found"]:
+    """Find the atoms at most a distance in Å away from some atoms or their symmetry images, those atoms included.
+
+    Args:
+        model: What `read_model` returned.
+        atoms: 0-based positions.
+        distance: In Å, more than 0.
+
+    Returns:
+        0-based positions in the file, increasing.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> atoms_within(model, select_atoms(model, "//W/301"), 3.0).tolist()
+        [116, 117]
+    """
+    structure, chosen = model.structure, set(atoms.tolist())
+    search = gemmi.NeighborSearch(structure, max(float(distance), 1.0)).populate()
+    places = [atom.pos for _, _, atom in walk(structure) if atom.serial - 1 in chosen]
+    marks = (mark for place in places for mark in search.find_atoms(place, "\0", radius=float(distance)))
+    found = {mark.to_cra(structure[0]).atom.serial - 1 for mark in marks}
+    return np.array(sorted(chosen | found), np.int64)
 
 
 def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs 2"]:
