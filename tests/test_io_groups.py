@@ -70,7 +70,7 @@ def test_keywords_in_other_files(tmp_path):
     with pytest.raises(ValueError, match=r"sub/c: the file .*sub/b.txt includes itself; take out the line '@b.txt'"):
         read_groups(tmp_path / "a.refmac")
     (tmp_path / "sub" / "c").unlink()
-    with pytest.raises(FileNotFoundError, match="sub/c does not exist"):
+    with pytest.raises(FileNotFoundError, match="sub/b.txt: there is no file .*sub/c, which the line '@c' asks for"):
         read_groups(tmp_path / "a.refmac")
 
 

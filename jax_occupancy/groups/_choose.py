@@ -133,7 +133,9 @@ def choose_groups(
     find = partial(_atoms_of, table.n_atoms, _languages(table, select, within))
     members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
     alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
-    claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
+    claims = {f"group {name!r}": atoms for name, atoms in members.items()}
+    alone = np.setdiff1d(alone, np.concatenate([removed, *members.values()]))
+    claims["individual"] = alone
     active = ~_taken(table, {**claims, "remove": removed}) & user.automatic
     if hydrogens == "omit":
         active &= ~table.hydrogen

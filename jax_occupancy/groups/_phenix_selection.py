@@ -20,6 +20,7 @@ _KEYS = {"altid": "altloc", "resi": "resid"} | {
     key: key for key in ("name", "altloc", "resname", "chain", "resseq", "resid", "icode", "segid", "element")
 }
 MOST_PARENTHESES = 1000
+MOST_WITHIN = 50  # each is evaluated by itself, inside the others
 _WITH_CASE = ("chain", "altloc")
 _KINDS = {"water": "water", "protein": "protein", "peptide": "protein", "nucleotide": "nucleic", "nuc": "nucleic"}
 _COMPARISONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {">": np.greater, "<": np.less, "=": np.equal}
@@ -57,7 +58,7 @@ class PhenixSelections:
 
     def select(self, text: str) -> np.ndarray:
         """Positions of the atoms that a selection matches, maybe none; a ValueError quotes what is not understood."""
-        if text.count("(") > MOST_PARENTHESES:
+        if text.count("(") > MOST_PARENTHESES or text.lower().count("within") > MOST_WITHIN:
             raise ValueError(f"the phenix selection {text[:60]!r}... is too complex; write the group as TOML instead.")
         words = [Word(quoted[1:-1], True) if quoted else Word(bare) for quoted, bare in _TOKEN.findall(text)]
         try:

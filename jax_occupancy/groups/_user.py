@@ -59,7 +59,8 @@ class UserGroups:
         remove: selections of atoms that keep their occupancy.
         link: selections; the residues that each of them touches are linked letter by letter, bonded or not.
         separate: selections of residues that are not linked along the chain.
-        individual: selections; every atom they match is a group of its own, free from 0 to 1.
+        individual: selections; every atom they match that is in no group and not removed is a group of its own, free
+            from 0 to 1.
         automatic: whether the atoms nothing is said about get automatic groups; False keeps them as they are.
         states: letters by state, such as {"ground": ("A", "B"), "bound": ("C", "D")}; see ``choose_groups``.
 

@@ -155,6 +155,8 @@ def _with_included(text: str, path: Path, above: tuple[Path, ...]) -> str:
         file = path.parent / name[1:].strip()
         if file in (path, *above):
             raise ValueError(f"{path}: the file {file} includes itself; take out the line {name!r}")
+        if not file.is_file():
+            raise FileNotFoundError(f"{path}: there is no file {file}, which the line {name!r} asks for")
         # END in an included file ends that file only
         included = _with_included(_text(file), file, (path, *above)).splitlines()
         ends = [n for n, one in enumerate(included) if one.split()[:1] and one.split()[0].lower() == "end"]
