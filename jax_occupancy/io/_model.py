@@ -36,6 +36,7 @@ class Model:
         radiations: What the file says it was measured with: "electron", "neutron", "xray", none or several of them.
         added_b: What `atoms` have in B factors beyond the file, whose header calls its B factors residual, in Å²; None
             if nothing.
+        residual: Whether `atoms` have B factors that the file calls residual.
         notes: What the reader should know of.
     """
 
@@ -50,6 +51,7 @@ class Model:
     rows: np.ndarray = field(repr=False)
     radiations: tuple[str, ...] = ()
     added_b: np.ndarray | None = field(default=None, repr=False)
+    residual: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -122,6 +124,7 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         rows=rows,
         radiations=header.radiations,
         added_b=added_b,
+        residual=header.residual and added_b is None,
         notes=notes,
     )
 

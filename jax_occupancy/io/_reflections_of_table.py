@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
+from jax_occupancy.io._column_names import radiation_of_label
 from jax_occupancy.io._reflection_cleaning import Measured, Repeats, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
 
@@ -64,7 +65,7 @@ def fields_of_table(
         "cell": cell,
         "spacegroup": table.spacegroup,
         "wavelength": table.wavelength_of(measured.values[0]),
-        "radiation": table.radiations[0] if len(table.radiations) == 1 else None,
+        "radiation": table.radiations[0] if len(table.radiations) == 1 else radiation_of_label(measured.label),
         "labels": {
             measured.quantity: measured.label,
             "sigma": measured.sigma_label,
