@@ -109,6 +109,12 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
             f"atoms of unknown element scatter nothing here: {first_labels(atoms, unknown)}; give their element (PDB "
             "columns 77-78, mmCIF _atom_site.type_symbol) if it is known",
         )
+    still = np.flatnonzero(((atoms["tempfactor"] == 0) & atoms["u11"].isna() & (atoms["occupancy"] > 0)).to_numpy())
+    if len(still):
+        notes += (
+            f"{len(still)} of {len(atoms)} atoms have a B factor of zero: {first_labels(atoms, still)}; occupancies "
+            "take up what B factors lack: refine these first",
+        )
     has_cell = structure.cell.is_crystal()
     if has_cell:
         _check_cell(structure.cell, path)
