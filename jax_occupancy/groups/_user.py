@@ -96,16 +96,7 @@ class UserGroups:
 
 
 def parse_state(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read a state as the command line gives it.
-
-    Args:
-        text: a name, an equals sign and letters, such as "ground=A,B".
-
-    Returns:
-        The name and the letters.
-
-    Raises:
-        ValueError: there is no name or no letter.
+    """Read a state as the command line gives it; a ValueError says if there is no name or no letter.
 
     Example:
         >>> parse_state("ground=A,B")

@@ -20,14 +20,7 @@ COLUMNS = [
 
 
 def atom_label(atoms: pd.DataFrame, position: int) -> str:
-    """One atom as chain/number/residue/name:altloc.
-
-    Args:
-        atoms: The atom table.
-        position: 0-based row of the atom.
-
-    Returns:
-        A label such as `A/54/ARG/NZ:A`; without altloc the colon is left out, an insertion code follows the number.
+    """One atom of a table, by its row, as chain/number/residue/name:altloc; an insertion code follows the number.
 
     Example:
         >>> import pandas as pd

@@ -48,12 +48,6 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
     The extension says which (.toml; .refmac, .keywords, .com, .txt; .params, .eff, .phil, .def; .yaml, .yml); for any
     other the content does. A line ``@file`` of Refmac keywords stands for the lines of that file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        What the file asks for; `choose_groups` makes groups of it.
-
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is empty, no text, or something in it is not understood; the message names the file.
@@ -84,12 +78,7 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
 def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.DataFrame) -> None:
     """Write groups as TOML, Refmac keywords or phenix parameters, by the extension as in `read_groups`.
 
-    The file appears under its name only when it is complete.
-
-    Args:
-        path: The file to write; an existing one is replaced.
-        grouping: The groups.
-        atoms: The atom table they were made from.
+    `atoms` is the table they were made from. The file appears under its name only when it is complete.
 
     Raises:
         ValueError: If the extension is unknown, or the format cannot say what the groups are; the message names both.
@@ -122,14 +111,7 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
 
 
 def check_groups_name(path: str | os.PathLike[str]) -> None:
-    """Refuse a name whose extension does not say in which format to write groups.
-
-    Args:
-        path: The file to write.
-
-    Raises:
-        ValueError: If the extension is unknown.
-    """
+    """Refuse, by a ValueError, a name whose extension does not say in which format to write groups."""
     if _format_of_name(path) in (None, "servalcat"):
         written = [extension for extension, name in _EXTENSIONS.items() if name != "servalcat"]
         raise ValueError(f"{path}: the extension must be one of {', '.join(written)}")

@@ -73,12 +73,8 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     longer PDB line is blank.
 
     Args:
-        path: The file (.pdb, .ent, .cif, .mmcif, each also .gz).
         model_number: Which model to read when the file holds several (the number on the MODEL record or in
             `_atom_site.pdbx_PDB_model_num`).
-
-    Returns:
-        The model.
 
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.

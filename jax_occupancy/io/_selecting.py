@@ -12,7 +12,7 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
     """Find the atoms that a selection in gemmi's syntax matches, such as "//A/45-47/CA,CB:A" or "(HOH)".
 
     Args:
-        model: What `read_model` returned, or a structure whose `atom.serial` is the position in the file plus one.
+        model: It, or a structure whose `atom.serial` is the position in the file plus one.
         text: The selection: /model/chain/residues(names)/atoms[elements]:altloc, all parts optional; "*" is anything
             and ":" without a letter after it means atoms without one.
 
@@ -46,13 +46,7 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
 def atoms_within(model: Model, atoms: Int[np.ndarray, " some"], distance: float) -> Int[np.ndarray, " found"]:
     """Find the atoms at most a distance in Å away from some atoms or their symmetry images, those atoms included.
 
-    Args:
-        model: What `read_model` returned.
-        atoms: 0-based positions.
-        distance: In Å, more than 0.
-
-    Returns:
-        0-based positions in the file, increasing.
+    Atoms are 0-based positions in the file, increasing in what is returned.
 
     Example:
         >>> from jax_occupancy.example import read_example
@@ -74,15 +68,11 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
     Hydrogens and atoms without a letter take no part. Symmetry images count where the model has a cell and a space
     group.
 
-    Args:
-        model: What `read_model` returned.
-        distance: Largest distance, in Å.
-
     Returns:
         0-based positions of both atoms of each pair, the smaller first, every pair once, sorted.
 
     Raises:
-        ValueError: If `distance` is not a positive number up to 20 Å.
+        ValueError: If `distance`, the largest, is not a positive number up to 20 Å.
 
     Example:
         >>> from jax_occupancy.example import read_example

@@ -46,7 +46,6 @@ def write_model(
     decimals, mmCIF files four (two for B). The file appears under its name only when it is complete.
 
     Args:
-        model: What `read_model` returned.
         path: The file to write: .pdb or .ent, .cif or .mmcif, each also .gz. Never the file that was read.
         occupancies: One for each atom, 0 to 1, in the order of `model.atoms`.
         esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd`.
