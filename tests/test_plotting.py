@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
-from plotting_solutions import make_data, make_solution
+from plotting_solutions import make_solution
 
 from jax_occupancy.plotting import (
     Figure,
