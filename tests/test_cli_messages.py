@@ -101,6 +101,20 @@ def test_data_that_the_model_does_not_explain_are_pointed_out(kind, doubtful, ru
     assert (f"a random structure has {random:.2f}" in printed) == doubtful
 
 
+@pytest.mark.parametrize(
+    ("priors", "words"),
+    [
+        ({}, "B factors and positions held"),
+        ({"position_error": 0.1}, "positions refined with it"),
+        ({"position_error": 0.1, "b_error": 1.0}, "B factors and positions refined with it"),
+    ],
+)
+def test_the_legend_says_what_was_refined_besides(priors, words, run, found):
+    found(priors=priors)
+    _, printed, *_ = run("refine", "--example")
+    assert f"occupancy  0.57(4): standard uncertainty in the last digit, {words}\n" in printed
+
+
 def test_without_convergence_everything_is_written_and_the_code_is_3(run, found, tmp_path):
     found(result="max_cycles", message="The occupancies still moved.")
     code, output, errors, _ = run(

@@ -209,6 +209,8 @@ def test_one_flag_for_all_is_no_free_set(tmp_path):
     data = read_reflections(write_mtz(tmp_path, usual(flags=[1] * 6)))
     assert (data.n_free, data.free_value) == (0, None)
     assert "one value only" in data.notes[0]
+    nothing = read_reflections(write_mtz(tmp_path, usual(flags=[NAN] * 6)))
+    assert "FreeR_flag has no values: every reflection is used for refinement" in nothing.notes[1]
 
 
 def test_columns_without_values_are_no_candidates(tmp_path):

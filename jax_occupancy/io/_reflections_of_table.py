@@ -160,7 +160,8 @@ def _free_set(
     if value is None and len(values) > 1:
         value = _decide(values, counts, label)
     if value is None:
-        alone = f"{label} has one value only: every reflection is used for refinement, there is no R-free"
+        has = "one value only" if len(values) else "no values"
+        alone = f"{label} has {has}: every reflection is used for refinement, there is no R-free"
         return nobody, None, (*notes, alone)
     if value not in values:
         shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")

@@ -59,7 +59,7 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
         *_pictures(solution),
         _paragraphs(["Occupancies"], kind="h2"),
         _table(columns, starts=first_of_set),
-        _paragraphs([words.EXPLANATION]),
+        _paragraphs([words.EXPLANATION.format(words.refined_besides(solution))]),
         *_residues(solution),
         *_outliers(solution),
     ]
