@@ -225,6 +225,33 @@ def test_neighbours_parts_and_numbers(text, wanted):
     assert choose_groups(atoms, user)["chosen"].atoms.tolist() == wanted
 
 
+def test_attributes_of_parameters_say_nothing_about_groups():
+    text = """
+refinement.refine.occupancies
+  .caption = Occupancies
+{
+  individual = None
+    .type = atom_selection
+    .multiple = True
+  constrained_group
+    .optional=True
+  {
+    selection = chain B and altid A
+      .type = atom_selection
+    selection = "chain B and " \\
+                'altid B'
+  }
+}
+"""
+    assert parse_phenix(text) == UserGroups(
+        {
+            "1:1": UserGroup(("phenix: chain B and altid A",)),
+            "1:2": UserGroup(("phenix: chain B and  altid B",)),
+        },
+        (UserSet(("1:1", "1:2")),),
+    )
+
+
 def test_what_giant_writes_over_several_lines():
     rows = [row | {"altloc": x, "occupancy": q} for x, q in (("A", 0.6), ("B", 0.4)) for row in
             (*molecule(("B", 200), "LIG", 1.0, n=2), *molecule(("S", 7), "HOH", 1.0))]  # fmt: skip

@@ -147,7 +147,11 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
     for match in _WORDS.finditer(text):
         word = match[0]
         if word in ("{", "}", ";", "\n"):
-            if value is not None:
+            if value is not None and names and names[-1].startswith("."):
+                # an attribute such as .type, of the definition above or of the scope that is about to open
+                names.pop()
+                value = None
+            elif value is not None:
                 yield (
                     ".".join([*(name for name, _ in scopes), *names]),
                     scopes[-1][1] if scopes else 0,
@@ -179,6 +183,7 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
 
 
 def _unquoted(value: str) -> str:
-    """A value; a single quoted word loses its quotes, as in phenix."""
-    quoted = re.fullmatch(r"""("[^"]*"|'[^']*')""", value)
-    return value[1:-1] if quoted else value
+    """A value; one that is nothing but quoted words loses its quotes, as in phenix."""
+    if not re.fullmatch(r"""(("[^"]*"|'[^']*')\s*)+""", value):
+        return value
+    return " ".join(word[1:-1] for word in re.findall(r""""[^"]*"|'[^']*'""", value))
