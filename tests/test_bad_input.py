@@ -14,6 +14,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+from command_line import command
 from fuzz_readers import READERS, write_good_files
 from small_files import ANISOU, ATOM, CRYST1, MMCIF, mmcif_of
 from typer.main import get_command
@@ -29,7 +30,7 @@ from jax_occupancy import (
     write_model,
 )
 from jax_occupancy.cli import app
-from jax_occupancy.cli._console import as_options
+from jax_occupancy.example import write_example
 from jax_occupancy.io import read_groups
 
 
@@ -284,17 +285,27 @@ def advice():
     return found
 
 
-def test_the_command_line_can_follow_every_advice():
+def test_the_command_line_can_follow_every_advice(tmp_path, monkeypatch):
     """What the library names is an option of both commands that read data, or something that they have elsewhere."""
     commands = {
         name: {option for one in command.params for option in one.opts + one.secondary_opts}
         for name, command in get_command(app).commands.items()
     }
     of_data, anywhere = commands["refine"] & commands["series"], set.union(*commands.values(), {"--version"})
+    write_example(tmp_path)
+
+    def shown_for(words):
+        def refused(*_, **__):
+            raise ValueError(f"choose with {words}")
+
+        monkeypatch.setattr("jax_occupancy.refinement.group_model", refused)
+        return command("groups", "example.pdb", cwd=tmp_path).errors
+
     found = advice()
     assert {"free_value=...", "--d-min"} <= set(found)
     assert len(found) > 20
     for words, file in found.items():
-        shown = as_options(f"choose with {words}")
+        shown = shown_for(words)
+        assert shown.startswith("error: choose with ")
         assert "=..." not in shown, f"{words} in {file}"
         assert set(re.findall(r"--[a-z-]+", shown)) <= (of_data if "=" in words else anywhere), f"{words} in {file}"

@@ -80,12 +80,12 @@ def random_structure(solution):
 @pytest.mark.parametrize("doubtful", [False, True])
 @pytest.mark.parametrize("kind", ["R-work", "R-free", "sigma_A", "R-work of noise"])
 def test_data_that_the_model_does_not_explain_are_pointed_out(kind, doubtful, run, found):
-    """Refined models leave no more than 0.4 + 0.06 per Å of the R of a random structure, right ones never 0.76."""
+    """Refined models leave no more than 0.4 + 0.04 per Å of the R of a random structure, right ones never 0.76."""
     solution = make_solution()
     random, noise = random_structure(solution)
     part, d_min, margin = 0.76, solution.data.resolution[1], 1.01 if doubtful else 0.99
     if kind == "R-work":
-        what = {"r_work": StartEnd(0.9, margin * ((0.4 + 0.06 * d_min) ** 2 * random**2 + noise**2) ** 0.5)}
+        what = {"r_work": StartEnd(0.9, margin * ((0.4 + 0.04 * d_min) ** 2 * random**2 + noise**2) ** 0.5)}
     elif kind == "R-free":
         what = {"r_free": StartEnd(0.9, margin * part * random)}
     elif kind == "sigma_A":
@@ -99,6 +99,20 @@ def test_data_that_the_model_does_not_explain_are_pointed_out(kind, doubtful, ru
     _, printed, *_ = run("refine", "--example")
     assert ("does not explain these data" in printed) == doubtful
     assert (f"a random structure has {random:.2f}" in printed) == doubtful
+
+
+@pytest.mark.parametrize(
+    ("priors", "words"),
+    [
+        ({}, "B factors and positions held"),
+        ({"position_error": 0.1}, "positions refined with it"),
+        ({"position_error": 0.1, "b_error": 1.0}, "B factors and positions refined with it"),
+    ],
+)
+def test_the_legend_says_what_was_refined_besides(priors, words, run, found):
+    found(priors=priors)
+    _, printed, *_ = run("refine", "--example")
+    assert f"occupancy  0.57(4): standard uncertainty in the last digit, {words}\n" in printed
 
 
 def test_without_convergence_everything_is_written_and_the_code_is_3(run, found, tmp_path):

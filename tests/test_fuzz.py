@@ -47,11 +47,17 @@ def test_groups_of_any_words(parse, words, data):
         assert isinstance(parse(text), UserGroups)
 
 
-@pytest.mark.parametrize("parse", [parse_toml, parse_phenix])
-def test_nesting_without_end(parse):
-    text = {parse_toml: "a = " + "[" * 5000, parse_phenix: "refinement.refine.occupancies.individual = " + "(" * 5000}
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_toml, "a = " + "[" * 5000),
+        (parse_phenix, "refinement.refine.occupancies.individual = " + "(" * 5000),
+        (parse_phenix, "refinement.refine.occupancies.individual = " + "within(3, " * 300 + "all" + ")" * 300),
+    ],
+)
+def test_nesting_without_end(parse, text):
     with pytest.raises(ValueError, match=r"nested too deeply|is too complex"):
-        parse(text[parse])
+        parse(text)
 
 
 def test_a_closing_brace_after_a_value_outside_of_any_scope():

@@ -10,13 +10,14 @@ from test_xray_structure_factors import cctbx_python
 from jax_occupancy.groups import automatic_groups, choose_groups, format_phenix, parse_phenix
 from jax_occupancy.groups._phenix_selection import PhenixSelections
 from jax_occupancy.groups._table import read_table
-from jax_occupancy.io import read_model
+from jax_occupancy.io import atoms_within, read_model
 
 MODELS = ("1g8a_multiconformer.pdb", "1orc.pdb", "1pfe.cif.gz", "4ms6.pdb", "4xof.pdb", "5i55.cif", "x3200.pdb")
 CCTBX = """
 import json, sys, iotbx.pdb
-hierarchy = iotbx.pdb.input(file_name=sys.argv[1]).construct_hierarchy()
-cache, atoms = hierarchy.atom_selection_cache(), hierarchy.atoms()
+read = iotbx.pdb.input(file_name=sys.argv[1])
+hierarchy, settings = read.construct_hierarchy(), read.crystal_symmetry().special_position_settings()
+cache, atoms = hierarchy.atom_selection_cache(special_position_settings=settings), hierarchy.atoms()
 places = [[*(round(x, 3) for x in a.xyz), a.name.strip(), a.parent().altloc.strip()] for a in atoms]
 found = [list(cache.iselection(text)) for text in json.load(sys.stdin)]
 json.dump([places, found], sys.stdout)
@@ -27,7 +28,9 @@ icode ' '|not altloc ' ' and not water|name C*|name ?A|name *B*|name [CN]A|name 
 resseq 5*|resseq 1:|resseq :20|resid 10:12|resid 10 : 12|resseq 10: 12|resid 5 through 9|resi 7 through 9999
 (chain A or chain B) and not (name CA or name N)|chain A or chain B name CA|chain A altloc B|element BR or water
 not chain A or chain B|all|none|name ca and CHAIN A|resname ala|nucleotide and name P|icode A
-not chain A not water
+not chain A not water|single_atom_residue|bfactor > 30|bfactor<20 and water|occupancy = 1|occupancy < 0.6 or water
+within(3.5, resseq 11) and water|residues_within(4, hetero and not water)|within (2.0, (resseq 10 or water) and chain A)
+not within(6, element S) and name CA|segid ' '|segid "    "|segid PROA|optional chain QQ|pepnames and name CA
 """
 
 
@@ -94,7 +97,7 @@ def test_selections_match_the_atoms_that_cctbx_finds(data_dir, name):
         selections = [text for text in selections if "through" not in text]
     assert len(selections) >= 200
     theirs = asked_of_cctbx(data_dir / name, selections, model)
-    ours = PhenixSelections(read_table(model.atoms))
+    ours = PhenixSelections(read_table(model.atoms), lambda atoms, distance: atoms_within(model, atoms, distance))
     found = [ours.select(text).tolist() for text in selections]
     different = [text for text, a, b in zip(selections, found, theirs, strict=True) if a != b]
     assert not different

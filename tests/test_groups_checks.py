@@ -82,19 +82,24 @@ def test_overlapping_waters_without_letters(distance, clash):
         assert "A/1/HOH/O and A/2/HOH/O" in found[0]
 
 
-def test_overlap_needs_two_partial_atoms_without_letters():
-    full = [atom("O", "HOH", ("A", 1), 1.0), atom("O", "HOH", ("A", 2), 0.5)]
+@pytest.mark.parametrize(("occupancies", "told"), [((1.0, 0.5), True), ((1.0, 1.0), True), ((1.0, 0.0), False)])
+def test_overlap_of_atoms_without_letters_that_are_there_at_once(occupancies, told):
+    waters = [atom("O", "HOH", ("A", n), q) for n, q in enumerate(occupancies, 1)]
+    expected = ("atoms overlap but have no letters: A/1/HOH/O and A/2/HOH/O; give them letters to sum to 1",)
+    assert warnings_of(waters) == (expected if told else ())
     named = [atom("O", "HOH", ("A", 1), 0.5, altloc="A"), atom("O", "HOH", ("A", 2), 0.5)]
-    assert warnings_of(full) == ()
-    assert not any("overlap" in warning for warning in warnings_of(named))
+    assert not any("no letters" in warning for warning in warnings_of(named))
+
+
+def test_a_residue_that_is_there_twice_at_full_occupancy_is_told():
+    assert "A/2/ALA/CB and A/2/ALA/CB" in warnings_of(residue(("A", 2)), residue(("A", 2)))[0]
+    assert warnings_of(residue(("A", 2)), residue(("A", 3))) == ()
 
 
 def test_one_atom_twice_without_letters():
     rows = [atom("O", "HOH", ("A", 1), 0.5, x=x) for x in (0.0, 2.0)]
     (warning,) = warnings_of(rows)
-    assert warning == (
-        "partly occupied atoms overlap but have no letters: A/1/HOH/O and A/1/HOH/O; give them letters to sum to 1"
-    )
+    assert warning == ("atoms overlap but have no letters: A/1/HOH/O and A/1/HOH/O; give them letters to sum to 1")
 
 
 def test_atoms_of_one_residue_that_are_near_are_no_clash():

@@ -155,6 +155,13 @@ def test_atoms_one_by_one():
     assert alone[0].groups[0].reason == "atom L/1/LIG/C1:A is refined by itself, as asked"
 
 
+def test_groups_and_removal_come_before_atoms_one_by_one():
+    user = UserGroups({"one": group("name == 'C1' and altloc == 'A'")}, individual=("chainid == 'L'",),
+                      remove=("name == 'C3' and chainid == 'L'",))  # fmt: skip
+    alone = [g.name for g in choose(example(), user).groups if "by itself" in g.reason]
+    assert alone == [f"L/1/LIG/{name}" for name in ("C2:A", "C1:B", "C2:B")]
+
+
 def test_nothing_automatic():
     user = UserGroups(
         {"waters": group("chainid == 'W'")}, individual=("chainid == 'L' and name == 'C1'",), automatic=False

@@ -106,6 +106,13 @@ def test_what_excludes_two_that_may_be_there_together_is_told():
     )
 
 
+def test_waters_in_the_place_of_a_ligand_are_told_although_all_sums_are_one_now():
+    waters = [atom("O", "HOH", ("W", n), 0.4, altloc="B", x=x) for n, x in ((1, 0.0), (2, 3.0))]
+    grouping = automatic_groups(table(ligand(1, "A", 0.6, n=6), waters))
+    assert [s.kind for s in grouping] == ["free"] * 3
+    assert "L/1/LIG:A and W/1/HOH:B (0.60 + 0.40), L/1/LIG:A and W/2/HOH:B (0.60 + 0.40)" in grouping.warnings[-1]
+
+
 def test_groups_of_one_letter_on_top_of_each_other_are_told_unless_both_can_be_there():
     assert (
         "L/1/LIG:A and L/2/LIG:A (0.60 + 0.60)"

@@ -167,7 +167,13 @@ def test_a_blank_chain_comes_back():
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("within(5, chain A)", "within"),
+        ("within(five, chain A)", "five"),
+        ("within(-5, chain A)", "-5"),
+        ("within 5, chain A", "5 , chain"),
+        ("within(5, chain A", "the end"),
+        ("bfactor > high", "high"),
+        ("occupancy 0.5 or water", "0.5"),
+        ("bonded(chain A)", "bonded"),
         ("not", "not"),
         ("chain A and", "and"),
         ("(chain A", "the end"),
@@ -187,6 +193,63 @@ def test_a_blank_chain_comes_back():
 def test_selections_that_are_not_understood(text, word):
     with pytest.raises(ValueError, match=f"not understood at ['\"]{word}['\"]"):
         parse_phenix(f'refinement.refine.occupancies.remove_selection = "{text}"')
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("within(1.6, name CB) and not water", [1, 4]),
+        ("residues_within(1.6, water)", [0, 1, 2, 3, 4, 7]),
+        ("not within(1.6, name CB) and chain A", [0, 2, 3]),
+        ("water and within(1.6, within(1.6, name C))", [7]),
+        ("backbone and resseq 2", [0, 1, 2, 3]),
+        ("sidechain", [4]),
+        ("segid LIGA or segid WA*", [5, 6, 7]),
+        ("bfactor > 30 and occupancy < 1", [6]),
+        ("single_atom_residue", [7]),
+        ("optional chain B", [5, 6]),
+    ],
+)
+def test_neighbours_parts_and_numbers(text, wanted):
+    atoms = table(
+        residue(("A", 2), names=["N", "CA", "C", "O", "CB"]),
+        molecule(("B", 200), "LIG", 0.5, n=2),
+        molecule(("S", 7), "HOH", 1.0),
+    )
+    atoms[["x", "y", "z"]] = 0.0
+    atoms["x"] = [0.0, 1.5, 3.0, 4.5, 1.5, 8.0, 9.5, 6.0]
+    atoms.loc[4, "y"] = 1.5
+    atoms["tempfactor"] = [20.0] * 5 + [30.0, 40.0, 50.0]
+    atoms["segid"] = [""] * 5 + ["LIGA", "LIGA", "WATR"]
+    user = UserGroups({"chosen": UserGroup((f"phenix: {text}",))}, automatic=False)
+    assert choose_groups(atoms, user)["chosen"].atoms.tolist() == wanted
+
+
+def test_attributes_of_parameters_say_nothing_about_groups():
+    text = """
+refinement.refine.occupancies
+  .caption = Occupancies
+{
+  individual = None
+    .type = atom_selection
+    .multiple = True
+  constrained_group
+    .optional=True
+  {
+    selection = chain B and altid A
+      .type = atom_selection
+    selection = "chain B and " \\
+                'altid B'
+  }
+}
+"""
+    assert parse_phenix(text) == UserGroups(
+        {
+            "1:1": UserGroup(("phenix: chain B and altid A",)),
+            "1:2": UserGroup(("phenix: chain B and  altid B",)),
+        },
+        (UserSet(("1:1", "1:2")),),
+    )
 
 
 def test_what_giant_writes_over_several_lines():

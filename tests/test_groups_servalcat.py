@@ -1,8 +1,11 @@
 """servalcat's YAML, read and written."""
 
 import pytest
+from groups_models import residue, table
+from test_groups_selecting import structure_of
 
-from jax_occupancy.groups import UserGroup, UserGroups, UserSet, parse_servalcat
+from jax_occupancy.groups import UserGroup, UserGroups, UserSet, choose_groups, parse_servalcat
+from jax_occupancy.io import select_atoms
 
 FILE = """
 # of servalcat's own documentation
@@ -50,9 +53,46 @@ def test_every_key(under):
         ("occ_group_constraints: [{ids: [1, 2], complete: maybe}]", "complete .* is 'maybe'; wanted true or false"),
         ("occ_group_constraints: [{ids: [1, 2]}]", r"unknown groups \['1', '2'\]"),
         ("atom_selection: {occ: [1]}", "atom_selection.occ is .* wanted keys"),
+        ("refinement: {occ_groups: [{id: 1, selections: [//A]}]}", "refinement.occ_groups is not read"),
+        ("occ_group: [{id: 1, selections: [//A]}]", "occ_group is not read; wanted occ_groups"),
+        (
+            "occ_groups: [{id: 1, selection: [//A]}]",
+            "each of occ_groups has the key 'selection'; wanted id, selections",
+        ),
+        ("atom_selection: {occ: {exlude: [//A]}}", "atom_selection.occ has the key 'exlude'"),
+        ("initialisation: {occ: {'//A': 0.5}}", "initialisation.occ is {'//A': 0.5}, which is not read"),
         ("!!python/object/apply:os.getcwd []", "no valid YAML"),
     ],
 )
 def test_mistakes_are_named(text, message):
     with pytest.raises(ValueError, match=message):
         parse_servalcat(text)
+
+
+def test_the_example_of_its_documentation():
+    text = """
+refine:
+  atom_selection:
+    occ:
+      include: ["A/338/*"]
+      exclude: []
+  occ_groups:
+    - id: 1
+      selections: ["A/338/*:A"]
+    - id: 2
+      selections: ["A/338/*:B"]
+  occ_group_constraints:
+    - ids: [1, 2]
+      complete: true
+  occ_group_const_mu: 10
+  occ_group_const_mu_update_factor: 1.1
+  local_adpr_weights:
+    - sel: "A/338/*"
+      w: 5
+"""
+    atoms = table(residue(("A", 338), letters={"A": 0.6, "B": 0.4}))
+    structure = structure_of(atoms)
+    grouping = choose_groups(atoms, parse_servalcat(text), select=lambda one: select_atoms(structure, one))
+    (pair,) = grouping.sets
+    assert (pair.kind, [(g.name, g.start) for g in pair.groups]) == ("complete", [("1", 0.6), ("2", 0.4)])
+    assert sum(group.atoms.size for group in pair.groups) == len(atoms)

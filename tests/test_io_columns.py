@@ -40,6 +40,15 @@ def test_calculated_columns_are_never_taken(tmp_path):
         assert data.labels["amplitude"] == name
 
 
+def test_what_cannot_be_named_is_not_advised(tmp_path):
+    with pytest.raises(ValueError, match="needs them; add sigmas to the file") as found:
+        read_reflections(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
+    assert "sigma=..." not in str(found.value)
+    with pytest.raises(ValueError, match=r"file that scaling and merging wrote\. Columns: DANO") as found:
+        read_reflections(write_mtz(tmp_path, {"DANO": ("D", [1] * 6), "SIGDANO": ("Q", [1] * 6)}))
+    assert "amplitude=..." not in str(found.value)
+
+
 def test_several_candidates_are_recorded(tmp_path):
     columns = {**usual("FZ", "SIGFZ"), **usual("FOBS", "SIGFOBS", "FREE"), **usual("FP", "SIGFP", "test")}
     data = read_reflections(write_mtz(tmp_path, columns))
@@ -75,7 +84,7 @@ def test_named_columns(tmp_path):
 def test_missing_kinds_of_data(tmp_path):
     with pytest.raises(ValueError, match=r"no measured amplitudes or intensities \(types F, J, G, K\).*PHI \(P\)"):
         read_reflections(write_mtz(tmp_path, {"PHI": ("P", [1] * 6)}))
-    with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the amplitudes FP.*sigma=\.\.\."):
+    with pytest.raises(ValueError, match=r"no sigma \(type Q\) belongs to the amplitudes FP.*add sigmas"):
         read_reflections(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))
 
 
@@ -200,6 +209,8 @@ def test_one_flag_for_all_is_no_free_set(tmp_path):
     data = read_reflections(write_mtz(tmp_path, usual(flags=[1] * 6)))
     assert (data.n_free, data.free_value) == (0, None)
     assert "one value only" in data.notes[0]
+    nothing = read_reflections(write_mtz(tmp_path, usual(flags=[NAN] * 6)))
+    assert "FreeR_flag has no values: every reflection is used for refinement" in nothing.notes[1]
 
 
 def test_columns_without_values_are_no_candidates(tmp_path):

@@ -42,7 +42,7 @@ def test_extension_or_content_decides(tmp_path, name, text, group):
     [
         ("bad.toml", b"[groups", "bad.toml: the groups are no valid TOML"),
         ("bad.refmac", b"occupancy group id 1\n", "bad.refmac: the line"),
-        ("bad.eff", PHENIX.replace("chain W", "within(5, chain W)").encode(), "bad.eff: the phenix selection"),
+        ("bad.eff", PHENIX.replace("chain W", "bonded(chain W)").encode(), "bad.eff: the phenix selection"),
         ("empty.toml", b"\n", "empty.toml is empty"),
         ("nothing.toml", b"# nothing", "nothing.toml asks for no groups"),
         ("keywords.txt", b"ncyc 10\n", "keywords.txt asks for no groups"),
@@ -70,7 +70,7 @@ def test_keywords_in_other_files(tmp_path):
     with pytest.raises(ValueError, match=r"sub/c: the file .*sub/b.txt includes itself; take out the line '@b.txt'"):
         read_groups(tmp_path / "a.refmac")
     (tmp_path / "sub" / "c").unlink()
-    with pytest.raises(FileNotFoundError, match="sub/c does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"sub/b.txt: there is no file .*sub/c, which the line '@c' asks for"):
         read_groups(tmp_path / "a.refmac")
 
 

@@ -8,7 +8,6 @@ import pytest
 from model_files import CRYST1, MMCIF, MMCIF_ROWS, anisou, pdb_line, write_mmcif, write_pdb
 
 from jax_occupancy.io import atom_label, read_model
-from jax_occupancy.io._pdb import hybrid36
 
 COLUMNS = [
     "record",
@@ -24,7 +23,7 @@ COLUMNS = [
     "occupancy",
     "tempfactor",
 ]
-COLUMNS += ["element", "charge", "u11", "u22", "u33", "u12", "u13", "u23", "kind", "segment"]
+COLUMNS += ["element", "charge", "u11", "u22", "u33", "u12", "u13", "u23", "kind", "segment", "segid"]
 
 
 def test_file_order_survives_split_residues(tmp_path):
@@ -116,29 +115,17 @@ def test_columns_of_pdb(tmp_path):
     assert (atoms[["resseq", "charge", "segment"]].dtypes == np.int64).all()
 
 
-def test_numbering_of_more_than_99999_atoms():
-    """gemmi reads back every number that is written into the serial column."""
-    numbers = [1, 99_999, 100_000, 100_035, 100_036, 1_234_567, 99_999 + 26 * 36**4]
-    text = "\n".join(pdb_line("CA", serial=hybrid36(n), resseq=i) for i, n in enumerate(numbers, start=1))
-    structure = gemmi.read_pdb_string(text)
-    assert [residue[0].serial for residue in structure[0][0]] == numbers
-
-
 def test_more_atoms_than_decimal_serials_keep_their_order(tmp_path):
     """100,002 atoms in residues of two, the second atoms all after the first ones."""
     half = 50_001
     lines = [
-        pdb_line(name, resseq=hybrid36_residue(n), x=(n % 9000) + shift, chain="ABCDEF"[n // 9000])
+        pdb_line(name, resseq=n % 9000, x=(n % 9000) + shift, chain="ABCDEF"[n // 9000])
         for name, shift in (("CA", 0.0), ("CB", 0.5))
         for n in range(half)
     ]
     atoms = read_model(write_pdb(tmp_path, lines)).atoms
     assert len(atoms) == 2 * half
     np.testing.assert_array_equal(atoms["x"], np.concatenate([np.arange(half) % 9000 + s for s in (0.0, 0.5)]))
-
-
-def hybrid36_residue(number):
-    return number % 9000
 
 
 def test_blank_occupancy_is_read_as_gemmi_reads_it(tmp_path):

@@ -112,6 +112,17 @@ def test_unknown_elements_are_read_with_a_note(tmp_path, resname):
     assert read_model(write_mmcif(tmp_path)).notes == ()
 
 
+@pytest.mark.parametrize(("occupancy", "told"), [("  1.00", True), ("  0.00", False)])
+def test_b_factors_of_zero_are_told(occupancy, told, tmp_path):
+    lines = [
+        pdb_line(name, b=b, occupancy=occupancy) for name, b in ((" N", "  0.00"), (" C", " 12.00"), (" O", "  0.00"))
+    ]
+    notes = read_model(write_pdb(tmp_path, lines)).notes
+    assert [note.partition(";")[0] for note in notes] == (
+        ["2 of 3 atoms have a B factor of zero: A/1/ALA/N, A/1/ALA/O"] if told else []
+    )
+
+
 def test_atoms_of_unknown_element_do_not_scatter():
     """One of the fixed atoms is as good as gone, a group of them has no structure factors."""
     model, data = read_example()

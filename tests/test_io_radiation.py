@@ -104,3 +104,13 @@ def test_the_problem_is_that_of_the_stated_radiation():
         problem = prepare(model, neutron)
     assert problem.options.radiation == "neutron"
     assert prepare(model, data).options.radiation == "xray"
+
+
+def test_columns_of_a_joint_refinement_say_it(tmp_path):
+    joint = {**usual("F_xray", "SIGF_xray", "flag_xray"), **usual("F-obs-neutron", "SIGF-obs-neutron", "flag_neutron")}
+    file = write_mtz(tmp_path, joint)
+    assert read_reflections(file).radiation == "xray"
+    neutron = read_reflections(file, amplitude="F-obs-neutron")
+    assert (neutron.radiation, neutron.labels["sigma"]) == ("neutron", "SIGF-obs-neutron")
+    both = model_of(tmp_path, "X-RAY DIFFRACTION; NEUTRON DIFFRACTION")
+    assert agreed_radiation(both, neutron)[0] == "neutron"

@@ -164,3 +164,15 @@ def test_a_note_names_the_way_out(header, after, message, tmp_path):
 def test_full_b_factors_stay(line, tmp_path):
     model = pdb(tmp_path, remark(line), *tls_lines())
     assert (model.notes, model.added_b, model.atoms["tempfactor"].tolist()) == ((), None, [12.0] * 4)
+
+
+def test_residual_b_factors_are_called_so_in_the_other_format(tmp_path):
+    # TLS groups that the header does not state
+    model = pdb(tmp_path, RESIDUAL[0])
+    for name in ("one.cif", "two.pdb", "three.cif"):
+        assert model.residual
+        write_model(model, tmp_path / name, model.atoms["occupancy"])
+        model = read_model(tmp_path / name)
+        assert "which it does not state in full" in model.notes[0]
+    assert not pdb(tmp_path, RESIDUAL[0], *tls_lines()).residual
+    assert not pdb(tmp_path).residual

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
-from plotting_solutions import make_data, make_solution
+from plotting_solutions import make_solution
 
 from jax_occupancy.plotting import (
     Figure,
@@ -19,7 +19,6 @@ from jax_occupancy.plotting import (
     plot_r_by_resolution,
     plot_series,
     plot_solution,
-    r_by_resolution,
     write_plot,
 )
 
@@ -115,16 +114,13 @@ def test_the_pages_hold_every_group_once():
     assert occupancy_pages(make_solution(0)) == []
 
 
-def test_r_by_resolution_adds_up_to_the_whole():
-    data, model = make_data()
-    d, free = data.d_spacing(), np.array(data.free)
-    table = r_by_resolution(d, np.array(data.amplitude), np.abs(model), free, n_shells=7)
-    np.testing.assert_allclose(table["r_work"], 0.1)
-    np.testing.assert_allclose(table["r_free"], 0.2)
-    assert table["n_work"].sum() + table["n_free"].sum() == data.n_reflections
-    assert (table["d_min"][:-1].to_numpy() >= table["d_max"][1:].to_numpy()).all()
+def test_r_by_resolution_is_that_of_each_shell():
+    work, free = plot_r_by_resolution(make_solution(2), n_shells=7).lines
+    np.testing.assert_allclose(work.get_ydata(), np.full(7, 0.1))
+    np.testing.assert_allclose(free.get_ydata(), np.full(7, 0.2))
+    assert (np.diff(work.get_xdata()) > 0).all()
     with pytest.raises(ValueError, match="n_shells"):
-        r_by_resolution(d, np.array(data.amplitude), np.abs(model), free, n_shells=0)
+        plot_r_by_resolution(make_solution(2), n_shells=0)
 
 
 def test_no_free_set_no_r_free():

@@ -228,6 +228,23 @@ def test_model_and_data_of_different_crystals(example):
         check_same_crystal(dataclasses.replace(model, cell=None), reflections)
 
 
+def test_atoms_that_cannot_scatter_are_named(example):
+    model, reflections, _ = example
+    atoms = model.atoms.copy()
+    atoms.loc[[3, 9], "tempfactor"] = -5.0
+    with pytest.raises(
+        ValueError, match=r"has atoms with a negative B .*: A/1/ALA/O \(-5 Å²\), A/2/SER/CB:A \(-5 Å²\);"
+    ):
+        check_same_crystal(dataclasses.replace(model, atoms=atoms), reflections)
+    atoms.loc[9, "u11"] = 0.2
+    atoms.loc[3, "occupancy"] = 0.0
+    check_same_crystal(dataclasses.replace(model, atoms=atoms), reflections)
+    copied = model.structure.clone()
+    copied.ncs.append(gemmi.NcsOp(gemmi.Transform(), "1", given=False))
+    with pytest.raises(ValueError, match=r": 1 strict NCS operations .*expand-ncs"):
+        check_same_crystal(dataclasses.replace(model, structure=copied), reflections)
+
+
 @pytest.mark.parametrize(
     ("name", "target", "starts", "r_work", "r_free"),
     [

@@ -37,11 +37,13 @@ def measure_noise(example):
     mtz.write_to_file(str(example.reflections))
 
 
-@pytest.mark.parametrize("spoil", [None, move, rename_the_space_group, measure_noise])
-def test_a_model_of_other_data_is_pointed_out(spoil, tmp_path):
+@pytest.mark.parametrize(
+    ("spoil", "d_min"), [(None, 2), (move, 2), (move, 3), (rename_the_space_group, 2), (measure_noise, 2)]
+)
+def test_a_model_of_other_data_is_pointed_out(spoil, d_min, tmp_path):
     example = write_example(tmp_path)
     if spoil is not None:
         spoil(example)
     files = example.model.name, example.reflections.name
-    _, printed, *_ = command("refine", *files, "--starts", "0", "--d-min", "2", cwd=tmp_path)
-    assert ("the model does not explain these data (at 2.0 Å" in printed) == (spoil is not None)
+    _, printed, *_ = command("refine", *files, "--starts", "0", "--d-min", str(d_min), cwd=tmp_path)
+    assert (f"the model does not explain these data (at {d_min}.0 Å" in printed) == (spoil is not None)

@@ -86,7 +86,7 @@ def _print_table(console: Console, solution: Solution, truth: np.ndarray | None)
     left_out = {OPTIONAL[name] for name in silent} | ({"z"} if truth is None else set())
     for name, meaning in words.LEGEND.items():
         if name not in left_out:
-            say(console, f"{name:<11}{meaning}", indent=11)
+            say(console, f"{name:<11}{meaning.format(words.refined_besides(solution))}", indent=11)
     for text, number in words.numbered_notes(solution).items():
         say(console, f"{number:>4}  {text}", indent=6)
     if residues := words.differing_residues(solution):

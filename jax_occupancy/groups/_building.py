@@ -1,6 +1,6 @@
 """From positions of atoms to named groups and sets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +43,8 @@ def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, 
     sets = []
     for draft in ordered:
         groups = tuple(
-            make_group(
-                table,
-                np.sort(member.atoms),
-                name=name_of[id(member)],
-                letter=member.letter,
-                reason=_reason(member, [other for other in draft if other is not member], name_of),
-            )
-            for member in draft
+            make_group(table, np.sort(m.atoms), name=name_of[id(m)], letter=m.letter, reason=reason)
+            for m, reason in zip(draft, _reasons(draft, name_of), strict=True)
         )
         sets.append(GroupSet(set_kind(table, groups), groups))
     return tuple(sets)
@@ -65,16 +59,22 @@ def _first_atom(member: Member) -> int:
     return int(member.atoms.min())
 
 
-def _reason(member: Member, siblings: Sequence[Member], names: dict[int, str]) -> str:
-    """Why a member is a group, and what it excludes."""
-    if member.label is None:
-        return "; ".join([member.reason, *member.notes])
-    conformer = f"conformer {member.label or 'without a letter'} of {member.reason}"
+def _reasons(draft: Sequence[Member], names: dict[int, str]) -> Iterator[str]:
+    """Why each member is a group, and what it excludes."""
     # Those of other residues by name: their letters would be taken for letters of this one.
-    near = sorted({s.label for s in siblings if s.reason == member.reason and s.label is not None})
-    others = [label or NO_LETTER for label in near] + [names[id(s)] for s in siblings if s.reason != member.reason]
-    told = f"{conformer}; excludes {listing(others)}" if others else f"the only {conformer}{NO_SIBLING}"
-    return "; ".join([told, *member.notes])
+    labels, apart = {}, {}
+    for reason in dict.fromkeys(member.reason for member in draft):
+        letters = sorted(m.label for m in draft if m.reason == reason and m.label is not None)
+        labels[reason] = [letter or NO_LETTER for letter in letters]
+        apart[reason] = [names[id(m)] for m in draft if m.reason != reason]
+    for member in draft:
+        told = member.reason
+        if member.label is not None:
+            conformer = f"conformer {member.label or 'without a letter'} of {member.reason}"
+            others = labels[member.reason] + apart[member.reason]
+            others.remove(member.label or NO_LETTER)
+            told = f"{conformer}; excludes {listing(others)}" if others else f"the only {conformer}{NO_SIBLING}"
+        yield "; ".join([told, *member.notes])
 
 
 def _without(atoms: np.ndarray, guests: set[int]) -> np.ndarray:

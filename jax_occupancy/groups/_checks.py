@@ -9,7 +9,7 @@ import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
-from jax_occupancy.groups._neighbours import distances_to, meetings
+from jax_occupancy.groups._neighbours import distances_to, distances_to_others, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
 
@@ -138,17 +138,18 @@ def _scaled(group: Group, scale: float) -> Group:
 
 
 def _clashes(table: AtomTable) -> str:
-    """Partly occupied atoms without letters that cannot all be there: alternates nobody named."""
-    suspects = np.flatnonzero(table.partial & ~table.lettered)
+    """Atoms without letters that cannot all be there: alternates nobody named, or atoms that are there twice."""
+    suspects = np.flatnonzero(~table.lettered & (table.partial | (table.occupancy > 0) & ~table.hydrogen))
     repeated = consecutive(group_numbers(table.residue[suspects], table.name[suspects]))
     pairs = list(zip(*(suspects[side].tolist() for side in repeated), strict=True))
+    suspects = suspects[np.isfinite(distances_to_others(table.xyz[suspects], CLASH))]
     for residues in meetings(table.xyz[suspects], table.residue[suspects], CLASH):
         one, other = (suspects[table.residue[suspects] == residue] for residue in residues)
         gaps = distances_to(table.xyz[one], table.xyz[other], CLASH)
         nearest = distances_to(table.xyz[other], table.xyz[one[[np.argmin(gaps)]]], CLASH)
         pairs.append((int(one[np.argmin(gaps)]), int(other[np.argmin(nearest)])))
     names = (f"{atom_name(table, a)} and {atom_name(table, b)}" for a, b in sorted(set(pairs)))
-    return _sentence("partly occupied atoms overlap but have no letters", names, "; give them letters to sum to 1")
+    return _sentence("atoms overlap but have no letters", names, "; give them letters to sum to 1")
 
 
 def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
@@ -172,9 +173,10 @@ def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
     for a, b in meetings(table.xyz[everything], of_tree, SAME_PLACE):
         for i, j in product(inside[a], inside[b]):
             one, other = groups[i][0], groups[j][0]
-            together = one.start + other.start
             apart = not atoms[i].size or not atoms[j].size or not (one.altloc or other.altloc)
-            if apart or together <= 1 + tolerance(2):
+            # of one letter both may be there, if there is room for both
+            both = one.altloc == other.altloc and one.start + other.start <= 1 + tolerance(2)
+            if apart or both:
                 continue
             if (distances_to(table.xyz[atoms[i]], table.xyz[atoms[j]], SAME_PLACE) < np.inf).any():
                 names.append(f"{one.name} and {other.name} ({one.start:.2f} + {other.start:.2f})")

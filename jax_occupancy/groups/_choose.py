@@ -20,7 +20,7 @@ from jax_occupancy.groups._refmac import refmac_atoms
 from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
 from jax_occupancy.groups._table import AtomTable, read_table
-from jax_occupancy.groups._user import Select, UserGroups
+from jax_occupancy.groups._user import Select, UserGroups, Within
 
 WATERS = ("residue", "individual", "omit")
 HYDROGENS = ("carrier", "omit")
@@ -79,6 +79,7 @@ def choose_groups(
     user: UserGroups | None = None,
     *,
     select: Select | None = None,
+    within: Within | None = None,
     link: bool = True,
     waters: str = "residue",
     hydrogens: str = "carrier",
@@ -100,6 +101,8 @@ def choose_groups(
         user: what the user asks for; None makes the automatic groups.
         select: turns a selection in gemmi's syntax into 0-based positions of atoms; those of phenix and Refmac are
             found in the table.
+        within: turns positions of atoms and a distance in Å into those of all atoms that near, for ``within(3, ...)``
+            in phenix' selections; None looks at distances in the table, without symmetry.
         link: see ``automatic_groups``, as for the next two.
         waters: what to do with waters.
         hydrogens: what to do with hydrogens.
@@ -127,10 +130,12 @@ def choose_groups(
             raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, allowed))}.")
     table = read_table(atoms)
     user = UserGroups() if user is None else user
-    find = partial(_atoms_of, table.n_atoms, _languages(table, select))
+    find = partial(_atoms_of, table.n_atoms, _languages(table, select, within))
     members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
     alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
-    claims = {f"group {name!r}": atoms for name, atoms in members.items()} | {"individual": alone}
+    claims = {f"group {name!r}": atoms for name, atoms in members.items()}
+    alone = np.setdiff1d(alone, np.concatenate([removed, *members.values()]))
+    claims["individual"] = alone
     active = ~_taken(table, {**claims, "remove": removed}) & user.automatic
     if hydrogens == "omit":
         active &= ~table.hydrogen
@@ -189,9 +194,9 @@ def _exchange_draft(table: AtomTable, pair: tuple[int, int]) -> Draft:
     )
 
 
-def _languages(table: AtomTable, select: Select | None) -> dict[str, Select | None]:
+def _languages(table: AtomTable, select: Select | None, within: Within | None) -> dict[str, Select | None]:
     """What finds the atoms of a selection, by the language it is written in."""
-    return {"phenix": PhenixSelections(table).select, "refmac": partial(refmac_atoms, table), "": select}
+    return {"phenix": PhenixSelections(table, within).select, "refmac": partial(refmac_atoms, table), "": select}
 
 
 def _as_said(selection: str) -> tuple[str, str]:

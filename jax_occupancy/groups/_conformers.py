@@ -97,7 +97,7 @@ def _draft(
     notes = [note for residue in np.unique(table.residue[own]) for note in links.notes.get(int(residue), [])]
     if far:
         notes.append(f"does not touch {listing(letter or NO_LETTER for letter in far)} of the same number")
-    members = []
+    members, where = [], _where(table, own)
     for letter, atoms in letters.items():
         guests = tuple(atom for atom in atoms if atom in moved)
         hydrogens = [hydrogen for atom in atoms for hydrogen in riders.get(atom, [])]
@@ -105,7 +105,7 @@ def _draft(
         members.append(
             Member(
                 np.array([*atoms, *hydrogens]),
-                _where(table, own),
+                where,
                 str(table.altloc[atoms[0]]),
                 letter,
                 tuple(dict.fromkeys([*amides, *notes])),

@@ -167,11 +167,7 @@ class Grouping:
         return replace(self, warnings=(*self.warnings, *messages))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per group, for reading.
-
-        Returns:
-            Columns name, set (number of the set), kind, parent, n_atoms, residues, altloc, start, refinable, reason.
-        """
+        """One row per group, for reading; ``set`` is the number of its set."""
         columns = ["name", "set", "kind", "parent", "n_atoms", "residues", "altloc", "start", "refinable", "reason"]
         rows = [
             (g.name, number, s.kind, s.parent, g.atoms.size, g.residues, g.altloc, g.start, g.refinable, g.reason)
@@ -181,11 +177,7 @@ class Grouping:
         return pd.DataFrame(rows, columns=pd.Index(columns))
 
     def to_dict(self) -> dict[str, Any]:
-        """The refinable sets as plain data for JSON: n_atoms, sets and warnings.
-
-        Returns:
-            A dictionary of lists, strings and numbers; atoms are 0-based positions in file order.
-        """
+        """The refinable sets as plain data for JSON: n_atoms, sets (atoms by position in the file) and warnings."""
         sets = [
             {"kind": s.kind, "parent": s.parent, "groups": [_group_to_dict(group) for group in s.groups]}
             for s in self.sets
@@ -196,17 +188,13 @@ class Grouping:
     def to_tensor(
         self, occupancies: Any, *, dtype: Any = None, name: str | None = None
     ) -> "jax_occupancy.core.OccupancyTensor":
-        """Make the module whose parameters are the occupancies of these groups.
+        """Make the module whose parameters are the occupancies of these groups; all other atoms are fixed in it.
 
         Args:
             occupancies: occupancy of every atom in file order; values outside 0…1 are clamped. A refinable group
                 starts from the mean of its atoms, a fixed group keeps its own value or its fraction of its parent,
                 all other atoms keep theirs.
             dtype: float type of the parameters; None follows the occupancies.
-            name: name of the module.
-
-        Returns:
-            A module in which the atoms of no refinable group are fixed.
 
         Raises:
             ValueError: there is not one occupancy per atom.

@@ -39,6 +39,15 @@ def distances_to(points: np.ndarray, others: np.ndarray, cutoff: float) -> np.nd
     return result
 
 
+def distances_to_others(points: np.ndarray, cutoff: float) -> np.ndarray:
+    """How far away the nearest of the other points is from each point, infinite beyond ``cutoff``."""
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
+    result = np.full(len(points), np.inf)
+    if finite.size:
+        result[finite] = KDTree(points[finite]).query(points[finite], k=2, distance_upper_bound=cutoff)[0][:, 1]
+    return result
+
+
 def in_touch(clusters: Sequence[np.ndarray], cutoff: float) -> list[list[int]]:
     """Which clusters of points come within ``cutoff`` of each other, directly or through others, by their numbers."""
     number = np.repeat(np.arange(len(clusters)), [len(cluster) for cluster in clusters])

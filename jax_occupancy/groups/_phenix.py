@@ -86,15 +86,8 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     """Write groups as phenix parameters.
 
     Atoms that phenix.refine would refine by itself (with a letter, or partly occupied) but that are in no refinable
-    group are removed from refinement.
-
-    Args:
-        grouping: the groups; of fixed groups at the occupancies the model has there is only a comment and, where
-            phenix.refine would refine them, their removal.
-        atoms: the atom table they were made from.
-
-    Returns:
-        The parameters.
+    group are removed from refinement; of fixed groups at the occupancies the model has there is a comment besides.
+    ``atoms`` is the table that the groups were made from.
 
     Raises:
         ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside
@@ -154,7 +147,11 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
     for match in _WORDS.finditer(text):
         word = match[0]
         if word in ("{", "}", ";", "\n"):
-            if value is not None:
+            if value is not None and names and names[-1].startswith("."):
+                # an attribute such as .type, of the definition above or of the scope that is about to open
+                names.pop()
+                value = None
+            elif value is not None:
                 yield (
                     ".".join([*(name for name, _ in scopes), *names]),
                     scopes[-1][1] if scopes else 0,
@@ -186,6 +183,7 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
 
 
 def _unquoted(value: str) -> str:
-    """A value; a single quoted word loses its quotes, as in phenix."""
-    quoted = re.fullmatch(r"""("[^"]*"|'[^']*')""", value)
-    return value[1:-1] if quoted else value
+    """A value; one that is nothing but quoted words loses its quotes, as in phenix."""
+    if not re.fullmatch(r"""(("[^"]*"|'[^']*')\s*)+""", value):
+        return value
+    return " ".join(word[1:-1] for word in re.findall(r""""[^"]*"|'[^']*'""", value))

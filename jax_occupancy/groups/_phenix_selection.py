@@ -9,17 +9,29 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._table import AtomTable, group_numbers
+from jax_occupancy.groups._neighbours import distances_to
+from jax_occupancy.groups._table import AMINO_ACIDS, AtomTable, group_numbers
+from jax_occupancy.groups._user import Within
 
 _TOKEN = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([\w\\*?\[\]^+.:-][\w\\*?\[\]^+.:'"-]*|\S)""")
 _PRIORITY = {"not": 3, "and": 2, "or": 1}
 _RESIDUE = re.compile(r"(-?\d+)([A-Za-z]?)")
 _KEYS = {"altid": "altloc", "resi": "resid"} | {
-    key: key for key in ("name", "altloc", "resname", "chain", "resseq", "resid", "icode", "element")
+    key: key for key in ("name", "altloc", "resname", "chain", "resseq", "resid", "icode", "segid", "element")
 }
 MOST_PARENTHESES = 1000
+MOST_WITHIN = 50  # each is evaluated by itself, inside the others
 _WITH_CASE = ("chain", "altloc")
-_KINDS = {"water": "water", "protein": "protein", "peptide": "protein", "nucleotide": "nucleic"}
+_KINDS = {"water": "water", "protein": "protein", "peptide": "protein", "nucleotide": "nucleic", "nuc": "nucleic"}
+_COMPARISONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {">": np.greater, "<": np.less, "=": np.equal}
+_PEPTIDE = ("N", "CA", "C", "O")
+_PHOSPHATE = ("P", "OP1", "OP2", "O1P", "O2P", "O3'", "O5'", "O3*", "O5*")
+_RIBOSE = tuple(f"{name}{prime}" for name in ("O2", "O4", "C1", "C2", "C3", "C4", "C5") for prime in "'*")
+_WANTED = (
+    "chain, segid, resseq, resid, icode, resname, name, altloc, element, water, hetero, protein, nucleotide, backbone, "
+    "sidechain, pepnames, single_atom_residue, bfactor, occupancy, within(distance, ...), residues_within(distance, "
+    "...), all or none, joined by and, or, not and parentheses"
+)
 
 
 class Word(NamedTuple):
@@ -42,10 +54,11 @@ class PhenixSelections:
     """Evaluates selections on the atoms of a table; words that stand side by side are both meant."""
 
     table: AtomTable
+    within: Within | None = None
 
     def select(self, text: str) -> np.ndarray:
         """Positions of the atoms that a selection matches, maybe none; a ValueError quotes what is not understood."""
-        if text.count("(") > MOST_PARENTHESES:
+        if text.count("(") > MOST_PARENTHESES or text.lower().count("within") > MOST_WITHIN:
             raise ValueError(f"the phenix selection {text[:60]!r}... is too complex; write the group as TOML instead.")
         words = [Word(quoted[1:-1], True) if quoted else Word(bare) for quoted, bare in _TOKEN.findall(text)]
         try:
@@ -53,13 +66,14 @@ class PhenixSelections:
         except _NotUnderstoodError as error:
             shown = text if len(text) <= 300 else f"{text[:300]}..."
             raise ValueError(
-                f"the phenix selection {shown!r} is not understood at {str(error)!r}; wanted chain, resseq, "
-                "resid, icode, resname, name, altloc, element, water, hetero, protein, nucleotide, all or none, joined "
-                "by and, or, not and parentheses. Write the group as TOML instead."
+                f"the phenix selection {shown!r} is not understood at {str(error)!r}; wanted {_WANTED}. Write the "
+                "group as TOML instead."
             ) from None
 
     def _evaluate(self, words: list[Word]) -> np.ndarray:
         """The operators by precedence, each operand where it stands (as cctbx' parser does it)."""
+        if words and words[-1].lower == "optional":
+            words.pop()
         waiting: list[str] = []
         found: list[np.ndarray] = []
         after_operand = False
@@ -96,6 +110,15 @@ class PhenixSelections:
             return self.table.kind == _KINDS[word.lower]
         if word.lower in ("hetero", "hetatm"):
             return self.table.hetero
+        if word.lower in self._parts:
+            return self._parts[word.lower]
+        if word.lower in ("bfactor", "occupancy"):
+            values = self.table.b_factor if word.lower == "bfactor" else self.table.raw_occupancy
+            if (sign := _pop(words).text) not in _COMPARISONS:
+                raise _NotUnderstoodError(sign)
+            return _COMPARISONS[sign](values, _number(_pop(words).text))
+        if word.lower in ("within", "residues_within"):
+            return self._near(words, whole=word.lower == "residues_within")
         if word.lower not in _KEYS:
             raise _NotUnderstoodError(word.text)
         key = _KEYS[word.lower]
@@ -103,6 +126,46 @@ class PhenixSelections:
         if key in ("resseq", "resid"):
             return self._residues(key, value, words)
         return self._matching(key, value)
+
+    @cached_property
+    def _parts(self) -> dict[str, np.ndarray]:
+        """What the parts of polymers are called."""
+        t = self.table
+        protein, nucleic = t.kind == "protein", t.kind == "nucleic"
+        phosphate, ribose = nucleic & np.isin(t.name, _PHOSPHATE), nucleic & np.isin(t.name, _RIBOSE)
+        backbone = protein & np.isin(t.name, _PEPTIDE) | phosphate | ribose
+        atoms_in_residue, blank = (np.bincount(t.residue, some)[t.residue] for some in (None, ~t.lettered))
+        has = [np.isin(t.residue, t.residue[t.name == name]) for name in _PEPTIDE]
+        deoxy = np.array([name[:1] == "D" for name in t.resname], bool)
+        return {
+            "backbone": backbone,
+            "sidechain": (protein | nucleic) & ~t.hydrogen & ~backbone,
+            "pepnames": np.isin(t.resname, tuple(AMINO_ACIDS)) | np.logical_and.reduce(has),
+            "phosphate": phosphate,
+            "ribose": ribose,
+            "dna": nucleic & deoxy,
+            "rna": nucleic & ~deoxy,
+            "single_atom_residue": np.where(t.lettered, t.conformer_size + blank, atoms_in_residue) == 1,
+        }
+
+    def _near(self, words: list[Word], *, whole: bool) -> np.ndarray:
+        """The atoms near those of a selection in parentheses, or their whole residues."""
+        begin = [_pop(words).text for _ in range(3)]
+        if begin[0] != "(" or begin[2] != ",":
+            raise _NotUnderstoodError(" ".join(begin))
+        inner, depth = [], 1
+        while depth:
+            word = _pop(words)
+            depth += {"(": 1, ")": -1}.get(word.lower, 0)
+            inner.append(word)
+        distance, chosen = _number(begin[1]), np.flatnonzero(self._evaluate(inner[-2::-1]))
+        if not 0 < distance < np.inf:
+            raise _NotUnderstoodError(begin[1])
+        if self.within is None:
+            near = np.isfinite(distances_to(self.table.xyz, self.table.xyz[chosen], np.nextafter(distance, np.inf)))
+        else:
+            near = np.isin(np.arange(self.table.n_atoms), self.within(chosen, distance))
+        return np.isin(self.table.residue, self.table.residue[near]) if whole else near
 
     def _residues(self, key: str, value: Word, words: list[Word]) -> np.ndarray:
         """Residues by number: a pattern, a range, or a stretch of the file."""
@@ -172,6 +235,7 @@ class PhenixSelections:
             "chain": [name or " " for name in t.chain],
             "resseq": numbers,
             "icode": codes,
+            "segid": [f"{segid:<4}" for segid in t.segid],
             "resid": [number + code for number, code in zip(numbers, codes, strict=True)],
             "element": [f"{element:>2}" for element in t.element],
         }
@@ -184,6 +248,13 @@ def _pop(words: list[Word]) -> Word:
     if not words:
         raise _NotUnderstoodError("the end")
     return words.pop()
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _NotUnderstoodError(text) from None
 
 
 def _peek(words: list[Word]) -> str:

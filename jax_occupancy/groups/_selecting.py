@@ -74,14 +74,8 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
     """Say any grouping in the user's terms: named groups by selection, and sets.
 
     Nothing is left to the automatic choice, so that ``choose_groups`` makes the same groups of the same atoms
-    whatever its options. The free groups come after the sets.
-
-    Args:
-        grouping: the groups.
-        atoms: the atom table they were made from.
-
-    Returns:
-        The groups in the user's terms; a fixed member of a nested set has the fraction of its parent.
+    whatever its options. The free groups come after the sets; a fixed member of a nested set has the fraction of its
+    parent. ``atoms`` is the table that the groups were made from.
 
     Raises:
         ValueError: the table has another number of atoms than the grouping, atoms that no selection can tell

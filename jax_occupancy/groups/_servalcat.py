@@ -6,20 +6,25 @@ import yaml  # pyright: ignore[reportMissingModuleSource]
 
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
+_READ = ("occ_groups", "occ_group_constraints", "atom_selection")
+# How servalcat refines, not what.
+_SETTINGS = tuple(f"occ_group_const_mu{end}" for end in ("", "_update_factor", "_update_tol_rel", "_update_tol_abs"))
+
 
 def parse_servalcat(text: str) -> UserGroups:
     """Read occupancy groups from the YAML of servalcat; other settings are left alone.
 
     Args:
         text: YAML with ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``,
-            ``complete``) and ``atom_selection.occ`` (``include`` makes a group of each atom, ``exclude`` keeps atoms
-            as they are), alone or under ``refine``.
+            ``complete``) and ``atom_selection.occ`` (``include`` makes a group of each atom that is in none,
+            ``exclude`` keeps atoms as they are), alone or under ``refine``.
 
     Returns:
         Groups named by their ids; as with all formats the other atoms get automatic groups.
 
     Raises:
-        ValueError: the text is no YAML, or one of these is of the wrong kind.
+        ValueError: the text is no YAML, one of these is of the wrong kind, or what it says of occupancies elsewhere
+            would not be heard; the message quotes it.
 
     Example:
         >>> user = parse_servalcat('''
@@ -38,16 +43,17 @@ def parse_servalcat(text: str) -> UserGroups:
         raise ValueError(f"the groups are no valid YAML: {' '.join(str(error).split())[:300]}") from error
     content = _mapping(content, "the file")
     content = _mapping(content["refine"], "refine") if "refine" in content else content
+    _check_read(content)
     groups: dict[str, UserGroup] = {}
     for one in _list(content.get("occ_groups"), "occ_groups"):
-        entry = _mapping(one, "each of occ_groups")
+        entry = _known(one, "each of occ_groups", ("id", "selections"))
         name = str(entry.get("id"))
         if "id" not in entry or name in groups:
             raise ValueError(f"occ_groups has {one!r}; wanted an id that no other group has.")
         groups[name] = UserGroup(_texts(entry.get("selections"), f"selections of group {name}"))
     sets = []
     for one in _list(content.get("occ_group_constraints"), "occ_group_constraints"):
-        entry = _mapping(one, "each of occ_group_constraints")
+        entry = _known(one, "each of occ_group_constraints", ("ids", "complete"))
         ids = tuple(str(name) for name in _list(entry.get("ids"), "ids of occ_group_constraints"))
         complete = entry.get("complete", True)
         if not isinstance(complete, bool):
@@ -55,9 +61,38 @@ def parse_servalcat(text: str) -> UserGroups:
         # one group that may be absent is free, whatever set it is in
         if len(ids) != 1 or complete or ids[0] not in groups:
             sets.append(UserSet(ids, "complete" if complete else "incomplete"))
-    chosen = _mapping(_mapping(content.get("atom_selection"), "atom_selection").get("occ"), "atom_selection.occ")
+    chosen = _mapping(content.get("atom_selection"), "atom_selection").get("occ")
+    chosen = _known(chosen, "atom_selection.occ", ("include", "exclude", "exclude_restraint"))
     alone, kept = (_texts(chosen.get(key), f"atom_selection.occ.{key}") for key in ("include", "exclude"))
     return UserGroups(groups, tuple(sets), individual=alone, remove=kept)
+
+
+def _check_read(content: dict[str, Any]) -> None:
+    """Refuse what is said of occupancies and not read: misspelt or in another place, and start values."""
+    elsewhere = [
+        f"{key}.{inner}"
+        for key, value in content.items()
+        if isinstance(value, dict)
+        for inner in value
+        if inner in _READ
+    ]
+    unknown = [key for key in content if str(key).startswith("occ") and key not in (*_READ, *_SETTINGS)]
+    if elsewhere or unknown:
+        wanted = "wanted occ_groups, occ_group_constraints and atom_selection, alone or under refine"
+        raise ValueError(f"{', '.join(map(str, elsewhere + unknown))} is not read; {wanted}.")
+    if starts := _mapping(content.get("initialisation"), "initialisation").get("occ"):
+        raise ValueError(
+            f"initialisation.occ is {str(starts)[:60]}, which is not read; write these occupancies into the model and "
+            "take the line out."
+        )
+
+
+def _known(value: Any, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A mapping of the file that has these keys at most."""
+    entry = _mapping(value, what)
+    if unknown := [key for key in entry if key not in keys]:
+        raise ValueError(f"{what} has the key {unknown[0]!r}; wanted {', '.join(keys)}.")
+    return entry
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:

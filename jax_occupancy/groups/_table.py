@@ -48,6 +48,8 @@ class AtomTable:
     in_file: np.ndarray  # occupancies of the file, which on special positions may not be those of the site
     hetero: np.ndarray
     segment: np.ndarray
+    segid: np.ndarray
+    b_factor: np.ndarray
 
     @property
     def n_atoms(self) -> int:
@@ -139,6 +141,8 @@ def read_table(atoms: pd.DataFrame) -> AtomTable:
         kind=kind,
         in_file=atoms["in_file"].to_numpy(np.float64) if "in_file" in atoms.columns else raw,
         segment=atoms["segment"].to_numpy() if "segment" in atoms.columns else np.zeros(len(atoms), np.int64),
+        segid=_text(atoms, "segid"),
+        b_factor=_numbers(atoms, "tempfactor"),
         hetero=_text(atoms, "record") == "HETATM" if "record" in atoms.columns else np.isin(kind, ("other", "water")),
     )
 
@@ -168,6 +172,11 @@ def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
     clean = ["" if str(value).strip() in blank else str(value).strip() for value in values]
     # The last entry serves code -1, which factorize gives to None and NaN.
     return np.array([*clean, ""], object)[codes]
+
+
+def _numbers(atoms: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of numbers, NaN where there is none."""
+    return atoms[column].to_numpy(np.float64) if column in atoms.columns else np.full(len(atoms), np.nan)
 
 
 def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:

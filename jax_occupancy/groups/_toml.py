@@ -21,12 +21,6 @@ def parse_toml(text: str) -> UserGroups:
     each state its letters; ``remove``, ``link``, ``separate`` and ``individual`` are selections and ``automatic`` is
     true or false, before the first table.
 
-    Args:
-        text: the content of the file.
-
-    Returns:
-        What the user asks for.
-
     Raises:
         ValueError: the text is no TOML, or a key is unknown or of the wrong kind; the message names it.
 
@@ -65,12 +59,6 @@ def parse_toml(text: str) -> UserGroups:
 
 def format_toml(user: UserGroups) -> str:
     """Write groups as TOML that ``parse_toml`` reads back as the same groups.
-
-    Args:
-        user: the groups.
-
-    Returns:
-        The content of a file.
 
     Example:
         >>> print(format_toml(UserGroups({"pose A": UserGroup(("//L/1/*:A",))}, remove=("//S",))), end="")

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 Select = Callable[[str], Any]
+Within = Callable[[np.ndarray, float], np.ndarray]
 SET_KINDS = ("complete", "incomplete")
 
 
@@ -56,7 +59,8 @@ class UserGroups:
         remove: selections of atoms that keep their occupancy.
         link: selections; the residues that each of them touches are linked letter by letter, bonded or not.
         separate: selections of residues that are not linked along the chain.
-        individual: selections; every atom they match is a group of its own, free from 0 to 1.
+        individual: selections; every atom they match that is in no group and not removed is a group of its own, free
+            from 0 to 1.
         automatic: whether the atoms nothing is said about get automatic groups; False keeps them as they are.
         states: letters by state, such as {"ground": ("A", "B"), "bound": ("C", "D")}; see ``choose_groups``.
 
@@ -92,16 +96,7 @@ class UserGroups:
 
 
 def parse_state(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read a state as the command line gives it.
-
-    Args:
-        text: a name, an equals sign and letters, such as "ground=A,B".
-
-    Returns:
-        The name and the letters.
-
-    Raises:
-        ValueError: there is no name or no letter.
+    """Read a state as the command line gives it; a ValueError says if there is no name or no letter.
 
     Example:
         >>> parse_state("ground=A,B")

@@ -12,13 +12,8 @@ def whole_sets(grouping: Grouping) -> list[list[np.ndarray]]:
 
     A complete set that nothing stands above is one list. Under a parent the members are followed by what the parent
     leaves to its siblings, and a sibling without atoms (a state such as "bound") by the members of its first complete
-    child set. Parents come before their children. Sets that sum to less than one are left out.
-
-    Args:
-        grouping: the groups.
-
-    Returns:
-        For each list the positions of the atoms of each conformer, as ``write_model`` takes them.
+    child set. Parents come before their children. Sets that sum to less than one are left out. A list has the positions
+    of the atoms of each conformer, as ``write_model`` takes them.
     """
     tree = _Tree(grouping)
     found: list[list[np.ndarray]] = []

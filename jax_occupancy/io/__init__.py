@@ -18,7 +18,7 @@ from jax_occupancy.io._read_reflections import read_reflections
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
-from jax_occupancy.io._selecting import find_contacts, select_atoms
+from jax_occupancy.io._selecting import atoms_within, find_contacts, select_atoms
 from jax_occupancy.io._source import format_of_name
 from jax_occupancy.io._structure import from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model
@@ -29,6 +29,7 @@ __all__ = [
     "agreed_radiation",
     "atom_label",
     "atomic_writer",
+    "atoms_within",
     "check_groups_name",
     "find_contacts",
     "format_of_name",

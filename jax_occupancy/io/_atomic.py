@@ -16,12 +16,6 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Whatever ends the block early, an interrupt from the keyboard included, leaves what was there before. A symbolic
     link is followed, and an existing file keeps its permissions.
 
-    Args:
-        path: The file to write; an existing one is replaced.
-
-    Yields:
-        The temporary file, open for writing bytes.
-
     Raises:
         IsADirectoryError, FileNotFoundError: If `path` is a folder, or its folder does not exist.
     """

@@ -15,19 +15,12 @@ COLUMNS = [
     *("record", "name", "altloc", "resname", "chainid", "resseq", "icode"),
     *("x", "y", "z", "occupancy", "tempfactor", "element", "charge"),
     *ANISOTROPIC,
-    *("kind", "segment"),
+    *("kind", "segment", "segid"),
 ]
 
 
 def atom_label(atoms: pd.DataFrame, position: int) -> str:
-    """One atom as chain/number/residue/name:altloc.
-
-    Args:
-        atoms: The atom table.
-        position: 0-based row of the atom.
-
-    Returns:
-        A label such as `A/54/ARG/NZ:A`; without altloc the colon is left out, an insertion code follows the number.
+    """One atom of a table, by its row, as chain/number/residue/name:altloc; an insertion code follows the number.
 
     Example:
         >>> import pandas as pd
@@ -120,6 +113,7 @@ def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[s
         "element": atom.element.name.upper(),
         "charge": atom.charge,
         "kind": kind_of_residue(residue.name),
+        "segid": residue.segment,
         **dict(zip(ANISOTROPIC, tensor, strict=True)),
     }
 

@@ -81,10 +81,11 @@ def choose_columns(
     else:
         measured = _find_measured(table, sigma_column, notes)
     if None in measured.sigmas:
+        there = any(column.type in tuple("QLM") for column in table.columns)
+        way_out = "name the column with sigma=..., or add sigmas to the file" if there else "add sigmas to the file"
         raise ValueError(
             f"{table.where}: no sigma (type Q) belongs to the {_NOUN[measured.quantity]} {measured.label}, and "
-            f"refinement needs them; name the column with sigma=..., or add sigmas to the file. "
-            f"Columns: {table.listed()}"
+            f"refinement needs them; {way_out}. Columns: {table.listed()}"
         )
     if len(measured.values) == 2:
         notes.append(f"{measured.label} merged into their mean, weighted with 1/σ²")
@@ -190,9 +191,15 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
     # without anything better the reader is told what is missing in them
     candidates = [m for m, objection in objections if not objection] or [m for m, o in objections if o == _EMPTY]
     if not candidates:
+        calculated = any(column.type in tuple(_ORDER) for column in table.columns)
+        way_out = (
+            "Name the column with amplitude=... or intensity=... if its name looks calculated"
+            if calculated
+            else "Give the file that scaling and merging wrote"
+        )
         raise ValueError(
-            f"{table.where} has no measured amplitudes or intensities (types F, J, G, K){not_taken}. Name the column "
-            f"with amplitude=... or intensity=... if its name looks calculated. Columns: {table.listed()}"
+            f"{table.where} has no measured amplitudes or intensities (types F, J, G, K){not_taken}. {way_out}. "
+            f"Columns: {table.listed()}"
         )
 
     def unsuited(measured: Measurement) -> bool:

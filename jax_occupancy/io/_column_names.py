@@ -70,6 +70,15 @@ def ending(label: str) -> str:
     return found[1].upper() if found else ""
 
 
+def radiation_of_label(label: str) -> str | None:
+    """The radiation that a column is named after, as those of joint refinements are.
+
+    >>> radiation_of_label("F_neutron"), radiation_of_label("I-obs-xray(+)"), radiation_of_label("FP")
+    ('neutron', 'xray', None)
+    """
+    return next((one for one in ("neutron", "electron", "xray") if one.upper() in plain(label)), None)
+
+
 def sigma_names(label: str) -> set[str]:
     """The plain names that the σ of a column may have.
 

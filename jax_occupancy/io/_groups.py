@@ -48,12 +48,6 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
     The extension says which (.toml; .refmac, .keywords, .com, .txt; .params, .eff, .phil, .def; .yaml, .yml); for any
     other the content does. A line ``@file`` of Refmac keywords stands for the lines of that file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        What the file asks for; `choose_groups` makes groups of it.
-
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
         ValueError: If it is empty, no text, or something in it is not understood; the message names the file.
@@ -84,12 +78,7 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
 def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.DataFrame) -> None:
     """Write groups as TOML, Refmac keywords or phenix parameters, by the extension as in `read_groups`.
 
-    The file appears under its name only when it is complete.
-
-    Args:
-        path: The file to write; an existing one is replaced.
-        grouping: The groups.
-        atoms: The atom table they were made from.
+    `atoms` is the table they were made from. The file appears under its name only when it is complete.
 
     Raises:
         ValueError: If the extension is unknown, or the format cannot say what the groups are; the message names both.
@@ -122,14 +111,7 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
 
 
 def check_groups_name(path: str | os.PathLike[str]) -> None:
-    """Refuse a name whose extension does not say in which format to write groups.
-
-    Args:
-        path: The file to write.
-
-    Raises:
-        ValueError: If the extension is unknown.
-    """
+    """Refuse, by a ValueError, a name whose extension does not say in which format to write groups."""
     if _format_of_name(path) in (None, "servalcat"):
         written = [extension for extension, name in _EXTENSIONS.items() if name != "servalcat"]
         raise ValueError(f"{path}: the extension must be one of {', '.join(written)}")
@@ -155,6 +137,8 @@ def _with_included(text: str, path: Path, above: tuple[Path, ...]) -> str:
         file = path.parent / name[1:].strip()
         if file in (path, *above):
             raise ValueError(f"{path}: the file {file} includes itself; take out the line {name!r}")
+        if not file.is_file():
+            raise FileNotFoundError(f"{path}: there is no file {file}, which the line {name!r} asks for")
         # END in an included file ends that file only
         included = _with_included(_text(file), file, (path, *above)).splitlines()
         ends = [n for n, one in enumerate(included) if one.split()[:1] and one.split()[0].lower() == "end"]

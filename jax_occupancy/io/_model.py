@@ -36,6 +36,7 @@ class Model:
         radiations: What the file says it was measured with: "electron", "neutron", "xray", none or several of them.
         added_b: What `atoms` have in B factors beyond the file, whose header calls its B factors residual, in Å²; None
             if nothing.
+        residual: Whether `atoms` have B factors that the file calls residual.
         notes: What the reader should know of.
     """
 
@@ -50,6 +51,7 @@ class Model:
     rows: np.ndarray = field(repr=False)
     radiations: tuple[str, ...] = ()
     added_b: np.ndarray | None = field(default=None, repr=False)
+    residual: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,12 +73,8 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
     longer PDB line is blank.
 
     Args:
-        path: The file (.pdb, .ent, .cif, .mmcif, each also .gz).
         model_number: Which model to read when the file holds several (the number on the MODEL record or in
             `_atom_site.pdbx_PDB_model_num`).
-
-    Returns:
-        The model.
 
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
@@ -107,6 +105,12 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
             f"atoms of unknown element scatter nothing here: {first_labels(atoms, unknown)}; give their element (PDB "
             "columns 77-78, mmCIF _atom_site.type_symbol) if it is known",
         )
+    still = np.flatnonzero(((atoms["tempfactor"] == 0) & atoms["u11"].isna() & (atoms["occupancy"] > 0)).to_numpy())
+    if len(still):
+        notes += (
+            f"{len(still)} of {len(atoms)} atoms have a B factor of zero: {first_labels(atoms, still)}; occupancies "
+            "take up what B factors lack: refine these first",
+        )
     has_cell = structure.cell.is_crystal()
     if has_cell:
         _check_cell(structure.cell, path)
@@ -122,6 +126,7 @@ def read_model(path: str | os.PathLike[str], *, model_number: int | None = None)
         rows=rows,
         radiations=header.radiations,
         added_b=added_b,
+        residual=header.residual and added_b is None,
         notes=notes,
     )
 

@@ -92,8 +92,8 @@ def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
 def hybrid36(number: int) -> str:
     """A serial number in five columns: decimal, above 99,999 base 36 with a capital in front.
 
-    >>> hybrid36(42), hybrid36(99_999), hybrid36(100_000), hybrid36(100_037)
-    ('   42', '99999', 'A0000', 'A0011')
+    >>> [hybrid36(n) for n in (42, 99_999, 100_000, 100_035, 100_036, 100_037, 1_234_567, MAX_ATOMS)]
+    ['   42', '99999', 'A0000', 'A000Z', 'A0010', 'A0011', 'AOBFR', 'ZZZZZ']
     """
     if number < 100_000:
         return f"{number:5d}"

@@ -10,8 +10,6 @@ def agreed_radiation(model: Model, data: Reflections, *, asked: str | None = Non
     """Find out what the crystal was measured with: what was asked for, else what the files say, else X-rays.
 
     Args:
-        model: What `read_model` returned.
-        data: What `read_reflections` returned.
         asked: "xray", "neutron" or "electron", which decides; None leaves it to the files.
 
     Returns:

@@ -116,13 +116,7 @@ class Reflections:
         return self.cell.calculate_d_array(np.array(self.hkl))
 
     def select(self, mask: np.ndarray) -> "Reflections":
-        """The reflections where `mask` is True, in the same order.
-
-        Args:
-            mask: One bool for each reflection, for example `data.d_spacing() > 2.0`.
-
-        Returns:
-            A new object; `left_out` still counts what was left out on reading.
+        """The reflections where `mask` is True, for example `data.d_spacing() > 2.0`, in the same order.
 
         Raises:
             ValueError: If the mask has another length, is not bool or selects nothing.
@@ -142,12 +136,11 @@ class Reflections:
         return replace(self, amplitude=amplitude, sigma=sigma)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A pandas table with the index H, K, L.
+        """A pandas table with the index H, K, L and the columns F and SIGF, I and SIGI (those that are there).
 
-        Returns:
-            Columns F and SIGF, I and SIGI (those that are there) and FreeR_flag (0 for the free set, 1 for the working
-            set; left out if no reflection is free). `reciprocalspaceship.DataSet(data.to_dataframe(), cell=data.cell,
-            spacegroup=data.spacegroup).infer_mtz_dtypes()` makes a DataSet of it.
+        FreeR_flag is 0 for the free set and 1 for the working set, and left out if no reflection is free.
+        `reciprocalspaceship.DataSet(data.to_dataframe(), cell=data.cell, spacegroup=data.spacegroup)
+        .infer_mtz_dtypes()` makes a DataSet of it.
         """
         names = {"F": self.amplitude, "SIGF": self.sigma, "I": self.intensity, "SIGI": self.intensity_sigma}
         columns: dict[str, np.ndarray] = {name: np.array(v) for name, v in names.items() if v is not None}
@@ -175,9 +168,6 @@ class Reflections:
             spacegroup: The space group; `frame.spacegroup` if left out.
             wavelength: In Å, if it is known.
             choice: amplitude, intensity, sigma, free, free_value, d_min and d_max as in `read_reflections`.
-
-        Returns:
-            The reflections.
 
         Raises:
             ValueError: If H, K, L, the cell, the space group or usable data are missing, or the data are unmerged.

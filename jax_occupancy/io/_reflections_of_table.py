@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
+from jax_occupancy.io._column_names import radiation_of_label
 from jax_occupancy.io._reflection_cleaning import Measured, Repeats, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
 
@@ -64,7 +65,7 @@ def fields_of_table(
         "cell": cell,
         "spacegroup": table.spacegroup,
         "wavelength": table.wavelength_of(measured.values[0]),
-        "radiation": table.radiations[0] if len(table.radiations) == 1 else None,
+        "radiation": table.radiations[0] if len(table.radiations) == 1 else radiation_of_label(measured.label),
         "labels": {
             measured.quantity: measured.label,
             "sigma": measured.sigma_label,
@@ -159,7 +160,8 @@ def _free_set(
     if value is None and len(values) > 1:
         value = _decide(values, counts, label)
     if value is None:
-        alone = f"{label} has one value only: every reflection is used for refinement, there is no R-free"
+        has = "one value only" if len(values) else "no values"
+        alone = f"{label} has {has}: every reflection is used for refinement, there is no R-free"
         return nobody, None, (*notes, alone)
     if value not in values:
         shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")

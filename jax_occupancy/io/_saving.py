@@ -39,11 +39,8 @@ def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
     """Save a tensor, its topology and its logits, in one file.
 
     Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (versions, digest of the
-    topology), which `numpy.load` opens as well; the extension .npz fits.
-
-    Args:
-        path: the file to write, or to replace; it appears under its name only when it is complete.
-        tensor: what is saved; leading axes are kept.
+    topology), which `numpy.load` opens as well; the extension .npz fits. It appears under its name only when it is
+    complete.
 
     Raises:
         TypeError: something in it can't be saved, such as traced logits; the message names it.
@@ -66,7 +63,6 @@ def load_tensor(
     """Load a tensor that `save_tensor` saved, equal in every bit.
 
     Args:
-        path: the file.
         like: a tensor whose topology (atoms, groups, sets, mask, names) the file must have.
         dtype: float type of the logits; by default the saved one.
 

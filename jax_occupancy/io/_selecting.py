@@ -4,6 +4,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Int
 
+from jax_occupancy.io._atoms import walk
 from jax_occupancy.io._model import Model
 
 
@@ -11,7 +12,7 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
     """Find the atoms that a selection in gemmi's syntax matches, such as "//A/45-47/CA,CB:A" or "(HOH)".
 
     Args:
-        model: What `read_model` returned, or a structure whose `atom.serial` is the position in the file plus one.
+        model: It, or a structure whose `atom.serial` is the position in the file plus one.
         text: The selection: /model/chain/residues(names)/atoms[elements]:altloc, all parts optional; "*" is anything
             and ":" without a letter after it means atoms without one.
 
@@ -42,21 +43,36 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
     return np.sort(np.array(found, np.int64))
 
 
+def atoms_within(model: Model, atoms: Int[np.ndarray, " some"], distance: float) -> Int[np.ndarray, " found"]:
+    """Find the atoms at most a distance in Å away from some atoms or their symmetry images, those atoms included.
+
+    Atoms are 0-based positions in the file, increasing in what is returned.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> atoms_within(model, select_atoms(model, "//W/301"), 3.0).tolist()
+        [116, 117]
+    """
+    structure, chosen = model.structure, set(atoms.tolist())
+    search = gemmi.NeighborSearch(structure, max(float(distance), 1.0)).populate()
+    places = [atom.pos for _, _, atom in walk(structure) if atom.serial - 1 in chosen]
+    marks = (mark for place in places for mark in search.find_atoms(place, "\0", radius=float(distance)))
+    found = {mark.to_cra(structure[0]).atom.serial - 1 for mark in marks}
+    return np.array(sorted(chosen | found), np.int64)
+
+
 def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs 2"]:
     """Find atoms of two residues that carry the same letter and lie close together.
 
     Hydrogens and atoms without a letter take no part. Symmetry images count where the model has a cell and a space
     group.
 
-    Args:
-        model: What `read_model` returned.
-        distance: Largest distance, in Å.
-
     Returns:
         0-based positions of both atoms of each pair, the smaller first, every pair once, sorted.
 
     Raises:
-        ValueError: If `distance` is not a positive number up to 20 Å.
+        ValueError: If `distance`, the largest, is not a positive number up to 20 Å.
 
     Example:
         >>> from jax_occupancy.example import read_example

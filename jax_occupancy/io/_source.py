@@ -62,12 +62,6 @@ def model_format_of(path: str | os.PathLike[str], data: bytes) -> str:
 def format_of_name(path: str | os.PathLike[str]) -> str | None:
     """The format that a file name promises: "pdb", "mmcif" or None; a final .gz is looked through.
 
-    Args:
-        path: The name; the file need not exist.
-
-    Returns:
-        The format, or None if the extension is that of neither.
-
     Example:
         >>> format_of_name("a.ent.gz"), format_of_name("a.CIF"), format_of_name("a.txt")
         ('pdb', 'mmcif', None)

@@ -12,9 +12,6 @@ from jax_occupancy.io._model import Model
 def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
     """Make the atom table of a structure that is in memory already.
 
-    Args:
-        structure: A structure of one model; it stays as it is.
-
     Returns:
         One row for each atom in gemmi's order, with the columns of `Model.atoms`: coordinates in Å, B in Å², U in Å².
         `automatic_groups` and `OccupancyTensor.from_residue_groups` take it.
@@ -48,12 +45,9 @@ def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.St
     """Make a copy of a structure that has new occupancies.
 
     Args:
-        model: What `read_model` returned, or a structure of one model; it stays as it is.
+        model: It, or a structure of one model, which stays as it is.
         occupancies: One for each atom, in the order of `model.atoms`; for a structure in that of `from_gemmi`. gemmi
             keeps them in single precision.
-
-    Returns:
-        The copy.
 
     Raises:
         ValueError: If the number of occupancies is not the number of atoms, one is not finite, or the structure has

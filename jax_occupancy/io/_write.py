@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import first_labels, walk
+from jax_occupancy.io._header import RESIDUAL_REMARK, call_residual
 from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
@@ -45,7 +46,6 @@ def write_model(
     decimals, mmCIF files four (two for B). The file appears under its name only when it is complete.
 
     Args:
-        model: What `read_model` returned.
         path: The file to write: .pdb or .ent, .cif or .mmcif, each also .gz. Never the file that was read.
         occupancies: One for each atom, 0 to 1, in the order of `model.atoms`.
         esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd`.
@@ -124,6 +124,8 @@ def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
     # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
     structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
     document = read_document(model.source, path=model.path) if same else structure.make_mmcif_document()
+    if model.residual and not same:
+        call_residual(document.sole_block())
     edit_mmcif(document, path=model.path, rows=rows, new=new)
     return to_bytes(document)
 
@@ -139,9 +141,10 @@ def _pdb_text(model: Model, structure: gemmi.Structure) -> bytes:
                 f"{first_labels(model.atoms, long)}; write .cif instead"
             )
     try:
-        return structure.make_pdb_string().encode()
+        text = structure.make_pdb_string().encode()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{model.path} cannot be written as PDB ({error}); write .cif instead") from error
+    return RESIDUAL_REMARK + text if model.residual else text
 
 
 def _checked(

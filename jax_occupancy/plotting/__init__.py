@@ -15,7 +15,7 @@ from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import Figure
 from jax_occupancy.plotting._occupancies import occupancy_pages, plot_occupancies
 from jax_occupancy.plotting._overview import plot_solution
-from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution, r_by_resolution
+from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution
 from jax_occupancy.plotting._report import write_report
 from jax_occupancy.plotting._series import plot_series
 from jax_occupancy.plotting._writing import write_plot
@@ -30,7 +30,6 @@ __all__ = [
     "plot_r_by_resolution",
     "plot_series",
     "plot_solution",
-    "r_by_resolution",
     "write_plot",
     "write_report",
 ]

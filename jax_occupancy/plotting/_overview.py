@@ -18,13 +18,10 @@ MANY = 12
 
 
 def plot_solution(solution: Solution) -> Figure:
-    """Draw everything about a solution on one page.
+    """Draw everything about a solution on one page, 178 mm wide.
 
     Above: convergence, R by resolution, correlations and, if there is more than one, the distinct minima. Below: the
     occupancies (see `plot_occupancies`), as many sets as the page holds; `occupancy_pages` draws all.
-
-    Returns:
-        A figure, 178 mm wide and at most a page high.
 
     Example:
         >>> from jax_occupancy import refine

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
 from jax_occupancy._words import Solution
@@ -14,55 +13,14 @@ FREE_IN_SHELL, WORK_IN_SHELL = 40, 200
 MOST_SHELLS = 20
 
 
-def r_by_resolution(
-    d_spacing: Float[np.ndarray, " reflections"],
-    observed: Float[np.ndarray, " reflections"],
-    model_amplitude: Float[np.ndarray, " reflections"],
-    free: Bool[np.ndarray, " reflections"],
-    *,
-    n_shells: int | None = None,
-) -> pd.DataFrame:
-    """R = Σ|F_obs − |F_model|| / ΣF_obs in shells of resolution with equal numbers of reflections.
-
-    Args:
-        d_spacing: resolution of each reflection, in Å.
-        model_amplitude: amplitudes of the model on the same scale.
-        n_shells: number of shells; by default as many, up to 20, as leave each with 40 free reflections, or 200
-            where there is no free set.
-
-    Returns:
-        One row per shell, low resolution first: d_max and d_min (Å) of its reflections, n_work, n_free, r_work and
-        r_free, NaN where there are none.
-
-    Raises:
-        ValueError: `n_shells` is not positive.
-
-    Example:
-        >>> import numpy as np
-        >>> d, free = np.array([4.0, 3.0, 2.0, 1.0]), np.array([False, False, False, True])
-        >>> table = r_by_resolution(d, np.full(4, 10.0), np.array([9.0, 12.0, 10.0, 6.0]), free, n_shells=2)
-        >>> table["r_work"].tolist(), table["r_free"].tolist()
-        ([0.15, 0.0], [nan, 0.4])
-    """
-    if n_shells is None:
-        per_free = int(free.sum()) // FREE_IN_SHELL if free.any() else len(free) // WORK_IN_SHELL
-        n_shells = int(np.clip(per_free, 1, MOST_SHELLS))
-    if n_shells < 1:
-        raise ValueError(f"n_shells: got {n_shells}, wanted a positive number")
-    rows = []
-    for shell in np.array_split(np.argsort(-d_spacing, kind="stable"), min(n_shells, len(d_spacing))):
-        r_work, r_free = r_factor(observed[shell], model_amplitude[shell], free[shell])
-        n_free = int(free[shell].sum())
-        rows.append((d_spacing[shell[0]], d_spacing[shell[-1]], len(shell) - n_free, n_free, r_work, r_free))
-    return pd.DataFrame(rows, columns=pd.Index(["d_max", "d_min", "n_work", "n_free", "r_work", "r_free"]))
-
-
 def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells: int | None = None) -> Axes:
-    """Draw R-work and R-free against resolution, linear in 1/d² and labelled in Å; shells as in `r_by_resolution`."""
+    """Draw R = Σ|F_obs − |F_model|| / ΣF_obs, work and free, against resolution, linear in 1/d² and labelled in Å.
+
+    The shells have equal numbers of reflections; by default there are as many, up to 20, as leave each with 40 free
+    reflections, or 200 where there is no free set.
+    """
     ax = axes_or_new(ax)
-    data = solution.data
-    observed, model = np.asarray(data.amplitude), np.abs(solution.f_model).astype(np.float64)
-    table = r_by_resolution(data.d_spacing(), observed, model, data.free, n_shells=n_shells)
+    table = _by_shell(solution, n_shells)
     low, high = table["d_max"].to_numpy() ** -2.0, table["d_min"].to_numpy() ** -2.0
     for column, total, colour, style in (
         ("r_work", solution.r_work, BLUE, "o-"),
@@ -76,6 +34,20 @@ def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells
     tidy(ax, x="resolution, Å", y="R", title="R by resolution")
     ax.legend(fontsize=SMALL, frameon=False, loc="best")
     return ax
+
+
+def _by_shell(solution: Solution, n_shells: int | None) -> pd.DataFrame:
+    """The limits of d and both R factors in each shell, low resolution first."""
+    data = solution.data
+    observed, model, d = np.asarray(data.amplitude), np.abs(solution.f_model).astype(np.float64), data.d_spacing()
+    if n_shells is None:
+        per_free = data.n_free // FREE_IN_SHELL if data.n_free else data.n_reflections // WORK_IN_SHELL
+        n_shells = int(np.clip(per_free, 1, MOST_SHELLS))
+    if n_shells < 1:
+        raise ValueError(f"n_shells: got {n_shells}, wanted a positive number")
+    shells = np.array_split(np.argsort(-d, kind="stable"), min(n_shells, len(d)))
+    rows = [(d[one[0]], d[one[-1]], *r_factor(observed[one], model[one], data.free[one])) for one in shells]
+    return pd.DataFrame(rows, columns=pd.Index(["d_max", "d_min", "r_work", "r_free"]))
 
 
 def _ticks_in_angstroms(ax: Axes, low: float, high: float) -> None:

@@ -44,14 +44,8 @@ dt { font-weight: bold; float: left; clear: left; width: 9em; } dd { margin-left
 def write_report(path: str | os.PathLike[str], solution: Solution, model: Model | None = None) -> None:
     """Write what a refinement found as one HTML file.
 
-    It needs no other file, no network and no JavaScript, can be printed, and is either complete or not there.
-
-    Args:
-        path: the file, such as "report.html".
-        model: the model that was refined; it adds its name and size.
-
-    Raises:
-        OSError: the file can't be written.
+    It needs no other file, no network and no JavaScript, can be printed, and is either complete or not there. The model
+    that was refined adds its name and size.
     """
     title = "Occupancies" if model is None else f"Occupancies of {model.path.name}"
     set_of_row = solution.table["set"].to_numpy()
@@ -65,7 +59,7 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
         *_pictures(solution),
         _paragraphs(["Occupancies"], kind="h2"),
         _table(columns, starts=first_of_set),
-        _paragraphs([words.EXPLANATION]),
+        _paragraphs([words.EXPLANATION.format(words.refined_besides(solution))]),
         *_residues(solution),
         *_outliers(solution),
     ]

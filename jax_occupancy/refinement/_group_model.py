@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from jax_occupancy.groups import Group, Grouping, UserGroups, choose_groups
-from jax_occupancy.io import Model, atom_label, find_contacts, read_groups, select_atoms
+from jax_occupancy.io import Model, atom_label, atoms_within, find_contacts, read_groups, select_atoms
 from jax_occupancy.xray import Sites, across_symmetry, read_sites
 
 
@@ -66,6 +66,7 @@ def group_model(
             model.atoms.assign(occupancy=sites.chemical, in_file=sites.in_file),
             replace(user, states={**user.states, **(states or {})}),
             select=lambda text: select_atoms(model, text),
+            within=lambda atoms, distance: atoms_within(model, atoms, distance),
             link=link,
             waters=waters,
             hydrogens=hydrogens,

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.io import Model, Reflections
+from jax_occupancy.io import Model, Reflections, atom_label
 from jax_occupancy.xray import (
     Columns,
     Crystal,
@@ -42,7 +42,8 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
     """Refuse a model and data that do not belong together.
 
     Raises:
-        ValueError: the model has no cell or space group, or they differ from those of the data.
+        ValueError: the model has no cell or space group, or they differ from those of the data; it has no atoms that
+            could scatter: copies that the file does not hold, negative B factors.
     """
     if model.cell is None:
         raise ValueError(NO_CELL.format(model.path))
@@ -51,6 +52,13 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
             f"{model.path}: no space group that is known; name it in columns 56-66 of the CRYST1 record (PDB), or as "
             "_symmetry.space_group_name_H-M (mmCIF)"
         )
+    copies = sum(not operation.given for operation in model.structure.ncs)
+    if copies:
+        raise ValueError(
+            f"{model.path}: {copies} strict NCS operations (MTRIX or _struct_ncs_oper) generate atoms that are not in "
+            "the file; write them out first, with `gemmi convert` (expand-ncs) or `servalcat util expand`, for example"
+        )
+    _check_b_factors(model)
     same_operations = set(model.spacegroup.operations()) == set(reflections.spacegroup.operations())
     if not same_operations and model.spacegroup.number == reflections.spacegroup.number:
         raise ValueError(
@@ -67,6 +75,19 @@ def check_same_crystal(model: Model, reflections: Reflections) -> None:
         raise ValueError(
             f"{model.path} has the space group {model.spacegroup.xhm()}, the data {reflections.spacegroup.xhm()}; "
             "correct the one that is wrong"
+        )
+
+
+def _check_b_factors(model: Model) -> None:
+    atoms = model.atoms
+    refined = (atoms["occupancy"] > 0) | (atoms["altloc"] != "")
+    negative = np.flatnonzero((refined & atoms["u11"].isna() & (atoms["tempfactor"] < 0)).to_numpy())
+    if len(negative):
+        shown = ", ".join(f"{atom_label(atoms, p)} ({atoms['tempfactor'].iloc[p]:g} Å²)" for p in negative[:5].tolist())
+        more = f" and {len(negative) - 5} more" if len(negative) > 5 else ""
+        raise ValueError(
+            f"{model.path} has atoms with a negative B factor, with which scattering would grow with resolution: "
+            f"{shown}{more}; correct them"
         )
 
 
