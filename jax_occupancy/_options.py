@@ -3,7 +3,7 @@
 The help of the command answers at once: nothing heavy is imported here.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 TARGETS = ("ml", "ls")
@@ -104,6 +104,20 @@ class Options:
             import numpy as np
 
             object.__setattr__(self, "start", np.asarray(self.start))
+
+    def for_maps(self) -> "Options":
+        """The same for maps of cryo-EM.
+
+        Raises:
+            ValueError: an option makes no sense for a map.
+        """
+        if self.radiation not in (None, "electron"):
+            raise ValueError(f"radiation is {self.radiation!r}; maps are of electrons: leave radiation=... out")
+        if self.wavelength is not None:
+            raise ValueError("wavelength is for X-rays and a map is of electrons: leave wavelength=... out")
+        if self.target == "ls":
+            raise ValueError("a map is refined against by maximum likelihood alone: leave target=... out")
+        return replace(self, radiation="electron")
 
     @classmethod
     def of(cls, given: dict[str, Any], *, function: str) -> "Options":

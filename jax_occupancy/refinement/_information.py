@@ -107,7 +107,7 @@ def values_of_changes(
         fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part]
         added = jnp.einsum("hp,pb,pcb->hcb", changes, fall_off, columns, precision="highest")
         added = added + row_solvent * linear.displaced.sum(of_groups, place)
-        f = jnp.sqrt(jnp.sum((row_f + row_overall * added) ** 2, axis=1))
+        f = linear.size(row_f + row_overall * added)
         here = jax.tree.unflatten(structure, row_leaves)
         # Rows are filled up with zeros, for which a target need not be finite.
         return total + jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1), None
