@@ -52,10 +52,10 @@ def write_map_example(folder: str | os.PathLike[str], *, seed: int = 0) -> MapEx
     structure.setup_cell_images()
     places = np.array([site.atom.pos.tolist() for site in structure[0].all()])
     for site in structure[0].all():
-        site.atom.pos += gemmi.Position(*(edge / 2 - (places.min(axis=0) + places.max(axis=0)) / 2))
+        site.atom.pos += gemmi.Position(*(edge / 2 - (places.min(axis=0) + places.max(axis=0)) / 2).tolist())
         site.atom.b_iso += MORE_B
     truth = np.array([site.atom.occ for site in structure[0].all()])
-    density = simulated_density(structure, (VOXELS,) * 3)
+    density = simulated_density(structure, (VOXELS, VOXELS, VOXELS))
     noise = noise_at(density, places, PIXEL, RESOLUTION)
     files = [Path(folder, name) for name in ("example.pdb", "half1.mrc", "half2.mrc")]
     for half in files[1:]:

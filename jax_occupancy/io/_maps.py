@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._source import GZIP_MAGIC
@@ -27,7 +27,7 @@ class Maps:
     """A map, the mean of two half maps where there are two, and what is to be known of it.
 
     Attributes:
-        values: the map, axes along x, y and z.
+        density: the map, axes along x, y and z.
         difference: half the difference of the half maps, whose noise is that of their mean; None for a single map.
         pixel: edges of a voxel, in Å.
         origin: where the first voxel is, in Å.
@@ -42,7 +42,7 @@ class Maps:
         ValueError: a size, resolution, radius or value is impossible.
     """
 
-    values: Density
+    density: Density
     difference: Density | None = None
     pixel: Float[np.ndarray, "3"]
     origin: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))
@@ -64,16 +64,21 @@ class Maps:
                 f"{name}: voxels of {finest / 2:.3f} Å hold nothing beyond {finest:.2f} Å, and the resolution is "
                 f"{self.resolution:g} Å; give resolution=... of the map"
             )
-        for label, values in (("the map", self.values), ("the difference of the half maps", self.difference)):
+        for label, values in (("the map", self.density), ("the difference of the half maps", self.difference)):
             if values is None:
                 continue
-            if values.shape != self.values.shape:
-                raise ValueError(f"difference has the shape {values.shape}, the map {self.values.shape}")
+            if values.shape != self.density.shape:
+                raise ValueError(f"difference has the shape {values.shape}, the map {self.density.shape}")
             if not np.isfinite(low := values.min()) or not np.isfinite(high := values.max()):
                 raise ValueError(f"{name}: {label} has values that are no finite numbers; write the map again")
             if low == high:
                 same = "; give two half maps, not one map twice" if values is self.difference else ""
                 raise ValueError(f"{name}: {label} is {low:g} everywhere{same}")
+
+    @property
+    def path(self) -> Path | None:
+        """The first file."""
+        return self.paths[0] if self.paths else None
 
     @property
     def name(self) -> str:
@@ -82,7 +87,7 @@ class Maps:
 
     def __repr__(self) -> str:
         kind = "a map" if self.difference is None else "half maps"
-        return f"Maps({kind}, {' x '.join(map(str, self.values.shape))} voxels, to {self.resolution:g} Å)"
+        return f"Maps({kind}, {' x '.join(map(str, self.density.shape))} voxels, to {self.resolution:g} Å)"
 
 
 def is_map(path: PathLike) -> bool:
@@ -137,7 +142,7 @@ def read_maps(
     """
     settings = {"resolution": float(resolution), "radius": float(radius), "symmetry": symmetry}
     values, pixel, origin, notes = _read(half1)
-    maps = Maps(values=values, pixel=pixel, origin=origin, paths=(Path(half1),), notes=notes, **settings)
+    maps = Maps(density=values, pixel=pixel, origin=origin, paths=(Path(half1),), notes=notes, **settings)
     if mask is not None:
         weights, *grid, _ = _read(mask)
         _check_same_grid(maps, mask, weights, *grid)
@@ -148,9 +153,9 @@ def read_maps(
         return maps
     other, *grid, _ = _read(half2)
     _check_same_grid(maps, half2, other, *grid)
-    replace(maps, values=other, paths=(Path(half2),))  # is it a map by itself?
+    replace(maps, density=other, paths=(Path(half2),))  # is it a map by itself?
     mean = (values + other) / 2
-    return replace(maps, values=mean, difference=values - mean, paths=(Path(half1), Path(half2)))
+    return replace(maps, density=mean, difference=values - mean, paths=(Path(half1), Path(half2)))
 
 
 def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -186,8 +191,8 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
 def _check_same_grid(maps: Maps, path: PathLike, values: Density, pixel: np.ndarray, origin: np.ndarray) -> None:
     """Refuse a map that does not lie on the grid of the first."""
     differences = []
-    if values.shape != maps.values.shape:
-        sizes = [" x ".join(map(str, one.shape)) for one in (values, maps.values)]
+    if values.shape != maps.density.shape:
+        sizes = [" x ".join(map(str, one.shape)) for one in (values, maps.density)]
         differences.append(f"{sizes[0]} voxels, not {sizes[1]}")
     if not np.allclose(pixel, maps.pixel, rtol=SAME_PIXEL):
         differences.append(f"voxels of {_triple(pixel)} Å, not {_triple(maps.pixel)}")
@@ -201,7 +206,9 @@ def _triple(values: np.ndarray) -> str:
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def write_map(path: PathLike, values: Density, *, pixel: Float[np.ndarray, "3"], origin: Float[np.ndarray, "3"]) -> None:
+def write_map(
+    path: PathLike, values: Density, *, pixel: Float[np.ndarray, "3"], origin: Float[np.ndarray, "3"]
+) -> None:
     """Write a map in CCP4/MRC format, values along x, y and z; it appears under its name only when it is complete.
 
     Args:
@@ -210,7 +217,7 @@ def write_map(path: PathLike, values: Density, *, pixel: Float[np.ndarray, "3"],
     """
     file = gemmi.Ccp4Map()
     file.grid = gemmi.FloatGrid(np.ascontiguousarray(values, np.float32))
-    file.grid.set_unit_cell(gemmi.UnitCell(*(pixel * values.shape), 90, 90, 90))
+    file.grid.set_unit_cell(gemmi.UnitCell(*(pixel * values.shape).tolist(), 90.0, 90.0, 90.0))
     file.grid.spacegroup = gemmi.SpaceGroup("P 1")
     file.update_ccp4_header(2, True)
     start = np.round(origin / pixel)

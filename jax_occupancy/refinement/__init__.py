@@ -16,6 +16,8 @@ from jax_occupancy.refinement._cycles import State, run_cycles
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
+from jax_occupancy.refinement._map_data import MapData
+from jax_occupancy.refinement._map_model import map_structure_factors
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._posterior import Posterior, posterior_at
 from jax_occupancy.refinement._problem import Problem, moved_model, prepare
@@ -31,6 +33,7 @@ from jax_occupancy.refinement._solver import Result, gauss_newton
 
 __all__ = [
     "Constraints",
+    "MapData",
     "Objective",
     "Options",
     "Posterior",
@@ -48,6 +51,7 @@ __all__ = [
     "linear_model",
     "load_series",
     "load_solution",
+    "map_structure_factors",
     "minimise",
     "moved_model",
     "posterior_at",

@@ -1,15 +1,15 @@
 """A map around the groups as data: coefficients, their noise, and what scales and errors follow from a model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Complex, Float
 
-from jax_occupancy.io import Maps
+from jax_occupancy.io import Maps, Model
 from jax_occupancy.xray import (
     Box,
     Interpolation,
@@ -27,6 +27,8 @@ SMALLEST_SHELL, MAX_SHELLS = 100, 20
 # Where half maps agree no more than this there is no signal (Rosenthal & Henderson, J. Mol. Biol. 333, 721, 2003).
 SIGNAL = 0.143
 # The scale does not fall below this part of its largest value, nor the error of the model below this part of its power.
+# Around atoms, in Å, map and model are compared to so far.
+AROUND = 2.0
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-3, 1e-6
 # Boxes without atoms that the noise of a single map is taken from: how many, and of how many voxels along an edge.
 EMPTY, EMPTY_EDGE, EMPTY_DISTANCE = 12, 32, 5.0
@@ -76,7 +78,7 @@ class MapData:
         Raises:
             ValueError: the map is zero around the groups, or a single map everywhere outside the model.
         """
-        rows = in_rows([box.cut(maps.values) for box in boxes])
+        rows = in_rows([box.cut(maps.density) for box in boxes])
         spacing = np.concatenate([np.tile(1 / np.linalg.norm(box.vectors, axis=1), 2) for box in boxes])
         share = np.concatenate([np.full(2 * len(box.hkl), box.share) for box in boxes])
         unit = float(np.sqrt(np.mean(np.abs(rows) ** 2)))
@@ -197,7 +199,11 @@ class MapData:
 
     def sigma_a(self, model_amplitude: Float[np.ndarray, " reflections"]) -> SigmaA:
         """The error of the model: what is left over of the map beyond its noise, by resolution."""
-        model, between, all_of_them = np.asarray(model_amplitude, np.float64), self.between, np.ones(self.free.size, bool)
+        model, between, all_of_them = (
+            np.asarray(model_amplitude, np.float64),
+            self.between,
+            np.ones(self.free.size, bool),
+        )
         left = smooth_mean((self.amplitude - model) ** 2, between, all_of_them)
         power = smooth_mean(model**2, between, all_of_them)
         error = np.maximum(left - self.noise, SMALLEST_ERROR * power)
@@ -225,6 +231,25 @@ class MapData:
         columns = {"d": between.d_spacing, "n": between.collect(self.share) / 2}
         columns |= {"fsc_halves": nothing if self.half_fsc is None else self.half_fsc}
         return pd.DataFrame(columns | {"fsc_start": self.fsc(start), "fsc_end": self.fsc(end)})
+
+    def correlations(
+        self, model: Model, f_model: np.ndarray, groups: Sequence[np.ndarray]
+    ) -> Float[np.ndarray, " groups"]:
+        """Correlation of map and model around the atoms of groups; NaN where the boxes have none of them."""
+        xyz = model.atoms[["x", "y", "z"]].to_numpy(np.float64)
+        found = np.full(len(groups), np.nan)
+        for (box, seen), (_, meant) in zip(self.densities(self.coefficients), self.densities(f_model), strict=True):
+            steps = np.stack(
+                np.meshgrid(*(np.arange(-n, n + 1) for n in np.ceil(AROUND / box.pixel)), indexing="ij"), -1
+            )
+            steps = steps.reshape(-1, 3)[np.linalg.norm(steps.reshape(-1, 3) * box.pixel, axis=1) <= AROUND].astype(int)
+            for number, atoms in enumerate(groups):
+                here = np.round((xyz[np.intersect1d(atoms, box.images[0][2])] - box.place) / box.pixel).astype(int)
+                voxels = np.unique((here[:, None] + steps).reshape(-1, 3), axis=0)
+                voxels = tuple(voxels[np.all((voxels >= 0) & (voxels < box.mask.shape), axis=1)].T)
+                if len(voxels[0]) > 1:
+                    found[number] = np.corrcoef(seen[voxels], meant[voxels])[0, 1]
+        return found
 
     def densities(self, rows: Complex[np.ndarray, " reflections"]) -> list[tuple[Box, Float[np.ndarray, "x y z"]]]:
         """Each box and the density in it that coefficients of all boxes stand for, on the scale of the map."""
@@ -287,7 +312,7 @@ def resolution_of(fsc: np.ndarray, shells: np.ndarray) -> float | None:
 
 def _noise_outside(maps: Maps, places: np.ndarray, spacing: np.ndarray) -> Float[np.ndarray, " reflections"]:
     """Variance of coefficients, with the noise of a voxel, from pieces of the map that have no atoms."""
-    edge, shape = EMPTY_EDGE, np.array(maps.values.shape)
+    edge, shape = EMPTY_EDGE, np.array(maps.density.shape)
     if np.any(shape < edge):
         edge = int(shape.min())
     taken = np.zeros(-(-shape // edge) + 1, bool)
@@ -305,7 +330,7 @@ def _noise_outside(maps: Maps, places: np.ndarray, spacing: np.ndarray) -> Float
     s = np.linalg.norm(s, axis=-1).ravel()
     powers = []
     for place in whole:
-        piece = maps.values[tuple(slice(i * edge, (i + 1) * edge) for i in place)]
+        piece = maps.density[tuple(slice(i * edge, (i + 1) * edge) for i in place)]
         if piece.min() < piece.max():
             powers.append(np.abs(np.fft.fftn((piece - piece.mean()) * taper)).ravel() ** 2)
         if len(powers) == EMPTY:

@@ -6,15 +6,16 @@ from typing import Any
 
 import equinox as eqx
 import gemmi
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Maps, Model
 from jax_occupancy.refinement._linear_model import UNKNOWN
 from jax_occupancy.refinement._map_data import MapData, in_rows
-from jax_occupancy.xray import Columns, MapModel, boxes_around
+from jax_occupancy.xray import Columns, DisplacedSolvent, MapModel, boxes_around
 
 Operation = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]
 # Generators of the point groups beside the axis along z: directions and orders.
@@ -24,7 +25,7 @@ OTHER_AXES = {"D": ((1, 0, 0), 2), "T": ((1, 1, 1), 3), "O": ((1, 1, 1), 3), "I"
 def in_map(model: Model, maps: Maps) -> Model:
     """The model in the cell of the map, without the symmetry of a crystal."""
     structure = model.structure.clone()
-    structure.cell = gemmi.UnitCell(*(maps.pixel * maps.values.shape), 90, 90, 90)
+    structure.cell = gemmi.UnitCell(*(maps.pixel * maps.density.shape).tolist(), 90.0, 90.0, 90.0)
     structure.spacegroup_hm = "P 1"
     structure.ncs = gemmi.NcsOpList()
     structure.setup_cell_images()
@@ -43,12 +44,12 @@ def particle_operations(model: Model, maps: Maps) -> list[Operation]:
         given = [one.tr for one in model.structure.ncs if not one.given]
         found = [(np.array(one.mat.tolist()), np.array(one.vec.tolist())) for one in given]
         return [(np.eye(3), np.zeros(3)), *found]
-    centre = maps.origin + maps.pixel * (np.array(maps.values.shape) // 2)
+    centre = maps.origin + maps.pixel * (np.array(maps.density.shape) // 2)
     return [(rotation, centre - rotation @ centre) for rotation in point_group(maps.symmetry)]
 
 
 def point_group(name: str) -> list[Float[np.ndarray, "3 3"]]:
-    """Rotations of a point group in the usual setting: the main axis along z, 2-fold axes of D along x, of I x, y and z.
+    """Rotations of a point group, its main axis along z, 2-fold axes of D along x, those of I along x, y and z.
 
     Raises:
         ValueError: there is no such point group.
@@ -93,7 +94,7 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
             xyz,
             refined if refined.size else np.arange(len(xyz)),
             operations,
-            shape=maps.values.shape,
+            shape=maps.density.shape,
             pixel=maps.pixel,
             origin=maps.origin,
             resolution=maps.resolution,
@@ -106,43 +107,48 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     return MapData.from_maps(maps, boxes, everywhere)
 
 
+def map_structure_factors(
+    model: Model, data: MapData, groups: Sequence[Int[np.ndarray, " _"]], weights: np.ndarray, **settings: Any
+) -> Complex[np.ndarray, "planes groups reflections"]:
+    """Structure factors of groups in the boxes; see `Box.structure_factors`."""
+    known = (model.atoms["element"] != UNKNOWN).to_numpy()
+    groups = [atoms[known[atoms]] for atoms in groups]
+    return in_rows([box.structure_factors(model.atoms, groups, weights=weights, **settings) for box in data.boxes])
+
+
 def map_columns(
     model: Model,
     data: MapData,
     groups: Sequence[Int[np.ndarray, " _"]],
     *,
-    weights: Float[np.ndarray, " atoms"] | None = None,
     shifts: bool = False,
     memory: float | int = 0,
     dtype: Any = None,
 ) -> Columns:
-    """Structure factors of groups in the boxes, with `shifts` also their derivatives by position.
+    """Structure factors of groups at occupancy one, with `shifts` also their derivatives by position.
 
     They are kept whatever the `memory` allowed (GB): masks can't be applied in passes.
     """
-    known = (model.atoms["element"] != UNKNOWN).to_numpy()
-    groups = [atoms[known[atoms]] for atoms in groups]
-    weights = np.ones(model.n_atoms) if weights is None else weights
-    pair = np.result_type(jnp.zeros(0, dtype).dtype, np.complex64)
-    found = [
-        box.structure_factors(model.atoms, groups, weights=weights, shifts=shifts, dtype=pair) for box in data.boxes
-    ]
-    rows = in_rows(found)
-    return Columns.from_complex(jnp.asarray(rows if shifts else rows[0]))
+    pair = np.result_type(jnp.result_type(float) if dtype is None else dtype, np.complex64)
+    rows = map_structure_factors(model, data, groups, np.ones(model.n_atoms), shifts=shifts, dtype=pair)
+    return _kept(jnp.asarray(rows if shifts else rows[0]))
+
+
+_kept = jax.jit(Columns.from_complex)
 
 
 def map_model(model: Model, data: MapData, tensor: OccupancyTensor, members: Any, *, dtype: Any) -> MapModel:
     """What each occupancy that can move adds to the map, and what all else adds."""
     held = np.ones(model.n_atoms, bool)
     held[np.concatenate([np.zeros(0, int), *members])] = False
-    n, occupancies = data.amplitude.size, np.asarray(tensor(), np.float64)
-    fixed = map_columns(model, data, [np.flatnonzero(held)], weights=occupancies).sum(jnp.ones(1))
-    groups = map_columns(model, data, members, dtype=dtype)
-    nothing = jnp.zeros((len(members), n), jnp.result_type(dtype, jnp.complex64))
-    found = MapModel.from_structure_factors(
-        fixed[0] + 1j * fixed[1], jnp.zeros(n), nothing, jnp.ones(n), jnp.zeros(n), s_squared=data.spacing**-2.0 / 4
-    )
-    return eqx.tree_at(lambda one: one.columns, found, groups)
+    n, pair = data.amplitude.size, jnp.result_type(dtype, jnp.complex64)
+    fixed = map_structure_factors(model, data, [np.flatnonzero(held)], np.asarray(tensor(), np.float64))
+    nothing, ones = np.zeros(n), np.ones(n)
+    few = jnp.zeros((0, n), pair)
+    found = MapModel.from_structure_factors(fixed[0, 0], nothing, few, ones, nothing, s_squared=data.spacing**-2.0 / 4)
+    empty = DisplacedSolvent(jnp.zeros((1, 2, len(members)), dtype), jnp.zeros(0, int), jnp.zeros(n, int))
+    columns = map_columns(model, data, members, dtype=dtype)
+    return eqx.tree_at(lambda one: (one.columns, one.displaced), found, (columns, empty))
 
 
 def indices_in_map(data: MapData, model: Model) -> Int[np.ndarray, "reflections 3"]:

@@ -248,11 +248,14 @@ class Problem:
         return replace(self, linear=linear, columns=of_movers, movers=movers, b_spread=b_spread)
 
 
-def _columns_of(model: Model, data: Observations | MapData, hkl: np.ndarray, options: Options) -> Callable[..., Columns]:
+def _columns_of(
+    model: Model, data: Observations | MapData, hkl: np.ndarray, options: Options
+) -> Callable[..., Columns]:
     """What computes structure factors of groups of the model."""
     if isinstance(data, MapData):
         return partial(map_columns, model, data)
-    return partial(group_columns, model, hkl, radiation=options.radiation, wavelength=options.wavelength)
+    beam: Any = {"radiation": options.radiation, "wavelength": options.wavelength}
+    return partial(group_columns, model, hkl, **beam)
 
 
 def prepare(
@@ -289,8 +292,8 @@ def prepare(
     """
     options = decided(options or Options(), model, reflections)
     dtype = jnp.result_type(float)
-    in_file, is_map = model, isinstance(reflections, Maps)
-    if is_map:
+    in_file = model
+    if isinstance(reflections, Maps):
         model = in_map(model, reflections)
     else:
         check_same_crystal(model, reflections)
@@ -303,12 +306,12 @@ def prepare(
     parts = parts_of(model.atoms, members)
     stage("structure_factors")
     entries, memory = constraints.entries, options.memory
-    if is_map:
+    beam: Any = {"radiation": options.radiation, "wavelength": options.wavelength}
+    if isinstance(reflections, Maps):
         observations = map_data(in_file, reflections, members)
         hkl, linear = indices_in_map(observations, model), map_model(model, observations, tensor, members, dtype=dtype)
     else:
         observations, hkl = Observations.from_reflections(reflections), reflections.hkl
-        beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
         linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
     jax.block_until_ready(linear)
     b, lowest = equivalent_and_lowest_b(model)

@@ -203,6 +203,11 @@ class Solution:
 
         return plot_solution(self)
 
+    def _fsc_of_shells(self) -> dict[str, Any]:
+        if self.fsc is None or self.fsc_shells is None:
+            return {}
+        return {"fsc": vars(self.fsc), "fsc_shells": self.fsc_shells.to_dict("records")}
+
     def to_dict(self) -> dict[str, Any]:
         """What `--json` writes: the result, R factors, minima and a row per group, as plain numbers.
 
@@ -217,7 +222,11 @@ class Solution:
                 "target": {"name": self.target_name, **vars(self.target)},
                 "r_work": vars(self.r_work),
                 "r_free": vars(self.r_free),
-                **({} if self.fsc is None else {"fsc": vars(self.fsc), "fsc_shells": self.fsc_shells.to_dict("records")}),
+                **(
+                    {}
+                    if self.fsc is None
+                    else {"fsc": vars(self.fsc), "fsc_shells": self.fsc_shells.to_dict("records")}
+                ),
                 "n_reflections": self.data.n_reflections,
                 "n_free": self.data.n_free,
                 "resolution": [low, high],
@@ -259,6 +268,9 @@ def make_solution(
     names = [by_entry[int(entry)].name for entry in entries]
     residues = assessment.residues
     table = solution_table(problem, assessment, refined)
+    if isinstance(data, MapData):
+        around = data.correlations(problem.model, f_model, [group.atoms for group in problem.grouping.groups])
+        table.insert(list(table.columns).index("note"), "map_cc", around)
     result = state.result if problem.n_groups else Result.nothing_to_refine
     target = objective.target
     shifts, b_shifts = problem.movers.of_atoms(problem.model.n_atoms)

@@ -22,8 +22,8 @@ from jax_occupancy.xray._scatterers import U_COLUMNS
 # The mask goes around all atoms that are as near, in Å, to one whose occupancy is refined; further where these have too
 # little density for the scales and the noise: fewer independent coefficients than this.
 NEAR, ENOUGH = (5.0, 8.0, 12.0, 17.0, 24.0), 2000
-# The mask falls to zero over this distance or the resolution, in Å, and the box goes on for as much.
-EDGE = 3.0
+# The mask falls to zero over this distance or the resolution, in Å, and the box goes on for this margin.
+EDGE, MARGIN = 3.0, 2.0
 # Coarser features are contrast with the solvent, which the model has none of.
 COARSEST = 10.0
 # Density of an atom is taken to end here, in Å.
@@ -87,7 +87,7 @@ class Box:
 
     def coefficients(self, density: Float[np.ndarray, "x y z"]) -> Complex[np.ndarray, " coefficients"]:
         """Σ ρ·exp(2πi h·x) times the volume of a voxel."""
-        return np.conj(fft.rfftn(density))[self._positions[0]] * np.prod(self.pixel)
+        return np.conj(np.asarray(fft.rfftn(density)))[self._positions[0]] * np.prod(self.pixel)
 
     def density(self, coefficients: Complex[np.ndarray, " coefficients"]) -> Float[np.ndarray, "x y z"]:
         """The density that has these coefficients and no others."""
@@ -96,7 +96,7 @@ class Box:
         whole = np.zeros((nx, ny, nz // 2 + 1), coefficients.dtype)
         whole[here] = np.conj(coefficients)
         whole[opposite] = coefficients[flat]
-        return fft.irfftn(whole, self.mask.shape) / np.prod(self.pixel)
+        return np.asarray(fft.irfftn(whole, self.mask.shape)) / np.prod(self.pixel)
 
     def masked(self, coefficients: Complex[np.ndarray, " coefficients"]) -> Complex[np.ndarray, " coefficients"]:
         """Coefficients of the density times the mask, with the noise of a voxel."""
@@ -113,7 +113,7 @@ class Box:
         for axis, (n, edge) in enumerate(zip(piece.shape, self.pixel, strict=True)):
             # no steps where the box ends
             away = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5) * edge
-            fall = 0.5 - 0.5 * np.cos(np.pi * np.clip(away / (EDGE / 2), 0, 1))
+            fall = 0.5 - 0.5 * np.cos(np.pi * np.clip(away / MARGIN, 0, 1))
             piece *= fall.astype(piece.dtype).reshape([-1 if i == axis else 1 for i in range(3)])
         return self.masked(self.coefficients(piece))
 
@@ -151,6 +151,8 @@ class Box:
         amplitudes, exponents, kind = form_factors(atoms["element"].tolist(), charges, radiation="electron")
         s_squared = np.sum(self.vectors**2, axis=1) / 4
         b, is_anisotropic = atoms["tempfactor"].to_numpy(np.float64), np.any(u != 0, axis=(1, 2))
+        tensors = u.reshape(-1, 9)[is_anisotropic][:, [0, 4, 8, 1, 2, 5]]
+        check_displacements(b[~is_anisotropic], tensors, atoms.index.to_numpy())
         largest = np.abs(self.hkl).max(axis=0)
         indices = [np.arange(-n, n + 1) / edge for n, edge in zip(largest, self.edges, strict=True)]
         h, k, l = (self.hkl + largest).T  # noqa: E741
@@ -237,7 +239,7 @@ def boxes_around(
     found = []
     for number, piece in enumerate(ndimage.find_objects(labels), 1):
         own = np.where(labels[piece] == number, weights[piece], 0)
-        margin = np.ceil(edge / pixel).astype(int)
+        margin = np.ceil(MARGIN / pixel).astype(int)
         sizes = [fft.next_fast_len(n + 2 * m, real=True) for n, m in zip(own.shape, margin, strict=True)]
         before = [(n - m) // 2 for n, m in zip(sizes, own.shape, strict=True)]
         pads = [(a, n - m - a) for a, n, m in zip(before, sizes, own.shape, strict=True)]

@@ -25,7 +25,7 @@ def hartley(coefficients: Complex[np.ndarray, "*sets reflections"]) -> Float[np.
         >>> hartley(np.array([3.0 + 1j, 3.0 - 1j])).tolist()
         [2.0, 4.0]
     """
-    return coefficients.real - coefficients.imag
+    return np.real(coefficients) - np.imag(coefficients)
 
 
 class MapModel(LinearModel):
