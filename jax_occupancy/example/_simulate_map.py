@@ -88,5 +88,5 @@ def noise_at(density: np.ndarray, places: np.ndarray, pixel: float, resolution: 
     power = np.abs(np.fft.fftn(density)) ** 2
     s = np.linalg.norm(np.stack(np.meshgrid(*(np.fft.fftfreq(n, pixel) for n in density.shape), indexing="ij")), axis=0)
     shell = np.abs(s * resolution - 1) < 0.05
-    inside = min(1.0, len(places) * 25.0 / (density.size * pixel**3))  # 25 Å³ an atom
+    inside = min(1.0, len(places) * 50.0 / (density.size * pixel**3))  # 50 Å³ an atom, as in a mask 3 Å around them
     return float(np.sqrt(6 * power[shell].mean() / inside / density.size))

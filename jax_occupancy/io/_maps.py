@@ -217,7 +217,7 @@ def write_map(
     """
     file = gemmi.Ccp4Map()
     file.grid = gemmi.FloatGrid(np.ascontiguousarray(values, np.float32))
-    file.grid.set_unit_cell(gemmi.UnitCell(*(pixel * values.shape).tolist(), 90.0, 90.0, 90.0))
+    file.grid.set_unit_cell(gemmi.UnitCell(*(pixel * values.shape).tolist(), 90.0, 90.0, 90.0))  # pyright: ignore
     file.grid.spacegroup = gemmi.SpaceGroup("P 1")
     file.update_ccp4_header(2, True)
     start = np.round(origin / pixel)

@@ -25,7 +25,7 @@ OTHER_AXES = {"D": ((1, 0, 0), 2), "T": ((1, 1, 1), 3), "O": ((1, 1, 1), 3), "I"
 def in_map(model: Model, maps: Maps) -> Model:
     """The model in the cell of the map, without the symmetry of a crystal."""
     structure = model.structure.clone()
-    structure.cell = gemmi.UnitCell(*(maps.pixel * maps.density.shape).tolist(), 90.0, 90.0, 90.0)
+    structure.cell = gemmi.UnitCell(*(maps.pixel * maps.density.shape).tolist(), 90.0, 90.0, 90.0)  # pyright: ignore
     structure.spacegroup_hm = "P 1"
     structure.ncs = gemmi.NcsOpList()
     structure.setup_cell_images()

@@ -26,8 +26,6 @@ NEAR, ENOUGH = (5.0, 8.0, 12.0, 17.0, 24.0), 2000
 EDGE, MARGIN = 3.0, 2.0
 # Coarser features are contrast with the solvent, which the model has none of.
 COARSEST = 10.0
-# Density of an atom is taken to end here, in Å.
-REACH = 3.0
 ATOMS_AT_A_TIME = 256
 
 Image = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"], Int[np.ndarray, " inside"]]
@@ -58,7 +56,7 @@ class Box:
         """Of the cell, in Å."""
         return self.pixel * self.mask.shape
 
-    @property
+    @cached_property
     def vectors(self) -> Float[np.ndarray, "coefficients 3"]:
         """Reciprocal-lattice vectors, in 1/Å."""
         return self.hkl / self.edges
@@ -78,12 +76,6 @@ class Box:
         """Where coefficients are in a transform of real values, and on the plane l = 0 also their opposites."""
         flat = np.flatnonzero(self.hkl[:, 2] == 0)
         return tuple(self.hkl.T), tuple(-self.hkl[flat].T), flat
-
-    @cached_property
-    def _least_near(self) -> Float[np.ndarray, "x y z"]:
-        """The least of the mask within the reach of an atom."""
-        sizes = tuple(2 * int(np.ceil(REACH / edge)) + 1 for edge in self.pixel)
-        return ndimage.minimum_filter(self.mask, size=sizes, mode="constant")
 
     def coefficients(self, density: Float[np.ndarray, "x y z"]) -> Complex[np.ndarray, " coefficients"]:
         """Σ ρ·exp(2πi h·x) times the volume of a voxel."""
@@ -139,10 +131,8 @@ class Box:
                 if shifts:
                     turns = 2j * np.pi * (self.vectors @ rotation)
                     one = np.concatenate([one, turns.T * one])
-                if self._least_near[tuple((xyz / self.pixel % self.mask.shape).astype(int).T)].min() > 0.99:
-                    found[:, number] += one / np.sqrt(self.weight)
-                else:
-                    found[:, number] += np.stack([self.masked(plane) for plane in one])
+                for plane, unmasked in enumerate(one):
+                    found[plane, number] += self.masked(unmasked)
         return found
 
     def _sum(self, atoms: pd.DataFrame, xyz, u, weights) -> Complex[np.ndarray, " coefficients"]:
