@@ -59,7 +59,8 @@ def data_words(data: Any) -> str:
     low, high = data.resolution
     if not isinstance(data, Reflections):
         pieces = f"{len(data.boxes)} piece{'s' * (len(data.boxes) > 1)} of the map"
-        said = f"{data.n_reflections} Fourier coefficients of {pieces}, to {high:.2f} Å; noise from {data.label}"
+        said = f"{data.n_reflections} Fourier coefficients of {pieces}, to {high:.2f} Å; noise "
+        said += "from the half maps" if data.half_fsc is not None else "from where there are no atoms"
         if data.half_fsc is not None:
             d, fsc = data.between.d_spacing, data.half_fsc
             said += f", which correlate by {fsc[0]:.2f} at {d[0]:.1f} Å, {fsc[-1]:.2f} at {d[-1]:.2f} Å"
@@ -137,7 +138,8 @@ def doubt(solution: Solution) -> str | None:
 def _doubt_of_map(solution: Solution) -> str | None:
     """A sentence if map and model correlate less than they would if the model explained what the half maps share."""
     shells, fsc = solution.fsc_shells, solution.fsc
-    assert shells is not None and fsc is not None
+    assert shells is not None
+    assert fsc is not None
     halves = np.clip(shells["fsc_halves"].to_numpy(), 0, 1)  # NaN for a single map
     best = np.sqrt(2 * halves / (1 + halves))
     limit = np.nan_to_num(EXPLAINED * np.average(best, weights=shells["n"]), nan=EXPLAINED_ALONE)

@@ -59,10 +59,8 @@ def write_difference_maps(solution: Solution, model: Model, maps: Maps, outputs:
             difference = difference + solution.scale.overall * of_groups
         whole = np.zeros(maps.density.shape, np.float32)
         for box, density in data.densities(difference):
-            low, high = np.maximum(box.corner, 0), np.minimum(box.corner + density.shape, whole.shape)
-            here = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-            there = tuple(slice(a, b) for a, b in zip(low - box.corner, high - box.corner, strict=True))
-            whole[here] += np.where(box.mask > 0, density, 0)[there]
+            of_map, of_box = box.overlap(whole.shape)
+            whole[of_map] += np.where(box.mask > 0, density, 0)[of_box]
         write_map(path, whole, pixel=maps.pixel, origin=maps.origin)
         written.append(path)
     return written

@@ -52,7 +52,7 @@ def write_map_example(folder: str | os.PathLike[str], *, seed: int = 0) -> MapEx
     structure.setup_cell_images()
     places = np.array([site.atom.pos.tolist() for site in structure[0].all()])
     for site in structure[0].all():
-        site.atom.pos += gemmi.Position(*(edge / 2 - (places.min(axis=0) + places.max(axis=0)) / 2).tolist())
+        site.atom.pos += gemmi.Position(*(edge / 2 - (places.min(axis=0) + places.max(axis=0)) / 2).tolist())  # pyright: ignore
         site.atom.b_iso += MORE_B
     truth = np.array([site.atom.occ for site in structure[0].all()])
     density = simulated_density(structure, (VOXELS, VOXELS, VOXELS))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import GZIP_MAGIC
+from jax_occupancy.io._source import GZIP_MAGIC, check_file
 
 PathLike = str | os.PathLike[str]
 Density = Float[np.ndarray, "x y z"]
@@ -91,21 +91,19 @@ class Maps:
 
 
 def is_map(path: PathLike) -> bool:
-    """Whether a file is a CCP4/MRC map, plain or gzipped, by its content or, where that is cut short, its name."""
-    if not os.path.isfile(path):
-        return _is_map_name(path)
-    with open(path, "rb") as handle:
-        start = handle.read(212)
-    if start.startswith(GZIP_MAGIC):
-        try:
-            with gzip.open(path) as handle:
-                start = handle.read(212)
-        except (EOFError, OSError):
-            return _is_map_name(path)
-    return start[208:212] == b"MAP " or (len(start) < 212 and _is_map_name(path))
-
-
-def _is_map_name(path: PathLike) -> bool:
+    """Whether a file is a CCP4/MRC map, plain or gzipped, by its content or, where it has too little, its name."""
+    start = b""
+    if os.path.isfile(path):
+        with open(path, "rb") as handle:
+            start = handle.read(212)
+        if start.startswith(GZIP_MAGIC):
+            try:
+                with gzip.open(path) as handle:
+                    start = handle.read(212)
+            except (EOFError, OSError):
+                start = b""
+    if len(start) == 212:
+        return start[208:] == b"MAP "
     return Path(path).name.lower().removesuffix(".gz").endswith((".mrc", ".map", ".ccp4"))
 
 
@@ -160,10 +158,7 @@ def read_maps(
 
 def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Values along x, y, z, edges of a voxel, where the first one is, and notes."""
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path} does not exist")
+    check_file(path)
     if not is_map(path):
         raise ValueError(f"{path} is no map in CCP4/MRC format: it lacks the word MAP in its header")
     try:

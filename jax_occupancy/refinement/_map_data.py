@@ -17,6 +17,7 @@ from jax_occupancy.xray import (
     Scale,
     SigmaA,
     Target,
+    empty_box,
     hartley,
     shell_nodes,
     smooth_mean,
@@ -24,14 +25,16 @@ from jax_occupancy.xray import (
 
 # Independent coefficients that a shell has at least, and how many shells there are at most.
 SMALLEST_SHELL, MAX_SHELLS = 100, 20
-# Where half maps agree no more than this there is no signal (Rosenthal & Henderson, J. Mol. Biol. 333, 721, 2003).
-SIGNAL = 0.143
+# Where half maps agree no more than this there is no signal (Rosenthal & Henderson, J. Mol. Biol. 333, 721, 2003), and
+# it is told if this is so much coarser, relative, than the resolution that was asked for.
+SIGNAL, COARSER = 0.143, 1.1
 # The scale does not fall below this part of its largest value, nor the error of the model below this part of its power.
+SMALLEST_SCALE, SMALLEST_ERROR = 1e-3, 1e-6
 # Around atoms, in Å, map and model are compared to so far.
 AROUND = 2.0
-SMALLEST_SCALE, SMALLEST_ERROR = 1e-3, 1e-6
-# Boxes without atoms that the noise of a single map is taken from: how many, and of how many voxels along an edge.
-EMPTY, EMPTY_EDGE, EMPTY_DISTANCE = 12, 32, 5.0
+
+Rows = Float[np.ndarray, " reflections"]
+ComplexRows = Complex[np.ndarray, " reflections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ class MapData:
 
     Attributes:
         boxes: pieces of the map.
-        amplitude: the signed values, (reflections,).
+        amplitude: the signed values.
         noise: variance of their complex coefficients that is the map's.
         share: how many of them are independent, as a part of all.
         spacing: resolution of each, in Å.
@@ -51,29 +54,22 @@ class MapData:
         shells: nodes of 1/d² between which scale and errors are straight lines.
         paths: the files.
         notes: what the reader should know of.
-        label: how the noise is known.
     """
 
     boxes: tuple[Box, ...]
-    amplitude: Float[np.ndarray, " reflections"]
-    noise: Float[np.ndarray, " reflections"]
-    share: Float[np.ndarray, " reflections"]
-    spacing: Float[np.ndarray, " reflections"]
+    amplitude: Rows
+    noise: Rows
+    share: Rows
+    spacing: Rows
     unit: float
     half_fsc: Float[np.ndarray, " shells"] | None
     shells: Float[np.ndarray, " shells"]
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
-    label: str
 
     @classmethod
     def from_maps(cls, maps: Maps, boxes: tuple[Box, ...], places: Float[np.ndarray, "atoms 3"]) -> "MapData":
-        """Cut the boxes out of the maps.
-
-        Args:
-            maps: what `read_maps` returned.
-            boxes: around the groups.
-            places: of all atoms, in Å: outside is the noise of a single map.
+        """Cut the boxes out of the maps; outside `places`, those of all atoms in Å, is the noise of a single map.
 
         Raises:
             ValueError: the map is zero around the groups, or a single map everywhere outside the model.
@@ -86,29 +82,28 @@ class MapData:
             raise ValueError(f"{maps.name}: the map is zero around all groups; is the model docked in this map?")
         smallest = int(np.ceil(2 * SMALLEST_SHELL / np.average(share)))
         shells = shell_nodes(spacing**-2.0, smallest=smallest, most=MAX_SHELLS)
-        between = Interpolation.from_nodes(shells, spacing**-2.0)
-        fsc, everywhere = None, np.ones(len(rows), bool)
-        if maps.difference is None:
-            noise, label = _noise_outside(maps, places, spacing) / unit**2, "the map where there are no atoms"
-        else:
+        between, everywhere = Interpolation.from_nodes(shells, spacing**-2.0), np.ones(len(rows), bool)
+        if maps.difference is not None:
             other = in_rows([box.cut(maps.difference) for box in boxes])
-            noise, label = smooth_mean(np.abs(other / unit) ** 2, between, everywhere), "the half maps"
+            noise = smooth_mean(np.abs(other / unit) ** 2, between, everywhere)
             fsc = _correlation(hartley(rows + other), hartley(rows - other), between)
-        if not noise.min() > 0:
-            raise ValueError(f"{maps.name}: there is no noise in {label}; give half maps, or a map that is not masked")
-        return cls(
-            boxes=boxes,
-            amplitude=hartley(rows / unit),
-            noise=noise,
-            share=share,
-            spacing=spacing,
-            unit=unit,
-            half_fsc=fsc,
-            shells=shells,
-            paths=maps.paths,
-            notes=(*maps.notes, *_on_resolution(maps, fsc, shells)),
-            label=label,
-        )
+            notes = _on_resolution(maps, fsc, shells)
+        else:
+            outside = empty_box(
+                maps.density.shape, places, pixel=maps.pixel, origin=maps.origin, resolution=maps.resolution
+            )
+            empty = np.abs(outside.cut(maps.density)) ** 2 / unit**2
+            near = Interpolation.from_nodes(shells, np.sum(outside.vectors**2, axis=1))
+            means = near.collect(empty) / np.maximum(near.collect(np.ones_like(empty)), 1e-9)
+            noise, fsc = between.interpolate(means), None
+            notes = ("one map: its noise is taken from where there are no atoms; half maps tell it better",)
+            if not noise.min() > 0:
+                raise ValueError(
+                    f"{maps.name}: the map is zero where there are no atoms, and its noise unknown; give two half "
+                    "maps, or the map before it was masked"
+                )
+        values = {"amplitude": hartley(rows / unit), "noise": noise, "share": share, "spacing": spacing}
+        return cls(boxes, **values, unit=unit, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
 
     @property
     def reflections(self) -> "MapData":
@@ -121,7 +116,12 @@ class MapData:
         return self.paths[0] if self.paths else None
 
     @property
-    def sigma(self) -> Float[np.ndarray, " reflections"]:
+    def labels(self) -> dict[str, str | None]:
+        """The files in place of columns."""
+        return {path.name: path.name for path in self.paths}
+
+    @property
+    def sigma(self) -> Rows:
         """Standard uncertainty of real and of imaginary part."""
         return np.sqrt(self.noise / 2)
 
@@ -146,22 +146,13 @@ class MapData:
         return float(self.spacing.max()), float(self.spacing.min())
 
     @property
-    def labels(self) -> dict[str, str | None]:
-        """The files in place of columns."""
-        return {path.name: path.name for path in self.paths}
-
-    def d_spacing(self) -> Float[np.ndarray, " reflections"]:
-        """Resolution of each coefficient, in Å."""
-        return self.spacing
-
-    @property
     def between(self) -> Interpolation:
         """Shells of resolution."""
         return Interpolation.from_nodes(self.shells, self.spacing**-2.0)
 
-    def located(self) -> "MapData":
-        """Itself."""
-        return self
+    def d_spacing(self) -> Rows:
+        """Resolution of each coefficient, in Å."""
+        return self.spacing
 
     def gather(self, values: Any) -> Any:
         """All of them were observed."""
@@ -179,7 +170,7 @@ class MapData:
         """The likelihood, or a target of the user's."""
         return MapLikelihood if wanted == "ml" else wanted
 
-    def scale(self, calculated: Complex[np.ndarray, " reflections"], mask: Any, *, start: Scale | None = None) -> Scale:
+    def scale(self, calculated: ComplexRows, mask: Any, *, start: Scale | None = None) -> Scale:
         """The scale that brings a model nearest to the map, a straight line in 1/d² between shells.
 
         Raises:
@@ -193,83 +184,61 @@ class MapData:
                 "the model does not correlate with the map at any resolution; is it docked in this map, and is the "
                 "map the right hand?"
             )
-        k = np.maximum(k, SMALLEST_SCALE * k.max())
-        nothing = np.zeros_like(k)
+        k, nothing = np.maximum(k, SMALLEST_SCALE * k.max()), np.zeros_like(k)
         return Scale(between.interpolate(k), np.zeros(model.size), between.d_spacing, k, nothing, (0.0,) * 6)
 
-    def sigma_a(self, model_amplitude: Float[np.ndarray, " reflections"]) -> SigmaA:
+    def sigma_a(self, model_amplitude: Rows) -> SigmaA:
         """The error of the model: what is left over of the map beyond its noise, by resolution."""
-        model, between, all_of_them = (
-            np.asarray(model_amplitude, np.float64),
-            self.between,
-            np.ones(self.free.size, bool),
-        )
-        left = smooth_mean((self.amplitude - model) ** 2, between, all_of_them)
-        power = smooth_mean(model**2, between, all_of_them)
+        model, between = np.asarray(model_amplitude, np.float64), self.between
+        left, power = (smooth_mean(square**2, between, ~self.free) for square in (self.amplitude - model, model))
         error = np.maximum(left - self.noise, SMALLEST_ERROR * power)
-        sigma_a = np.sqrt(power / (power + error))
+        sigma_a, ones = np.sqrt(power / (power + error)), np.ones_like(model)
         return SigmaA(
             sigma_a=sigma_a,
-            shrinkage=np.ones_like(model),
+            shrinkage=ones,
             variance=error,
             centric=self.free,
-            epsilon=np.ones_like(model),
+            epsilon=ones,
             d_spacing=between.d_spacing,
-            at_nodes=between.collect(sigma_a) / between.collect(np.ones_like(model)),
+            at_nodes=between.collect(sigma_a) / between.collect(ones),
             source="map",
             n_used=self.n_reflections,
         )
 
-    def fsc(self, model: Float[np.ndarray, " reflections"]) -> Float[np.ndarray, " shells"]:
-        """Correlation of the map and the values of a model by shell."""
-        return _correlation(self.amplitude, model, self.between)
-
-    def table(self, start: np.ndarray, end: np.ndarray) -> pd.DataFrame:
+    def table(self, start: Rows, end: Rows) -> pd.DataFrame:
         """By shell: d (Å), coefficients that are independent, fsc_halves, fsc_start and fsc_end (map and model)."""
         between = self.between
-        nothing = np.full(len(self.shells), np.nan)
-        columns = {"d": between.d_spacing, "n": between.collect(self.share) / 2}
-        columns |= {"fsc_halves": nothing if self.half_fsc is None else self.half_fsc}
-        return pd.DataFrame(columns | {"fsc_start": self.fsc(start), "fsc_end": self.fsc(end)})
+        halves = np.full(len(self.shells), np.nan) if self.half_fsc is None else self.half_fsc
+        columns = {"d": between.d_spacing, "n": between.collect(self.share) / 2, "fsc_halves": halves}
+        models = {"fsc_start": start, "fsc_end": end}
+        return pd.DataFrame(columns | {n: _correlation(self.amplitude, f, between) for n, f in models.items()})
 
     def correlations(
-        self, model: Model, f_model: np.ndarray, groups: Sequence[np.ndarray]
+        self, model: Model, f_model: ComplexRows, groups: Sequence[np.ndarray]
     ) -> Float[np.ndarray, " groups"]:
         """Correlation of map and model around the atoms of groups; NaN where the boxes have none of them."""
-        xyz = model.atoms[["x", "y", "z"]].to_numpy(np.float64)
-        found = np.full(len(groups), np.nan)
+        xyz, found = model.atoms[["x", "y", "z"]].to_numpy(np.float64), np.full(len(groups), np.nan)
         for (box, seen), (_, meant) in zip(self.densities(self.coefficients), self.densities(f_model), strict=True):
-            steps = np.stack(
-                np.meshgrid(*(np.arange(-n, n + 1) for n in np.ceil(AROUND / box.pixel)), indexing="ij"), -1
-            )
-            steps = steps.reshape(-1, 3)[np.linalg.norm(steps.reshape(-1, 3) * box.pixel, axis=1) <= AROUND].astype(int)
             for number, atoms in enumerate(groups):
-                here = np.round((xyz[np.intersect1d(atoms, box.images[0][2])] - box.place) / box.pixel).astype(int)
-                voxels = np.unique((here[:, None] + steps).reshape(-1, 3), axis=0)
-                voxels = tuple(voxels[np.all((voxels >= 0) & (voxels < box.mask.shape), axis=1)].T)
+                voxels = box.voxels(xyz[np.intersect1d(atoms, box.images[0][2])], AROUND)
                 if len(voxels[0]) > 1:
                     found[number] = np.corrcoef(seen[voxels], meant[voxels])[0, 1]
         return found
 
-    def densities(self, rows: Complex[np.ndarray, " reflections"]) -> list[tuple[Box, Float[np.ndarray, "x y z"]]]:
+    def densities(self, rows: ComplexRows) -> list[tuple[Box, Float[np.ndarray, "x y z"]]]:
         """Each box and the density in it that coefficients of all boxes stand for, on the scale of the map."""
-        found, begin = [], 0
-        for box in self.boxes:
-            n = len(box.hkl)
-            found.append((box, box.density(rows[begin : begin + n]) * self.unit * np.sqrt(box.weight)))
-            begin += 2 * n
-        return found
+        pieces = zip(self.boxes, self._by_box(rows), strict=True)
+        return [(box, box.density(one) * self.unit * np.sqrt(box.weight)) for box, (one, _) in pieces]
 
     @property
-    def coefficients(self) -> Complex[np.ndarray, " reflections"]:
+    def coefficients(self) -> ComplexRows:
         """The complex coefficients of the map that the values are made of."""
-        found, begin = [], 0
-        for box in self.boxes:
-            n = len(box.hkl)
-            one, other = self.amplitude[begin : begin + n], self.amplitude[begin + n : begin + 2 * n]
-            found.append((one + other) / 2 + 1j * (other - one) / 2)
-            begin += 2 * n
-        return in_rows(found)
+        return in_rows([(a + b) / 2 + 1j * (b - a) / 2 for a, b in self._by_box(self.amplitude)])
+
+    def _by_box(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Those of each box and of the opposite indices, (2, coefficients)."""
+        ends = np.cumsum([2 * len(box.hkl) for box in self.boxes])[:-1]
+        return [part.reshape(2, -1) for part in np.split(rows, ends)]
 
 
 def in_rows(of_boxes: list[Complex[np.ndarray, "*planes coefficients"]]) -> Complex[np.ndarray, "*planes reflections"]:
@@ -277,72 +246,21 @@ def in_rows(of_boxes: list[Complex[np.ndarray, "*planes coefficients"]]) -> Comp
     return np.concatenate([part for one in of_boxes for part in (one, np.conj(one))], axis=-1)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray, between: Interpolation) -> Float[np.ndarray, " shells"]:
+def _correlation(one: Rows, other: Rows, between: Interpolation) -> Float[np.ndarray, " shells"]:
     """Fourier shell correlation of the values of two maps."""
     product, *powers = (between.collect(values) for values in (one * other, one**2, other**2))
     return product / np.sqrt(np.maximum(powers[0] * powers[1], np.finfo(float).tiny))
 
 
-def _on_resolution(maps: Maps, fsc: np.ndarray | None, shells: np.ndarray) -> tuple[str, ...]:
-    """Say so where the half maps do not agree to the limit of resolution, or far beyond it."""
-    if fsc is None:
-        return ("one map: the noise is taken from where there are no atoms; half maps tell it better",)
-    if fsc.max() < SIGNAL:
-        return (f"the half maps correlate nowhere around the groups (FSC at most {fsc.max():.2f})",)
-    limit = resolution_of(fsc, shells)
-    if limit is None:
-        return ()
-    if limit > 1.1 * maps.resolution:
-        return (
-            f"around the groups the half maps agree to {limit:.2f} Å only (FSC {SIGNAL}): beyond it there is noise, "
-            "which costs nothing",
-        )
-    return ()
-
-
-def resolution_of(fsc: np.ndarray, shells: np.ndarray) -> float | None:
-    """Where the correlation of half maps falls below 0.143, in Å; None if it does not."""
+def _on_resolution(maps: Maps, fsc: np.ndarray, shells: np.ndarray) -> tuple[str, ...]:
+    """Say so where the half maps do not agree to the limit of resolution."""
     below = np.flatnonzero(fsc < SIGNAL)
-    if not below.size or below[0] == 0:
-        return None
-    i = below[0]
-    place = np.interp(-SIGNAL, -fsc[i - 1 : i + 1], shells[i - 1 : i + 1])
-    return float(place**-0.5)
-
-
-def _noise_outside(maps: Maps, places: np.ndarray, spacing: np.ndarray) -> Float[np.ndarray, " reflections"]:
-    """Variance of coefficients, with the noise of a voxel, from pieces of the map that have no atoms."""
-    edge, shape = EMPTY_EDGE, np.array(maps.density.shape)
-    if np.any(shape < edge):
-        edge = int(shape.min())
-    taken = np.zeros(-(-shape // edge) + 1, bool)
-    for shift in (-EMPTY_DISTANCE, 0.0, EMPTY_DISTANCE):
-        for axis in range(3):
-            moved = (places + shift * np.eye(3)[axis] - maps.origin) / maps.pixel
-            inside = np.all((moved >= 0) & (moved < shape), axis=1)
-            taken[tuple((moved[inside].astype(int) // edge).T)] = True
-    whole = [place for place in np.ndindex(*(shape // edge)) if not taken[place]]
-    centre = (places.mean(axis=0) - maps.origin) / maps.pixel / edge - 0.5
-    whole.sort(key=lambda place: float(np.sum((place - centre) ** 2)))
-    fall = np.hanning(edge + 2)[1:-1]
-    taper = (fall[:, None, None] * fall[:, None] * fall).astype(np.float32)
-    s = np.stack(np.meshgrid(*(np.fft.fftfreq(edge, d) for d in maps.pixel), indexing="ij"), axis=-1)
-    s = np.linalg.norm(s, axis=-1).ravel()
-    powers = []
-    for place in whole:
-        piece = maps.density[tuple(slice(i * edge, (i + 1) * edge) for i in place)]
-        if piece.min() < piece.max():
-            powers.append(np.abs(np.fft.fftn((piece - piece.mean()) * taper)).ravel() ** 2)
-        if len(powers) == EMPTY:
-            break
-    if not powers:
-        raise ValueError(
-            f"{maps.name}: the map has no place without atoms that is not empty, to take its noise from; give two "
-            "half maps, or the map before it was masked"
-        )
-    power = np.mean(powers, axis=0) / np.sum(taper.astype(float) ** 2)
-    bins = np.linspace(0, s.max(), edge // 2 + 1)
-    shell = np.digitize(s, bins) - 1
-    mean = np.bincount(shell, power, len(bins)) / np.maximum(np.bincount(shell, minlength=len(bins)), 1)
-    middle = np.append((bins[1:] + bins[:-1]) / 2, bins[-1])
-    return np.interp(1 / spacing, middle, mean) * np.prod(maps.pixel) ** 2
+    if not below.size:
+        return ()
+    if below[0] == 0:
+        return (f"around the groups the half maps do not even agree at {shells[0] ** -0.5:.0f} Å (FSC {fsc[0]:.2f})",)
+    ends = slice(below[0] - 1, below[0] + 1)
+    limit = float(np.interp(-SIGNAL, -fsc[ends], shells[ends])) ** -0.5
+    if limit <= COARSER * maps.resolution:
+        return ()
+    return (f"around the groups the half maps agree to {limit:.2f} Å only (FSC {SIGNAL}); beyond it is mostly noise",)

@@ -204,9 +204,8 @@ class Solution:
         return plot_solution(self)
 
     def _fsc_of_shells(self) -> dict[str, Any]:
-        if self.fsc is None or self.fsc_shells is None:
-            return {}
-        return {"fsc": vars(self.fsc), "fsc_shells": self.fsc_shells.to_dict("records")}
+        fsc, shells = self.fsc, self.fsc_shells
+        return {} if fsc is None or shells is None else {"fsc": vars(fsc), "fsc_shells": shells.to_dict("records")}
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` writes: the result, R factors, minima and a row per group, as plain numbers.

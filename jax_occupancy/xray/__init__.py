@@ -1,6 +1,6 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
-from jax_occupancy.xray._boxes import Box, boxes_around
+from jax_occupancy.xray._boxes import Box, boxes_around, empty_box
 from jax_occupancy.xray._columns import Columns, along
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._diagnostics import (
@@ -54,6 +54,7 @@ __all__ = [
     "completeness_by_shell",
     "dispersion",
     "dispersion_note",
+    "empty_box",
     "estimate_sigma_a",
     "find_outliers",
     "fit_scale",
