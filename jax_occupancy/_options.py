@@ -112,11 +112,11 @@ class Options:
             ValueError: an option makes no sense for a map.
         """
         if self.radiation not in (None, "electron"):
-            raise ValueError(f"radiation is {self.radiation!r}; maps are of electrons: leave radiation=... out")
+            raise ValueError(f"radiation is {self.radiation!r}; maps are of electrons: leave it out")
         if self.wavelength is not None:
-            raise ValueError("wavelength is for X-rays and a map is of electrons: leave wavelength=... out")
+            raise ValueError("wavelength is for X-rays and a map is of electrons: leave it out")
         if self.target == "ls":
-            raise ValueError("a map is refined against by maximum likelihood alone: leave target=... out")
+            raise ValueError("a map is refined against by maximum likelihood alone: leave the target out")
         return replace(self, radiation="electron")
 
     @classmethod

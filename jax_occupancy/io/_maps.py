@@ -62,7 +62,7 @@ class Maps:
         if self.resolution < finest * (1 - 1e-3):
             raise ValueError(
                 f"{name}: voxels of {finest / 2:.3f} Å hold nothing beyond {finest:.2f} Å, and the resolution is "
-                f"{self.resolution:g} Å; give resolution=... of the map"
+                f"{self.resolution:g} Å; give that of the map"
             )
         for label, values in (("the map", self.density), ("the difference of the half maps", self.difference)):
             if values is None:
@@ -73,7 +73,7 @@ class Maps:
                 raise ValueError(f"{name}: {label} has values that are no finite numbers; write the map again")
             if low == high:
                 same = "; give two half maps, not one map twice" if values is self.difference else ""
-                raise ValueError(f"{name}: {label} is {low:g} everywhere{same}")
+                raise ValueError(f"{name}: {label} is {low:zg} everywhere{same}")
 
     @property
     def path(self) -> Path | None:

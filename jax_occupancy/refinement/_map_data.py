@@ -32,6 +32,8 @@ SIGNAL, COARSER = 0.143, 1.1
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-3, 1e-6
 # Around atoms, in Å, map and model are compared to so far.
 AROUND = 2.0
+# A single map that has less than this part of its voxels without atoms filled was masked.
+FILLED = 0.5
 
 Rows = Float[np.ndarray, " reflections"]
 ComplexRows = Complex[np.ndarray, " reflections"]
@@ -92,16 +94,16 @@ class MapData:
             outside = empty_box(
                 maps.density.shape, places, pixel=maps.pixel, origin=maps.origin, resolution=maps.resolution
             )
+            if np.mean(maps.density[outside.overlap(maps.density.shape)[0]][outside.mask == 1] != 0) < FILLED:
+                raise ValueError(
+                    f"{maps.name}: the map is zero where there are no atoms, and its noise unknown; give two half "
+                    "maps, or the map before it was masked"
+                )
             empty = np.abs(outside.cut(maps.density)) ** 2 / unit**2
             near = Interpolation.from_nodes(shells, np.sum(outside.vectors**2, axis=1))
             means = near.collect(empty) / np.maximum(near.collect(np.ones_like(empty)), 1e-9)
             noise, fsc = between.interpolate(means), None
             notes = ("one map: its noise is taken from where there are no atoms; half maps tell it better",)
-            if not noise.min() > 0:
-                raise ValueError(
-                    f"{maps.name}: the map is zero where there are no atoms, and its noise unknown; give two half "
-                    "maps, or the map before it was masked"
-                )
         values = {"amplitude": hartley(rows / unit), "noise": noise, "share": share, "spacing": spacing}
         return cls(boxes, **values, unit=unit, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
 

@@ -75,7 +75,7 @@ def point_group(name: str) -> list[Float[np.ndarray, "3 3"]]:
     return found
 
 
-def _rotation(axis: tuple[float, float, float], order: int) -> Float[np.ndarray, "3 3"]:
+def _rotation(axis: Sequence[float | int], order: int) -> Float[np.ndarray, "3 3"]:
     unit, angle = np.array(axis) / np.linalg.norm(axis), 2 * np.pi / order
     cross = np.cross(np.eye(3), unit)
     return np.eye(3) * np.cos(angle) + (1 - np.cos(angle)) * np.outer(unit, unit) - np.sin(angle) * cross
@@ -104,6 +104,8 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     except ValueError as error:
         raise ValueError(f"{model.path} and {maps.name}: {error}") from error
     everywhere = np.concatenate([xyz @ rotation.T + translation for rotation, translation in operations])
+    if "charge" in model.atoms and model.atoms["charge"].any():
+        maps = replace(maps, notes=(*maps.notes, "charged atoms scatter electrons as neutral ones here"))
     return MapData.from_maps(maps, boxes, everywhere)
 
 

@@ -203,16 +203,12 @@ class Solution:
 
         return plot_solution(self)
 
-    def _fsc_of_shells(self) -> dict[str, Any]:
-        fsc, shells = self.fsc, self.fsc_shells
-        return {} if fsc is None or shells is None else {"fsc": vars(fsc), "fsc_shells": shells.to_dict("records")}
-
     def to_dict(self) -> dict[str, Any]:
         """What `--json` writes: the result, R factors, minima and a row per group, as plain numbers.
 
         NaN becomes None.
         """
-        low, high = self.data.resolution
+        (low, high), shells = self.data.resolution, self.fsc_shells
         rows = self.table.drop(columns="n_atoms").to_dict("records")
         return _plain(
             {
@@ -221,11 +217,7 @@ class Solution:
                 "target": {"name": self.target_name, **vars(self.target)},
                 "r_work": vars(self.r_work),
                 "r_free": vars(self.r_free),
-                **(
-                    {}
-                    if self.fsc is None
-                    else {"fsc": vars(self.fsc), "fsc_shells": self.fsc_shells.to_dict("records")}
-                ),
+                **({} if shells is None else {"fsc": vars(self.fsc), "fsc_shells": shells.to_dict("records")}),
                 "n_reflections": self.data.n_reflections,
                 "n_free": self.data.n_free,
                 "resolution": [low, high],

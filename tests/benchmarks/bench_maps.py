@@ -85,7 +85,7 @@ def ours(folder: Path, resolution: float, groups: list, true: np.ndarray) -> tup
     command += [resolution, "-o", "ours.pdb", "--json", "ours.json", "--starts", 0, "--groups", "groups.refmac"]
     seconds = timed(command, folder, "ours")
     rows = {tuple(row["atoms"]): row for row in json.loads((folder / "ours.json").read_text())["groups"]}
-    found = [[float(rows[tuple(g)][key] or np.nan) for g in groups] for key in ("occupancy", "esd", "esd_fixed")]
+    found = [[np.array(rows[tuple(g)][key], float) for g in groups] for key in ("occupancy", "esd", "esd_fixed")]
     return (true[[g[0] for g in groups]], *map(np.array, found)), seconds
 
 
