@@ -101,7 +101,7 @@ def test_structure_factors_of_a_box_are_gemmi_s(x64):
     chain.add_residue(residue)
     model.add_chain(chain)
     structure.add_model(model)
-    atoms = from_gemmi(structure).atoms
+    atoms = from_gemmi(structure)
     xyz, turn = atoms[["x", "y", "z"]].to_numpy(), point_group("C4")[1]
     grid = {"shape": (24, 28, 32), "pixel": np.full(3, 0.5), "origin": np.zeros(3), "resolution": 2.0}
     [box] = boxes_around(xyz, np.arange(4), [(np.eye(3), np.zeros(3))], radius=60.0, **grid)

@@ -25,8 +25,8 @@ from jax_occupancy.cli._session import (
     warnings_as_notes,
     write_text,
 )
-from jax_occupancy.io import Maps, Model, Reflections, read_model
-from jax_occupancy.refinement import SeriesSolution, refine_series
+from jax_occupancy.io import Model, read_model
+from jax_occupancy.refinement import DataSet, SeriesSolution, names_of, refine_series
 
 STYLE = {"box": box.HORIZONTALS, "padding": (0, 1, 0, 0)}
 
@@ -62,7 +62,7 @@ def run_series(
         series = refine_series(
             model,
             [_read_or_leave(pair, columns, model, maps) for pair in pairs],
-            names=_numbers_or_names(names) if names else None,
+            names=_numbers_or_names(names or names_of([first for first, _ in pairs])),
             groups=chosen,
             **vars(options),
             progress=lambda stage: progress.update(task, description=stage, advance=stage.endswith(": read")),
@@ -84,14 +84,12 @@ def half_maps(path: Path) -> tuple[Path, Path | None]:
     return (Path(first), Path(second)) if comma and not path.exists() else (path, None)
 
 
-def _read_or_leave(
-    pair: tuple[Path, Path | None], columns: Data, model: Model, maps: MapChoice
-) -> Reflections | Maps | Path:
-    """The data as the options say; a file that can't be read is left to `refine_series`, which says why."""
+def _read_or_leave(pair: tuple[Path, Path | None], columns: Data, model: Model, maps: MapChoice) -> DataSet:
+    """The data as the options say, or why they can't be read."""
     try:
         return read_data(pair[0], columns, model, maps, pair[1])
-    except (ValueError, OSError):
-        return pair[0]
+    except (ValueError, OSError) as error:
+        return error
 
 
 def _numbers_or_names(names: list[str]) -> list[str] | list[float]:

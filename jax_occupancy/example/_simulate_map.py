@@ -51,7 +51,7 @@ def write_map_example(folder: str | os.PathLike[str], *, seed: int = 0) -> MapEx
     structure.cell, structure.spacegroup_hm = gemmi.UnitCell(edge, edge, edge, 90, 90, 90), "P 1"
     structure.setup_cell_images()
     places = np.array([site.atom.pos.tolist() for site in structure[0].all()])
-    to_centre = gemmi.Position(*(edge / 2 - (places.min(axis=0) + places.max(axis=0)) / 2))
+    to_centre = gemmi.Position(*(edge / 2 - (places.min(axis=0) + places.max(axis=0)) / 2))  # pyright: ignore
     for site in structure[0].all():
         site.atom.pos += to_centre
         site.atom.b_iso += MORE_B

@@ -25,7 +25,7 @@ from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
 from jax_occupancy.refinement._saving import load_series, load_solution, save_series, save_solution
 from jax_occupancy.refinement._search import search
-from jax_occupancy.refinement._series import refine_series
+from jax_occupancy.refinement._series import DataSet, names_of, refine_series
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._settle import settle
 from jax_occupancy.refinement._solution import Solution
@@ -33,6 +33,7 @@ from jax_occupancy.refinement._solver import Result, gauss_newton
 
 __all__ = [
     "Constraints",
+    "DataSet",
     "MapData",
     "Objective",
     "Options",
@@ -54,6 +55,7 @@ __all__ = [
     "map_structure_factors",
     "minimise",
     "moved_model",
+    "names_of",
     "posterior_at",
     "prepare",
     "refine",

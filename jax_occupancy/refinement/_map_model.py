@@ -104,7 +104,7 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     except ValueError as error:
         raise ValueError(f"{model.path} and {maps.name}: {error}") from error
     everywhere = np.concatenate([xyz @ rotation.T + translation for rotation, translation in operations])
-    if "charge" in model.atoms and model.atoms["charge"].any():
+    if "charge" in model.atoms and np.any(model.atoms["charge"].to_numpy()):
         maps = replace(maps, notes=(*maps.notes, "charged atoms scatter electrons as neutral ones here"))
     return MapData.from_maps(maps, boxes, everywhere)
 

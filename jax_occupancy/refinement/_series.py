@@ -33,7 +33,7 @@ from jax_occupancy.refinement._refine import (
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
 
-DataSet = Reflections | Maps | str | os.PathLike
+DataSet = Reflections | Maps | str | os.PathLike | ValueError | OSError
 Name = str | float | int
 
 # Cells are the same within this: relative for lengths, degrees for angles. It is what rounding in files makes.
@@ -61,7 +61,8 @@ def refine_series(
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
-        datasets: what `read_reflections` or `read_maps` returned, or paths to MTZ or mmCIF files.
+        datasets: what `read_reflections` or `read_maps` returned or, with names, raised, or paths to MTZ or mmCIF
+            files.
         names: of the data sets, or the numbers they stand for (times, temperatures, concentrations), which plots draw
             to scale; by default the names of their files without extensions.
         groups: as in `refine`.
@@ -143,13 +144,17 @@ def refine_series(
     return SeriesSolution.from_solutions({name: solutions[name] for name in given if name in solutions}, failed)
 
 
-def _names(names: Sequence[Name] | None, datasets: Sequence[DataSet]) -> list[Name]:
+def names_of(paths: Sequence[Path | None]) -> list[Name]:
+    """Names of data sets after their files, without extensions where these tell them apart."""
+    plain = [f"data {i}" if path is None else path.name.split(".")[0] for i, path in enumerate(paths, 1)]
+    full = [name if path is None else str(path) for name, path in zip(plain, paths, strict=True)]
+    return [long if plain.count(short) > 1 else short for short, long in zip(plain, full, strict=True)]
+
+
+def _names(names: Sequence[Name] | None, datasets: Sequence[Any]) -> list[Name]:
     """A name for each data set, each another."""
     if names is None:
-        paths = [data.path if isinstance(data, Reflections | Maps) else Path(data) for data in datasets]
-        plain = [f"data {i}" if path is None else path.name.split(".")[0] for i, path in enumerate(paths, 1)]
-        full = [name if path is None else str(path) for name, path in zip(plain, paths, strict=True)]
-        names = [long if plain.count(short) > 1 else short for short, long in zip(plain, full, strict=True)]
+        names = names_of([data.path if isinstance(data, Reflections | Maps) else Path(data) for data in datasets])
     names = list(names)
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if len(names) != len(datasets) or twice:

@@ -156,7 +156,7 @@ class Box:
                 x, y, z = (np.exp(2j * np.pi * xyz[few, i, None] * n - fall * n**2) for i, n in enumerate(lines))
                 x, plain = x * weights[few, None], ~anisotropic[few]
                 upper = z[plain][:, largest[2] :]  # l ≥ 0
-                waves = (y[plain][:, :, None] * upper[:, None, :]).reshape(plain.sum(), -1)
+                waves = (y[plain][:, :, None] * upper[:, None, :]).reshape(plain.sum(), y.shape[1] * upper.shape[1])
                 of_kind += (x[plain].T @ waves).reshape(x.shape[1], y.shape[1], -1)[h, k, l - largest[2]]
                 for i in np.flatnonzero(~plain):
                     square = np.einsum("ni,ij,nj->n", self.vectors, u[few[i]], self.vectors)
