@@ -111,12 +111,13 @@ class Options:
         Raises:
             ValueError: an option makes no sense for a map.
         """
-        if self.radiation not in (None, "electron"):
-            raise ValueError(f"radiation is {self.radiation!r}; maps are of electrons: leave it out")
-        if self.wavelength is not None:
-            raise ValueError("wavelength is for X-rays and a map is of electrons: leave it out")
-        if self.target == "ls":
-            raise ValueError("a map is refined against by maximum likelihood alone: leave the target out")
+        wrong = {"radiation": self.radiation not in (None, "electron"), "wavelength": self.wavelength is not None}
+        wrong |= {"target": isinstance(self.target, str) and self.target != "ml"}
+        for name in (name for name, is_wrong in wrong.items() if is_wrong):
+            raise ValueError(
+                f"{name} is {getattr(self, name)!r}, which makes no sense for a map: it is of electrons and refined "
+                "against by maximum likelihood; leave it out"
+            )
         return replace(self, radiation="electron")
 
     @classmethod

@@ -103,8 +103,9 @@ def test_structure_factors_of_a_box_are_gemmi_s(x64):
     structure.add_model(model)
     atoms = from_gemmi(structure)
     xyz, turn = atoms[["x", "y", "z"]].to_numpy(), point_group("C4")[1]
-    grid = {"shape": (24, 28, 32), "pixel": np.full(3, 0.5), "origin": np.zeros(3), "resolution": 2.0}
-    [box] = boxes_around(xyz, np.arange(4), [(np.eye(3), np.zeros(3))], radius=60.0, **grid)
+    some = np.arange(24.0 * 28 * 32, dtype=np.float32).reshape(24, 28, 32)
+    maps = Maps(density=some, pixel=np.full(3, 0.5), resolution=2.0, radius=60.0)
+    [box] = boxes_around(maps, xyz, np.arange(4), [(np.eye(3), np.zeros(3))])
     copies = ((np.eye(3), box.place, np.arange(4)), (turn, box.place + np.array([12.0, 0.0, 0.0]), np.arange(4)))
     for rotation, shift, inside in copies:
         flat = dataclasses.replace(box, mask=np.ones((24, 28, 32), np.float32), images=((rotation, shift, inside),))
@@ -185,10 +186,11 @@ def test_unknown_point_group():
         point_group("Q5")
 
 
-def test_pieces_that_do_not_hang_together_are_boxes_of_their_own(files):
+def test_pieces_that_do_not_hang_together_are_boxes_of_their_own():
     xyz = np.array([[10.0, 10, 10], [60.0, 60, 60]])
-    grid = {"shape": (90, 90, 90), "pixel": np.ones(3), "origin": np.zeros(3), "resolution": 2.0}
-    boxes = boxes_around(xyz, np.arange(2), [(np.eye(3), np.zeros(3))], radius=3.0, **grid)
+    some = np.arange(90.0**3, dtype=np.float32).reshape(90, 90, 90)
+    maps = Maps(density=some, pixel=np.ones(3), resolution=2.0, radius=3.0)
+    boxes = boxes_around(maps, xyz, np.arange(2), [(np.eye(3), np.zeros(3))])
     assert [image[2].tolist() for box in boxes for image in box.images] == [[0], [1]]
 
 
@@ -227,9 +229,9 @@ def test_a_series_of_maps(files, tmp_path, x64):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"target": "ls"}, "maximum likelihood alone"),
-        ({"radiation": "xray"}, "maps are of electrons"),
-        ({"wavelength": 1.0}, "wavelength is for X-rays"),
+        ({"target": "ls"}, "target is 'ls', which makes no sense for a map"),
+        ({"radiation": "xray"}, "radiation is 'xray', which makes no sense"),
+        ({"wavelength": 1.0}, "wavelength is 1.0, which makes no sense"),
     ],
 )
 def test_options_that_make_no_sense_for_a_map(options, words, files):

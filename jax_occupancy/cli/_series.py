@@ -1,6 +1,7 @@
 """`jax-occupancy series`: one model against many data sets."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def _read_or_leave(pair: tuple[Path, Path | None], columns: Data, model: Model, 
         return error
 
 
-def _numbers_or_names(names: list[str]) -> list[str] | list[float]:
+def _numbers_or_names(names: Sequence[str]) -> Sequence[str | float]:
     """Names that all are numbers are drawn to scale."""
     try:
         numbers = [float(name) for name in names]

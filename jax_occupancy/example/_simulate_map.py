@@ -33,13 +33,6 @@ def write_map_example(folder: str | os.PathLike[str], *, seed: int = 0) -> MapEx
     The atoms of `write_example` without their crystal, scattering electrons; white noise, as strong as the signal
     allows for the half maps to correlate by 0.143 at 2.0 Å. The density is gemmi's.
 
-    Args:
-        folder: where to write; it must exist.
-        seed: of the noise.
-
-    Returns:
-        The paths `model`, `half1` and `half2`, and `truth`, the true occupancy of each atom in file order.
-
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,6 @@ from jax_occupancy.io import Maps, Model
 from jax_occupancy.xray import (
     Box,
     Interpolation,
-    MapLikelihood,
     Scale,
     SigmaA,
     Target,
@@ -91,9 +90,7 @@ class MapData:
             fsc = _correlation(hartley(rows + other), hartley(rows - other), between)
             notes = _on_resolution(maps, fsc, shells)
         else:
-            outside = empty_box(
-                maps.density.shape, places, pixel=maps.pixel, origin=maps.origin, resolution=maps.resolution
-            )
+            outside = empty_box(maps, places)
             if np.mean(maps.density[outside.overlap(maps.density.shape)[0]][outside.mask == 1] != 0) < FILLED:
                 raise ValueError(
                     f"{maps.name}: the map is zero where there are no atoms, and its noise unknown; give two half "
@@ -167,10 +164,6 @@ class MapData:
     def target(self, kind: type[Target], sigma_a: SigmaA | None, n: int, *, dtype: Any) -> Target:
         """The target for an error of the model."""
         return kind.from_observations(self, sigma_a, dtype=dtype)  # pyright: ignore[reportArgumentType]
-
-    def target_class(self, wanted: Any) -> type[Target]:
-        """The likelihood, or a target of the user's."""
-        return MapLikelihood if wanted == "ml" else wanted
 
     def scale(self, calculated: ComplexRows, mask: Any, *, start: Scale | None = None) -> Scale:
         """The scale that brings a model nearest to the map, a straight line in 1/d² between shells.

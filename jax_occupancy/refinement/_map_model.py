@@ -90,17 +90,7 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     operations, xyz = particle_operations(model, maps), model.atoms[["x", "y", "z"]].to_numpy(np.float64)
     refined = np.unique(np.concatenate([np.zeros(0, int), *members]))
     try:
-        boxes = boxes_around(
-            xyz,
-            refined if refined.size else np.arange(len(xyz)),
-            operations,
-            shape=maps.density.shape,
-            pixel=maps.pixel,
-            origin=maps.origin,
-            resolution=maps.resolution,
-            radius=maps.radius,
-            mask=maps.mask,
-        )
+        boxes = boxes_around(maps, xyz, refined if refined.size else np.arange(len(xyz)), operations)
     except ValueError as error:
         raise ValueError(f"{model.path} and {maps.name}: {error}") from error
     everywhere = np.concatenate([xyz @ rotation.T + translation for rotation, translation in operations])

@@ -31,6 +31,7 @@ from jax_occupancy.xray import (
     Columns,
     LeastSquares,
     LinearModel,
+    MapLikelihood,
     MaximumLikelihood,
     Outliers,
     Sites,
@@ -142,8 +143,8 @@ class Problem:
     def target_class(self) -> type[Target]:
         """What is minimised."""
         wanted = self.options.target
-        if isinstance(self.observations, MapData):
-            return self.observations.target_class(wanted)
+        if isinstance(self.observations, MapData) and wanted == "ml":
+            return MapLikelihood
         return TARGETS[wanted] if isinstance(wanted, str) else wanted
 
     @property

@@ -144,7 +144,7 @@ def refine_series(
     return SeriesSolution.from_solutions({name: solutions[name] for name in given if name in solutions}, failed)
 
 
-def names_of(paths: Sequence[Path | None]) -> list[Name]:
+def names_of(paths: Sequence[Path | None]) -> list[str]:
     """Names of data sets after their files, without extensions where these tell them apart."""
     plain = [f"data {i}" if path is None else path.name.split(".")[0] for i, path in enumerate(paths, 1)]
     full = [name if path is None else str(path) for name, path in zip(plain, paths, strict=True)]
@@ -154,7 +154,7 @@ def names_of(paths: Sequence[Path | None]) -> list[Name]:
 def _names(names: Sequence[Name] | None, datasets: Sequence[Any]) -> list[Name]:
     """A name for each data set, each another."""
     if names is None:
-        names = names_of([data.path if isinstance(data, Reflections | Maps) else Path(data) for data in datasets])
+        names = [*names_of([data.path if isinstance(data, Reflections | Maps) else Path(data) for data in datasets])]
     names = list(names)
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if len(names) != len(datasets) or twice:

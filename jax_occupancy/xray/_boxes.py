@@ -5,7 +5,7 @@ mask and transformed; so is the model, so that both have lost the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -128,8 +128,8 @@ class Box:
             for number, group in enumerate(groups):
                 own = group[np.isin(group, inside)]
                 if own.size:
-                    whole = self._sum(atoms.iloc[own], weights[own], rotation, translation)
-                    turns = 2j * np.pi * (self.vectors @ rotation) if shifts else np.zeros((0, 0))
+                    whole = self._sum(atoms.iloc[own], weights[own], rotation, translation).astype(dtype)
+                    turns = (2j * np.pi * self.vectors @ rotation).astype(dtype) if shifts else np.zeros((0, 0))
                     for plane, one in enumerate([whole, *(turn * whole for turn in turns.T)]):
                         found[plane, number] += self.masked(one)
         return found
@@ -145,107 +145,106 @@ class Box:
         tensors = u[anisotropic].reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]]
         check_displacements(b[~anisotropic], tensors, atoms.index.to_numpy())
         amplitudes, exponents, kind = form_factors(atoms["element"].tolist(), radiation="electron")
-        s_squared, largest = np.sum(self.vectors**2, axis=1) / 4, np.abs(self.hkl).max(axis=0)
+        falls, sizes = exponents[kind] + b[:, None], amplitudes[kind] * weights[:, None]
+        largest = np.abs(self.hkl).max(axis=0)
         lines = [np.arange(-n, n + 1) / edge for n, edge in zip(largest, self.pixel * self.mask.shape, strict=True)]
-        h, k, l = (self.hkl + largest).T  # noqa: E741
-        total = np.zeros(len(self.hkl), complex)
-        for one in np.unique(kind):
-            of_kind, chosen = np.zeros(len(self.hkl), complex), np.flatnonzero(kind == one)
-            for few in np.split(chosen, range(ATOMS_AT_A_TIME, len(chosen), ATOMS_AT_A_TIME)):
-                fall = np.where(anisotropic[few], 0, b[few])[:, None] / 4
-                x, y, z = (np.exp(2j * np.pi * xyz[few, i, None] * n - fall * n**2) for i, n in enumerate(lines))
-                x, plain = x * weights[few, None], ~anisotropic[few]
-                upper = z[plain][:, largest[2] :]  # l ≥ 0
-                waves = (y[plain][:, :, None] * upper[:, None, :]).reshape(plain.sum(), y.shape[1] * upper.shape[1])
-                of_kind += (x[plain].T @ waves).reshape(x.shape[1], y.shape[1], -1)[h, k, l - largest[2]]
-                for i in np.flatnonzero(~plain):
-                    square = np.einsum("ni,ij,nj->n", self.vectors, u[few[i]], self.vectors)
-                    of_kind += x[i, h] * y[i, k] * z[i, l] * np.exp(-2 * np.pi**2 * square)
-            total += of_kind * (amplitudes[one] @ np.exp(-exponents[one][:, None] * s_squared))
+        lines[2] = lines[2][largest[2] :]  # l ≥ 0
+        h, k, l = (self.hkl + np.append(largest[:2], 0)).T  # noqa: E741
+        total, plain = np.zeros(len(self.hkl), complex), np.flatnonzero(~anisotropic)
+        for few in np.split(plain, range(ATOMS_AT_A_TIME, len(plain), ATOMS_AT_A_TIME)):
+            x, y, z = (
+                np.exp(2j * np.pi * xyz[few, i, None, None] * n - falls[few][..., None] * n**2 / 4).reshape(-1, n.size)
+                for i, n in enumerate(lines)
+            )
+            waves = (y[:, :, None] * z[:, None]).reshape(len(y), lines[1].size * lines[2].size)
+            product = (x * sizes[few].reshape(-1, 1)).T @ waves
+            total += product.reshape([line.size for line in lines])[h, k, l]
+        for i in np.flatnonzero(anisotropic):
+            square = np.einsum("ni,ij,nj->n", self.vectors, u[i], self.vectors)
+            factor = sizes[i] @ np.exp(-exponents[kind[i]][:, None] * np.sum(self.vectors**2, axis=1) / 4)
+            total += factor * np.exp(2j * np.pi * (self.vectors @ xyz[i]) - 2 * np.pi**2 * square)
         return total
 
 
 def boxes_around(
+    maps: Any,
     xyz: Float[np.ndarray, "atoms 3"],
     members: Int[np.ndarray, " refined"],
     operations: Sequence[tuple[np.ndarray, np.ndarray]],
-    *,
-    shape: Sequence[int],
-    pixel: Vector,
-    origin: Vector,
-    resolution: float,
-    radius: float,
-    mask: Density | None = None,
 ) -> tuple[Box, ...]:
     """Cut the neighbourhood of atoms out of a map; what does not hang together gets boxes of its own.
 
     Args:
+        maps: what `read_maps` returned.
         xyz: places of all atoms, in Å.
         members: the atoms that the boxes go around.
         operations: rotation and translation (Å) of each copy of the model, the identity first.
-        shape: voxels of the map along x, y and z.
-        pixel: edges of a voxel, in Å.
-        origin: where the first voxel of the map is, in Å.
-        resolution: limit of the coefficients, in Å.
-        radius: how far from an atom the mask is one, in Å.
-        mask: weights to multiply the mask with.
 
     Raises:
         ValueError: none of the members is in the map, or the mask is zero around them.
     """
     copies = [xyz @ rotation.T + translation for rotation, translation in operations]
-    everywhere, end = np.concatenate(copies), origin + pixel * shape
-    inside = np.all((everywhere > origin) & (everywhere < end), axis=1)
+    everywhere, end = np.concatenate(copies), maps.origin + maps.pixel * maps.density.shape
+    inside = np.all((everywhere > maps.origin) & (everywhere < end), axis=1)
     if not inside[members].any():
         there, here = (
             ", ".join(f"{a:.0f} to {b:.0f}" for a, b in zip(*ends, strict=True))
-            for ends in ((xyz.min(axis=0), xyz.max(axis=0)), (origin, end))
+            for ends in ((xyz.min(axis=0), xyz.max(axis=0)), (maps.origin, end))
         )
         raise ValueError(
             f"the model lies outside the map: its atoms are at {there} Å along x, y, z, the map is at {here} Å; dock "
             "the model in the map first"
         )
     distance, _ = KDTree(xyz[members]).query(everywhere, distance_upper_bound=NEAR[-1] + 1e-6)
-    weights, start, edge = np.zeros((0, 0, 0)), np.zeros(3, int), max(EDGE, resolution)
+    weights, start, edge = np.zeros((0, 0, 0)), np.zeros(3, int), max(EDGE, maps.resolution)
     for reach in NEAR:
-        weights, start = _around(everywhere[inside & (distance <= reach)], shape, pixel, origin, radius, edge)
-        if mask is not None:
-            weights = weights * mask[tuple(slice(a, a + n) for a, n in zip(start, weights.shape, strict=True))]
-        if np.sum(weights**2) * np.prod(pixel) * 2 / 3 * np.pi / resolution**3 > ENOUGH:
+        weights, start = _around(maps, everywhere[inside & (distance <= reach)], maps.radius, edge)
+        if maps.mask is not None:
+            weights = weights * maps.mask[tuple(slice(a, a + n) for a, n in zip(start, weights.shape, strict=True))]
+        if np.sum(weights**2) * np.prod(maps.pixel) * 2 / 3 * np.pi / maps.resolution**3 > ENOUGH:
             break
     labels, _ = ndimage.label(weights > 0)  # pyright: ignore
     found = []
     for number, piece in enumerate(ndimage.find_objects(labels), 1):
         own = np.where(labels[piece] == number, weights[piece], 0)
-        margin = np.ceil(MARGIN / pixel).astype(int)
+        margin = np.ceil(MARGIN / maps.pixel).astype(int)
         sizes = np.array([fft.next_fast_len(n + 2 * m, real=True) for n, m in zip(own.shape, margin, strict=True)])
         before = (sizes - own.shape) // 2
-        corner = start + [one.start for one in piece] - before
-        place = origin + corner * pixel
-        within = [np.all((copy >= place) & (copy < place + pixel * sizes), axis=1) for copy in copies]
-        if within[0][members].any():
-            images = zip(*zip(*operations, strict=True), map(np.flatnonzero, within), strict=True)
-            own = np.pad(own, np.transpose([before, sizes - own.shape - before])).astype(np.float32)
-            kept = tuple(image for image in images if image[2].size)
-            found.append(Box(corner, place, pixel, own, _half_sphere(pixel, sizes, resolution), kept))
+        own = np.pad(own, np.transpose([before, sizes - own.shape - before]))
+        box = _box(maps, start + [one.start for one in piece] - before, own)
+        ends = (box.place, box.place + maps.pixel * sizes)
+        within = [np.flatnonzero(np.all((copy >= ends[0]) & (copy < ends[1]), axis=1)) for copy in copies]
+        if np.isin(members, within[0]).any():
+            images = zip(*zip(*operations, strict=True), within, strict=True)
+            found.append(replace(box, images=tuple(image for image in images if image[2].size)))
     if not found:
         raise ValueError("the mask is zero around all atoms that are refined; is it the mask of this map?")
     return tuple(found)
 
 
-def empty_box(shape: Sequence[int], xyz: np.ndarray, *, pixel: Vector, origin: Vector, resolution: float) -> Box:
+def empty_box(maps: Any, xyz: Float[np.ndarray, "atoms 3"]) -> Box:
     """A box around the whole model that is masked where there are no atoms."""
-    low = np.maximum((xyz.min(axis=0) - OUTSKIRTS - origin) // pixel, 0).astype(int)
-    high = np.minimum((xyz.max(axis=0) + OUTSKIRTS - origin) // pixel + 1, shape).astype(int)
-    mask, place = np.ones(high - low, np.float32), origin + low * pixel
-    around, start = _around(xyz, high - low, pixel, place, EMPTY, EDGE)
-    mask[tuple(slice(a, a + n) for a, n in zip(start, around.shape, strict=True))] -= around
-    return Box(low, place, pixel, mask, _half_sphere(pixel, high - low, resolution))
+    low = np.maximum((xyz.min(axis=0) - OUTSKIRTS - maps.origin) // maps.pixel, 0).astype(int)
+    high = np.minimum((xyz.max(axis=0) + OUTSKIRTS - maps.origin) // maps.pixel + 1, maps.density.shape).astype(int)
+    mask, (around, start) = np.ones(high - low), _around(maps, xyz, EMPTY, EDGE)
+    box = _box(maps, start, around)
+    inside, there = replace(box, corner=start - low).overlap(mask.shape)
+    mask[inside] -= around[there]
+    return _box(maps, low, mask)
 
 
-def _around(places, shape, pixel, origin, radius, edge) -> tuple[np.ndarray, np.ndarray]:
+def _box(maps: Any, corner: np.ndarray, mask: np.ndarray) -> Box:
+    sizes, edges = np.array(mask.shape), maps.pixel * mask.shape
+    largest = np.minimum(edges // maps.resolution, (sizes - 1) // 2).astype(int)
+    hkl = (np.indices(tuple(2 * largest + 1)).reshape(3, -1).T - largest).astype(np.int32)
+    s, upper = np.linalg.norm(hkl / edges, axis=1), hkl @ [1e-8, 1e-4, 1.0] > 0  # one of each Friedel pair
+    hkl = hkl[upper & (s <= 1 / maps.resolution) & (s >= 1 / COARSEST)]
+    return Box(corner, maps.origin + corner * maps.pixel, maps.pixel, mask.astype(np.float32), hkl)
+
+
+def _around(maps: Any, places: np.ndarray, radius: float, edge: float) -> tuple[np.ndarray, np.ndarray]:
     """A soft mask around atoms, over the part of the map that it covers, and the first voxel of that."""
-    far = radius + edge
+    far, pixel, origin, shape = radius + edge, maps.pixel, maps.origin, maps.density.shape
     low = np.clip((places.min(axis=0) - far - origin) // pixel, 0, shape).astype(int)
     high = np.clip((places.max(axis=0) + far - origin) // pixel + 2, low, shape).astype(int)
     square = np.full(high - low, far**2, np.float32)
@@ -263,12 +262,3 @@ def _around(places, shape, pixel, origin, radius, edge) -> tuple[np.ndarray, np.
 def _fall(part: np.ndarray) -> np.ndarray:
     """From one at 0 to zero at 1, along a cosine."""
     return 0.5 + 0.5 * np.cos(np.pi * np.clip(part, 0, 1))
-
-
-def _half_sphere(pixel: Vector, sizes: np.ndarray, resolution: float) -> Int[np.ndarray, "coefficients 3"]:
-    """Indices of a cell to a limit of resolution, one of each Friedel pair."""
-    edges = pixel * sizes
-    largest = np.minimum(edges // resolution, (sizes - 1) // 2).astype(int)
-    hkl = (np.indices(tuple(2 * largest + 1)).reshape(3, -1).T - largest).astype(np.int32)
-    s, upper = np.linalg.norm(hkl / edges, axis=1), hkl @ [1e-8, 1e-4, 1.0] > 0
-    return hkl[upper & (s <= 1 / resolution) & (s >= 1 / COARSEST)]
