@@ -51,14 +51,14 @@ def write_map_example(folder: str | os.PathLike[str], *, seed: int = 0) -> MapEx
     truth = np.array([site.atom.occ for site in structure[0].all()])
     density = simulated_density(structure, (VOXELS, VOXELS, VOXELS))
     noise = noise_at(density, places, PIXEL, RESOLUTION)
-    files = [Path(folder, name) for name in ("example.pdb", "half1.mrc", "half2.mrc")]
-    for half in files[1:]:
+    model, half1, half2 = (Path(folder, name) for name in ("example.pdb", "half1.mrc", "half2.mrc"))
+    for half in (half1, half2):
         values = density + noise * random.standard_normal(density.shape)
         write_map(half, values.astype(np.float32), pixel=np.full(3, PIXEL), origin=np.zeros(3))
     forget_occupancies(structure)
-    with atomic_writer(files[0]) as handle:
+    with atomic_writer(model) as handle:
         handle.write(structure.make_pdb_string().encode())
-    return MapExample(*files, truth)
+    return MapExample(model, half1, half2, truth)
 
 
 def simulated_density(structure: gemmi.Structure, shape: tuple[int, int, int]) -> Float[np.ndarray, "x y z"]:
