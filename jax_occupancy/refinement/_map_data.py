@@ -29,6 +29,8 @@ SMALLEST_SHELL, MAX_SHELLS = 100, 20
 SIGNAL, COARSER = 0.143, 1.1
 # The scale does not fall below this part of its largest value, nor the error of the model below this part of its power.
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-3, 1e-6
+# How often the filter is made anew that makes the noise white.
+WHITENINGS = 3
 # Around atoms, in Å, map and model are compared to so far.
 AROUND = 2.0
 # A single map that has less than this part of its voxels without atoms filled was masked.
@@ -42,7 +44,8 @@ ComplexRows = Complex[np.ndarray, " reflections"]
 class MapData:
     """The Hartley transform of a map in boxes, one number for each coefficient of each Friedel pair.
 
-    It has the interface of `Observations`. Values are relative to `unit` and such that noise is that of a voxel.
+    It has the interface of `Observations`. The map was filtered before it was masked, so that its noise is nearly one
+    at any resolution: the mask mixes coefficients, and a sharpened map has noise a thousand times as strong in some.
 
     Attributes:
         boxes: pieces of the map.
@@ -50,7 +53,7 @@ class MapData:
         noise: variance of their complex coefficients that is the map's.
         share: how many of them are independent, as a part of all.
         spacing: resolution of each, in Å.
-        unit: what a value is to be multiplied with to have it on the scale of the map.
+        whitening: the filter.
         half_fsc: correlation of the half maps at the nodes of `shells`; None for a single map.
         shells: nodes of 1/d² between which scale and errors are straight lines.
         paths: the files.
@@ -62,7 +65,7 @@ class MapData:
     noise: Rows
     share: Rows
     spacing: Rows
-    unit: float
+    whitening: Rows
     half_fsc: Float[np.ndarray, " shells"] | None
     shells: Float[np.ndarray, " shells"]
     paths: tuple[Path, ...]
@@ -75,34 +78,42 @@ class MapData:
         Raises:
             ValueError: the map is zero around the groups, or a single map everywhere outside the model.
         """
-        rows = in_rows([box.cut(maps.density) for box in boxes])
         spacing = np.concatenate([np.tile(1 / np.linalg.norm(box.vectors, axis=1), 2) for box in boxes])
         share = np.concatenate([np.full(2 * len(box.hkl), box.share) for box in boxes])
-        unit = float(np.sqrt(np.mean(np.abs(rows) ** 2)))
-        if not unit > 0:
-            raise ValueError(f"{maps.name}: the map is zero around all groups; is the model docked in this map?")
         smallest = int(np.ceil(2 * SMALLEST_SHELL / np.average(share)))
         shells = shell_nodes(spacing**-2.0, smallest=smallest, most=MAX_SHELLS)
-        between, everywhere = Interpolation.from_nodes(shells, spacing**-2.0), np.ones(len(rows), bool)
-        if maps.difference is not None:
-            other = in_rows([box.cut(maps.difference) for box in boxes])
-            noise = smooth_mean(np.abs(other / unit) ** 2, between, everywhere)
-            fsc = _correlation(hartley(rows + other), hartley(rows - other), between)
-            notes = _on_resolution(maps, fsc, shells)
-        else:
-            outside = empty_box(maps, places)
-            if np.mean(maps.density[outside.overlap(maps.density.shape)[0]][outside.mask == 1] != 0) < FILLED:
+        noisy, source = maps.difference, boxes
+        if noisy is None:
+            noisy, source = maps.density, (empty_box(maps, places),)
+            if np.mean(noisy[source[0].overlap(noisy.shape)[0]][source[0].mask == 1] != 0) < FILLED:
                 raise ValueError(
                     f"{maps.name}: the map is zero where there are no atoms, and its noise unknown; give two half "
                     "maps, or the map before it was masked"
                 )
-            empty = np.abs(outside.cut(maps.density)) ** 2 / unit**2
-            near = Interpolation.from_nodes(shells, np.sum(outside.vectors**2, axis=1))
-            means = near.collect(empty) / np.maximum(near.collect(np.ones_like(empty)), 1e-9)
-            noise, fsc = between.interpolate(means), None
-            notes = ("one map: its noise is taken from where there are no atoms; half maps tell it better",)
-        values = {"amplitude": hartley(rows / unit), "noise": noise, "share": share, "spacing": spacing}
-        return cls(boxes, **values, unit=unit, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
+
+        def cut(boxes: Sequence[Box], density: np.ndarray) -> list[np.ndarray]:
+            nodes = (Interpolation.from_nodes(shells, np.sum(box.vectors**2, axis=1)) for box in boxes)
+            return [box.cut(density, near.interpolate(whitening)) for box, near in zip(boxes, nodes, strict=True)]
+
+        near = Interpolation.from_nodes(shells, np.concatenate([np.sum(box.vectors**2, axis=1) for box in source]))
+        whitening, power = np.ones(len(shells)), np.ones(len(shells))
+        for _ in range(WHITENINGS):
+            whitening = whitening / np.sqrt(power)
+            noise = np.abs(np.concatenate(cut(source, noisy))) ** 2
+            power = near.collect(noise) / np.maximum(near.collect(np.ones_like(noise)), 1e-9)
+            if not power.min() > 0:
+                raise ValueError(f"{maps.name}: there is no noise around the groups; is the model docked in this map?")
+        rows, between = in_rows(cut(boxes, maps.density)), Interpolation.from_nodes(shells, spacing**-2.0)
+        if not np.any(rows):
+            raise ValueError(f"{maps.name}: the map is zero around all groups; is the model docked in this map?")
+        fsc, notes = None, ("one map: its noise is taken from where there are no atoms; half maps tell it better",)
+        if maps.difference is not None:
+            other = in_rows(cut(boxes, maps.difference))
+            fsc = _correlation(hartley(rows + other), hartley(rows - other), between)
+            notes = _on_resolution(maps, fsc, shells)
+        values = {"amplitude": hartley(rows), "noise": between.interpolate(power), "share": share, "spacing": spacing}
+        values |= {"whitening": between.interpolate(whitening)}
+        return cls(boxes, **values, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
 
     @property
     def reflections(self) -> "MapData":
@@ -222,8 +233,8 @@ class MapData:
 
     def densities(self, rows: ComplexRows) -> list[tuple[Box, Float[np.ndarray, "x y z"]]]:
         """Each box and the density in it that coefficients of all boxes stand for, on the scale of the map."""
-        pieces = zip(self.boxes, self._by_box(rows), strict=True)
-        return [(box, box.density(one) * self.unit * np.sqrt(box.weight)) for box, (one, _) in pieces]
+        pieces = zip(self.boxes, self._by_box(rows / self.whitening), strict=True)
+        return [(box, box.density(one) * np.sqrt(box.weight)) for box, (one, _) in pieces]
 
     @property
     def coefficients(self) -> ComplexRows:

@@ -93,8 +93,8 @@ class Box:
         inside = [slice(a - c, b - c) for (a, b), c in zip(ends, self.corner, strict=True)]
         return tuple(slice(*end) for end in ends), tuple(inside)
 
-    def cut(self, density: Float[np.ndarray, "mx my mz"]) -> Coefficients:
-        """Masked coefficients of a map."""
+    def cut(self, density: Float[np.ndarray, "mx my mz"], filtered: Float[np.ndarray, " coefficients"]) -> Coefficients:
+        """Masked coefficients of a map that is filtered before."""
         of_map, of_box = self.overlap(density.shape)
         piece = np.zeros(self.mask.shape, density.dtype)
         piece[of_box] = density[of_map]
@@ -102,7 +102,7 @@ class Box:
             # no steps where the box ends
             away = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5) * edge
             piece *= _fall(1 - away / MARGIN).astype(piece.dtype).reshape([-1 if i == axis else 1 for i in range(3)])
-        return self.masked(self.coefficients(piece))
+        return self.masked(self.coefficients(piece) * filtered)
 
     def voxels(self, places: Float[np.ndarray, "atoms 3"], radius: float) -> tuple[np.ndarray, ...]:
         """Indices of the voxels around places."""
