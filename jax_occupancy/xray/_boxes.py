@@ -226,10 +226,11 @@ def empty_box(maps: Any, xyz: Float[np.ndarray, "atoms 3"]) -> Box:
     """A box around the whole model that is masked where there are no atoms."""
     low = np.maximum((xyz.min(axis=0) - OUTSKIRTS - maps.origin) // maps.pixel, 0).astype(int)
     high = np.minimum((xyz.max(axis=0) + OUTSKIRTS - maps.origin) // maps.pixel + 1, maps.density.shape).astype(int)
-    mask, (around, start) = np.ones(high - low), _around(maps, xyz, EMPTY, EDGE)
+    margin, (around, start) = np.ceil(MARGIN / maps.pixel).astype(int), _around(maps, xyz, EMPTY, EDGE)
+    mask = np.pad(np.ones(high - low - 2 * margin), np.transpose([margin, margin]))
     box = _box(maps, start, around)
     inside, there = replace(box, corner=start - low).overlap(mask.shape)
-    mask[inside] -= around[there]
+    mask[inside] = np.maximum(mask[inside] - around[there], 0)
     return _box(maps, low, mask)
 
 
