@@ -61,7 +61,7 @@ def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | 
             say_note(console, warning)
     _print_table(console, solution, truth)
     if solution.fsc is not None:
-        say(console, f"Data  {words.data_words(solution.data)}")
+        say(console, f"Used  {words.data_words(solution.data)}")
     for name, values in words.r_values(solution).items():
         say(console, f"{name}  {values}")
     if (doubt := words.doubt(solution)) is not None:
