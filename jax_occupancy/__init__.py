@@ -24,8 +24,9 @@ residue compete for the same place, and some values are known and must not move.
 * `refine(model, reflections)` does it all and returns a `Solution`: a table with standard uncertainties and what the
   data say for each group, `solution.plot()`, `solution.write(model, path)`. `refine_series(model, datasets)` does
   it for many data sets of one model and returns a `SeriesSolution`.
-* `read_model`, `read_reflections` and `write_model` handle files. `group_model` decides what shares an occupancy and
-  says why, with your own wishes (`UserGroups`, or a file of them); `automatic_groups` does so from an atom table alone.
+* `read_model`, `read_reflections`, `read_maps` (half maps of cryo-EM) and `write_model` handle files. `group_model`
+  decides what shares an occupancy and says why, with your own wishes (`UserGroups`, or a file of them);
+  `automatic_groups` does so from an atom table alone.
 * `save_solution` and `load_solution` keep a solution in a file, whole; `save_series` and `load_series` a series.
 * `write_example(folder)` simulates a crystal with known occupancies to try things on.
 
@@ -54,7 +55,16 @@ if TYPE_CHECKING:
     )
     from jax_occupancy.example import write_example
     from jax_occupancy.groups import Grouping, UserGroups, automatic_groups
-    from jax_occupancy.io import Model, Reflections, load_tensor, read_model, read_reflections, save_tensor, write_model
+    from jax_occupancy.io import (
+        Model,
+        Reflections,
+        load_tensor,
+        read_maps,
+        read_model,
+        read_reflections,
+        save_tensor,
+        write_model,
+    )
     from jax_occupancy.refinement import (
         SeriesSolution,
         Solution,
@@ -74,7 +84,7 @@ _NAMES = {
     "core": "OccupancyTensor concatenate is_occupancy_tensor refinable_only split stack unstack zero_fixed",
     "example": "write_example",
     "groups": "Grouping UserGroups automatic_groups",
-    "io": "Model Reflections load_tensor read_model read_reflections save_tensor write_model",
+    "io": "Model Reflections load_tensor read_maps read_model read_reflections save_tensor write_model",
     "refinement": "SeriesSolution Solution group_model refine refine_series load_series load_solution save_series "
     "save_solution",
 }
@@ -95,6 +105,7 @@ __all__ = [
     "load_series",
     "load_solution",
     "load_tensor",
+    "read_maps",
     "read_model",
     "read_reflections",
     "refinable_only",

@@ -3,7 +3,7 @@
 The help of the command answers at once: nothing heavy is imported here.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 TARGETS = ("ml", "ls")
@@ -104,6 +104,21 @@ class Options:
             import numpy as np
 
             object.__setattr__(self, "start", np.asarray(self.start))
+
+    def for_maps(self) -> "Options":
+        """The same for maps of cryo-EM.
+
+        Raises:
+            ValueError: an option makes no sense for a map.
+        """
+        wrong = {"radiation": self.radiation not in (None, "electron"), "wavelength": self.wavelength is not None}
+        wrong |= {"target": isinstance(self.target, str) and self.target != "ml"}
+        for name in (name for name, is_wrong in wrong.items() if is_wrong):
+            raise ValueError(
+                f"{name} is {getattr(self, name)!r}, which makes no sense for a map: it is of electrons and refined "
+                "against by maximum likelihood; leave it out"
+            )
+        return replace(self, radiation="electron")
 
     @classmethod
     def of(cls, given: dict[str, Any], *, function: str) -> "Options":

@@ -33,6 +33,11 @@ LEGEND = {
     "z": "(refined - truth) / standard uncertainty",
 }
 SERIES_LEGEND = "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held"
+# A model that explains a map correlates with it by this part at least of what the half maps say that the true one does,
+# and by this much with a single map.
+EXPLAINED, EXPLAINED_ALONE = 0.5, 0.2
+MAP_LEGEND = "CC         correlation of map and model around the group"
+
 EXPLANATION = (
     "Occupancy: 0.57(4) has a standard uncertainty of 0.04, {}; on a bound the one-sided 95 % limit stands in "
     "parentheses. Held: the standard uncertainty with B factors and positions held. LLG: log-likelihood gained over an "
@@ -51,14 +56,24 @@ NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
 Columns = dict[str, list[str]]
 
 
-def data_words(data: Reflections) -> str:
+def data_words(data: Any) -> str:
     """How many reflections, to which resolution."""
     low, high = data.resolution
+    if not isinstance(data, Reflections):
+        pieces = f"{len(data.boxes)} piece{'s' * (len(data.boxes) > 1)} of the map"
+        said = f"{data.n_reflections} Fourier coefficients of {pieces}, to {high:.2f} Å; noise "
+        said += "from the half maps" if data.half_fsc is not None else "from where there are no atoms"
+        if data.half_fsc is not None:
+            d, fsc = data.between.d_spacing, data.half_fsc
+            said += f", which correlate by {fsc[0]:.2f} at {d[0]:.1f} Å, {fsc[-1]:.2f} at {d[-1]:.2f} Å"
+        return said
     return f"{data.n_reflections} reflections, {low:.2f}-{high:.2f} Å, {data.n_free} free"
 
 
-def left_out_words(data: Reflections) -> str:
+def left_out_words(data: Any) -> str:
     """What was left out when the data were read; empty if nothing was."""
+    if not isinstance(data, Reflections):
+        return ""
     return ", ".join(f"{count} {reason}" for reason, count in data.left_out.items() if count)
 
 
@@ -70,8 +85,10 @@ def completeness_words(data: Reflections) -> str:
     return f"completeness {100 * overall:.1f} % ({', '.join(shells)})"
 
 
-def data_warnings(data: Reflections) -> list[str]:
+def data_warnings(data: Any) -> list[str]:
     """What the data look like that the refinement takes no account of."""
+    if not isinstance(data, Reflections):
+        return list(data.notes)
     amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
     crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
     found = [twin_test(data.hkl, amplitude, sigma, **crystal), native_patterson(data.hkl, amplitude, **crystal)]
@@ -79,7 +96,9 @@ def data_warnings(data: Reflections) -> list[str]:
 
 
 def r_values(solution: Solution) -> dict[str, str]:
-    """R-work and, where there is a free set, R-free."""
+    """R-work and, where there is a free set, R-free; for a map its correlation with the model, the mean over shells."""
+    if solution.fsc is not None:
+        return {"FSC": f"{solution.fsc.start:.4f} → {solution.fsc.end:.4f}"}
     both = {"R-work": solution.r_work, "R-free": solution.r_free}
     return {name: f"{r.start:.4f} → {r.end:.4f}" for name, r in both.items() if np.isfinite(r.end)}
 
@@ -96,7 +115,10 @@ def doubt(solution: Solution) -> str | None:
 
     √(1 − σ_A²) is the ratio of these R factors but for noise.
     """
-    data, sigma_a, r_work, working = solution.data, solution.sigma_a, solution.r_work.end, ~solution.data.free
+    if solution.fsc is not None:
+        return _doubt_of_map(solution)
+    data: Any = solution.data
+    sigma_a, r_work, working = solution.sigma_a, solution.r_work.end, ~data.free
     amplitude, sigma, d_min = np.asarray(data.amplitude), np.asarray(data.sigma), data.resolution[1]
     crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
     random = random_r_factor(data.hkl, amplitude, np.abs(solution.f_model), **crystal)
@@ -119,6 +141,22 @@ def refined_besides(solution: Solution) -> str:
     """What was refined with the occupancies."""
     names = [name for name, key in NUISANCES if key in solution.priors]
     return f"{' and '.join(names)} refined with it" if names else "B factors and positions held"
+
+
+def _doubt_of_map(solution: Solution) -> str | None:
+    """A sentence if map and model correlate less than they would if the model explained what the half maps share."""
+    shells, fsc = solution.fsc_shells, solution.fsc
+    assert shells is not None
+    assert fsc is not None
+    halves = np.clip(shells["fsc_halves"].to_numpy(), 0, 1)  # NaN for a single map
+    best = np.sqrt(2 * halves / (1 + halves))
+    limit = np.nan_to_num(EXPLAINED * np.average(best, weights=shells["n"]), nan=EXPLAINED_ALONE)
+    if fsc.end > limit:
+        return None
+    return (
+        f"map and model correlate by {fsc.end:.2f} only, less than {limit:.2f}, and the occupancies mean little: is "
+        "the model docked in this map, and is the map the right hand? If so, refine the whole model against it first"
+    )
 
 
 def priors_sentence(solution: Solution) -> str:
@@ -189,9 +227,12 @@ def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray
         "LLG full": [gain(row["llg_full"]) for row in rows],
         "LLG unlinked": [gain(row["llg_unlinked"]) for row in rows],
         "ΔB, Å²": [with_esd(row["delta_b"], row["delta_b_esd"]) if np.isfinite(row["delta_b"]) else "" for row in rows],
+        "CC": [with_decimals(row.get("map_cc", np.nan), 2) for row in rows],
         "note": [row["note"] for row in rows],
         "reason": [row["reason"] for row in rows],
     }
+    if solution.fsc is None:
+        del columns["CC"]
     if narrow:
         del columns["atoms"], columns["reason"]
         columns["note"] = [",".join(str(numbers[text]) for text in _pieces(row["note"])) for row in rows]
@@ -292,6 +333,8 @@ def dataset_columns(series: SeriesSolution) -> Columns:
     """A row for each data set, failed ones included."""
     rows = series.datasets.to_dict("records")
     numbers = {"reflections": ("n_reflections", 0), "Å": ("d_min", 2), "R-work": ("r_work", 4), "R-free": ("r_free", 4)}
+    if any(solution.fsc for solution in series.solutions.values()):
+        numbers = {"coefficients": numbers["reflections"], "Å": numbers["Å"], "FSC": ("fsc", 4)}
     return {
         "data set": [dataset_name(row["dataset"]) for row in rows],
         **{title: [with_decimals(row[name], n) for row in rows] for title, (name, n) in numbers.items()},

@@ -22,6 +22,7 @@ PUBLIC = [
     "load_series",
     "load_solution",
     "load_tensor",
+    "read_maps",
     "read_model",
     "read_reflections",
     "refinable_only",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jax_occupancy import write_example
+from jax_occupancy.example import write_map_example
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text()
@@ -48,6 +49,9 @@ def folder(tmp_path_factory):
     shutil.copy(files.model, folder / "model.pdb")
     for name in ("data", "t000", "t010", "t100"):
         shutil.copy(files.reflections, folder / f"{name}.mtz")
+    particle = write_map_example(tmp_path_factory.mktemp("particle"))
+    for file, name in ((particle.model, "particle.pdb"), (particle.half1, "half1.mrc"), (particle.half2, "half2.mrc")):
+        shutil.copy(file, folder / name)
     return folder
 
 

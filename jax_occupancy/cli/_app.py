@@ -8,7 +8,7 @@ import typer
 from rich.errors import MarkupError
 
 from jax_occupancy._options import Options
-from jax_occupancy.cli._options import Data, Groups, ModelNumber, ModelPath, with_options
+from jax_occupancy.cli._options import Data, Groups, MapChoice, ModelNumber, ModelPath, with_options
 from jax_occupancy.cli._outputs import Outputs, SeriesOutputs
 
 # When the command began: the times that it reports include its imports.
@@ -32,6 +32,7 @@ def common(
 
 @app.command(
     epilog="**Examples:** `jax-occupancy refine model.pdb data.mtz -o refined.cif --maps maps.mtz` · "
+    "`jax-occupancy refine model.cif half1.mrc half2.mrc --resolution 2.0` · "
     "`jax-occupancy refine --example`\n\n"
     "**Exit codes:** 0 converged · 1 bad input, a sentence says what · 2 wrong use · "
     "3 did not converge (what was found is written nevertheless) · 130 interrupted"
@@ -45,21 +46,27 @@ def refine(
         Path | None,
         typer.Argument(
             metavar="REFLECTIONS",
-            help="Amplitudes or intensities, their sigmas and free flags: MTZ or mmCIF.",
+            help="Amplitudes or intensities, their sigmas and free flags: MTZ or mmCIF. Or a map of cryo-EM, or the "
+            "first half map: CCP4/MRC (also .gz).",
             show_default=False,
         ),
+    ] = None,
+    half2: Annotated[
+        Path | None, typer.Argument(metavar="HALF2", help="The second half map.", show_default=False)
     ] = None,
     *,
     example: Annotated[
         bool, typer.Option("--example", help="Run on a simulated crystal and show the true values beside the refined.")
     ] = False,
+    map: Annotated[bool, typer.Option("--map", help="With --example: on simulated half maps.")] = False,
     outputs: Outputs,
     data: Data,
+    maps: MapChoice,
     refinement: Options,
     model_number: ModelNumber = None,
     grouping: Groups,
 ) -> None:
-    """Refine occupancies against diffraction data.
+    """Refine occupancies against diffraction data or a map of cryo-EM.
 
     Conformers with alternate-location letters, and residues or single atoms that are partly there, get one
     occupancy each; conformers of a residue sum to one exactly. The B factors and the position of each group are
@@ -71,12 +78,15 @@ def refine(
         raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")
     if not example and (model is None or reflections is None):
         raise typer.BadParameter("give MODEL and REFLECTIONS, or --example to see it work on a simulated crystal")
+    if map and not example:
+        raise typer.BadParameter("--map goes with --example; maps of your own are told by their content")
     from jax_occupancy.cli._refine import run_example, run_refine
 
     if model is None or reflections is None:
-        run_example(outputs, refinement, begin=BEGIN)
+        run_example(outputs, refinement, with_map=map, begin=BEGIN)
     else:
-        run_refine(model, reflections, outputs, data, refinement, grouping, model_number=model_number, begin=BEGIN)
+        choice: dict = {"columns": data, "maps": maps, "half2": half2, "model_number": model_number}
+        run_refine(model, reflections, outputs, refinement, grouping, **choice, begin=BEGIN)
 
 
 @app.command(
@@ -113,7 +123,9 @@ def series(
     model: ModelPath,
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA...", help="Data sets in one crystal form: MTZ or mmCIF.", show_default=False),
+        typer.Argument(
+            metavar="DATA...", help="Data sets in one crystal form, MTZ or mmCIF; or maps.", show_default=False
+        ),
     ],
     *,
     name: Annotated[
@@ -126,11 +138,12 @@ def series(
     ] = None,
     outputs: SeriesOutputs,
     columns: Data,
+    maps: MapChoice,
     refinement: Options,
     model_number: ModelNumber = None,
     grouping: Groups,
 ) -> None:
-    """Refine the occupancies of one model against many data sets.
+    """Refine the occupancies of one model against many data sets; half maps are one, HALF1,HALF2 with a comma.
 
     Groups are chosen once, structure factors are computed once for all data sets in the same cell. A data set that
     can't be used is reported and the others go on.
@@ -142,7 +155,8 @@ def series(
         )
     from jax_occupancy.cli._series import run_series
 
-    run_series(model, data, outputs, columns, refinement, grouping, names=name, model_number=model_number, begin=BEGIN)
+    settings: dict = {"columns": columns, "maps": maps, "names": name, "model_number": model_number}
+    run_series(model, data, outputs, refinement, grouping, **settings, begin=BEGIN)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,8 @@ from jaxtyping import Complex
 from jax_occupancy._options import Options
 from jax_occupancy.cli._outputs import Outputs
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, write_mtz
-from jax_occupancy.refinement import Solution, linear_model, moved_model
+from jax_occupancy.io import Maps, Model, write_map, write_mtz
+from jax_occupancy.refinement import Solution, linear_model, map_structure_factors, moved_model
 from jax_occupancy.xray import SigmaA, estimate_sigma_a, map_coefficients
 
 
@@ -42,6 +43,36 @@ def write_maps(solution: Solution, model: Model, outputs: Outputs, options: Opti
     return [outputs.maps, *omitted.values()]
 
 
+def write_difference_maps(solution: Solution, model: Model, maps: Maps, outputs: Outputs) -> list[Path]:
+    """Write the map minus the model around the groups and, each to its own file, that without a group; the files."""
+    if outputs.maps is None:
+        return []
+    data: Any = solution.data
+    written = []
+    for path, name in {outputs.maps: None, **{outputs.omit_map(name): name for name in outputs.omit or ()}}.items():
+        difference = data.coefficients - solution.f_model
+        if name is not None:
+            atoms = [solution.grouping[one].atoms for one in chosen_groups(solution.grouping, name)]
+            weights = solution.occupancies.copy()
+            moved = moved_model(model, *_moves(solution, model))
+            of_groups = map_structure_factors(moved, data, [np.concatenate(atoms)], weights)[0, 0]
+            difference = difference + solution.scale.overall * of_groups
+        whole = np.zeros(maps.density.shape, np.float32)
+        for box, density in data.densities(difference):
+            of_map, of_box = box.overlap(whole.shape)
+            whole[of_map] += np.where(box.mask > 0, density, 0)[of_box]
+        write_map(path, whole, pixel=maps.pixel, origin=maps.origin)
+        written.append(path)
+    return written
+
+
+def _moves(solution: Solution, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """How far the atoms were moved, and what was added to their B factors."""
+    still = np.zeros((model.n_atoms, 3))
+    b_shifts, shifts = solution.b_shifts, solution.shifts
+    return still if shifts is None else shifts, still[:, 0] if b_shifts is None else b_shifts
+
+
 def _structure_factors_of(
     solution: Solution, model: Model, names: list[str], options: Options
 ) -> Complex[np.ndarray, " reflections"]:
@@ -51,10 +82,9 @@ def _structure_factors_of(
     entries = np.array([tensor.expansion_mask[one[0]] for one in atoms])
     scale = solution.scale
     beam = {"radiation": options.radiation, "wavelength": options.wavelength, "memory": options.memory}
-    still = np.zeros((model.n_atoms, 3))
-    b_shifts, shifts = solution.b_shifts, solution.shifts
-    model = moved_model(model, still if shifts is None else shifts, still[:, 0] if b_shifts is None else b_shifts)
-    linear = linear_model(model, solution.data, tensor, entries, **beam).with_solvent_share(solution.solvent_share)
+    model = moved_model(model, *_moves(solution, model))
+    data: Any = solution.data
+    linear = linear_model(model, data, tensor, entries, **beam).with_solvent_share(solution.solvent_share)
     linear = linear.with_scale(scale.overall, scale.solvent)
     q = jnp.asarray(np.asarray(tensor.group_occupancies)[entries])
     return np.asarray(linear(q)) - np.asarray(linear(jnp.zeros_like(q)))
@@ -62,7 +92,7 @@ def _structure_factors_of(
 
 def _estimated_sigma_a(solution: Solution) -> SigmaA:
     """σ_A of the refined model, for targets that need none."""
-    data = solution.data
+    data: Any = solution.data
     return estimate_sigma_a(
         data.hkl,
         np.asarray(data.amplitude),
@@ -75,7 +105,7 @@ def _estimated_sigma_a(solution: Solution) -> SigmaA:
 
 
 def _write(solution: Solution, f_model: np.ndarray, sigma_a: SigmaA, path: Path, what: str) -> None:
-    data = solution.data
+    data: Any = solution.data
     amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
     maps = map_coefficients(f_model, amplitude, sigma=sigma, sigma_a=sigma_a)
     write_mtz(

@@ -105,6 +105,22 @@ class Data:
             )
 
 
+_map = functools.partial(option, None, panel="Maps")
+
+
+@dataclasses.dataclass(frozen=True)
+class MapChoice:
+    """How to read maps: arguments of `read_maps`."""
+
+    resolution: float | None = _map("To which the map is used; a map needs it.", metavar="Å")
+    mask: Path | None = _map("Mask on the grid of the map, besides that around the atoms.", metavar="FILE")
+    radius: float | None = _map("Radius of the mask around the atoms. Default: 4.", metavar="Å")
+    symmetry: str | None = _map(
+        "Of the particle about the centre of the map: C4, D2, T, O, I. Default: what the model says.",
+        metavar="NAME",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Groups:
     """Which atoms share an occupancy: arguments of `group_model`."""
@@ -142,4 +158,6 @@ class Groups:
 
 
 # Arguments of the library that are options of the command under the same names.
-ARGUMENTS = {parameter.name for kind in (Data, Options) for parameter in _parameters(kind)} | {"model_number"}
+ARGUMENTS = {parameter.name for kind in (Data, MapChoice, Options) for parameter in _parameters(kind)} | {
+    "model_number"
+}

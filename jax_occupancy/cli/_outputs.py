@@ -13,6 +13,7 @@ from jax_occupancy._options import option
 from jax_occupancy.cli._options import named
 
 MODELS = (".pdb", ".ent", ".cif", ".mmcif")
+MAPS = (".mrc", ".map", ".ccp4")
 PICTURES = (".png", ".svg", ".pdf")
 
 _file = functools.partial(option, None, panel="Output", metavar="FILE")
@@ -35,9 +36,9 @@ class Outputs:
     json: Path | None = _file("Write all results as JSON.")
     csv: Path | None = _file("Write the table of occupancies.")
     maps: Path | None = _file(
-        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM.",
+        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM; or, from a map, FILE.mrc with the difference map.",
         metavar="FILE.mtz",
-        callback=named("the maps", ".mtz"),
+        callback=named("the maps", ".mtz", *MAPS),
     )
     plot: Path | None = _file(
         "Draw occupancies with error bars, convergence, R by resolution, correlations: .png, .svg or .pdf.",
@@ -65,6 +66,13 @@ class Outputs:
         assert self.maps is not None
         plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
         return self.maps.with_name(f"{self.maps.stem}_omit_{plain}{self.maps.suffix}")
+
+    def check_maps(self, *, of_map: bool) -> None:
+        """Refuse a kind of map that can't be made of the data."""
+        name = "" if self.maps is None else self.maps.name.lower()
+        if name and name.endswith(MAPS) != of_map:
+            wanted = "from a map comes a difference map, .mrc" if of_map else "from reflections come coefficients, .mtz"
+            raise typer.BadParameter(f"{self.maps}: {wanted}", param_hint="--maps")
 
     def check(self, inputs: Sequence[Path | None], *, groups: Path | None = None) -> None:
         """Refuse names that could not be written in the end; `groups` is the file of groups beside the model."""

@@ -16,8 +16,8 @@ from jax_occupancy import refinement
 from jax_occupancy._options import Options
 from jax_occupancy.cli._console import say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
-from jax_occupancy.cli._maps import chosen_groups, write_maps
-from jax_occupancy.cli._options import Data, Groups
+from jax_occupancy.cli._maps import chosen_groups, write_difference_maps, write_maps
+from jax_occupancy.cli._options import Data, Groups, MapChoice
 from jax_occupancy.cli._outputs import Outputs, default_output, groups_output
 from jax_occupancy.cli._report import print_input, print_solution
 from jax_occupancy.cli._session import (
@@ -31,27 +31,33 @@ from jax_occupancy.cli._session import (
     warnings_as_notes,
     write_text,
 )
-from jax_occupancy.example import write_example
+from jax_occupancy.example import Example, write_example, write_map_example
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, read_model, read_reflections, write_groups
+from jax_occupancy.io import Maps, Model, Reflections, is_map, read_maps, read_model, read_reflections, write_groups
 from jax_occupancy.refinement import Solution
+
+# Of the simulated half maps, in Å.
+RESOLUTION = 2.0
 
 
 def run_refine(
     model_path: Path,
     reflections_path: Path,
     outputs: Outputs,
-    columns: Data,
     options: Options,
     groups: Groups,
     *,
+    columns: Data,
+    maps: MapChoice,
+    half2: Path | None,
     model_number: int | None,
     begin: float,
 ) -> None:
     """Refine a model against its data, print the result and write the files, also if it did not converge."""
     out = outputs.out or default_output(model_path)
     outputs, beside = dataclasses.replace(outputs, out=out), groups_output(out)
-    outputs.check([model_path, reflections_path, groups.groups], groups=beside)
+    outputs.check([model_path, reflections_path, half2, maps.mask, groups.groups], groups=beside)
+    outputs.check_maps(of_map=is_map(reflections_path))
     states = states_of(groups)
     console, watch = start(options, quiet=outputs.quiet, begin=begin)
     model = read_model(model_path, model_number=model_number)
@@ -60,32 +66,38 @@ def run_refine(
         grouping = choose_groups_of(model, groups, states)
         _check_groups(model, grouping, outputs.omit or ())
         watch.lap("groups")
-        reflections = read_data(reflections_path, columns, model)
+        reflections = read_data(reflections_path, columns, model, maps, half2)
         print_input(console, model, reflections)
         options = settled_beam(console, model, reflections, options)
-        note_on_dispersion(console, model, grouping, options, stated=reflections.wavelength)
+        stated = None if isinstance(reflections, Maps) else reflections.wavelength
+        note_on_dispersion(console, model, grouping, options, stated=stated)
         watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, options)
     print_solution(console, solution)
-    _write(console, solution, model, outputs, options, beside)
+    _write(console, solution, model, reflections, outputs, options, beside)
     _end(console, watch, solution, outputs)
 
 
-def run_example(outputs: Outputs, options: Options, *, begin: float) -> None:
-    """Refine the simulated crystal and show what is true."""
+def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: float) -> None:
+    """Refine the simulated crystal, or particle, and show what is true."""
     outputs.check([])
+    outputs.check_maps(of_map=with_map)
     console, watch = start(options, quiet=outputs.quiet, begin=begin)
     with tempfile.TemporaryDirectory() as folder:
-        example = write_example(folder)
+        example = write_map_example(folder) if with_map else write_example(folder)
         watch.lap("simulate")
-        model, reflections = read_model(example.model), read_reflections(example.reflections)
-        say(console, "A simulated crystal: a helix, a ligand in two poses, waters; the truth is known.")
+        model = read_model(example.model)
+        if isinstance(example, Example):
+            reflections, what = read_reflections(example.reflections), "crystal"
+        else:
+            reflections, what = read_maps(example.half1, example.half2, resolution=RESOLUTION), "particle in half maps"
+        say(console, f"A simulated {what}: a helix, a ligand in two poses, waters; the truth is known.")
         print_input(console, model, reflections)
         options = settled_beam(console, model, reflections, options)
         watch.lap("read")
         solution = _refine(console, watch, model, reflections, None, options)
         print_solution(console, solution, truth=example.truth)
-        _write(console, solution, model, outputs, options)
+        _write(console, solution, model, reflections, outputs, options)
     _end(console, watch, solution, outputs)
 
 
@@ -105,7 +117,7 @@ def _refine(
     console: Console,
     watch: Stopwatch,
     model: Model,
-    reflections: Reflections,
+    reflections: Reflections | Maps,
     grouping: Grouping | None,
     options: Options,
 ) -> Solution:
@@ -127,7 +139,13 @@ def _progress(console: Console) -> Iterator[Any]:
 
 
 def _write(
-    console: Console, solution: Solution, model: Model, outputs: Outputs, options: Options, beside: Path | None = None
+    console: Console,
+    solution: Solution,
+    model: Model,
+    data: Reflections | Maps,
+    outputs: Outputs,
+    options: Options,
+    beside: Path | None = None,
 ) -> None:
     """Write every file that was asked for but the account of it all; `beside` is that of the groups."""
     if outputs.out is not None:
@@ -139,7 +157,9 @@ def _write(
     if outputs.csv is not None:
         write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say(console, f"Wrote {outputs.csv}: the table.")
-    if maps := write_maps(solution, model, outputs, options):
+    if isinstance(data, Maps) and (maps := write_difference_maps(solution, model, data, outputs)):
+        say(console, f"Wrote {', '.join(map(str, maps))}: map minus model around the groups, on the grid of the map.")
+    elif not isinstance(data, Maps) and (maps := write_maps(solution, model, outputs, options)):
         say(console, f"Wrote {', '.join(map(str, maps))}: maps, for Coot (File, Auto open MTZ).")
     if outputs.plot is not None or outputs.report is not None:
         # matplotlib takes a second to load.

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from jax_occupancy import _words as words
 from jax_occupancy.cli._console import as_options, print_columns, say, say_note
-from jax_occupancy.io import Model, Reflections
+from jax_occupancy.io import Maps, Model, Reflections
 from jax_occupancy.refinement import Solution
 from jax_occupancy.xray import hydrogen_note
 
@@ -21,8 +21,16 @@ OPTIONAL = {"LLG unlinked": "unlinked", "ΔB, Å²": "ΔB", "note": ""}
 ROOMY = 100
 
 
-def print_input(console: Console, model: Model, reflections: Reflections) -> None:
+def print_input(console: Console, model: Model, reflections: Reflections | Maps) -> None:
     """Say what was read, and what was left out."""
+    if isinstance(reflections, Maps):
+        sizes = " x ".join(map(str, reflections.density.shape))
+        edges = " x ".join(f"{edge:.3f}" for edge in reflections.pixel)
+        say(console, f"Model  {model.path}: {model.n_atoms} atoms", indent=INDENT)
+        kind = "a map" if reflections.difference is None else "half maps"
+        what = f"{kind} of {sizes} voxels of {edges} Å, used to {reflections.resolution:g} Å"
+        say(console, f"Data   {' and '.join(map(str, reflections.paths))}: {what}", indent=INDENT)
+        return print_notes(console, model)
     labels = ", ".join(label for label in reflections.labels.values() if label)
     spacegroup = model.spacegroup.xhm() if model.spacegroup else "no space group"
     flag = f" (flag {reflections.free_value})" if reflections.n_free else ""
@@ -52,6 +60,8 @@ def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | 
         if warning is not None:
             say_note(console, warning)
     _print_table(console, solution, truth)
+    if solution.fsc is not None:
+        say(console, f"Used  {words.data_words(solution.data)}")
     for name, values in words.r_values(solution).items():
         say(console, f"{name}  {values}")
     if (doubt := words.doubt(solution)) is not None:
@@ -87,6 +97,8 @@ def _print_table(console: Console, solution: Solution, truth: np.ndarray | None)
     for name, meaning in words.LEGEND.items():
         if name not in left_out:
             say(console, f"{name:<11}{meaning.format(words.refined_besides(solution))}", indent=11)
+    if solution.fsc is not None:
+        say(console, words.MAP_LEGEND, indent=11)
     for text, number in words.numbered_notes(solution).items():
         say(console, f"{number:>4}  {text}", indent=6)
     if residues := words.differing_residues(solution):

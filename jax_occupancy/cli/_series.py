@@ -1,6 +1,7 @@
 """`jax-occupancy series`: one model against many data sets."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from jax_occupancy._options import Options
 from jax_occupancy._words import dataset_name
 from jax_occupancy.cli._console import print_columns, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
-from jax_occupancy.cli._options import Data, Groups
+from jax_occupancy.cli._options import Data, Groups, MapChoice
 from jax_occupancy.cli._outputs import SeriesOutputs
 from jax_occupancy.cli._report import HEADINGS, print_notes
 from jax_occupancy.cli._session import (
@@ -25,8 +26,8 @@ from jax_occupancy.cli._session import (
     warnings_as_notes,
     write_text,
 )
-from jax_occupancy.io import Model, Reflections, read_model
-from jax_occupancy.refinement import SeriesSolution, refine_series
+from jax_occupancy.io import Model, read_model
+from jax_occupancy.refinement import DataSet, SeriesSolution, names_of, refine_series
 
 STYLE = {"box": box.HORIZONTALS, "padding": (0, 1, 0, 0)}
 
@@ -35,16 +36,18 @@ def run_series(
     model_path: Path,
     data_paths: list[Path],
     outputs: SeriesOutputs,
-    columns: Data,
     options: Options,
     groups: Groups,
     *,
+    columns: Data,
+    maps: MapChoice,
     names: list[str] | None,
     model_number: int | None,
     begin: float,
 ) -> None:
     """Refine one model against many data sets, print the table and write the files of those that can be refined."""
-    outputs.check([model_path, *data_paths, groups.groups])
+    pairs = [half_maps(path) for path in data_paths]
+    outputs.check([model_path, *(path for pair in pairs for path in pair), groups.groups])
     states = states_of(groups)
     console, watch = start(options, quiet=outputs.quiet, begin=begin)
     model = read_model(model_path, model_number=model_number)
@@ -59,8 +62,8 @@ def run_series(
         chosen = choose_groups_of(model, groups, states)
         series = refine_series(
             model,
-            [_read_or_leave(path, columns, model) for path in data_paths],
-            names=_numbers_or_names(names) if names else None,
+            [_read_or_leave(pair, columns, model, maps) for pair in pairs],
+            names=_numbers_or_names(names or names_of([first for first, _ in pairs])),
             groups=chosen,
             **vars(options),
             progress=lambda stage: progress.update(task, description=stage, advance=stage.endswith(": read")),
@@ -76,15 +79,21 @@ def run_series(
     _end(series)
 
 
-def _read_or_leave(path: Path, columns: Data, model: Model) -> Reflections | Path:
-    """The data as the options say; a file that can't be read is left to `refine_series`, which says why."""
+def half_maps(path: Path) -> tuple[Path, Path | None]:
+    """Two files with a comma between them are half maps."""
+    first, comma, second = str(path).partition(",")
+    return (Path(first), Path(second)) if comma and not path.exists() else (path, None)
+
+
+def _read_or_leave(pair: tuple[Path, Path | None], columns: Data, model: Model, maps: MapChoice) -> DataSet:
+    """The data as the options say, or why they can't be read."""
     try:
-        return read_data(path, columns, model)
-    except (ValueError, OSError):
-        return path
+        return read_data(pair[0], columns, model, maps, pair[1])
+    except (ValueError, OSError) as error:
+        return error
 
 
-def _numbers_or_names(names: list[str]) -> list[str] | list[float]:
+def _numbers_or_names(names: Sequence[str]) -> Sequence[str | float]:
     """Names that all are numbers are drawn to scale."""
     try:
         numbers = [float(name) for name in names]

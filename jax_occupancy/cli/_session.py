@@ -11,13 +11,23 @@ from typing import Any
 
 import jax
 import numpy as np
+import typer
 from rich.console import Console
 
 from jax_occupancy._options import Options
 from jax_occupancy.cli._console import as_options, make_console, say_note
-from jax_occupancy.cli._options import Data, wrong_use
+from jax_occupancy.cli._options import Data, MapChoice, wrong_use
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, agreed_radiation, atomic_writer, read_reflections
+from jax_occupancy.io import (
+    Maps,
+    Model,
+    Reflections,
+    agreed_radiation,
+    atomic_writer,
+    is_map,
+    read_maps,
+    read_reflections,
+)
 from jax_occupancy.xray import dispersion, dispersion_note
 
 # Exit code of a refinement that did not come to rest.
@@ -96,13 +106,31 @@ def _keep_compiled_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
 
-def read_data(path: Path, columns: Data, model: Model) -> Reflections:
-    """The reflections that the options choose; data that state no cell or space group get those of the model."""
+def read_data(
+    path: Path, columns: Data, model: Model, choice: MapChoice, other: Path | None = None
+) -> Reflections | Maps:
+    """The maps, or the reflections that the options choose; without cell or space group these get the model's."""
+    of_maps, of_reflections = (
+        [f"--{name.replace('_', '-')}" for name, value in vars(one).items() if value is not None]
+        for one in (choice, columns)
+    )
+    if is_map(path):
+        if of_reflections:
+            raise typer.BadParameter(f"{path} is a map, and {', '.join(of_reflections)} for reflections; leave it out")
+        if choice.resolution is None:
+            raise typer.BadParameter(f"{path} is a map: say to which resolution it is to be used, --resolution 2.0")
+        return read_maps(path, other, **{name: value for name, value in vars(choice).items() if value is not None})
+    if other is not None:
+        raise typer.BadParameter(f"{path} is no map, and a second file is for half maps; `series` takes many data sets")
+    if of_maps:
+        raise typer.BadParameter(f"{path} is no map, and {', '.join(of_maps)} for maps; leave it out")
     return read_reflections(path, **asdict(columns), cell=model.cell, spacegroup=model.spacegroup)
 
 
-def settled_beam(console: Console, model: Model, reflections: Reflections, options: Options) -> Options:
+def settled_beam(console: Console, model: Model, reflections: Reflections | Maps, options: Options) -> Options:
     """The options with the radiation that was asked for or that the files state, which is said unless it is plain."""
+    if isinstance(reflections, Maps):
+        return options.for_maps()
     radiation, note = agreed_radiation(model, reflections, asked=options.radiation)
     if note is not None:
         say_note(console, as_options(note))

@@ -11,6 +11,7 @@ tables and text.
 from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import atom_label
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
+from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
 from jax_occupancy.io._model import Model, read_model
 from jax_occupancy.io._mtz import write_mtz
 from jax_occupancy.io._radiation import agreed_radiation
@@ -24,6 +25,7 @@ from jax_occupancy.io._structure import from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model
 
 __all__ = [
+    "Maps",
     "Model",
     "Reflections",
     "agreed_radiation",
@@ -34,9 +36,11 @@ __all__ = [
     "find_contacts",
     "format_of_name",
     "from_gemmi",
+    "is_map",
     "load_tensor",
     "read_archive",
     "read_groups",
+    "read_maps",
     "read_model",
     "read_reflections",
     "rounded_units",
@@ -45,6 +49,7 @@ __all__ = [
     "to_gemmi",
     "write_archive",
     "write_groups",
+    "write_map",
     "write_model",
     "write_mtz",
 ]

@@ -164,7 +164,9 @@ class _Unpacker:
     def value(self, node: Any, wanted: Any = Any) -> Any:
         """What `_pack` has said."""
         if get_origin(wanted) in (Union, UnionType):
-            wanted = next(one for one in get_args(wanted) if one is not type(None))
+            kinds = [one for one in get_args(wanted) if one is not type(None)]
+            names = set(node.get("fields", ())) if isinstance(node, dict) else set()
+            wanted = next((one for one in kinds if names and names == set(_fields(one))), kinds[0])
         inner = next((one for one in reversed(get_args(wanted)) if one is not Ellipsis), Any)
         if isinstance(node, list):
             return [self.value(item, inner) for item in node]

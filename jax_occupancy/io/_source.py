@@ -9,13 +9,19 @@ GZIP_MAGIC = b"\x1f\x8b"
 _PDB_RECORDS = ("HEADER", "CRYST1", "ATOM", "HETATM", "REMARK", "TITLE", "COMPND", "MODEL", "SCALE1", "LINK", "SEQRES")
 
 
-def read_source(path: str | os.PathLike[str]) -> bytes:
-    """All bytes of a file, decompressed if it is gzipped (told by its first bytes, not by its name)."""
+def check_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there."""
     file = Path(path)
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; give the name of a file in it")
     if not file.exists():
         raise FileNotFoundError(f"{file} does not exist")
+    return file
+
+
+def read_source(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file, decompressed if it is gzipped (told by its first bytes, not by its name)."""
+    file = check_file(path)
     data = file.read_bytes()
     if data.startswith(GZIP_MAGIC):
         try:

@@ -9,7 +9,7 @@ from jax_occupancy.plotting._convergence import plot_convergence, plot_minima
 from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import NORMAL, PAGE, PAGE_HEIGHT, SMALL, Figure
 from jax_occupancy.plotting._occupancies import AROUND, LINE, SetRow, balanced, draw_columns, n_lines_of
-from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution
+from jax_occupancy.plotting._r_by_resolution import plot_fsc, plot_r_by_resolution
 
 # Height of a row of small pictures, in inches.
 PANEL = 2.5
@@ -68,7 +68,10 @@ def _arranged(panels: list[Callable[..., Axes]]) -> tuple[int, int]:
 
 
 def _panels(solution: Solution) -> list[Callable[..., Axes]]:
-    panels: list[Callable[..., Axes]] = [plot_convergence, plot_r_by_resolution]
+    panels: list[Callable[..., Axes]] = [
+        plot_convergence,
+        plot_r_by_resolution if solution.fsc is None else plot_fsc,
+    ]
     if len(solution.correlation) > 1:
         panels.append(plot_correlation)
     if len(solution.minima) > 1 and len(panels) == 3:

@@ -50,6 +50,23 @@ def _by_shell(solution: Solution, n_shells: int | None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index(["d_max", "d_min", "r_work", "r_free"]))
 
 
+def plot_fsc(solution: Solution, ax: Axes | None = None) -> Axes:
+    """Draw the correlation of map and model, and of half maps, against resolution, linear in 1/d²."""
+    ax, shells = axes_or_new(ax), solution.fsc_shells
+    assert shells is not None
+    place = shells["d"].to_numpy() ** -2.0
+    lines = {"fsc_end": ("map and model", BLUE, "o-"), "fsc_halves": ("half maps", VERMILLION, "s--")}
+    for column, (label, colour, style) in lines.items():
+        if np.isfinite(shells[column]).all():
+            ax.plot(place, shells[column], style, color=colour, markersize=3, linewidth=1, label=label)
+    ax.axhline(0.143, color="0.7", linewidth=0.8)
+    ax.set_ylim(min(0, shells["fsc_end"].to_numpy().min()), 1.02)
+    _ticks_in_angstroms(ax, float(place.min()), float(place.max()))
+    tidy(ax, x="resolution, Å", y="FSC", title="FSC by resolution")
+    ax.legend(fontsize=SMALL, frameon=False, loc="best")
+    return ax
+
+
 def _ticks_in_angstroms(ax: Axes, low: float, high: float) -> None:
     """Ticks at round spacings, evenly spread on the axis of 1/d²."""
     places = np.linspace(low, high, 5)[1:]

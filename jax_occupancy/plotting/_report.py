@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Mapping, Sequence, Set
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
         _table(columns, starts=first_of_set),
         _paragraphs([words.EXPLANATION.format(words.refined_besides(solution))]),
         *_residues(solution),
-        *_outliers(solution),
+        *(_outliers(solution) if solution.fsc is None else _shells(solution)),
     ]
     content = _page(title, parts).encode("utf-8", "backslashreplace")
     with atomic_writer(path) as handle:
@@ -69,19 +70,21 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
 
 
 def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
-    data = solution.data
+    data: Any = solution.data
     source = "" if data.path is None else f"{data.path.name}: "
-    cell = " ".join(f"{value:g}" for value in data.cell.parameters)
     entries = {"Result": f"{RESULTS.get(solution.result, 'did not converge')}. {solution.message}"}
     if model is not None:
         entries["Model"] = f"{model.path.name}: {model.n_atoms} atoms"
-    entries["Data"] = f"{source}{words.data_words(data)}; {data.kind}"
+    entries["Data"] = f"{source}{words.data_words(data)}"
     if left_out := words.left_out_words(data):
         entries["Left out"] = left_out
-    entries["Crystal"] = f"{data.spacegroup.xhm()}, cell {cell} (Å, °)"
+    if solution.fsc is None:
+        cell = " ".join(f"{value:g}" for value in data.cell.parameters)
+        entries["Data"] += f"; {data.kind}"
+        entries["Crystal"] = f"{data.spacegroup.xhm()}, cell {cell} (Å, °)"
     entries |= words.r_values(solution)
     entries["Target"] = f"{' '.join(words.target_words(solution))} (both on the final scales)"
-    if solution.sigma_a_source is not None:
+    if solution.sigma_a_source in ("free", "working"):
         entries["Sigma A"] = f"estimated from the {solution.sigma_a_source} set"
     entries["Moved with it"] = words.priors_sentence(solution)
     entries["Other starts"] = words.minima_sentence(solution)
@@ -92,7 +95,8 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
 
 
 def _pictures(solution: Solution) -> list[str]:
-    caption = "Convergence, R by resolution, correlations; refined occupancies (points) beside the start values."
+    what = "R" if solution.fsc is None else "FSC"
+    caption = f"Convergence, {what} by resolution, correlations; refined occupancies (points) beside the start values."
     parts = [_picture(plot_solution(solution), caption)]
     if not shows_every_set(solution):
         pages = occupancy_pages(solution)
@@ -118,6 +122,15 @@ def _outliers(solution: Solution) -> list[str]:
         return [heading, _paragraphs(["No reflection was left out as an outlier."])]
     shown = [heading, _table(words.outlier_columns(solution, most=OUTLIERS_SHOWN))]
     return shown if n <= OUTLIERS_SHOWN else [*shown, _paragraphs([f"And {n - OUTLIERS_SHOWN} more."])]
+
+
+def _shells(solution: Solution) -> list[str]:
+    shells, heading = solution.fsc_shells, _paragraphs(["Correlation by resolution"], kind="h2")
+    assert shells is not None
+    titles = {"fsc_halves": "half maps", "fsc_start": "map and model before", "fsc_end": "and after"}
+    columns = {"d, Å": [f"{d:.2f}" for d in shells["d"]], "coefficients": [f"{n:.0f}" for n in shells["n"]]}
+    columns |= {title: [f"{one:.3f}" for one in shells[name]] for name, title in titles.items()}
+    return [heading, _table(columns)]
 
 
 def _page(title: str, parts: Sequence[str]) -> str:

@@ -16,6 +16,8 @@ from jax_occupancy.refinement._cycles import State, run_cycles
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
+from jax_occupancy.refinement._map_data import MapData
+from jax_occupancy.refinement._map_model import map_structure_factors
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._posterior import Posterior, posterior_at
 from jax_occupancy.refinement._problem import Problem, moved_model, prepare
@@ -23,7 +25,7 @@ from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
 from jax_occupancy.refinement._saving import load_series, load_solution, save_series, save_solution
 from jax_occupancy.refinement._search import search
-from jax_occupancy.refinement._series import refine_series
+from jax_occupancy.refinement._series import DataSet, names_of, refine_series
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._settle import settle
 from jax_occupancy.refinement._solution import Solution
@@ -31,6 +33,8 @@ from jax_occupancy.refinement._solver import Result, gauss_newton
 
 __all__ = [
     "Constraints",
+    "DataSet",
+    "MapData",
     "Objective",
     "Options",
     "Posterior",
@@ -48,8 +52,10 @@ __all__ = [
     "linear_model",
     "load_series",
     "load_solution",
+    "map_structure_factors",
     "minimise",
     "moved_model",
+    "names_of",
     "posterior_at",
     "prepare",
     "refine",

@@ -136,8 +136,8 @@ def run_cycles(
         prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
         prior["weight"] = jnp.asarray(weight, dtype)
     kind = problem.target_class
-    equations = {"matrix": jnp.asarray(matrix, dtype), "tiles": tiles, "blocks": blocks}
-    model = Objective(linear.with_solvent_share(share), None, **equations, **prior)
+    equations = jnp.asarray(matrix, dtype)
+    model = Objective(linear.with_solvent_share(share), None, equations, tiles=tiles, blocks=blocks, **prior)
     history: list[dict[str, float]] = []
     while True:
         stage("scale")

@@ -20,8 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY
 from jax_occupancy.refinement._cycles import State
@@ -146,7 +145,8 @@ class Posterior:
         """With the occupancies held: the inverse of their curvature."""
         if not self.nuisance.size or not self.is_finite:
             return np.zeros((self.nuisance.size, self.nuisance.size))
-        upper = np.triu(dpotri(self._factor[0])[0])
+        inverted = get_lapack_funcs("potri", self._factor[:1])
+        upper = np.triu(inverted(self._factor[0])[0])
         return upper + np.triu(upper, 1).T
 
     def following(self) -> Callable[[str, int, np.ndarray], np.ndarray]:

@@ -17,11 +17,13 @@ from jaxtyping import Array, Bool, Float, Int
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Model, Reflections, agreed_radiation
+from jax_occupancy.io import Maps, Model, Reflections, agreed_radiation
 from jax_occupancy.refinement._constraints import Constraints, constraints_of
 from jax_occupancy.refinement._devices import shard_reflections
 from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, group_columns, linear_model
+from jax_occupancy.refinement._map_data import MapData
+from jax_occupancy.refinement._map_model import in_map, indices_in_map, map_columns, map_data, map_model
 from jax_occupancy.refinement._near import Near, near_groups
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._starts import random_starts
@@ -29,6 +31,7 @@ from jax_occupancy.xray import (
     Columns,
     LeastSquares,
     LinearModel,
+    MapLikelihood,
     MaximumLikelihood,
     Outliers,
     Sites,
@@ -113,7 +116,7 @@ class Problem:
 
     model: Model
     options: Options
-    observations: Observations
+    observations: Observations | MapData
     grouping: Grouping
     sites: Sites
     tensor: OccupancyTensor
@@ -132,14 +135,16 @@ class Problem:
     outliers: Outliers | None = None
 
     @property
-    def data(self) -> Reflections:
-        """The reflections."""
+    def data(self) -> Reflections | MapData:
+        """The reflections, or what was cut out of a map."""
         return self.observations.reflections
 
     @property
     def target_class(self) -> type[Target]:
         """What is minimised."""
         wanted = self.options.target
+        if isinstance(self.observations, MapData) and wanted == "ml":
+            return MapLikelihood
         return TARGETS[wanted] if isinstance(wanted, str) else wanted
 
     @property
@@ -185,7 +190,10 @@ class Problem:
         They are judged with even shares in every set, so that they do not depend on the start of the refinement. The
         linear model keeps them, a copy without them may not fit in memory.
         """
-        observations, data = self.observations, self.data
+        observations = self.observations
+        if isinstance(observations, MapData):
+            return self
+        data = observations.reflections
         q = self.start("even")[: self.n_groups]
         parts = (self.linear.calculated(q), self.linear.solvent_mask(q))
         calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
@@ -203,7 +211,7 @@ class Problem:
             return self
         return replace(self, observations=observations.select(~outliers.mask), outliers=outliers)
 
-    def observing(self, observations: Observations) -> "Problem":
+    def observing(self, observations: Observations | MapData) -> "Problem":
         """The same model with other data; their `rows` say which reflections of `linear` they are."""
         return replace(self, observations=observations, outliers=None)
 
@@ -211,6 +219,8 @@ class Problem:
         """The same with the reflections divided among devices, see `shard_reflections`."""
         if mesh is None:
             return self
+        if isinstance(self.observations, MapData):
+            raise ValueError("mesh: maps are refined against on one device; leave mesh out")
         # The linear model is filled up, so the data must know their rows of it.
         linear, columns = shard_reflections((self.linear, jax.jit(Columns.stored)(self.columns)), mesh)
         return replace(self, observations=self.observations.located(), linear=linear, columns=columns, mesh=mesh)
@@ -230,8 +240,7 @@ class Problem:
         movers = self.movers._replace(shifts=shifts, delta_b=delta_b)
         model = moved_model(self.model, *movers.of_atoms(self.model.n_atoms))
         options, dtype = self.options, self.linear.overall.dtype
-        beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
-        compute: Any = partial(group_columns, model, self.hkl, **beam)
+        compute = _columns_of(model, self.observations, self.hkl, options)
         of_groups = compute(self.members, memory=options.memory, dtype=dtype)
         of_movers = compute(movers.atoms, shifts=self.columns.axes is not None, dtype=np.float32)
         if self.mesh is not None:
@@ -240,9 +249,19 @@ class Problem:
         return replace(self, linear=linear, columns=of_movers, movers=movers, b_spread=b_spread)
 
 
+def _columns_of(
+    model: Model, data: Observations | MapData, hkl: np.ndarray, options: Options
+) -> Callable[..., Columns]:
+    """What computes structure factors of groups of the model."""
+    if isinstance(data, MapData):
+        return partial(map_columns, model, data)
+    beam: Any = {"radiation": options.radiation, "wavelength": options.wavelength}
+    return partial(group_columns, model, hkl, **beam)
+
+
 def prepare(
     model: Model,
-    reflections: Reflections,
+    reflections: Reflections | Maps,
     groups: Any = None,
     options: Options | None = None,
     *,
@@ -253,7 +272,7 @@ def prepare(
 
     Args:
         model: what `read_model` returned.
-        reflections: what `read_reflections` returned.
+        reflections: what `read_reflections` or `read_maps` returned.
         groups: as for `group_model`.
         options: what is chosen; the defaults when left out.
         stage: called with "groups" and "structure_factors" as these begin.
@@ -274,8 +293,11 @@ def prepare(
     """
     options = decided(options or Options(), model, reflections)
     dtype = jnp.result_type(float)
-    beam: dict[str, Any] = {"radiation": options.radiation, "wavelength": options.wavelength}
-    check_same_crystal(model, reflections)
+    in_file = model
+    if isinstance(reflections, Maps):
+        model = in_map(model, reflections)
+    else:
+        check_same_crystal(model, reflections)
     stage("groups")
     grouping = group_model(model, groups)
     sites = model_sites(model)
@@ -285,7 +307,13 @@ def prepare(
     parts = parts_of(model.atoms, members)
     stage("structure_factors")
     entries, memory = constraints.entries, options.memory
-    linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
+    beam: Any = {"radiation": options.radiation, "wavelength": options.wavelength}
+    if isinstance(reflections, Maps):
+        observations = map_data(in_file, reflections, members)
+        hkl, linear = indices_in_map(observations, model), map_model(model, observations, tensor, members, dtype=dtype)
+    else:
+        observations, hkl = Observations.from_reflections(reflections), reflections.hkl
+        linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
     jax.block_until_ready(linear)
     b, lowest = equivalent_and_lowest_b(model)
     movers = movers_of(parts, b, sites.orders, by_atom="atom" in (options.b_factors, options.positions))
@@ -294,25 +322,19 @@ def prepare(
     return Problem(
         model=model,
         options=options,
-        observations=Observations.from_reflections(reflections),
+        observations=observations,
         grouping=grouping,
         sites=sites,
         tensor=tensor,
         constraints=constraints,
         parts=parts,
-        hkl=reflections.hkl,
+        hkl=hkl,
         members=members,
-        near=near_groups(model, reflections.hkl, members, constraints.family[: entries.size]),
+        near=near_groups(model, hkl, members, constraints.family[: entries.size]),
         linear=linear,
         movers=movers,
-        columns=group_columns(
-            model,
-            reflections.hkl,
-            movers.atoms,
-            memory=memory if store else 0,
-            shifts=shifts,
-            dtype=np.float32,
-            **beam,
+        columns=_columns_of(model, observations, hkl, options)(
+            movers.atoms, memory=memory if store else 0, shifts=shifts, dtype=np.float32
         ),
         mean_b=mean_b,
         lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
@@ -322,8 +344,10 @@ def prepare(
     )
 
 
-def decided(options: Options, model: Model, reflections: Reflections) -> Options:
+def decided(options: Options, model: Model, reflections: Reflections | Maps) -> Options:
     """The options with the radiation that the files state if none was asked for; a warning where it is not plain."""
+    if isinstance(reflections, Maps):
+        return options.for_maps()
     if options.radiation is not None:
         return options
     radiation, note = agreed_radiation(model, reflections)

@@ -67,7 +67,7 @@ class _Programme(NamedTuple):
 
         # The equations hold exactly within the blocks, so that this is a search in the space where they hold
         # (Gould, Hribar & Nocedal, SIAM J. Sci. Comput. 23, 1376-1395, 2001).
-        tolerance = jnp.finfo(right.dtype).eps ** 0.6
+        tolerance = float(jnp.finfo(right.dtype).eps) ** 0.6
         return cg(times, right, block_by_block(right), tol=tolerance, maxiter=MAX_ITERATIONS, M=block_by_block)[0]
 
 

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from jax_occupancy._options import Options
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Model, Reflections, read_model, read_reflections
+from jax_occupancy.io import Maps, Model, Reflections, is_map, read_model, read_reflections
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._problem import Problem, prepare
@@ -29,7 +29,7 @@ class RefinementError(ValueError):
 
 def refine(
     model: Model | str | os.PathLike,
-    reflections: Reflections | str | os.PathLike,
+    reflections: Reflections | Maps | str | os.PathLike,
     *,
     groups: Grouping | UserGroups | str | os.PathLike | None = None,
     mesh: Mesh | None = None,
@@ -37,7 +37,7 @@ def refine(
     progress: Callable[[str], Any] | None = None,
     **options: Any,
 ) -> Solution:
-    """Refine the occupancies of a model against diffraction data.
+    """Refine the occupancies of a model against diffraction data, or a map of cryo-EM.
 
     With coordinates and solvent mask held, structure factors are linear in the occupancies; the B factors of each
     group get one shift, refined with its occupancy, because they were refined at another one. In turn the scales and
@@ -49,7 +49,8 @@ def refine(
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
-        reflections: what `read_reflections` returned, or a path to an MTZ or mmCIF file of amplitudes or intensities.
+        reflections: what `read_reflections` returned, or a path to an MTZ or mmCIF file of amplitudes or intensities;
+            or what `read_maps` returned.
         groups: which atoms share an occupancy and which exclude each other; a grouping, the user's own wishes
             or a file of them (see `read_groups`); by default `automatic_groups`.
         mesh: devices to divide the reflections among (see `shard_reflections`); None uses one.
@@ -112,8 +113,14 @@ def model_of(given: Any) -> Model:
     return _given_or_read(given, Model, read_model, "model must be a Model or the path of one")
 
 
-def reflections_of(given: Any, model: Model) -> Reflections:
-    """Reflections, or the file of some, which may lack the model's cell; TypeError for anything else."""
+def reflections_of(given: Any, model: Model) -> Reflections | Maps:
+    """Maps, or reflections, or a file of these, which may lack the model's cell; TypeError for anything else."""
+    if isinstance(given, ValueError | OSError):
+        raise given
+    if isinstance(given, Maps):
+        return given
+    if isinstance(given, str | os.PathLike) and is_map(given):
+        raise ValueError(f"{given} is a map; read it with read_maps(half1, half2, resolution=...)")
     read = partial(read_reflections, cell=model.cell, spacegroup=model.spacegroup)
     return _given_or_read(given, Reflections, read, "reflections must be Reflections or the path of a file")
 

@@ -13,11 +13,10 @@ from typing import Any
 import gemmi
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Int
 
 from jax_occupancy._options import Options
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Model, Reflections
+from jax_occupancy.io import Maps, Model, Reflections
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal
@@ -34,7 +33,7 @@ from jax_occupancy.refinement._refine import (
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
 
-DataSet = Reflections | str | os.PathLike
+DataSet = Reflections | Maps | str | os.PathLike | ValueError | OSError
 Name = str | float | int
 
 # Cells are the same within this: relative for lengths, degrees for angles. It is what rounding in files makes.
@@ -62,7 +61,8 @@ def refine_series(
 
     Args:
         model: what `read_model` returned, or a path to a PDB or mmCIF file.
-        datasets: what `read_reflections` returned, or paths to MTZ or mmCIF files.
+        datasets: what `read_reflections` or `read_maps` returned or, with names, raised, or paths to MTZ or mmCIF
+            files.
         names: of the data sets, or the numbers they stand for (times, temperatures, concentrations), which plots draw
             to scale; by default the names of their files without extensions.
         groups: as in `refine`.
@@ -87,7 +87,7 @@ def refine_series(
         >>> list(series.solutions), list(series.failed)
         (['here'], ['lost'])
     """
-    if isinstance(datasets, str | os.PathLike | Reflections):
+    if isinstance(datasets, str | os.PathLike | Reflections | Maps):
         raise ValueError(f"datasets is a single {type(datasets).__name__}; wanted a list of data sets")
     if isinstance(datasets, Mapping):
         raise TypeError("datasets is a mapping; give its values, and names=list(datasets)")
@@ -98,12 +98,13 @@ def refine_series(
     grouping = group_model(model, groups)
     tell = progress or (lambda stage: None)
     failed: dict[Name, str] = {}
-    usable: dict[Name, Reflections] = {}
+    usable: dict[Name, Any] = {}
     radiations: dict[Name, Any] = {}
     for name, data in given.items():
         try:
             usable[name] = reflections_of(data, model)
-            check_same_crystal(model, usable[name])
+            if not isinstance(usable[name], Maps):
+                check_same_crystal(model, usable[name])
             radiations[name] = decided(chosen, model, usable[name]).radiation
         except (ValueError, OSError) as error:
             usable.pop(name, None)
@@ -114,8 +115,17 @@ def refine_series(
             del usable[name]
             failed[name] = f"measured with {radiation}, and the series with {chosen.radiation}: refine it by itself"
     solutions: dict[Name, Solution] = {}
-    for placed, members in _by_cell(model, usable) if usable else ():
-        shared, rows = _share([usable[name] for name in members], placed, grouping, chosen)
+    crystals = {name: data for name, data in usable.items() if not isinstance(data, Maps)}
+    shares = [([name], None) for name in usable if name not in crystals]
+    shares += [(members, placed) for placed, members in (_by_cell(model, crystals) if crystals else ())]
+    for members, placed in shares:
+        try:
+            shared, rows = _share([usable[name] for name in members], placed or model, grouping, chosen)
+        except (ValueError, OSError) as error:
+            if placed is not None:
+                raise
+            failed[members[0]] = str(error)
+            continue
         if throw and shared.n_groups == 0:
             raise RefinementError(NOTHING.format(model.path))
         shared = shared.on(mesh)
@@ -123,8 +133,9 @@ def refine_series(
             clock = Clock(lambda stage, name=name: tell(f"{name}: {stage}"))
             clock.begin("read")
             try:
-                observations = Observations.from_reflections(usable[name])._replace(rows=row)
-                solutions[name] = refine_problem(shared.observing(observations), clock)
+                if row is not None:
+                    shared = shared.observing(Observations.from_reflections(usable[name])._replace(rows=row))
+                solutions[name] = refine_problem(shared, clock)
             except (ValueError, OSError) as error:
                 failed[name] = str(error)
     if throw and not solutions:
@@ -133,13 +144,17 @@ def refine_series(
     return SeriesSolution.from_solutions({name: solutions[name] for name in given if name in solutions}, failed)
 
 
-def _names(names: Sequence[Name] | None, datasets: Sequence[DataSet]) -> list[Name]:
+def names_of(paths: Sequence[Path | None]) -> list[str]:
+    """Names of data sets after their files, without extensions where these tell them apart."""
+    plain = [f"data {i}" if path is None else path.name.split(".")[0] for i, path in enumerate(paths, 1)]
+    full = [name if path is None else str(path) for name, path in zip(plain, paths, strict=True)]
+    return [long if plain.count(short) > 1 else short for short, long in zip(plain, full, strict=True)]
+
+
+def _names(names: Sequence[Name] | None, datasets: Sequence[Any]) -> list[Name]:
     """A name for each data set, each another."""
     if names is None:
-        paths = [data.path if isinstance(data, Reflections) else Path(data) for data in datasets]
-        plain = [f"data {i}" if path is None else path.name.split(".")[0] for i, path in enumerate(paths, 1)]
-        full = [name if path is None else str(path) for name, path in zip(plain, paths, strict=True)]
-        names = [long if plain.count(short) > 1 else short for short, long in zip(plain, full, strict=True)]
+        names = [*names_of([data.path if isinstance(data, Reflections | Maps) else Path(data) for data in datasets])]
     names = list(names)
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if len(names) != len(datasets) or twice:
@@ -152,10 +167,13 @@ def _names(names: Sequence[Name] | None, datasets: Sequence[DataSet]) -> list[Na
     return names
 
 
-def _share(
-    datasets: Sequence[Reflections], model: Model, grouping: Grouping, options: Options
-) -> tuple[Problem, list[Int[np.ndarray, " _"]]]:
-    """The problem for all reflections that any data set of one cell has, and where those of each are among them."""
+def _share(datasets: Sequence[Any], model: Model, grouping: Grouping, options: Options) -> tuple[Problem, list[Any]]:
+    """The problem for all reflections that any data set of one cell has, and where those of each are among them.
+
+    Each map is a problem by itself.
+    """
+    if isinstance(datasets[0], Maps):
+        return prepare(model, datasets[0], grouping, options), [None]
     hkl, inverse = np.unique(np.concatenate([data.hkl for data in datasets]), axis=0, return_inverse=True)
     ones, first = np.ones(len(hkl)), datasets[0]
     everything = Reflections(

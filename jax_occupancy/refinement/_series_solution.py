@@ -58,6 +58,7 @@ class SeriesSolution:
         for name, solution in self.solutions.items():
             low, high = solution.data.resolution
             numbers = {"n_reflections": solution.data.n_reflections, "n_free": solution.data.n_free}
+            numbers |= {} if solution.fsc is None else {"fsc": solution.fsc.end}
             numbers |= {"d_max": low, "d_min": high, "r_work": solution.r_work.end, "r_free": solution.r_free.end}
             labels = ", ".join(label for label in solution.data.labels.values() if label)
             rows.append(

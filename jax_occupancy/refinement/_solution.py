@@ -14,6 +14,7 @@ from jax_occupancy.io import Model, Reflections, format_of_name, write_model
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._cycles import State
+from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._objective import amplitude_at, misfit_at, structure_factors_at
 from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
@@ -60,13 +61,13 @@ class Solution:
             names of the groups.
         grouping: the groups.
         sites: special positions and how the file counts them; `sites.to_file(occupancies)` is what is written.
-        data: the reflections that were used.
+        data: the reflections that were used, or what was cut out of a map.
         f_model: structure factors of the refined model on the scale of the data, complex, (reflections,).
         outliers: reflections that were left out, a frame with their indices and why.
         target_name: "ml", "ls" or the name of a target of your own.
         target: the value of the target: −log-likelihood (ml), or the sum of squares over that of F_obs (ls).
         sigma_a: σ_A at the end; None where the target is no likelihood.
-        r_work: R of the working set.
+        r_work: R of the working set, NaN for a map.
         r_free: R of the free set, NaN without one.
         scale: overall and solvent scales at the end.
         starts: number of random starts.
@@ -78,6 +79,7 @@ class Solution:
         solvent_share: how much of the bulk solvent fills the places of absent groups, 0 to 1.
         target_label: what the value of the target is called.
         target_digits: decimals of it that say something.
+        fsc_shells: for a map, its correlation with the model by shell (see `MapData.table`), else None.
 
     Example:
         >>> from jax_occupancy import refine
@@ -100,7 +102,7 @@ class Solution:
     covariance: pd.DataFrame
     grouping: Grouping
     sites: Sites
-    data: Reflections
+    data: Reflections | MapData
     f_model: np.ndarray
     outliers: pd.DataFrame
     target_name: str
@@ -118,12 +120,25 @@ class Solution:
     solvent_share: float = 1.0
     target_label: str = "-log-likelihood"
     target_digits: int = 2
+    fsc_shells: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
+        fit = f"reflections, r_work={self.r_work.end:.4f}, r_free={self.r_free.end:.4f}"
+        if self.fsc is not None:
+            fit = f"coefficients of a map, fsc={self.fsc.end:.4f}"
         return (
             f"Solution({self.result}, {len(self.table)} groups in {len(self.grouping.sets)} sets, "
-            f"{self.n_reflections} reflections, r_work={self.r_work.end:.4f}, r_free={self.r_free.end:.4f})"
+            f"{self.n_reflections} {fit})"
         )
+
+    @property
+    def fsc(self) -> StartEnd | None:
+        """Correlation of map and model, the mean over shells weighted by their coefficients; None for reflections."""
+        shells = self.fsc_shells
+        if shells is None:
+            return None
+        weights = shells["n"].to_numpy()
+        return StartEnd(*(float(np.average(shells[f"fsc_{when}"], weights=weights)) for when in ("start", "end")))
 
     @property
     def n_reflections(self) -> int:
@@ -193,7 +208,7 @@ class Solution:
 
         NaN becomes None.
         """
-        low, high = self.data.resolution
+        (low, high), shells = self.data.resolution, self.fsc_shells
         rows = self.table.drop(columns="n_atoms").to_dict("records")
         return _plain(
             {
@@ -202,6 +217,7 @@ class Solution:
                 "target": {"name": self.target_name, **vars(self.target)},
                 "r_work": vars(self.r_work),
                 "r_free": vars(self.r_free),
+                **({} if shells is None else {"fsc": vars(self.fsc), "fsc_shells": shells.to_dict("records")}),
                 "n_reflections": self.data.n_reflections,
                 "n_free": self.data.n_free,
                 "resolution": [low, high],
@@ -228,9 +244,13 @@ def make_solution(
     gather = problem.observations.gather
     f_model = gather(np.asarray(structure_factors_at(objective, state.x)))
     amplitudes = [gather(np.asarray(f, np.float64)) for f in (state.begin, amplitude_at(objective, state.x))]
-    r_work, r_free = zip(
-        *(r_factor(problem.observations.amplitude, f, problem.data.free) for f in amplitudes), strict=True
-    )
+    data, fsc_shells = problem.data, None
+    r_work = r_free = (np.nan, np.nan)
+    if isinstance(data, MapData):
+        fsc_shells = data.table(*amplitudes)
+    else:
+        factors = [r_factor(problem.observations.amplitude, f, data.free) for f in amplitudes]
+        r_work, r_free = zip(*factors, strict=True)
     values = [float(misfit_at(objective, f)) for f in (state.begin, amplitude_at(objective, state.x))]
     per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "delta_b")}
     for name, column in per_entry.items():
@@ -239,6 +259,9 @@ def make_solution(
     names = [by_entry[int(entry)].name for entry in entries]
     residues = assessment.residues
     table = solution_table(problem, assessment, refined)
+    if isinstance(data, MapData):
+        around = data.correlations(problem.model, f_model, [group.atoms for group in problem.grouping.groups])
+        table.insert(list(table.columns).index("note"), "map_cc", around)
     result = state.result if problem.n_groups else Result.nothing_to_refine
     target = objective.target
     shifts, b_shifts = problem.movers.of_atoms(problem.model.n_atoms)
@@ -255,7 +278,7 @@ def make_solution(
         covariance=pd.DataFrame(assessment.covariance, index=names, columns=names),  # pyright: ignore
         grouping=problem.grouping,
         sites=problem.sites,
-        data=problem.data,
+        data=data,
         f_model=f_model,
         outliers=pd.DataFrame({} if problem.outliers is None else problem.outliers.columns()),
         target_name=target.name,
@@ -273,6 +296,7 @@ def make_solution(
         solvent_share=state.share,
         target_label=target.label,
         target_digits=target.digits,
+        fsc_shells=fsc_shells,
     )
 
 

@@ -1,5 +1,6 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
+from jax_occupancy.xray._boxes import Box, boxes_around, empty_box
 from jax_occupancy.xray._columns import Columns, along
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._diagnostics import (
@@ -11,6 +12,7 @@ from jax_occupancy.xray._diagnostics import (
 )
 from jax_occupancy.xray._fixed import fixed_structure_factors
 from jax_occupancy.xray._form_factors import Radiation, dispersion
+from jax_occupancy.xray._hartley import MapLikelihood, MapModel, hartley
 from jax_occupancy.xray._intensities import FrenchWilson, amplitudes_from_intensities
 from jax_occupancy.xray._linear_model import DisplacedSolvent, LinearModel
 from jax_occupancy.xray._maps import map_coefficients
@@ -18,6 +20,7 @@ from jax_occupancy.xray._outliers import Outliers, find_outliers
 from jax_occupancy.xray._r_factors import r_factor, random_r_factor
 from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
+from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
 from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
 from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders
@@ -25,12 +28,16 @@ from jax_occupancy.xray._targets import LeastSquares, MaximumLikelihood, Target
 from jax_occupancy.xray._tiles import Tiles
 
 __all__ = [
+    "Box",
     "Columns",
     "Crystal",
     "DisplacedSolvent",
     "FrenchWilson",
+    "Interpolation",
     "LeastSquares",
     "LinearModel",
+    "MapLikelihood",
+    "MapModel",
     "MaximumLikelihood",
     "Outliers",
     "Radiation",
@@ -43,22 +50,27 @@ __all__ = [
     "across_symmetry",
     "along",
     "amplitudes_from_intensities",
+    "boxes_around",
     "completeness_by_shell",
     "dispersion",
     "dispersion_note",
+    "empty_box",
     "estimate_sigma_a",
     "find_outliers",
     "fit_scale",
     "fixed_structure_factors",
     "group_scatterers",
     "group_solvent_structure_factors",
+    "hartley",
     "hydrogen_note",
     "map_coefficients",
     "native_patterson",
     "r_factor",
     "random_r_factor",
     "read_sites",
+    "shell_nodes",
     "site_orders",
+    "smooth_mean",
     "solvent_structure_factors",
     "twin_test",
 ]

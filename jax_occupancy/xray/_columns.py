@@ -49,11 +49,11 @@ class Columns(eqx.Module):
     n_groups: int = eqx.field(static=True)
 
     @classmethod
-    def from_complex(cls, groups: Complex[Array, "groups reflections"]) -> "Columns":
-        """Store structure factors that are there already."""
-        n_groups, n = groups.shape
-        pairs = jnp.stack([groups.real, groups.imag], axis=1)
-        return cls(_cut(pairs, stored_batch(n, n_groups)), None, None, n, n_groups)
+    def from_complex(cls, groups: Complex[Array, "*planes groups reflections"]) -> "Columns":
+        """Store structure factors that are there already; with four planes the last are derivatives by x, y, z."""
+        *planes, n_groups, n = groups.shape
+        pairs = jnp.stack([groups.real, groups.imag], axis=-2)
+        return cls(_cut(pairs, stored_batch(n, n_groups)), None, jnp.eye(3) if planes else None, n, n_groups)
 
     @classmethod
     def computed(

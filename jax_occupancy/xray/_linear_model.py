@@ -46,7 +46,7 @@ class DisplacedSolvent(eqx.Module):
         rows = np.zeros((low.size // batch, batch, 2, n_groups), dtype)
         for chunk, here in zip(rows, low.reshape(-1, batch), strict=True):
             here = here[here < n]
-            chunk[: here.size, 0], chunk[: here.size, 1] = groups.real[:, here].T, groups.imag[:, here].T
+            chunk[: here.size, 0], chunk[: here.size, 1] = np.real(groups)[:, here].T, np.imag(groups)[:, here].T
         return cls(jnp.asarray(rows), jnp.asarray(low.reshape(-1, batch)), jnp.asarray(place))
 
     @classmethod
@@ -62,7 +62,7 @@ class DisplacedSolvent(eqx.Module):
 
     def at(self, place: Int[Array, " batch"]) -> Float[Array, "groups 2 batch"]:
         """M of some reflections, given by their places."""
-        return self.share * jnp.transpose(self._flat()[place], (2, 1, 0))
+        return jnp.transpose(jnp.asarray(self.share) * self._flat()[place], (2, 1, 0))
 
     def along(self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"]) -> Float[Array, "groups batch"]:
         """The component of M along a direction of some reflections, given by their places."""
@@ -190,7 +190,14 @@ class LinearModel(eqx.Module):
 
     def amplitude(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Float[Array, " reflections"]:
         """|F| on the scale of the observations; its derivative is zero, not NaN, where F is zero."""
-        return _size(self._pair(occupancies, delta_b))
+        return self.size(self._pair(occupancies, delta_b))
+
+    def size(self, pair: Float[Array, "*sets 2 reflections"]) -> Float[Array, "*sets reflections"]:
+        """What a target takes of structure factors given by real and imaginary part: |F|."""
+        square = jnp.sum(pair**2, axis=-2)
+        positive = square > 0
+        # the inner where keeps 1/sqrt(0) out of the derivative
+        return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
     def amplitude_and_direction(
         self, occupancies: PerGroup, delta_b: PerGroup | None = None
@@ -199,7 +206,7 @@ class LinearModel(eqx.Module):
         pair = self._pair(occupancies, delta_b)
         square = jnp.sum(pair**2, axis=0)
         inverse = jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
-        return _size(pair), pair * (self.overall * inverse)
+        return self.size(pair), pair * (self.overall * inverse)
 
     def gradient(
         self,
@@ -268,10 +275,3 @@ class LinearModel(eqx.Module):
     def _shifted(block: Array, delta_b: Array | None, s_squared: Float[Array, " batch"]) -> Array:
         """The columns of one chunk at other B factors."""
         return block if delta_b is None else block * jnp.exp(-delta_b[:, None] * s_squared)[:, None]
-
-
-def _size(pair: Float[Array, "2 reflections"]) -> Float[Array, " reflections"]:
-    square = jnp.sum(pair**2, axis=0)
-    positive = square > 0
-    # the inner where keeps 1/sqrt(0) out of the derivative
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

@@ -41,7 +41,7 @@ class SigmaA:
         epsilon: how often symmetry maps the reflection onto itself, lattice centring apart.
         d_spacing: resolution of the nodes, in Å; between them the logit of σ_A² is a straight line in 1/d².
         at_nodes: σ_A at the nodes.
-        source: "free", or "working" if there are fewer than 50 free reflections.
+        source: "free", or "working" if there are fewer than 50 free reflections; "map" for a map.
         n_used: how many reflections it was estimated from.
     """
 
@@ -52,7 +52,7 @@ class SigmaA:
     epsilon: Float[np.ndarray, " reflections"]
     d_spacing: Float[np.ndarray, " nodes"]
     at_nodes: Float[np.ndarray, " nodes"]
-    source: Literal["free", "working"]
+    source: Literal["free", "working", "map"]
     n_used: int
 
     @property

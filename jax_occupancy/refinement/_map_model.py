@@ -1,0 +1,150 @@
+"""From a model and maps to the linear problem: what of the map depends on which occupancy."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import gemmi
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.io import Maps, Model
+from jax_occupancy.refinement._linear_model import UNKNOWN
+from jax_occupancy.refinement._map_data import MapData, in_rows
+from jax_occupancy.xray import Columns, DisplacedSolvent, MapModel, boxes_around
+
+Operation = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]
+# Generators of the point groups beside the axis along z: directions and orders.
+OTHER_AXES = {"D": ((1, 0, 0), 2), "T": ((1, 1, 1), 3), "O": ((1, 1, 1), 3), "I": ((0, 1, (1 + 5**0.5) / 2), 5)}
+
+
+def in_map(model: Model, maps: Maps) -> Model:
+    """The model in the cell of the map, without the symmetry of a crystal."""
+    structure = model.structure.clone()
+    structure.cell = gemmi.UnitCell(*(maps.pixel * maps.density.shape).tolist(), 90.0, 90.0, 90.0)  # pyright: ignore
+    structure.spacegroup_hm = "P 1"
+    structure.ncs = gemmi.NcsOpList()
+    structure.setup_cell_images()
+    return replace(model, structure=structure, cell=structure.cell, spacegroup=gemmi.SpaceGroup("P 1"))
+
+
+def particle_operations(model: Model, maps: Maps) -> list[Operation]:
+    """Rotation and translation, in Å, of each copy of the model; the identity first.
+
+    From the name of a point group, about the centre of the map, else from MTRIX records or `_struct_ncs_oper`.
+
+    Raises:
+        ValueError: there is no such point group.
+    """
+    if maps.symmetry is None:
+        given = [one.tr for one in model.structure.ncs if not one.given]
+        found = [(np.array(one.mat.tolist()), np.array(one.vec.tolist())) for one in given]
+        return [(np.eye(3), np.zeros(3)), *found]
+    centre = maps.origin + maps.pixel * (np.array(maps.density.shape) // 2)
+    return [(rotation, centre - rotation @ centre) for rotation in point_group(maps.symmetry)]
+
+
+def point_group(name: str) -> list[Float[np.ndarray, "3 3"]]:
+    """Rotations of a point group, its main axis along z, 2-fold axes of D along x, those of I along x, y and z.
+
+    Raises:
+        ValueError: there is no such point group.
+
+    Example:
+        >>> [len(point_group(name)) for name in ("C4", "D2", "T", "O", "I")]
+        [4, 4, 12, 24, 60]
+    """
+    kind, number = name[:1].upper(), name[1:]
+    orders = {"T": 2, "O": 4, "I": 2}
+    fits = (kind in orders and number in ("", "1")) or (kind in ("C", "D") and number.isdigit() and int(number) > 0)
+    if not fits:
+        raise ValueError(f"symmetry {name!r} is no point group; wanted C1, C2, ... D2, D3, ... T, O or I")
+    generators = [_rotation((0, 0, 1), orders.get(kind) or int(number))]
+    if kind in OTHER_AXES:
+        generators.append(_rotation(*OTHER_AXES[kind]))
+    found = [np.eye(3)]
+    for rotation in found:  # it grows while it is gone through
+        for generator in generators:
+            new = generator @ rotation
+            if not any(np.allclose(new, one, atol=1e-6) for one in found):
+                found.append(new)
+    return found
+
+
+def _rotation(axis: Sequence[float | int], order: int) -> Float[np.ndarray, "3 3"]:
+    unit, angle = np.array(axis) / np.linalg.norm(axis), 2 * np.pi / order
+    cross = np.cross(np.eye(3), unit)
+    return np.eye(3) * np.cos(angle) + (1 - np.cos(angle)) * np.outer(unit, unit) - np.sin(angle) * cross
+
+
+def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]]) -> MapData:
+    """Cut out what is around the groups.
+
+    Raises:
+        ValueError: the model lies outside the map, or the map has nothing there.
+    """
+    operations, xyz = particle_operations(model, maps), model.atoms[["x", "y", "z"]].to_numpy(np.float64)
+    refined = np.unique(np.concatenate([np.zeros(0, int), *members]))
+    try:
+        boxes = boxes_around(maps, xyz, refined if refined.size else np.arange(len(xyz)), operations)
+    except ValueError as error:
+        raise ValueError(f"{model.path} and {maps.name}: {error}") from error
+    everywhere = np.concatenate([xyz @ rotation.T + translation for rotation, translation in operations])
+    if "charge" in model.atoms and np.any(model.atoms["charge"].to_numpy()):
+        maps = replace(maps, notes=(*maps.notes, "charged atoms scatter electrons as neutral ones here"))
+    return MapData.from_maps(maps, boxes, everywhere)
+
+
+def map_structure_factors(
+    model: Model, data: MapData, groups: Sequence[Int[np.ndarray, " _"]], weights: np.ndarray, **settings: Any
+) -> Complex[np.ndarray, "planes groups reflections"]:
+    """Structure factors of groups in the boxes; see `Box.structure_factors`."""
+    known = (model.atoms["element"] != UNKNOWN).to_numpy()
+    groups = [atoms[known[atoms]] for atoms in groups]
+    return in_rows([box.structure_factors(model.atoms, groups, weights=weights, **settings) for box in data.boxes])
+
+
+def map_columns(
+    model: Model,
+    data: MapData,
+    groups: Sequence[Int[np.ndarray, " _"]],
+    *,
+    shifts: bool = False,
+    memory: float | int = 0,
+    dtype: Any = None,
+) -> Columns:
+    """Structure factors of groups at occupancy one, with `shifts` also their derivatives by position.
+
+    They are kept whatever the `memory` allowed (GB): masks can't be applied in passes.
+    """
+    pair = np.result_type(jnp.result_type(float) if dtype is None else dtype, np.complex64)
+    rows = map_structure_factors(model, data, groups, np.ones(model.n_atoms), shifts=shifts, dtype=pair)
+    return _kept(jnp.asarray(rows if shifts else rows[0]))
+
+
+_kept = jax.jit(Columns.from_complex)
+
+
+def map_model(model: Model, data: MapData, tensor: OccupancyTensor, members: Any, *, dtype: Any) -> MapModel:
+    """What each occupancy that can move adds to the map, and what all else adds."""
+    held = np.ones(model.n_atoms, bool)
+    held[np.concatenate([np.zeros(0, int), *members])] = False
+    n, pair = data.amplitude.size, jnp.result_type(dtype, jnp.complex64)
+    fixed = map_structure_factors(model, data, [np.flatnonzero(held)], np.asarray(tensor(), np.float64))
+    nothing, ones = np.zeros(n), np.ones(n)
+    few = jnp.zeros((0, n), pair)
+    found = MapModel.from_structure_factors(fixed[0, 0], nothing, few, ones, nothing, s_squared=data.spacing**-2.0 / 4)
+    empty = DisplacedSolvent.nothing(len(members), n, dtype=dtype)
+    columns = map_columns(model, data, members, dtype=dtype)
+    return eqx.tree_at(lambda one: (one.columns, one.displaced), found, (columns, empty))
+
+
+def indices_in_map(data: MapData, model: Model) -> Int[np.ndarray, "reflections 3"]:
+    """The coefficients of all boxes as indices of the whole map, rounded."""
+    edges = np.array(model.cell.parameters[:3])  # pyright: ignore[reportOptionalMemberAccess]
+    vectors = [part for box in data.boxes for part in (box.vectors, -box.vectors)]
+    return np.round(np.concatenate(vectors) * edges).astype(np.int32)
