@@ -145,7 +145,7 @@ class Posterior:
         """With the occupancies held: the inverse of their curvature."""
         if not self.nuisance.size or not self.is_finite:
             return np.zeros((self.nuisance.size, self.nuisance.size))
-        inverted = get_lapack_funcs("potri", self._factor[:1])
+        (inverted,) = get_lapack_funcs(("potri",), self._factor[:1])
         upper = np.triu(inverted(self._factor[0])[0])
         return upper + np.triu(upper, 1).T
 
