@@ -59,7 +59,8 @@ def chunk_of_structure_factors(
             rotation, translation = operation
             return None, of_operations(rotation[None], translation[None])
 
-        pairs = jax.lax.scan(of_operation, None, (crystal.rotations, crystal.translations), unroll=UNROLL)[1]
+        unroll = UNROLL if len(crystal.rotations) >= UNROLL else 1
+        pairs = jax.lax.scan(of_operation, None, (crystal.rotations, crystal.translations), unroll=unroll)[1]
         turned = jnp.stack([-pairs[:, :, 1], pairs[:, :, 0]], axis=2)
         turns = [2 * np.pi * _combine(axes, _combine(rotation.T, indices.T)) for rotation in crystal.rotations]
         shifts = [sum(turn[axis] * pair for turn, pair in zip(turns, turned, strict=True)) for axis in range(len(axes))]
