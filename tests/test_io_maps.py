@@ -110,10 +110,21 @@ def test_files_that_are_no_maps(write, density, tmp_path):
         read_maps(tmp_path, resolution=3.0)
 
 
+def test_gzipped_files_that_gemmi_does_not_know_for_such(write, density, tmp_path):
+    (tmp_path / "b.mrc").write_bytes(gzip.compress(write("a.mrc", density).read_bytes()))
+    with pytest.raises(ValueError, match=r"let its name end in \.gz"):
+        read_maps(tmp_path / "b.mrc", resolution=3.0)
+    whole = bytearray(gzip.compress(bytes(range(256)) * 40))
+    whole[10:40] = b"\xff" * 30
+    (tmp_path / "data.mtz.gz").write_bytes(whole)
+    assert not is_map(tmp_path / "data.mtz.gz")
+
+
 def test_what_can_t_be(write, density):
     good = write("good.mrc", density)
     for settings, words in (
         ({"resolution": 1.9}, "hold nothing beyond 2.00 Å"),
+        ({"resolution": 10}, "occupancies need a finer one"),
         ({"resolution": -1}, "wanted numbers above 0"),
         ({"resolution": 3, "radius": 0}, "wanted numbers above 0"),
         ({"resolution": 3, "mask": good}, "a mask has values from 0 to 1"),

@@ -9,8 +9,8 @@ from jax_occupancy import load_solution, read_maps, read_model, refine, refine_s
 from jax_occupancy.example import simulated_density, write_map_example
 from jax_occupancy.io import Maps, from_gemmi, write_map
 from jax_occupancy.refinement import prepare
-from jax_occupancy.refinement._map_model import particle_operations, point_group
-from jax_occupancy.xray import boxes_around
+from jax_occupancy.refinement._map_model import map_data, particle_operations, point_group
+from jax_occupancy.xray import _boxes, boxes_around
 
 HELD = {"b_factors": "held", "positions": "held", "starts": 0}
 EDGE, VOXELS = 42.0, 56
@@ -180,6 +180,31 @@ def test_copies_of_a_symmetric_particle_count(files, true_density, x64):
     shifted.structure.ncs.append(operation)
     in_file = refine(shifted, half_maps(density, noise), **HELD)
     np.testing.assert_allclose(in_file.occupancies, found["C2"].occupancies, atol=1e-6)
+
+
+def test_an_atom_on_the_axis_counts_once_and_a_whole_particle_is_no_asymmetric_unit(files, true_density, x64):
+    model = read_model(files.model)
+    maps = half_maps(true_density, 1e-3 * true_density.std(), symmetry="C4")
+    (_, _), (rotation, translation), *_ = particle_operations(model, maps)
+    centre = np.linalg.solve((np.eye(3) - rotation)[:2, :2], translation[:2])
+    atoms, last = model.atoms.copy(), model.n_atoms - 1
+    atoms.loc[atoms.index[last], ["x", "y"]] = centre
+    on_axis = map_data(dataclasses.replace(model, atoms=atoms), maps, [np.array([last])])
+    assert on_axis.orders[last] == 4
+    apart = np.linalg.norm(atoms[["x", "y"]].to_numpy() - centre, axis=1)
+    np.testing.assert_array_equal(on_axis.orders == 1, apart * 2**0.5 >= 0.8)
+    xyz = atoms[["x", "y", "z"]].to_numpy()
+    half, twice = model.n_atoms // 2, dataclasses.replace(maps, symmetry="C2")
+    rotation, translation = particle_operations(model, twice)[1]
+    atoms.loc[atoms.index[half : 2 * half], ["x", "y", "z"]] = xyz[:half] @ rotation.T + translation
+    with pytest.raises(ValueError, match="holds more than one asymmetric unit"):
+        map_data(dataclasses.replace(model, atoms=atoms), twice, [np.arange(9)])
+
+
+def test_a_single_map_without_any_empty_place(files, monkeypatch):
+    monkeypatch.setattr(_boxes, "EMPTY", 60.0)  # as if the map were cropped close to the model
+    with pytest.raises(ValueError, match="no place far from all atoms"):
+        refine(files.model, read_maps(files.half1, resolution=2.0), **HELD)
 
 
 @pytest.mark.parametrize(

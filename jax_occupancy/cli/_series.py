@@ -69,7 +69,8 @@ def run_series(
             progress=lambda stage: progress.update(task, description=stage, advance=stage.endswith(": read")),
         )
     watch.lap("solve")
-    note_on_dispersion(console, model, chosen, options)
+    if any(solution.fsc is None for solution in series.solutions.values()):
+        note_on_dispersion(console, model, chosen, options)
     for warning in chosen.warnings:
         say_note(console, warning)
     _print_tables(console, series)

@@ -3,8 +3,10 @@
 import gzip
 import os
 import tempfile
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import gemmi
 import numpy as np
@@ -42,6 +44,9 @@ class Maps:
         ValueError: a size, resolution, radius or value is impossible.
     """
 
+    # Coarser features, in Å, are contrast with the solvent, which the model has none of.
+    coarsest: ClassVar[float] = 10.0
+
     density: Density
     difference: Density | None = None
     pixel: Float[np.ndarray, "3"]
@@ -58,6 +63,11 @@ class Maps:
         if not self.resolution > 0 or not 0 < self.radius < 100:
             raise ValueError(
                 f"resolution {self.resolution} Å, radius {self.radius} Å; wanted numbers above 0, the radius below 100"
+            )
+        if self.resolution >= self.coarsest:
+            raise ValueError(
+                f"{name}: the resolution is {self.resolution:g} Å, and of a map nothing coarser than "
+                f"{self.coarsest:g} Å is used; occupancies need a finer one"
             )
         if self.resolution < finest * (1 - 1e-3):
             raise ValueError(
@@ -100,7 +110,7 @@ def is_map(path: PathLike) -> bool:
             try:
                 with gzip.open(path) as handle:
                     start = handle.read(212)
-            except (EOFError, OSError):
+            except (EOFError, OSError, zlib.error):
                 start = b""
     if len(start) == 212:
         return start[208:] == b"MAP "
@@ -119,24 +129,25 @@ def read_maps(
     """Read two half maps, or one map, of cryo-EM.
 
     Args:
-        half1: the first half map, or the only map, in CCP4/MRC format, also .gz.
-        half2: the second; without it the noise is taken from where there are no atoms.
-        resolution: to which Fourier coefficients are used, in Å.
-        mask: a map of weights, 0 to 1, on the same grid.
-        radius: of the mask around the atoms, in Å.
-        symmetry: of the particle about the centre of the map: C4, D2, T, O, I; by default what the model says.
+            half1: the first half map, or the only map, in CCP4/MRC format, also .gz.
+            half2: the second; without it the noise is taken from where there are no atoms.
+            resolution: to which Fourier coefficients are used, in Å.
+            mask: a map of weights, 0 to 1, on the same grid.
+            radius: of the mask around the atoms, in Å.
+            symmetry: of the particle about the centre of the map: C4, D2, T, O, I; by default what the model says.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a file is no map, damaged, empty or of another grid; the message says in what.
+            FileNotFoundError: there is no such file.
+            ValueError: a file is no map, damaged, empty or of another grid; the message says in what.
 
     Example:
-        >>> import tempfile
-        >>> from jax_occupancy.example import write_map_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     files = write_map_example(folder)
-        ...     read_maps(files.half1, files.half2, resolution=2.0)
-        Maps(half maps, 56 x 56 x 56 voxels, to 2 Å)
+            >>> import tempfile
+    import zlib
+            >>> from jax_occupancy.example import write_map_example
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     files = write_map_example(folder)
+            ...     read_maps(files.half1, files.half2, resolution=2.0)
+            Maps(half maps, 56 x 56 x 56 voxels, to 2 Å)
     """
     settings = {"resolution": float(resolution), "radius": float(radius), "symmetry": symmetry}
     values, pixel, origin, notes = _read(half1)
@@ -167,6 +178,10 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
         start = np.array([file.header_i32(word) for word in (5, 6, 7)])[file.axis_positions()]
         file.setup(float("nan"), gemmi.MapSetup.ReorderOnly)
     except (RuntimeError, ValueError, OSError, EOFError) as error:
+        with open(path, "rb") as handle:
+            zipped = handle.read(2) == GZIP_MAGIC
+        if zipped and not str(path).lower().endswith(".gz"):
+            raise ValueError(f"{path} is a gzipped map; let its name end in .gz") from error
         raise ValueError(f"{path} is damaged or cut short ({error}); copy it again") from error
     cell = file.grid.unit_cell
     points = np.array([file.header_i32(word) for word in (8, 9, 10)])

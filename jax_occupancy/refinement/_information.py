@@ -113,7 +113,8 @@ def values_of_changes(
 
         def of_tile(tile):
             changes, rows = tile
-            added = jnp.einsum("hp,pcb->hcb", changes, effects.at[rows].get(mode="fill", fill_value=0))
+            own = effects.at[rows].get(mode="fill", fill_value=0)
+            added = jnp.einsum("hp,pcb->hcb", changes, own, precision="highest")
             f = linear.size(row_f + added)
             # Rows are filled up with zeros, for which a target need not be finite.
             return jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1)

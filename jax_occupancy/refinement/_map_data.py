@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 
 from jax_occupancy.io import Maps, Model
 from jax_occupancy.xray import (
@@ -49,6 +49,7 @@ class MapData:
 
     Attributes:
         boxes: pieces of the map.
+        orders: how many operations of the particle leave each atom of the model where it is.
         amplitude: the signed values.
         noise: variance of their complex coefficients that is the map's.
         share: how many of them are independent, as a part of all.
@@ -61,6 +62,7 @@ class MapData:
     """
 
     boxes: tuple[Box, ...]
+    orders: Int[np.ndarray, " atoms"]
     amplitude: Rows
     noise: Rows
     share: Rows
@@ -72,8 +74,14 @@ class MapData:
     notes: tuple[str, ...]
 
     @classmethod
-    def from_maps(cls, maps: Maps, boxes: tuple[Box, ...], places: Float[np.ndarray, "atoms 3"]) -> "MapData":
-        """Cut the boxes out of the maps; outside `places`, those of all atoms in Å, is the noise of a single map.
+    def from_maps(
+        cls,
+        maps: Maps,
+        boxes: tuple[Box, ...],
+        places: Float[np.ndarray, "copies 3"],
+        orders: Int[np.ndarray, " atoms"],
+    ) -> "MapData":
+        """Cut the boxes out of the maps; outside `places`, those of all copies in Å, is the noise of a single map.
 
         Raises:
             ValueError: the map is zero around the groups, or a single map everywhere outside the model.
@@ -85,7 +93,13 @@ class MapData:
         noisy, source = maps.difference, boxes
         if noisy is None:
             noisy, source = maps.density, (empty_box(maps, places),)
-            if np.mean(noisy[source[0].overlap(noisy.shape)[0]][source[0].mask == 1] != 0) < FILLED:
+            filled = noisy[source[0].overlap(noisy.shape)[0]][source[0].mask == 1] != 0
+            if not filled.size:
+                raise ValueError(
+                    f"{maps.name}: the map has no place far from all atoms, and its noise is unknown; give two half "
+                    "maps, or the map before it was cropped"
+                )
+            if np.mean(filled) < FILLED:
                 raise ValueError(
                     f"{maps.name}: the map is zero where there are no atoms, and its noise unknown; give two half "
                     "maps, or the map before it was masked"
@@ -113,7 +127,7 @@ class MapData:
             notes = _on_resolution(maps, fsc, shells)
         values = {"amplitude": hartley(rows), "noise": between.interpolate(power), "share": share, "spacing": spacing}
         values |= {"whitening": between.interpolate(whitening)}
-        return cls(boxes, **values, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
+        return cls(boxes, orders, **values, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
 
     @property
     def reflections(self) -> "MapData":

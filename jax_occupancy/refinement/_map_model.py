@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float, Int
+from scipy.spatial import KDTree
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Maps, Model
@@ -18,6 +19,8 @@ from jax_occupancy.refinement._map_data import MapData, in_rows
 from jax_occupancy.xray import Columns, DisplacedSolvent, MapModel, boxes_around
 
 Operation = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]
+# An atom that is brought this near to itself, in Å, lies on an axis.
+ON_AXIS = 0.8
 # Generators of the point groups beside the axis along z: directions and orders.
 OTHER_AXES = {"D": ((1, 0, 0), 2), "T": ((1, 1, 1), 3), "O": ((1, 1, 1), 3), "I": ((0, 1, (1 + 5**0.5) / 2), 5)}
 
@@ -93,10 +96,24 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
         boxes = boxes_around(maps, xyz, refined if refined.size else np.arange(len(xyz)), operations)
     except ValueError as error:
         raise ValueError(f"{model.path} and {maps.name}: {error}") from error
-    everywhere = np.concatenate([xyz @ rotation.T + translation for rotation, translation in operations])
+    copies = [xyz @ rotation.T + translation for rotation, translation in operations]
+    orders = np.sum([np.linalg.norm(copy - xyz, axis=1) < ON_AXIS for copy in copies], axis=0)
+    _refuse_whole_particle(model, xyz, copies[1:])
     if "charge" in model.atoms and np.any(model.atoms["charge"].to_numpy()):
         maps = replace(maps, notes=(*maps.notes, "charged atoms scatter electrons as neutral ones here"))
-    return MapData.from_maps(maps, boxes, everywhere)
+    return MapData.from_maps(maps, boxes, np.concatenate(copies), orders)
+
+
+def _refuse_whole_particle(model: Model, xyz: np.ndarray, copies: list[np.ndarray]) -> None:
+    """ValueError if the copies that symmetry makes are in the file already."""
+    atoms = KDTree(xyz)
+    for copy in copies:
+        away, nearest = atoms.query(copy)
+        if np.mean((away < ON_AXIS) & (nearest != np.arange(len(xyz)))) > 0.5:
+            raise ValueError(
+                f"{model.path}: the symmetry of the particle brings most atoms onto others: the file holds more than "
+                "one asymmetric unit; take the symmetry away, or all copies but one"
+            )
 
 
 def map_structure_factors(
@@ -105,6 +122,7 @@ def map_structure_factors(
     """Structure factors of groups in the boxes; see `Box.structure_factors`."""
     known = (model.atoms["element"] != UNKNOWN).to_numpy()
     groups = [atoms[known[atoms]] for atoms in groups]
+    weights = weights / data.orders
     return in_rows([box.structure_factors(model.atoms, groups, weights=weights, **settings) for box in data.boxes])
 
 

@@ -121,6 +121,7 @@ def refine_series(
     for members, placed in shares:
         try:
             shared, rows = _share([usable[name] for name in members], placed or model, grouping, chosen)
+            shared = shared.on(mesh)
         except (ValueError, OSError) as error:
             if placed is not None:
                 raise
@@ -128,7 +129,6 @@ def refine_series(
             continue
         if throw and shared.n_groups == 0:
             raise RefinementError(NOTHING.format(model.path))
-        shared = shared.on(mesh)
         for name, row in zip(members, rows, strict=True):
             clock = Clock(lambda stage, name=name: tell(f"{name}: {stage}"))
             clock.begin("read")

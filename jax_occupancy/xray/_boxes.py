@@ -24,8 +24,6 @@ from jax_occupancy.xray._scatterers import U_COLUMNS
 NEAR, ENOUGH = (5.0, 8.0, 12.0, 17.0, 24.0), 2000
 # The mask falls to zero over this distance or the resolution, in Å, and the box goes on for this margin.
 EDGE, MARGIN = 3.0, 2.0
-# Coarser features, in Å, are contrast with the solvent, which the model has none of.
-COARSEST = 10.0
 # Empty is what has no atoms so near, in Å, and as far as this from the model.
 EMPTY, OUTSKIRTS = 6.0, 20.0
 ATOMS_AT_A_TIME = 256
@@ -239,7 +237,7 @@ def _box(maps: Any, corner: np.ndarray, mask: np.ndarray) -> Box:
     largest = np.minimum(edges // maps.resolution, (sizes - 1) // 2).astype(int)
     hkl = (np.indices(tuple(2 * largest + 1)).reshape(3, -1).T - largest).astype(np.int32)
     s, upper = np.linalg.norm(hkl / edges, axis=1), hkl @ [1e-8, 1e-4, 1.0] > 0  # one of each Friedel pair
-    hkl = hkl[upper & (s <= 1 / maps.resolution) & (s >= 1 / COARSEST)]
+    hkl = hkl[upper & (s <= 1 / maps.resolution) & (s >= 1 / maps.coarsest)]
     return Box(corner, maps.origin + corner * maps.pixel, maps.pixel, mask.astype(np.float32), hkl)
 
 

@@ -73,7 +73,7 @@ class DisplacedSolvent(eqx.Module):
         """Σ q M."""
         weights = self.share * occupancies
         low = jax.lax.map(lambda rows: jnp.dot(rows, weights, precision="highest"), self.rows)
-        return low.reshape(-1, 2)[self.place].T
+        return low.reshape(self.low.size, 2)[self.place].T
 
     def gradient(self, pull: Float[Array, "2 reflections"]) -> PerGroup:
         """Σ of the product of each group's M with a pull on every reflection."""
@@ -81,12 +81,12 @@ class DisplacedSolvent(eqx.Module):
 
         def add(total, chunk):
             rows, pull = chunk
-            return total + jnp.dot(pull.reshape(-1), rows.reshape(-1, total.size), precision="highest"), None
+            return total + jnp.dot(pull.reshape(-1), rows.reshape(pull.size, total.size), precision="highest"), None
 
         return jax.lax.scan(add, jnp.zeros(self.rows.shape[-1], pull.dtype), (self.rows, pulls))[0]
 
     def _flat(self) -> Float[Array, "rows 2 groups"]:
-        return self.rows.reshape(-1, *self.rows.shape[2:])
+        return self.rows.reshape(self.low.size, *self.rows.shape[2:])
 
 
 class LinearModel(eqx.Module):
