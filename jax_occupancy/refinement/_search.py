@@ -24,8 +24,6 @@ from jax_occupancy.refinement._starts import (
 
 # A lower minimum changes the scales, which may make another one the lowest; this many times is enough.
 MAX_ROUNDS = 4
-# What counts as no change of an occupancy where B factors and positions are still to move.
-UNDER_WAY = 1e-4
 # Minima that are brought to rest on their own scales.
 MAX_OTHERS = 3
 
@@ -50,10 +48,9 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
         3
     """
     options, history = problem.options, []
-    goes_on = (options.b_factors, options.positions) != ("held", "held")
 
     def cycles(problem: Problem, x: Array, share: float = 1.0) -> State:
-        state = run_cycles(problem, x, share=share, stage=stage, tolerance=UNDER_WAY if goes_on else None)
+        state = run_cycles(problem, x, share=share, stage=stage)
         history.extend(state.history)
         return state
 
