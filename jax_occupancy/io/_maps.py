@@ -142,7 +142,6 @@ def read_maps(
 
     Example:
             >>> import tempfile
-    import zlib
             >>> from jax_occupancy.example import write_map_example
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     files = write_map_example(folder)
