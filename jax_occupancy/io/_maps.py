@@ -129,24 +129,24 @@ def read_maps(
     """Read two half maps, or one map, of cryo-EM.
 
     Args:
-            half1: the first half map, or the only map, in CCP4/MRC format, also .gz.
-            half2: the second; without it the noise is taken from where there are no atoms.
-            resolution: to which Fourier coefficients are used, in Å.
-            mask: a map of weights, 0 to 1, on the same grid.
-            radius: of the mask around the atoms, in Å.
-            symmetry: of the particle about the centre of the map: C4, D2, T, O, I; by default what the model says.
+        half1: the first half map, or the only map, in CCP4/MRC format, also .gz.
+        half2: the second; without it the noise is taken from where there are no atoms.
+        resolution: to which Fourier coefficients are used, in Å.
+        mask: a map of weights, 0 to 1, on the same grid.
+        radius: of the mask around the atoms, in Å.
+        symmetry: of the particle about the centre of the map: C4, D2, T, O, I; by default what the model says.
 
     Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: a file is no map, damaged, empty or of another grid; the message says in what.
+        FileNotFoundError: there is no such file.
+        ValueError: a file is no map, damaged, empty or of another grid; the message says in what.
 
     Example:
-            >>> import tempfile
-            >>> from jax_occupancy.example import write_map_example
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     files = write_map_example(folder)
-            ...     read_maps(files.half1, files.half2, resolution=2.0)
-            Maps(half maps, 56 x 56 x 56 voxels, to 2 Å)
+        >>> import tempfile
+        >>> from jax_occupancy.example import write_map_example
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = write_map_example(folder)
+        ...     read_maps(files.half1, files.half2, resolution=2.0)
+        Maps(half maps, 56 x 56 x 56 voxels, to 2 Å)
     """
     settings = {"resolution": float(resolution), "radius": float(radius), "symmetry": symmetry}
     values, pixel, origin, notes = _read(half1)
