@@ -4,7 +4,7 @@ from scipy.optimize import minimize
 
 from jax_occupancy.refinement import Constraints
 from jax_occupancy.refinement._evidence import absent_and_full, constrained_minimum, unlinked
-from jax_occupancy.refinement._problem import Parts
+from jax_occupancy.refinement._movers import Parts
 
 # A pair (0, 1), a free group (2) with its vacancy (5), which is the parent of a pair (3, 4).
 MATRIX = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1], [0, 0, -1, 1, 1, 0]], float)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jax_occupancy.refinement import prepare
-from jax_occupancy.refinement._problem import parts_of
+from jax_occupancy.refinement._movers import parts_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -53,9 +53,8 @@ def write_difference_maps(solution: Solution, model: Model, maps: Maps, outputs:
         difference = data.coefficients - solution.f_model
         if name is not None:
             atoms = [solution.grouping[one].atoms for one in chosen_groups(solution.grouping, name)]
-            weights = solution.occupancies.copy()
-            moved = moved_model(model, *_moves(solution, model))
-            of_groups = map_structure_factors(moved, data, [np.concatenate(atoms)], weights)[0, 0]
+            refined = _refined(solution, model)
+            of_groups = map_structure_factors(refined, data, [np.concatenate(atoms)], solution.occupancies)[0, 0]
             difference = difference + solution.scale.overall * of_groups
         whole = np.zeros(maps.density.shape, np.float32)
         for box, density in data.densities(difference):
@@ -66,11 +65,11 @@ def write_difference_maps(solution: Solution, model: Model, maps: Maps, outputs:
     return written
 
 
-def _moves(solution: Solution, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """How far the atoms were moved, and what was added to their B factors."""
+def _refined(solution: Solution, model: Model) -> Model:
+    """The model with the positions and B factors that were refined."""
     still = np.zeros((model.n_atoms, 3))
     b_shifts, shifts = solution.b_shifts, solution.shifts
-    return still if shifts is None else shifts, still[:, 0] if b_shifts is None else b_shifts
+    return moved_model(model, still if shifts is None else shifts, still[:, 0] if b_shifts is None else b_shifts)
 
 
 def _structure_factors_of(
@@ -82,9 +81,10 @@ def _structure_factors_of(
     entries = np.array([tensor.expansion_mask[one[0]] for one in atoms])
     scale = solution.scale
     beam = {"radiation": options.radiation, "wavelength": options.wavelength, "memory": options.memory}
-    model = moved_model(model, *_moves(solution, model))
     data: Any = solution.data
-    linear = linear_model(model, data, tensor, entries, **beam).with_solvent_share(solution.solvent_share)
+    linear = linear_model(_refined(solution, model), data, tensor, entries, **beam).with_solvent_share(
+        solution.solvent_share
+    )
     linear = linear.with_scale(scale.overall, scale.solvent)
     q = jnp.asarray(np.asarray(tensor.group_occupancies)[entries])
     return np.asarray(linear(q)) - np.asarray(linear(jnp.zeros_like(q)))

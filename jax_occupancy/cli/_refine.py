@@ -157,10 +157,13 @@ def _write(
     if outputs.csv is not None:
         write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say(console, f"Wrote {outputs.csv}: the table.")
-    if isinstance(data, Maps) and (maps := write_difference_maps(solution, model, data, outputs)):
-        say(console, f"Wrote {', '.join(map(str, maps))}: map minus model around the groups, on the grid of the map.")
-    elif not isinstance(data, Maps) and (maps := write_maps(solution, model, outputs, options)):
-        say(console, f"Wrote {', '.join(map(str, maps))}: maps, for Coot (File, Auto open MTZ).")
+    if isinstance(data, Maps):
+        maps = write_difference_maps(solution, model, data, outputs)
+        what = "map minus model around the groups, on the grid of the map"
+    else:
+        maps, what = write_maps(solution, model, outputs, options), "maps, for Coot (File, Auto open MTZ)"
+    if maps:
+        say(console, f"Wrote {', '.join(map(str, maps))}: {what}.")
     if outputs.plot is not None or outputs.report is not None:
         # matplotlib takes a second to load.
         from jax_occupancy.plotting import write_plot, write_report

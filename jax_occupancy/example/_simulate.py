@@ -54,9 +54,7 @@ def write_example(folder: str | os.PathLike[str], *, seed: int = 0) -> Example:
     truth = np.array([site.atom.occ for site in structure[0].all()])
     model, reflections = Path(folder, "example.pdb"), Path(folder, "example.mtz")
     _simulate(structure, np.random.default_rng(seed)).write_to_file(str(reflections))
-    forget_occupancies(structure)
-    with atomic_writer(model) as handle:
-        handle.write(structure.make_pdb_string().encode())
+    write_start(structure, model)
     return Example(model, reflections, truth)
 
 
@@ -112,11 +110,13 @@ def _solvent(structure: gemmi.Structure, hkl: np.ndarray) -> np.ndarray:
     return mask + opened.empty + occupancies[[atoms[0] for atoms in members]] @ opened.groups
 
 
-def forget_occupancies(structure: gemmi.Structure) -> None:
-    """Replace the truth by even shares: 1/n in a residue, a third for a pose of the ligand, a half for the water."""
+def write_start(structure: gemmi.Structure, path: Path) -> None:
+    """Write even shares in place of the truth: 1/n in a residue, a third for a pose of the ligand, ½ for the water."""
     for chain in structure[0]:
         for residue in chain:
             letters = {atom.altloc for atom in residue} - {"\0"}
             for atom in residue:
                 if atom.occ < 1:
                     atom.occ = 1 / 3 if residue.name == "IPH" else 1 / max(len(letters), 2)
+    with atomic_writer(path) as handle:
+        handle.write(structure.make_pdb_string().encode())

@@ -8,8 +8,8 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.example._simulate import CRYSTAL, forget_occupancies
-from jax_occupancy.io import atomic_writer, read_model, write_map
+from jax_occupancy.example._simulate import CRYSTAL, write_start
+from jax_occupancy.io import read_model, write_map
 
 PIXEL, VOXELS = 0.75, 56
 RESOLUTION = 2.0
@@ -55,9 +55,7 @@ def write_map_example(folder: str | os.PathLike[str], *, seed: int = 0) -> MapEx
     for half in (half1, half2):
         values = density + noise * random.standard_normal(density.shape)
         write_map(half, values.astype(np.float32), pixel=np.full(3, PIXEL), origin=np.zeros(3))
-    forget_occupancies(structure)
-    with atomic_writer(model) as handle:
-        handle.write(structure.make_pdb_string().encode())
+    write_start(structure, model)
     return MapExample(model, half1, half2, truth)
 
 

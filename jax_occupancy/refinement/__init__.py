@@ -18,9 +18,10 @@ from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal, linear_model
 from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._map_model import map_structure_factors
+from jax_occupancy.refinement._movers import moved_model
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._posterior import Posterior, posterior_at
-from jax_occupancy.refinement._problem import Problem, moved_model, prepare
+from jax_occupancy.refinement._problem import Problem, prepare
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
 from jax_occupancy.refinement._saving import load_series, load_solution, save_series, save_solution

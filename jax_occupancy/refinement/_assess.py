@@ -11,7 +11,7 @@ from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._evidence import Hypothesis, absent_and_full, unlinked
-from jax_occupancy.refinement._information import values_of_changes
+from jax_occupancy.refinement._information import Information, values_of_changes
 from jax_occupancy.refinement._objective import amplitude_at, misfit_at
 from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
@@ -53,11 +53,11 @@ def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
     constraints = problem.constraints
     n, n_x = problem.n_groups, problem.n_variables
     x = np.asarray(state.x[:n_x], np.float64)
-    matrix, bound = constraints.matrix, _met_bounds(x, constraints)
-    slope, information, scores = posterior.of_occupancies(marginal=True)
-    covariance, limits = uncertainty(information, slope, matrix, bound, scores=scores)
-    slope, information, scores = posterior.of_occupancies(marginal=False)
-    held, _ = uncertainty(information, slope, matrix, bound, scores=scores)
+    bound, with_held = _met_bounds(x, constraints), posterior.of_occupancies(marginal=False)
+    (covariance, limits), (held, _) = (
+        uncertainty(one.curvature, one.gradient, constraints.matrix, bound, scores=one.scores)
+        for one in (posterior.of_occupancies(marginal=True), with_held)
+    )
     at_bound, limit = _bounds_of_groups(x, n, constraints, limits)
     esd, esd_fixed = (np.sqrt(np.maximum(np.diag(found)[:n], 0)) for found in (covariance, held))
     pinned = esd < NO_FREEDOM
@@ -67,7 +67,7 @@ def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
         esd[list(tie)], esd_fixed[list(tie)] = np.nan, np.nan
     columns = {"esd": esd, "esd_fixed": esd_fixed, "at_bound": at_bound, "limit": limit}
     table = pd.DataFrame(columns | _nuisances(problem, state, posterior, covariance, pinned))
-    evidence, residues = _evidence(problem, state, posterior, slope, information, x)
+    evidence, residues = _evidence(problem, state, posterior, with_held, x)
     covariance = np.where(pinned | pinned[:, None], 0.0, covariance[:n, :n])
     return Assessment(table.assign(**evidence), covariance, residues)
 
@@ -84,8 +84,8 @@ def _nuisances(
     _, delta_b = state.objective.split(state.x)
     if delta_b is not None:  # also those on their lowest bound, which have no esd
         found["delta_b"] = np.asarray(delta_b, np.float64)
-    of_shifts, shared = posterior.of_some(covariance, of_b)
-    esd = np.sqrt(np.maximum(np.diag(of_shifts), 0))
+    own, shared = posterior.of_some(covariance, of_b)
+    esd = np.sqrt(np.maximum(np.diag(own), 0))
     found["delta_b_esd"][group] = esd
     found["b_spread"][group] = posterior.spreads.group_b * posterior.size[of_b]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -130,7 +130,7 @@ def _bounds_of_groups(
     return at_bound, np.clip(limits, 0, 1)
 
 
-def _evidence(problem: Problem, state: State, posterior: Posterior, slope: np.ndarray, held: np.ndarray, x: np.ndarray):
+def _evidence(problem: Problem, state: State, posterior: Posterior, held: Information, x: np.ndarray):
     """The columns llg_absent, llg_full and llg_unlinked, and the table of residues."""
     constraints, parts = problem.constraints, problem.parts
     n, n_parts = problem.n_groups, parts.group.size
@@ -138,8 +138,8 @@ def _evidence(problem: Problem, state: State, posterior: Posterior, slope: np.nd
     hypotheses: list[Hypothesis] = [
         *absent_and_full(
             constraints,
-            held,
-            slope,
+            held.curvature,
+            held.gradient,
             x,
             parts.group,
             posterior.following(),
@@ -174,10 +174,12 @@ def _evidence(problem: Problem, state: State, posterior: Posterior, slope: np.nd
 def _values(problem: Problem, state: State, changes: list[np.ndarray]) -> Float[np.ndarray, " changes"]:
     """The target for each change of the occupancies of the parts, which lie in one tile."""
     near, movers = problem.near, problem.movers
-    tile_of_change = np.array([near.tile[problem.parts.group[np.argmax(change != 0)]] for change in changes], int)
-    rows = near.rows(problem.group_of_mover)
-    number = np.array([np.sum(tile_of_change[:i] == tile) for i, tile in enumerate(tile_of_change)], int)
-    of_tiles = np.zeros((len(rows), number.max(initial=-1) + 1, rows.shape[1]))
+    tile_of_change = [int(near.tile[problem.parts.group[np.argmax(change != 0)]]) for change in changes]
+    rows, number, taken = near.rows(problem.group_of_mover), [], [0] * len(near.tiles)
+    for tile in tile_of_change:
+        number.append(taken[tile])
+        taken[tile] += 1
+    of_tiles = np.zeros((len(rows), max(taken), rows.shape[1]))
     for change, tile, i in zip(changes, tile_of_change, number, strict=True):
         of_tiles[tile, i] = np.append(change[movers.part], 0)[rows[tile]]
     q, delta_b = state.objective.split(state.x)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import nnls
 
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._problem import Parts
+from jax_occupancy.refinement._movers import Parts
 
 # Weight of an equation against the curvatures, which are scaled to one.
 STIFF = 1e4

@@ -29,8 +29,8 @@ from jax_occupancy.xray import (
 CELL_TOLERANCE = 0.005
 ANGLE_TOLERANCE = 0.5
 
-# What is kept of structure factors: their rounding moves no occupancy by 1e-7, and half the memory is read in every
-# pass. They are computed, and their sums taken, in the precision of the refinement.
+# What is kept of structure factors: on 4XOF their rounding moves no occupancy by more than 1e-8, and half the memory is
+# read in every pass. They are computed, and their sums taken, in the precision of the refinement.
 STORED = np.float32
 
 # The element of atoms that nobody knows.

@@ -36,7 +36,7 @@ class Near(NamedTuple):
 
     def rows(self, group: Int[np.ndarray, " parameters"]) -> Int[np.ndarray, "tiles size"]:
         """The parameters of each tile; their number fills up."""
-        return np.asarray(Tiles.of(self.tile[group], np.eye(len(self.tiles), dtype=bool)).rows)
+        return np.asarray(self._by_tile(self.tile[group]))
 
     def of(self, group: Int[np.ndarray, " parameters"]) -> Tiles:
         """Tiles of parameters, each of which belongs to a group; all in one where that costs less, as one is large."""
@@ -58,7 +58,10 @@ class Near(NamedTuple):
         of_vacancy = of_equation[np.argmax(in_vacancy, axis=0)]
         of_variable = np.concatenate([self.tile, of_vacancy, self.tile])[: matrix.shape[1]]
         of_all = np.concatenate([of_variable, of_variable[np.argmax(matrix != 0, axis=1)]])
-        return Tiles.of(of_all, np.eye(len(self.tiles), dtype=bool)).rows
+        return self._by_tile(of_all)
+
+    def _by_tile(self, tile_of_row: Int[np.ndarray, " rows"]) -> Int[Array, "tiles size"]:
+        return Tiles.of(tile_of_row, np.eye(len(self.tiles), dtype=bool)).rows
 
 
 def near_groups(

@@ -156,7 +156,7 @@ class Posterior:
         """
         curvature, follow = self.of_occupancies(marginal=True).curvature, self.marginal[2]
         inverse = self.covariance_of_nuisances
-        response = self.of_variables(follow.T, rows_only=True)
+        response = self.by_variable(follow.T)
 
         def of(kind: str, group: int, members: np.ndarray) -> np.ndarray:
             own = np.flatnonzero(self.group == group)
@@ -172,7 +172,7 @@ class Posterior:
         self, covariance: Float[np.ndarray, "variables variables"], nuisances: Int[np.ndarray, " some"]
     ) -> tuple[Float[np.ndarray, "some some"], Float[np.ndarray, "variables some"]]:
         """Covariances of some nuisances and of the variables with them, from that of the variables."""
-        follow = self.of_variables(self.marginal[2].T, rows_only=True)[:, nuisances]
+        follow = self.by_variable(self.marginal[2].T[:, nuisances])
         shared = -covariance @ follow
         return self.covariance_of_nuisances[np.ix_(nuisances, nuisances)] - follow.T @ shared, shared
 
@@ -180,28 +180,24 @@ class Posterior:
         """Derivatives by the variables, their weak prior included; the nuisances are marginalised or held."""
         n, scores = self.place.size, self.likelihood.scores
         curvature, gradient = self.likelihood.curvature[:n, :n], self.likelihood.gradient[:n]
-        of_parts = None if scores is None else scores[:n, :n]
+        products = None if scores is None else scores[:n, :n]
         if marginal:
             curvature, gradient, follow, _ = self.marginal
             if scores is not None:
                 mixed = scores[:n, n:] @ follow
-                of_parts = of_parts - mixed - mixed.T + follow.T @ scores[n:, n:] @ follow
-        of_variables = None if of_parts is None else self.of_variables(of_parts)
-        return Information(self.of_variables(gradient), self.with_prior(self.of_variables(curvature)), of_variables)
-
-    def of_variables(self, of_parts: np.ndarray, *, rows_only: bool = False) -> np.ndarray:
-        """Rows and columns of parts, and of nuisances after them if there are, as rows and columns of variables."""
-        more = len(of_parts) - self.place.size
-        place = np.concatenate([self.place, self.n_variables + np.arange(more)])
-        rows = np.zeros((self.n_variables + more, *of_parts.shape[1:]))
-        np.add.at(rows, place, of_parts)
-        return rows if rows_only or rows.ndim == 1 else self.of_variables(rows.T, rows_only=True).T
-
-    def with_prior(self, of_variables: np.ndarray) -> np.ndarray:
-        """A matrix of variables with the weak prior of the occupancies."""
+                products = products - mixed - mixed.T + follow.T @ scores[n:, n:] @ follow
+        curvature = self.by_variable(self.by_variable(curvature).T).T
+        if products is not None:
+            products = self.by_variable(self.by_variable(products).T).T
         groups = np.unique(self.place)
-        of_variables[groups, groups] += PRIOR_OCCUPANCY**-2.0
-        return of_variables
+        curvature[groups, groups] += PRIOR_OCCUPANCY**-2.0
+        return Information(self.by_variable(gradient), curvature, products)
+
+    def by_variable(self, of_parts: Float[np.ndarray, "parts *more"]) -> Float[np.ndarray, "variables *more"]:
+        """Sum the rows of parts that belong to one variable; vacancies have none."""
+        rows = np.zeros((self.n_variables, *of_parts.shape[1:]))
+        np.add.at(rows, self.place, of_parts)
+        return rows
 
 
 def posterior_at(problem: Problem, state: State, before: Posterior | None = None) -> Posterior:

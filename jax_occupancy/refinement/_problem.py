@@ -1,18 +1,17 @@
 """Everything that stays the same while occupancies are refined."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
@@ -24,6 +23,14 @@ from jax_occupancy.refinement._group_model import group_model, model_sites
 from jax_occupancy.refinement._linear_model import check_same_crystal, group_columns, linear_model
 from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._map_model import in_map, indices_in_map, map_columns, map_data, map_model
+from jax_occupancy.refinement._movers import (
+    Movers,
+    Parts,
+    equivalent_and_lowest_b,
+    moved_model,
+    movers_of,
+    parts_of,
+)
 from jax_occupancy.refinement._near import Near, near_groups
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._starts import random_starts
@@ -44,47 +51,6 @@ TARGETS: dict[str, type[Target]] = {"ml": MaximumLikelihood, "ls": LeastSquares}
 SMALLEST_B = 1.0
 # Standard deviation of the prior of a B shift before the data are asked, relative to the mean B of the group.
 RELATIVE_B_SPREAD = 0.3
-
-
-class Parts(NamedTuple):
-    """Groups cut into residues, by which their links are judged.
-
-    Attributes:
-        atoms: positions of the atoms of each part.
-        group: the group each part belongs to, ascending.
-        residue: the residue each part lies in, such as "A/54/ARG"; conformers of one residue share it.
-    """
-
-    atoms: tuple[Int[np.ndarray, " _"], ...]
-    group: Int[np.ndarray, " parts"]
-    residue: tuple[str, ...]
-
-
-class Movers(NamedTuple):
-    """What moves as a body: the parts, or single atoms.
-
-    Attributes:
-        atoms: positions of the atoms of each.
-        part: the part each belongs to, ascending.
-        b: the mean B factor of each, in Å².
-        may_shift: those that have no atom on a special position.
-        shifts: how far each has been moved, in Å, (movers, 3).
-        delta_b: what was added to its B factors beside the shift of its group, in Å².
-    """
-
-    atoms: tuple[Int[np.ndarray, " _"], ...]
-    part: Int[np.ndarray, " movers"]
-    b: Float[np.ndarray, " movers"]
-    may_shift: Bool[np.ndarray, " movers"]
-    shifts: Float[np.ndarray, "movers 3"]
-    delta_b: Float[np.ndarray, " movers"]
-
-    def of_atoms(self, n_atoms: int) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, " atoms"]]:
-        """The shift and what was added to the B factor of each atom of the model."""
-        shifts, delta_b = np.zeros((n_atoms, 3)), np.zeros(n_atoms)
-        for atoms, shift, b in zip(self.atoms, self.shifts, self.delta_b, strict=True):
-            shifts[atoms], delta_b[atoms] = shift, b
-        return shifts, delta_b
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,55 +320,3 @@ def decided(options: Options, model: Model, reflections: Reflections | Maps) -> 
     if note is not None:
         warnings.warn(note, stacklevel=3)
     return replace(options, radiation=radiation)
-
-
-def parts_of(atoms: pd.DataFrame, groups: Sequence[Int[np.ndarray, " _"]]) -> Parts:
-    """Cut groups into residues; microheterogeneity (several residue names in one place) is one residue."""
-    place = atoms["chainid"].astype(str) + "/" + atoms["resseq"].astype(str) + atoms["icode"].astype(str)
-    # The name that comes first in the file stands for the place.
-    name = atoms["resname"].astype(str).groupby(place, sort=False).transform("first")
-    labels = (place + "/" + name).to_numpy(str)
-    parts = [
-        (members[labels[members] == label], index, label)
-        for index, members in enumerate(groups)
-        for label in dict.fromkeys(labels[members].tolist())
-    ]
-    found, group, residue = zip(*parts, strict=True) if parts else ((), (), ())
-    return Parts(tuple(found), np.array(group, np.int64), tuple(residue))
-
-
-def movers_of(parts: Parts, b: np.ndarray, orders: np.ndarray, *, by_atom: bool) -> Movers:
-    """What moves as a body, not moved yet."""
-    atoms = [np.array([a]) for part in parts.atoms for a in part] if by_atom else list(parts.atoms)
-    sizes = [len(part) if by_atom else 1 for part in parts.atoms]
-    return Movers(
-        atoms=tuple(atoms),
-        part=np.repeat(np.arange(len(sizes)), sizes),
-        b=np.array([b[one].mean() for one in atoms]),
-        may_shift=np.array([bool(np.all(orders[one] == 1)) for one in atoms], bool),
-        shifts=np.zeros((len(atoms), 3)),
-        delta_b=np.zeros(len(atoms)),
-    )
-
-
-def moved_model(model: Model, shifts: Float[np.ndarray, "atoms 3"], delta_b: Float[np.ndarray, " atoms"]) -> Model:
-    """The model with its atoms elsewhere (Å) and with other B factors (Å²): to be computed with, its file stays."""
-    added = dict(zip(("x", "y", "z"), shifts.T, strict=True)) | {"tempfactor": delta_b}
-    if "u11" in model.atoms:
-        added |= dict.fromkeys(("u11", "u22", "u33"), delta_b / (8 * np.pi**2))
-    atoms = model.atoms.assign(**{name: model.atoms[name] + more for name, more in added.items()})
-    return replace(model, atoms=atoms)
-
-
-def equivalent_and_lowest_b(model: Model) -> tuple[Float[np.ndarray, " atoms"], Float[np.ndarray, " atoms"]]:
-    """B factor of each atom and along the direction in which it moves least, in Å²; the same for an isotropic atom."""
-    b = model.atoms["tempfactor"].to_numpy(np.float64).copy()
-    lowest = b.copy()
-    columns = ["u11", "u22", "u33", "u12", "u13", "u23"]
-    if set(columns) <= set(model.atoms.columns):
-        u = model.atoms[columns].to_numpy(np.float64)
-        there = np.isfinite(u).all(axis=1) & (u != 0).any(axis=1)
-        tensors = u[there][:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
-        principal = 8 * np.pi**2 * np.linalg.eigvalsh(tensors)
-        b[there], lowest[there] = principal.mean(axis=1), principal[:, 0]
-    return b, lowest

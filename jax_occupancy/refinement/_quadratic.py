@@ -19,7 +19,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Bool, Float, Int
 
 MAX_ROUNDS = 20
-# Of conjugate gradients: blocks that hardly know each other take ten.
+# Of conjugate gradients, a limit that blocks which hardly know each other stay far below.
 MAX_ITERATIONS = 100
 
 

@@ -115,8 +115,6 @@ def model_of(given: Any) -> Model:
 
 def reflections_of(given: Any, model: Model) -> Reflections | Maps:
     """Maps, or reflections, or a file of these, which may lack the model's cell; TypeError for anything else."""
-    if isinstance(given, ValueError | OSError):
-        raise given
     if isinstance(given, Maps):
         return given
     if isinstance(given, str | os.PathLike) and is_map(given):

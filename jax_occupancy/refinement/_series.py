@@ -102,6 +102,8 @@ def refine_series(
     radiations: dict[Name, Any] = {}
     for name, data in given.items():
         try:
+            if isinstance(data, ValueError | OSError):
+                raise data
             usable[name] = reflections_of(data, model)
             if not isinstance(usable[name], Maps):
                 check_same_crystal(model, usable[name])

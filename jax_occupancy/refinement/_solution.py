@@ -243,7 +243,8 @@ def make_solution(
     refined = _put_back(problem, np.asarray(q, np.float64))
     gather = problem.observations.gather
     f_model = gather(np.asarray(structure_factors_at(objective, state.x)))
-    amplitudes = [gather(np.asarray(f, np.float64)) for f in (state.begin, amplitude_at(objective, state.x))]
+    begin_and_end = state.begin, amplitude_at(objective, state.x)
+    amplitudes = [gather(np.asarray(f, np.float64)) for f in begin_and_end]
     data, fsc_shells = problem.data, None
     r_work = r_free = (np.nan, np.nan)
     if isinstance(data, MapData):
@@ -251,7 +252,7 @@ def make_solution(
     else:
         factors = [r_factor(problem.observations.amplitude, f, data.free) for f in amplitudes]
         r_work, r_free = zip(*factors, strict=True)
-    values = [float(misfit_at(objective, f)) for f in (state.begin, amplitude_at(objective, state.x))]
+    values = [float(misfit_at(objective, f)) for f in begin_and_end]
     per_entry = {name: np.full(refined.topology.n_collapsed, np.nan) for name in ("esd", "delta_b")}
     for name, column in per_entry.items():
         column[entries] = assessment.groups[name]

@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float, Int
 from scipy import fft, ndimage
 from scipy.spatial import KDTree
 
-from jax_occupancy.xray._checks import check_displacements
+from jax_occupancy.xray._checks import check_displacements, full_tensors
 from jax_occupancy.xray._form_factors import form_factors
 from jax_occupancy.xray._scatterers import U_COLUMNS
 
@@ -138,7 +138,7 @@ class Box:
         b, u = atoms["tempfactor"].to_numpy(np.float64), np.zeros((len(atoms), 3, 3))
         if set(U_COLUMNS) <= set(atoms.columns):
             six = np.nan_to_num(atoms[U_COLUMNS].to_numpy(np.float64))
-            u = rotation @ six[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3) @ rotation.T
+            u = rotation @ full_tensors(six) @ rotation.T
         anisotropic = np.any(u != 0, axis=(1, 2))
         tensors = u[anisotropic].reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]]
         check_displacements(b[~anisotropic], tensors, atoms.index.to_numpy())

@@ -86,12 +86,17 @@ def check_columns(columns: dict[str, np.ndarray], n: int, *, where: np.ndarray |
         refuse(~np.isfinite(values) & where, name, "not finite", "leave them out")
 
 
+def full_tensors(elements: np.ndarray) -> np.ndarray:
+    """Symmetric tensors, (n, 3, 3), from their elements 11, 22, 33, 12, 13, 23, (n, 6)."""
+    return elements[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+
+
 def check_displacements(b_iso: np.ndarray, u_cart: np.ndarray, position: np.ndarray) -> None:
     """Isotropic B, of the first atoms, not negative, and U of the others not far from positive definite."""
     tensors = np.asarray(u_cart, dtype=np.float64).reshape(-1, 6)
     finite = np.isfinite(tensors).all(axis=1)
     tensors = np.where(np.expand_dims(finite, 1), tensors, 0.0)
-    full = tensors[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
+    full = full_tensors(tensors)
     shortest = np.where(finite, 8 * np.pi**2 * np.linalg.eigvalsh(full)[:, 0], np.nan)
     values = np.concatenate([b_iso, shortest])
     lowest = np.repeat([0, LOWEST_ANISOTROPIC_B], [len(b_iso), len(tensors)])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from jax_occupancy.xray._checks import check_displacements, checked_occupancies, checked_positions
+from jax_occupancy.xray._checks import check_displacements, checked_occupancies, checked_positions, full_tensors
 from jax_occupancy.xray._form_factors import Radiation, form_factors
 
 U_COLUMNS = ["u11", "u22", "u33", "u12", "u13", "u23"]
@@ -109,6 +109,5 @@ def group_scatterers(
 
 def _to_u_star(u_cart: np.ndarray, fractional: np.ndarray) -> np.ndarray:
     """U on the fractional basis: x = A⁻¹X, so U* = A⁻¹ U A⁻ᵀ."""
-    full = u_cart[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
-    star = np.einsum("ij,njk,lk->nil", fractional, full, fractional)
+    star = np.einsum("ij,njk,lk->nil", fractional, full_tensors(u_cart), fractional)
     return star.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]]
