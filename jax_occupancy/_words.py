@@ -165,7 +165,8 @@ def priors_sentence(solution: Solution) -> str:
     if "position_error" in priors:
         parts.append(f"coordinates by {priors['position_error']:.3f} Å along each axis")
     if "b_error" in priors:
-        parts.append(f"B factors of groups by {priors['b_error']:.1f} Å²")
+        follows = f" besides {100 * priors['b_trend']:.0f} % of what a wrong occupancy does to them"
+        parts.append(f"B factors of groups by {priors['b_error']:.1f} Å²{follows if priors['b_trend'] > 0.05 else ''}")
     if "relative_b_error_of_atoms" in priors:
         parts.append(f"those of atoms by {100 * priors['relative_b_error_of_atoms']:.0f} %")
     held = [name for name, key in NUISANCES if key not in priors]

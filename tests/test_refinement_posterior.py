@@ -129,15 +129,43 @@ def test_a_b_shift_on_its_lowest_bound_stays_there_and_is_told(example, wrong):
     on_bound = np.isclose(table["delta_b"], -3.0)
     assert on_bound.sum() >= 2
     assert table["delta_b"].min() == pytest.approx(-3.0)
-    assert table.loc[on_bound, "delta_b_esd"].isna().all()
+
+
+def test_what_is_known_of_an_occupancy_counts_that_its_b_factor_is_not_known_on_its_bound(example, wrong):
+    problem = prepare(wrong, example[1], options=Options(starts=0))
+    problem = dataclasses.replace(problem, lowest_b=np.full(problem.n_groups, 4.0))
+    end = settle(*search(problem))
+    table = assess(*end).groups
+    on_bound = np.isclose(table["delta_b"], -3.0) & ~table["at_bound"]
+    _, slope, _ = end[2].of_nuisances
+    assert np.all(slope[end[2].lowest] <= 0)
+    assert np.all(table.loc[on_bound, "esd"] > 1.05 * table.loc[on_bound, "esd_fixed"])
+
+
+def test_b_factors_that_were_refined_at_a_guess_are_found_out(example):
+    """The B factors of each group as a refinement at even shares would have left them, by the widths of its peaks."""
+    model, data, truth = example
+    problem = prepare(model, data, options=Options(starts=0))
+    even = np.asarray(problem.tensor.with_refinable_params(0 * problem.tensor.refinable_params)(), float)
+    departed = 0.8 * model.atoms["tempfactor"].to_numpy() * np.log((even + 0.05) / (truth + 0.05))
+    other = dataclasses.replace(model, atoms=model.atoms.assign(occupancy=even))
+    guessed = moved_model(other, np.zeros((model.n_atoms, 3)), np.maximum(departed, -4.0))
+    found = refine(guessed, data, starts=0, throw=False)
+    assert found.priors["b_trend"] > 0.3
+    assert refine(model, data, starts=0, throw=False).priors["b_trend"] < 0.1
+    rms, z = z_of(found, truth)
+    pulled = refine(guessed, data, starts=0, throw=False, b_error=found.priors["b_error"])
+    assert pulled.priors["b_trend"] == 0
+    assert rms < z_of(pulled, truth)[0]
+    assert 0.6 < z < 1.4
 
 
 def test_a_problem_keeps_its_model_when_its_atoms_move(example):
     problem = prepare(*example[:2], options=Options(starts=0))
     n = len(problem.movers.atoms)
-    moved = problem.moved(np.full((n, 3), 0.1), np.full(n, 2.0), problem.b_spread)
+    moved = problem.moved(np.full((n, 3), 0.1), np.full(n, 2.0), b_spread=problem.b_spread)
     assert moved.model is problem.model
     q = problem.start("even")[: problem.n_groups]
     assert not np.allclose(problem.linear.amplitude(q), moved.linear.amplitude(q))
-    back = moved.moved(np.zeros((n, 3)), np.zeros(n), problem.b_spread)
+    back = moved.moved(np.zeros((n, 3)), np.zeros(n), b_spread=problem.b_spread)
     np.testing.assert_allclose(back.linear.amplitude(q), problem.linear.amplitude(q), rtol=1e-9)

@@ -82,7 +82,7 @@ def _nuisances(
     of_b = np.flatnonzero(posterior.kind == 0)
     group = posterior.group[of_b]
     _, delta_b = state.objective.split(state.x)
-    if delta_b is not None:  # also those on their lowest bound, which have no esd
+    if delta_b is not None:
         found["delta_b"] = np.asarray(delta_b, np.float64)
     own, shared = posterior.of_some(covariance, of_b)
     esd = np.sqrt(np.maximum(np.diag(own), 0))

@@ -134,6 +134,7 @@ def run_cycles(
     prior = {}
     if with_b:
         prior = {"lowest_b": jnp.asarray(problem.lowest_shifts, dtype), "spread_b": jnp.asarray(spread, dtype)}
+        prior |= {"trend_b": jnp.asarray(problem.b_trend, dtype), "guess": problem.guess}
         prior["weight"] = jnp.asarray(weight, dtype)
     kind = problem.target_class
     equations = jnp.asarray(matrix, dtype)

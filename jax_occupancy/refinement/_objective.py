@@ -10,6 +10,9 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Int
 from jax_occupancy.refinement._solver import MAX_STEPS, SolverResult, gauss_newton
 from jax_occupancy.xray import LinearModel, Target, Tiles
 
+# Where an occupancy vanishes its B factor says nothing: logarithms of ratios are taken of occupancies with this added.
+SOME = 0.05
+
 
 class Objective(eqx.Module):
     """Minus the logarithm of the posterior (or another target with priors) of occupancies and, if wanted, B shifts.
@@ -22,9 +25,11 @@ class Objective(eqx.Module):
         target: an elementwise function of the model amplitudes; None until the scales are known that it is made for.
         matrix: equations that x satisfies (see `Constraints`).
         lowest_b: the most negative B shifts, in Å², which keep the B factors of all atoms positive; None holds B.
-        spread_b: standard deviations of their prior around no shift, in Å²; it alone decides for a group that is not
-            there.
+        spread_b: standard deviations of their prior, in Å²; it alone decides for a group that is not there.
         weight: of the prior in the target; 1 where the target is minus a log-likelihood.
+        trend_b: what the prior expects of a B factor that was refined at another occupancy: the shift, in Å², per unit
+            of the logarithm of the ratio of both (see `departure`).
+        guess: the occupancies that the B factors may have been refined at.
         tiles: of the occupancies and B shifts, between which curvature is computed; None for all.
         blocks: of variables and equations, by which the solver goes (see `solve_on_simplexes`); None for one.
 
@@ -45,6 +50,8 @@ class Objective(eqx.Module):
     lowest_b: Float[Array, " groups"] | None = None
     spread_b: Float[Array, " groups"] | None = None
     weight: Float[Array, ""] | float = 1.0
+    trend_b: Float[Array, " groups"] | float = 0.0
+    guess: Float[Array, " groups"] | float = 1.0
     tiles: Tiles | None = None
     blocks: Int[Array, "blocks size"] | None = None
 
@@ -87,19 +94,19 @@ class Objective(eqx.Module):
 
     def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
         """The target, and the prior of the B shifts."""
-        misfit, shifts = self.misfit(self.amplitude(x)), self._relative_shifts(x)
-        return misfit if shifts is None else misfit + 0.5 * self.weight * jnp.sum(shifts**2)
+        misfit = self.misfit(self.amplitude(x))
+        return misfit if self.spread_b is None else misfit + 0.5 * self.weight * jnp.sum(self._relative_shifts(x) ** 2)
 
     def gradient(self, x: Float[Array, " variables"]) -> Float[Array, " variables"]:
         """First derivatives."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
-        pulls, shifts = (
-            self._place(self.linear.gradient(direction, slope, q, delta_b), x.size),
-            self._relative_shifts(x),
-        )
-        return pulls if shifts is None else pulls.at[x.size - q.size :].add(self.weight * shifts)
+        pulls = self._place(self.linear.gradient(direction, slope, q, delta_b), x.size)
+        if delta_b is None:
+            return pulls
+        shifts, by_q = self.weight * self._relative_shifts(x), self._relative_trend(q)
+        return pulls.at[x.size - q.size :].add(shifts).at[: q.size].add(by_q * shifts)
 
     def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
         """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
@@ -109,14 +116,23 @@ class Objective(eqx.Module):
         matrix = self._place(self._place(matrix, x.size).T, x.size)
         if delta_b is None:
             return matrix
-        last = jnp.arange(x.size - q.size, x.size)
-        return matrix.at[last, last].add(self.weight)
+        first, last, by_q = (
+            jnp.arange(q.size),
+            jnp.arange(x.size - q.size, x.size),
+            self.weight * self._relative_trend(q),
+        )
+        matrix = matrix.at[last, last].add(self.weight).at[first, first].add(by_q**2 / self.weight)
+        return matrix.at[first, last].add(by_q).at[last, first].add(by_q)
 
-    def _relative_shifts(self, x: Array) -> Array | None:
-        """B shifts in units of their spread; None where they are held."""
-        if self.lowest_b is None or self.spread_b is None:
-            return None
-        return self.lowest_b / self.spread_b + x[x.size - self.linear.n_groups :]
+    def _relative_shifts(self, x: Array) -> Array:
+        """How far B shifts are from what their prior expects, in units of its spread."""
+        q, _ = self.split(x)
+        expected = self.trend_b * departure(q, self.guess)[0]
+        return (self.lowest_b - expected) / self.spread_b + x[x.size - q.size :]
+
+    def _relative_trend(self, q: Array) -> Array:
+        """Derivative of that by the occupancy."""
+        return -self.trend_b * departure(q, self.guess)[1] / self.spread_b
 
     def _place(self, parameters: Array, n_variables: int) -> Array:
         """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""
@@ -127,6 +143,11 @@ class Objective(eqx.Module):
         # The target does not depend on vacancies.
         vacancies = jnp.zeros((n_variables - parameters.shape[0], *parameters.shape[1:]), parameters.dtype)
         return jnp.concatenate([parameters[:n], vacancies, parameters[n:]])
+
+
+def departure(q: Any, guess: Any) -> tuple[Any, Any]:
+    """Logarithm of occupancies over those that B factors may have been refined at, and its derivative."""
+    return jnp.log((q + SOME) / (guess + SOME)), 1 / (q + SOME)
 
 
 @eqx.filter_jit

@@ -3,13 +3,15 @@
 An occupancy trades with the B factors and positions of its atoms, which were refined at another occupancy and are wrong
 besides. So what is minimised in the end is
 
-    −ln L(q, ΔB, δB, t) + Σ ΔB²/2(τB)² + Σ δB²/2(βB)² + Σ n|t|²/2σ²
+    −ln L(q, ΔB, δB, t) + Σ (ΔB − κ·R·ln(q/q₀))²/2(τB)² + Σ δB²/2(βB)² + Σ n|t|²/2σ²
 
 with a shift ΔB of the B factors of each group, a shift t of each of its residues as a body of n atoms and, where atoms
-are free, t and a shift δB of the B factor of each atom. How wide the priors are, τ, β and σ, the data say themselves:
-they are those that make the shifts found as likely as can be (empirical Bayes by expectation and maximisation;
-Dempster, Laird & Rubin, J. R. Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's distribution: one
-ligand with a wrong B factor among forty right waters may have moved far.
+are free, t and a shift δB of the B factor of each atom. A B factor that was refined at another occupancy q₀, that of
+the model, is wrong by R·ln(q/q₀), where R is how far the curvature lets it give way; κ is 1 if those of it were,
+and 0 if they are right. κ and the widths of the priors, τ, β and σ, the data say themselves: they are those that make
+the shifts found as likely as can be (empirical Bayes by expectation and maximisation; Dempster, Laird & Rubin, J. R.
+Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's distribution: one ligand with a wrong B factor
+among forty right waters may have moved far.
 """
 
 from collections.abc import Callable
@@ -19,14 +21,14 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._information import Information, extended_information
 from jax_occupancy.refinement._model_error import model_error
-from jax_occupancy.refinement._objective import amplitude_at
+from jax_occupancy.refinement._objective import SOME, amplitude_at, departure
 from jax_occupancy.refinement._problem import RELATIVE_B_SPREAD, SMALLEST_B, Problem
 
 # Spread of the B factors of atoms, relative to each, before the data have spoken.
@@ -34,17 +36,19 @@ RELATIVE_ATOM_SPREAD = 0.1
 
 
 class Spreads(NamedTuple):
-    """Standard deviations of the priors.
+    """Standard deviations of the priors, and how far B factors follow the occupancies that they were refined at.
 
     Attributes:
         group_b: of ΔB of a group, relative to its mean B factor.
         atom_b: of δB of an atom, relative to its B factor.
         position: of an atom along each axis, in Å.
+        trend: κ, 0 where B factors are right and 1 where they were refined against such data.
     """
 
     group_b: float
     atom_b: float
     position: float
+    trend: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +62,15 @@ class Posterior:
         place: for the parts, the variable that each belongs to.
         n_variables: occupancies and vacancies.
         free: the free nuisances among all.
+        lowest: those on their lowest bound. They are not pushed further, and nobody knows them for that.
         nuisance: their values, in Å² and Å.
         kind: 0 for ΔB, 1 for δB, 2 for shifts: what in `spreads` their prior is.
         size: what the prior of each is relative to: a B factor, or 1/√n of a body of n atoms.
         weights: of the tail, 1 for what lies where the spread says; of all nuisances.
         group: the group of each nuisance.
+        expected: what the prior of each ΔB expects if κ is one, in Å².
+        lever: its derivative by the occupancy.
+        response: R of all groups, in Å².
         spreads: of the priors.
         before: what was believed before the data were asked.
     """
@@ -71,11 +79,15 @@ class Posterior:
     place: Int[np.ndarray, " parts"]
     n_variables: int
     free: Int[np.ndarray, " nuisances"]
+    lowest: Bool[np.ndarray, " nuisances"]
     nuisance: Float[np.ndarray, " nuisances"]
     kind: Int[np.ndarray, " nuisances"]
     size: Float[np.ndarray, " nuisances"]
     weights: Float[np.ndarray, " all"]
     group: Int[np.ndarray, " nuisances"]
+    expected: Float[np.ndarray, " nuisances"]
+    lever: Float[np.ndarray, " nuisances"]
+    response: Float[np.ndarray, " groups"]
     spreads: Spreads
     before: Spreads
 
@@ -96,6 +108,7 @@ class Posterior:
         if (self.kind == 0).any():
             found["b_error"] = float(np.median(self.spreads.group_b * self.size[self.kind == 0]))
             found["relative_b_error"] = self.spreads.group_b
+            found["b_trend"] = self.spreads.trend
         if (self.kind == 1).any():
             found["relative_b_error_of_atoms"] = self.spreads.atom_b
         if (self.kind == 2).any():
@@ -106,21 +119,44 @@ class Posterior:
         """That of some variables with their parts and nuisances, all others held."""
         own = np.concatenate([parts, self.place.size + nuisances])
         gradient, curvature = self.likelihood.gradient[own], self.likelihood.curvature[np.ix_(own, own)]
-        names = ("free", "nuisance", "kind", "size", "group")
+        names = ("free", "lowest", "nuisance", "kind", "size", "expected", "lever")
         return replace(
             self,
             likelihood=Information(gradient, curvature, None),
             place=np.searchsorted(variables, self.place[parts]),
             n_variables=len(variables),
+            group=np.searchsorted(variables, self.group[nuisances]),
             **{name: getattr(self, name)[nuisances] for name in names},
         )
 
     @cached_property
     def of_nuisances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Curvature and slope by the nuisances, priors included, and the curvature between parts and nuisances."""
-        n, precision = self.place.size, self.spread**-2.0
-        curvature = self.likelihood.curvature[n:, n:] + np.diag(precision)
-        return curvature, self.likelihood.gradient[n:] + precision * self.nuisance, self.likelihood.curvature[:n, n:]
+        n, precision, steep = self.place.size, self.spread**-2.0, self._steepness
+        pull = precision * (self.nuisance - self.spreads.trend * self.expected)
+        between = self.likelihood.curvature[:n, n:] - np.where(
+            self.place[:, None] == self.group, precision * steep, 0.0
+        )
+        slope = self.likelihood.gradient[n:] + pull
+        slope = np.where(self.lowest, np.minimum(slope, 0), slope)
+        return self.likelihood.curvature[n:, n:] + np.diag(precision), slope, between
+
+    @property
+    def _steepness(self) -> Float[np.ndarray, " nuisances"]:
+        """Derivative of what the prior expects by the occupancy of each part of the group, which has their mean."""
+        count = np.bincount(self.place, minlength=self.n_variables)
+        return self.spreads.trend * self.lever / np.maximum(count[self.group], 1)
+
+    @cached_property
+    def _of_parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Curvature and slope by the parts, with what the priors of the nuisances say of them."""
+        n, precision, steep = self.place.size, self.spread**-2.0, self._steepness
+        pull = precision * (self.nuisance - self.spreads.trend * self.expected)
+        stiff, slope = np.zeros(self.n_variables), np.zeros(self.n_variables)
+        np.add.at(stiff, self.group, precision * steep**2)
+        np.add.at(slope, self.group, -steep * pull)
+        prior = np.where(self.place[:, None] == self.place, stiff[self.place], 0.0)
+        return self.likelihood.curvature[:n, :n] + prior, self.likelihood.gradient[:n] + slope[self.place]
 
     @cached_property
     def _factor(self) -> tuple[np.ndarray, bool]:
@@ -132,9 +168,8 @@ class Posterior:
 
         The response to a change d of the parts is −follow·d − rest.
         """
-        n = self.place.size
         _, slope, between = self.of_nuisances
-        parts, of_parts = self.likelihood.curvature[:n, :n], self.likelihood.gradient[:n]
+        parts, of_parts = self._of_parts
         if not self.nuisance.size or not self.is_finite:
             return parts, of_parts, between.T, slope
         follow, rest = cho_solve(self._factor, between.T), cho_solve(self._factor, slope)
@@ -202,7 +237,6 @@ class Posterior:
 
 def posterior_at(problem: Problem, state: State, before: Posterior | None = None) -> Posterior:
     """The derivatives where a refinement is, with the priors of the round before."""
-    first = _first_spreads(problem, state) if before is None else before.before
     objective, parts, movers, options = state.objective, problem.parts, problem.movers, problem.options
     q, delta_b = objective.split(state.x)
     n_groups, n_parts, n_movers = problem.n_groups, parts.group.size, len(movers.atoms)
@@ -224,8 +258,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     )
     free = np.concatenate(
         [
-            # One at its lower bound stays there.
-            np.zeros(n_groups, bool) if delta_b is None else (problem.mean_b > 0) & (delta_b > problem.lowest_shifts),
+            np.zeros(n_groups, bool) if delta_b is None else problem.mean_b > 0,
             np.ones(counts[1], bool),
             np.tile(movers.may_shift, 3 * may_shift),
         ]
@@ -244,22 +277,37 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         movers.delta_b[: counts[1]],
         np.tile(movers.shifts.T.ravel(), int(may_shift)),
     ]
+    lowest = (
+        np.zeros(kind.size, bool)
+        if delta_b is None
+        else np.pad(delta_b <= problem.lowest_shifts, (0, kind.size - n_groups))
+    )
     unit = state.log_likelihood_unit(problem)
-    scores = found.scores
+    scores, curvature = found.scores, np.asarray(found.curvature, np.float64)
+    if before is None:
+        first, response = _first_spreads(problem, state), _response(problem, curvature, np.asarray(q, np.float64))
+    else:
+        first, response = before.before, before.response
+    departed = (response * one for one in departure(np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)))
+    expected, lever = (np.pad(one, (0, kind.size - n_groups))[free] for one in departed)
     return Posterior(
         likelihood=Information(
             np.asarray(found.gradient, np.float64)[whole] * unit,
-            np.asarray(found.curvature, np.float64)[np.ix_(whole, whole)] * unit,
+            curvature[np.ix_(whole, whole)] * unit,
             None if scores is None else np.asarray(scores, np.float64)[np.ix_(whole, whole)] * unit**2,
         ),
         place=parts.group,
         n_variables=problem.n_variables,
         free=free,
+        lowest=lowest[free],
         nuisance=np.concatenate(values)[free],
         kind=kind[free],
         size=np.concatenate(size)[free],
         weights=np.ones(kind.size) if before is None else before.weights,
         group=group[free],
+        expected=expected,
+        lever=lever,
+        response=response,
         spreads=first if before is None else before.spreads,
         before=first,
     )
@@ -276,4 +324,23 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
         RELATIVE_B_SPREAD if options.b_error is None else 1.0,
         RELATIVE_ATOM_SPREAD,
         position if options.position_error is None else options.position_error,
+        0.0,
     )
+
+
+def _response(
+    problem: Problem, curvature: Float[np.ndarray, "all all"], q: Float[np.ndarray, " groups"]
+) -> Float[np.ndarray, " groups"]:
+    """By how much the B factor of each group gives way to the logarithm of its occupancy where it is refined, in Å².
+
+    A group that is hardly there does not tell; it gets what is usual for its B factor.
+    """
+    group, n, size = problem.parts.group, problem.n_groups, np.maximum(problem.mean_b, SMALLEST_B)
+    by_both = np.bincount(group, curvature[np.arange(group.size), group.size + group], minlength=n)
+    by_b = np.diagonal(curvature)[group.size : group.size + n]
+    tells = (q > SOME) & (by_b > 0)
+    relative = -q[tells] * by_both[tells] / (by_b[tells] * size[tells])
+    usual = np.median(relative) if relative.size else 0.0
+    found = np.full(n, usual)
+    found[tells] = np.clip(relative, usual / 3, 3 * usual)
+    return found * size

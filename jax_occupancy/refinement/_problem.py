@@ -76,6 +76,7 @@ class Problem:
         mean_b: mean B factor of each group in Å².
         lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
         b_spread: standard deviation of the prior of the B shift of each group, in Å².
+        b_trend: what that prior expects per unit of the logarithm of an occupancy over that of the model, in Å².
         mesh: the devices that the reflections are divided among.
         outliers: reflections that were left out because the model makes them too unlikely.
     """
@@ -97,6 +98,7 @@ class Problem:
     mean_b: Float[np.ndarray, " groups"]
     lowest_b: Float[np.ndarray, " groups"]
     b_spread: Float[np.ndarray, " groups"]
+    b_trend: Float[np.ndarray, " groups"]
     mesh: Mesh | None = None
     outliers: Outliers | None = None
 
@@ -127,6 +129,11 @@ class Problem:
     def lowest_shifts(self) -> Float[np.ndarray, " groups"]:
         """The most negative shift of the B factors of each group, in Å²."""
         return np.minimum(SMALLEST_B - self.lowest_b, 0)
+
+    @property
+    def guess(self) -> Float[Array, " groups"]:
+        """The occupancies of the model, which its B factors may have been refined at."""
+        return self.start("model")[: self.n_groups]
 
     @property
     def group_of_mover(self) -> Int[np.ndarray, " movers"]:
@@ -195,14 +202,14 @@ class Problem:
         self,
         shifts: Float[np.ndarray, "movers 3"],
         delta_b: Float[np.ndarray, " movers"],
-        b_spread: Float[np.ndarray, " groups"],
+        **prior: Float[np.ndarray, " groups"],
     ) -> "Problem":
         """The same with the movers elsewhere and at other B factors, counted from the model, and another prior.
 
         Structure factors of what moves are computed anew; the solvent mask stays.
         """
         if np.array_equal(shifts, self.movers.shifts) and np.array_equal(delta_b, self.movers.delta_b):
-            return replace(self, b_spread=b_spread)
+            return replace(self, **prior)
         movers = self.movers._replace(shifts=shifts, delta_b=delta_b)
         model = moved_model(self.model, *movers.of_atoms(self.model.n_atoms))
         options, dtype = self.options, self.linear.overall.dtype
@@ -212,7 +219,7 @@ class Problem:
         if self.mesh is not None:
             of_groups, of_movers = shard_reflections((of_groups, jax.jit(Columns.stored)(of_movers)), self.mesh)
         linear = eqx.tree_at(lambda linear: linear.columns, self.linear, of_groups)
-        return replace(self, linear=linear, columns=of_movers, movers=movers, b_spread=b_spread)
+        return replace(self, linear=linear, columns=of_movers, movers=movers, **prior)
 
 
 def _columns_of(
@@ -307,6 +314,7 @@ def prepare(
         b_spread=np.full_like(mean_b, options.b_error)
         if options.b_error is not None
         else RELATIVE_B_SPREAD * np.maximum(mean_b, SMALLEST_B),
+        b_trend=np.zeros_like(mean_b),
     )
 
 

@@ -34,6 +34,8 @@ EM_STEPS, EM_STEPS_AGAIN = 12, 3
 # How many shifts the first guess of a spread is worth if there is one; with n of them it is worth 1/√n of that. A fixed
 # worth keeps the spread of forty right B factors so wide that occupancies are a third less accurate than they could be.
 WORTH = 1.0
+# Standard deviation of κ before the data are asked.
+TREND_SPREAD = 1.0
 # Degrees of freedom of the prior of ΔB.
 TAIL = 4.0
 # No step along an axis is longer, in Å.
@@ -157,27 +159,39 @@ def _pieces(problem: Problem, posterior: Posterior) -> list[tuple[Posterior, np.
 
 
 def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.ndarray:
-    """Expectation of the squares of the nuisances relative to their sizes, each tile of groups for itself."""
-    square = np.zeros(posterior.free.size)
+    """Expectations, each tile of groups for itself, of squares relative to the sizes of the nuisances: (3, nuisances).
+
+    They are those of the nuisances, of what their priors expect if κ is one, and of the product of both.
+    """
+    found = np.zeros((3, posterior.free.size))
     for whole, equations, variables, nuisances in pieces:
         piece = replace(whole, spreads=posterior.spreads, weights=posterior.weights)
-        _, covariance, change = _optimum(piece, equations, x[variables], _of_any_size)
+        step, of_variables, change = _optimum(piece, equations, x[variables], _of_any_size)
         follow, own = piece.marginal[2], np.linalg.inv(piece.of_nuisances[0]).diagonal()
-        of_parts = covariance[np.ix_(piece.place, piece.place)]
+        of_parts = of_variables[np.ix_(piece.place, piece.place)]
         variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
-        square[nuisances] = ((piece.nuisance + change) ** 2 + variance) / piece.size**2
-    return square
+        shared = -np.sum(follow * of_variables[piece.group][:, piece.place], axis=1)
+        value, expected = piece.nuisance + change, piece.expected + piece.lever * step[piece.group]
+        of_q = of_variables.diagonal()[piece.group]
+        found[0, nuisances] = (value**2 + variance) / piece.size**2
+        found[1, nuisances] = (expected**2 + piece.lever**2 * of_q) / piece.size**2
+        found[2, nuisances] = (value * expected + piece.lever * shared) / piece.size**2
+    return found
 
 
-def _with_spreads(posterior: Posterior, square: np.ndarray, problem: Problem) -> Posterior:
-    """Maximisation: spreads and weights of the tail from the expected squares of the shifts."""
-    options, weights, found = problem.options, posterior.weights.copy(), list(posterior.spreads)
-    asked = (options.b_error, None, options.position_error)
-    of_groups = posterior.kind == 0
-    if options.b_error is None:
-        tail = (TAIL + 1) / (TAIL + square[of_groups] / posterior.spreads.group_b**2)
+def _with_spreads(posterior: Posterior, expectations: np.ndarray, problem: Problem) -> Posterior:
+    """Maximisation: κ, spreads and weights of the tail from the expected squares of the shifts."""
+    options, weights, spreads = problem.options, posterior.weights.copy(), posterior.spreads
+    found, asked = list(spreads), (options.b_error, None, options.position_error)
+    of_groups, (square, of_trend, product) = posterior.kind == 0, expectations
+    if options.b_error is None and of_groups.any():
+        departed = square - 2 * spreads.trend * product + spreads.trend**2 * of_trend
+        tail = (TAIL + 1) / (TAIL + departed[of_groups] / spreads.group_b**2)
         weights[posterior.free[of_groups]] = tail
-    for kind, before in enumerate(posterior.before):
+        told = np.sum(tail * of_trend[of_groups]) + (spreads.group_b / TREND_SPREAD) ** 2
+        found[3] = trend = max(np.sum(tail * product[of_groups]) / told, 0.0)
+        square = square - 2 * trend * product + trend**2 * of_trend
+    for kind, before in enumerate(posterior.before[:3]):
         own = posterior.kind == kind
         if own.any() and asked[kind] is None:
             worth = WORTH / np.sqrt(own.sum())
@@ -193,6 +207,7 @@ def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarra
     of_groups, of_atoms, of_shifts = (posterior.kind == kind for kind in range(3))
     after = posterior.nuisance + change
     delta_b, shifts, b_spread = movers.delta_b.copy(), movers.shifts.T.copy(), problem.b_spread.copy()
+    b_trend = posterior.spreads.trend * posterior.response
     b_spread[posterior.group[of_groups]] = posterior.spread[of_groups]
     delta_b[: of_atoms.sum()] = np.maximum(after[of_atoms], SMALLEST_B - movers.b[: of_atoms.sum()])
     shifts[:, movers.may_shift] = after[of_shifts].reshape(3, -1) if of_shifts.any() else 0.0
@@ -202,4 +217,4 @@ def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarra
         of_b = np.array(found, np.float64)
         of_b[posterior.group[of_groups]] = after[of_groups]
         x = np.concatenate([x, (np.maximum(of_b, problem.lowest_shifts) - problem.lowest_shifts) / b_spread])
-    return problem.moved(shifts.T, delta_b, b_spread), x
+    return problem.moved(shifts.T, delta_b, b_spread=b_spread, b_trend=b_trend), x
