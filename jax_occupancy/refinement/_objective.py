@@ -10,9 +10,6 @@ from jaxtyping import Array, ArrayLike, Complex, Float, Int
 from jax_occupancy.refinement._solver import MAX_STEPS, SolverResult, gauss_newton
 from jax_occupancy.xray import LinearModel, Target, Tiles
 
-# Where an occupancy vanishes its B factor says nothing: logarithms of ratios are taken of occupancies with this added.
-SOME = 0.05
-
 
 class Objective(eqx.Module):
     """Minus the logarithm of the posterior (or another target with priors) of occupancies and, if wanted, B shifts.
@@ -27,8 +24,8 @@ class Objective(eqx.Module):
         lowest_b: the most negative B shifts, in Å², which keep the B factors of all atoms positive; None holds B.
         spread_b: standard deviations of their prior, in Å²; it alone decides for a group that is not there.
         weight: of the prior in the target; 1 where the target is minus a log-likelihood.
-        trend_b: what the prior expects of a B factor that was refined at another occupancy: the shift, in Å², per unit
-            of the logarithm of the ratio of both (see `departure`).
+        trend_b: what the prior expects of a B factor that was refined at another occupancy, in Å² per unit of the
+            difference of both.
         guess: the occupancies that the B factors may have been refined at.
         tiles: of the occupancies and B shifts, between which curvature is computed; None for all.
         blocks: of variables and equations, by which the solver goes (see `solve_on_simplexes`); None for one.
@@ -105,8 +102,8 @@ class Objective(eqx.Module):
         pulls = self._place(self.linear.gradient(direction, slope, q, delta_b), x.size)
         if delta_b is None:
             return pulls
-        shifts, by_q = self.weight * self._relative_shifts(x), self._relative_trend(q)
-        return pulls.at[x.size - q.size :].add(shifts).at[: q.size].add(by_q * shifts)
+        shifts = self.weight * self._relative_shifts(x)
+        return pulls.at[x.size - q.size :].add(shifts).at[: q.size].add(-self.trend_b / self.spread_b * shifts)
 
     def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
         """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
@@ -116,23 +113,14 @@ class Objective(eqx.Module):
         matrix = self._place(self._place(matrix, x.size).T, x.size)
         if delta_b is None:
             return matrix
-        first, last, by_q = (
-            jnp.arange(q.size),
-            jnp.arange(x.size - q.size, x.size),
-            self.weight * self._relative_trend(q),
-        )
-        matrix = matrix.at[last, last].add(self.weight).at[first, first].add(by_q**2 / self.weight)
-        return matrix.at[first, last].add(by_q).at[last, first].add(by_q)
+        first, last, by_q = jnp.arange(q.size), jnp.arange(x.size - q.size, x.size), -self.trend_b / self.spread_b
+        matrix = matrix.at[last, last].add(self.weight).at[first, first].add(self.weight * by_q**2)
+        return matrix.at[first, last].add(self.weight * by_q).at[last, first].add(self.weight * by_q)
 
     def _relative_shifts(self, x: Array) -> Array:
         """How far B shifts are from what their prior expects, in units of its spread."""
         q, _ = self.split(x)
-        expected = self.trend_b * departure(q, self.guess)[0]
-        return (self.lowest_b - expected) / self.spread_b + x[x.size - q.size :]
-
-    def _relative_trend(self, q: Array) -> Array:
-        """Derivative of that by the occupancy."""
-        return -self.trend_b * departure(q, self.guess)[1] / self.spread_b
+        return (self.lowest_b - self.trend_b * (q - self.guess)) / self.spread_b + x[x.size - q.size :]
 
     def _place(self, parameters: Array, n_variables: int) -> Array:
         """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""
@@ -143,11 +131,6 @@ class Objective(eqx.Module):
         # The target does not depend on vacancies.
         vacancies = jnp.zeros((n_variables - parameters.shape[0], *parameters.shape[1:]), parameters.dtype)
         return jnp.concatenate([parameters[:n], vacancies, parameters[n:]])
-
-
-def departure(q: Any, guess: Any) -> tuple[Any, Any]:
-    """Logarithm of occupancies over those that B factors may have been refined at, and its derivative."""
-    return jnp.log((q + SOME) / (guess + SOME)), 1 / (q + SOME)
 
 
 @eqx.filter_jit

@@ -3,11 +3,11 @@
 An occupancy trades with the B factors and positions of its atoms, which were refined at another occupancy and are wrong
 besides. So what is minimised in the end is
 
-    −ln L(q, ΔB, δB, t) + Σ (ΔB − κ·R·ln(q/q₀))²/2(τB)² + Σ δB²/2(βB)² + Σ n|t|²/2σ²
+    −ln L(q, ΔB, δB, t) + Σ (ΔB − κ·R·(q − q₀))²/2(τB)² + Σ δB²/2(βB)² + Σ n|t|²/2σ²
 
 with a shift ΔB of the B factors of each group, a shift t of each of its residues as a body of n atoms and, where atoms
 are free, t and a shift δB of the B factor of each atom. A B factor that was refined at another occupancy q₀, that of
-the model, is wrong by R·ln(q/q₀), where R is how far the curvature lets it give way; κ is 1 if those of it were,
+the model, is wrong by R·(q − q₀), where R is how far the curvature lets it give way; κ is 1 if those of it were,
 and 0 if they are right. κ and the widths of the priors, τ, β and σ, the data say themselves: they are those that make
 the shifts found as likely as can be (empirical Bayes by expectation and maximisation; Dempster, Laird & Rubin, J. R.
 Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's distribution: one ligand with a wrong B factor
@@ -28,11 +28,13 @@ from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._information import Information, extended_information
 from jax_occupancy.refinement._model_error import model_error
-from jax_occupancy.refinement._objective import SOME, amplitude_at, departure
+from jax_occupancy.refinement._objective import amplitude_at
 from jax_occupancy.refinement._problem import RELATIVE_B_SPREAD, SMALLEST_B, Problem
 
 # Spread of the B factors of atoms, relative to each, before the data have spoken.
 RELATIVE_ATOM_SPREAD = 0.1
+# Below such an occupancy a group does not tell how its B factor gives way to it.
+SOME = 0.05
 
 
 class Spreads(NamedTuple):
@@ -69,8 +71,7 @@ class Posterior:
         weights: of the tail, 1 for what lies where the spread says; of all nuisances.
         group: the group of each nuisance.
         expected: what the prior of each ΔB expects if κ is one, in Å².
-        lever: its derivative by the occupancy.
-        response: R of all groups, in Å².
+        response: R of each ΔB, in Å².
         spreads: of the priors.
         before: what was believed before the data were asked.
     """
@@ -86,8 +87,7 @@ class Posterior:
     weights: Float[np.ndarray, " all"]
     group: Int[np.ndarray, " nuisances"]
     expected: Float[np.ndarray, " nuisances"]
-    lever: Float[np.ndarray, " nuisances"]
-    response: Float[np.ndarray, " groups"]
+    response: Float[np.ndarray, " nuisances"]
     spreads: Spreads
     before: Spreads
 
@@ -119,7 +119,7 @@ class Posterior:
         """That of some variables with their parts and nuisances, all others held."""
         own = np.concatenate([parts, self.place.size + nuisances])
         gradient, curvature = self.likelihood.gradient[own], self.likelihood.curvature[np.ix_(own, own)]
-        names = ("free", "lowest", "nuisance", "kind", "size", "expected", "lever")
+        names = ("free", "lowest", "nuisance", "kind", "size", "expected", "response")
         return replace(
             self,
             likelihood=Information(gradient, curvature, None),
@@ -145,7 +145,7 @@ class Posterior:
     def _steepness(self) -> Float[np.ndarray, " nuisances"]:
         """Derivative of what the prior expects by the occupancy of each part of the group, which has their mean."""
         count = np.bincount(self.place, minlength=self.n_variables)
-        return self.spreads.trend * self.lever / np.maximum(count[self.group], 1)
+        return self.spreads.trend * self.response / np.maximum(count[self.group], 1)
 
     @cached_property
     def _of_parts(self) -> tuple[np.ndarray, np.ndarray]:
@@ -284,12 +284,12 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     )
     unit = state.log_likelihood_unit(problem)
     scores, curvature = found.scores, np.asarray(found.curvature, np.float64)
+    q, guess = np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)
     if before is None:
-        first, response = _first_spreads(problem, state), _response(problem, curvature, np.asarray(q, np.float64))
+        first = _first_spreads(problem, state)
+        response = np.pad(_response(problem, curvature, q, guess), (0, kind.size - n_groups))[free]
     else:
         first, response = before.before, before.response
-    departed = (response * one for one in departure(np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)))
-    expected, lever = (np.pad(one, (0, kind.size - n_groups))[free] for one in departed)
     return Posterior(
         likelihood=Information(
             np.asarray(found.gradient, np.float64)[whole] * unit,
@@ -305,8 +305,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         size=np.concatenate(size)[free],
         weights=np.ones(kind.size) if before is None else before.weights,
         group=group[free],
-        expected=expected,
-        lever=lever,
+        expected=response * np.pad(q - guess, (0, kind.size - n_groups))[free],
         response=response,
         spreads=first if before is None else before.spreads,
         before=first,
@@ -329,11 +328,15 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
 
 
 def _response(
-    problem: Problem, curvature: Float[np.ndarray, "all all"], q: Float[np.ndarray, " groups"]
+    problem: Problem,
+    curvature: Float[np.ndarray, "all all"],
+    q: Float[np.ndarray, " groups"],
+    guess: Float[np.ndarray, " groups"],
 ) -> Float[np.ndarray, " groups"]:
-    """By how much the B factor of each group gives way to the logarithm of its occupancy where it is refined, in Å².
+    """By how much the B factor of each group gives way to its occupancy where it is refined, in Å².
 
-    A group that is hardly there does not tell; it gets what is usual for its B factor.
+    It gives way to the logarithm of the occupancy evenly, of which the mean slope between the guess and the answer is
+    taken. A group that is hardly there does not tell; it gets what is usual for its B factor.
     """
     group, n, size = problem.parts.group, problem.n_groups, np.maximum(problem.mean_b, SMALLEST_B)
     by_both = np.bincount(group, curvature[np.arange(group.size), group.size + group], minlength=n)
@@ -343,4 +346,4 @@ def _response(
     usual = np.median(relative) if relative.size else 0.0
     found = np.full(n, usual)
     found[tells] = np.clip(relative, usual / 3, 3 * usual)
-    return found * size
+    return found * size / np.maximum((q + guess) / 2, SOME)

@@ -76,7 +76,7 @@ class Problem:
         mean_b: mean B factor of each group in Å².
         lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
         b_spread: standard deviation of the prior of the B shift of each group, in Å².
-        b_trend: what that prior expects per unit of the logarithm of an occupancy over that of the model, in Å².
+        b_trend: what that prior expects per unit of the change of its occupancy from that of the model, in Å².
         mesh: the devices that the reflections are divided among.
         outliers: reflections that were left out because the model makes them too unlikely.
     """

@@ -102,7 +102,7 @@ def _secant(factor: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.nd
     the last one tells by how much.
     """
     ratio = np.divide(change, before, out=np.zeros_like(change), where=before != 0)
-    return np.clip(np.where(ratio < 1, factor / np.maximum(1 - ratio, 0.1), 1.0), 0.5, 1.5)
+    return np.clip(np.where(ratio < 1, factor / np.maximum(1 - ratio, 0.1), 1.0), 0.2, 1.5)
 
 
 def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
@@ -171,11 +171,11 @@ def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.n
         of_parts = of_variables[np.ix_(piece.place, piece.place)]
         variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
         shared = -np.sum(follow * of_variables[piece.group][:, piece.place], axis=1)
-        value, expected = piece.nuisance + change, piece.expected + piece.lever * step[piece.group]
+        value, expected = piece.nuisance + change, piece.expected + piece.response * step[piece.group]
         of_q = of_variables.diagonal()[piece.group]
         found[0, nuisances] = (value**2 + variance) / piece.size**2
-        found[1, nuisances] = (expected**2 + piece.lever**2 * of_q) / piece.size**2
-        found[2, nuisances] = (value * expected + piece.lever * shared) / piece.size**2
+        found[1, nuisances] = (expected**2 + piece.response**2 * of_q) / piece.size**2
+        found[2, nuisances] = (value * expected + piece.response * shared) / piece.size**2
     return found
 
 
@@ -207,8 +207,9 @@ def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarra
     of_groups, of_atoms, of_shifts = (posterior.kind == kind for kind in range(3))
     after = posterior.nuisance + change
     delta_b, shifts, b_spread = movers.delta_b.copy(), movers.shifts.T.copy(), problem.b_spread.copy()
-    b_trend = posterior.spreads.trend * posterior.response
     b_spread[posterior.group[of_groups]] = posterior.spread[of_groups]
+    b_trend = np.zeros(problem.n_groups)
+    b_trend[posterior.group[of_groups]] = posterior.spreads.trend * posterior.response[of_groups]
     delta_b[: of_atoms.sum()] = np.maximum(after[of_atoms], SMALLEST_B - movers.b[: of_atoms.sum()])
     shifts[:, movers.may_shift] = after[of_shifts].reshape(3, -1) if of_shifts.any() else 0.0
     x = np.maximum(np.asarray(state.x[:n_x], np.float64) + step, 0)
