@@ -102,9 +102,7 @@ def one(source, resolution, scenario, seed, options, folder) -> tuple[np.ndarray
         run("refine_b", wrong, data, folder / "groups.json", wrong)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        solution = refine(
-            wrong, data, groups=None if without or scenario == "full" else grouping, throw=False, **options
-        )
+        solution = refine(wrong, data, groups=None if without else grouping, throw=False, **options)
     first = [known[group.atoms[0]] for group in solution.grouping.groups]
     table = solution.table[solution.table["refinable"]]
     of = true[np.array(first)][solution.table["refinable"].to_numpy()]
