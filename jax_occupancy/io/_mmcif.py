@@ -1,6 +1,7 @@
 """The mmCIF format: numbering the atoms before gemmi regroups them, and putting new values back into the block."""
 
 import os
+from itertools import product
 from typing import Any
 
 import gemmi
@@ -96,24 +97,20 @@ def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np
 
 
 def _shift_beside(block: cif.Block, shifts: dict[int, float]) -> None:
-    """Add shifts of B (Å²), by row of `_atom_site`, to all that is stated of U and B beside it."""
+    """Add shifts of B (Å²), by row of `_atom_site`, to all that is stated of U and B beside it; '?' and '.' stay so."""
     ids = list(block.find_values(_SITE + "id"))
     anisotropic = {name: row for row, name in enumerate(block.find_values("_atom_site_anisotrop.id"))}
     apart = {anisotropic[ids[row]]: shift for row, shift in shifts.items() if ids and ids[row] in anisotropic}
-    _shift_item(block, _SITE + "U_iso_or_equiv", shifts, unit="U")
-    for unit in "UB":
-        for place in ("[1][1]", "[2][2]", "[3][3]"):
-            _shift_item(block, f"{_SITE}aniso_{unit}{place}", shifts, unit=unit)
-            _shift_item(block, f"_atom_site_anisotrop.{unit}{place}", apart, unit=unit)
-
-
-def _shift_item(block: cif.Block, item: str, shifts: dict[int, float], *, unit: str) -> None:
-    """Add to the values that an item has in some rows; what is '?' or '.' stays so."""
-    column = block.find_values(item)
-    scale, decimals = (1 / B_PER_U, 4) if unit == "U" else (1.0, 2)
-    for row, shift in shifts.items() if column else ():
-        if not cif.is_null(column[row]):
-            _put(column, row, cif.as_number(column[row]) + shift * scale, decimals)
+    items = [(_SITE + "U_iso_or_equiv", "U", shifts)]
+    for unit, place in product("UB", ("[1][1]", "[2][2]", "[3][3]")):
+        items.append((f"{_SITE}aniso_{unit}{place}", unit, shifts))
+        items.append((f"_atom_site_anisotrop.{unit}{place}", unit, apart))
+    for item, unit, by_row in items:
+        column = block.find_values(item)
+        scale, decimals = (1 / B_PER_U, 4) if unit == "U" else (1.0, 2)
+        for row, shift in by_row.items() if column else ():
+            if not cif.is_null(column[row]):
+                _put(column, row, cif.as_number(column[row]) + shift * scale, decimals)
 
 
 def _put(column: cif.Column, row: int, value: float, decimals: int) -> None:
@@ -149,25 +146,18 @@ def _values(block: cif.Block, item: str) -> list[str] | None:
     return list(block.find_values(_SITE + item)) or None
 
 
-def _fill(block: cif.Block, item: str, substitute: str | None = None) -> None:
-    """Give an item that gemmi insists on: null values are taken from another item where there is one."""
-    column = _column(block, item)
-    others = _values(block, substitute) if substitute else None
-    if others:
-        for row, (value, other) in enumerate(zip(list(column), others, strict=True)):
-            if cif.is_null(value):
-                column[row] = other
-
-
 def _complete(block: cif.Block, path: Any) -> None:
     """Add the items that gemmi insists on and that have a plain meaning when they are missing."""
     missing = [item for item in _NEEDED if _values(block, item) is None]
     if missing:
         raise ValueError(f"{path} has no {', '.join(_SITE + item for item in missing)}: it is no complete model")
     for item in ("label_alt_id", "occupancy", "id"):
-        _fill(block, item)
-    _fill(block, "label_asym_id", "auth_asym_id")
-    _fill(block, "auth_seq_id", "label_seq_id")
+        _column(block, item)
+    for item, substitute in (("label_asym_id", "auth_asym_id"), ("auth_seq_id", "label_seq_id")):
+        column = _column(block, item)
+        for row, other in enumerate(_values(block, substitute) or ()):
+            if cif.is_null(column[row]):
+                column[row] = other
 
 
 def _number_atoms(block: cif.Block, path: Any) -> int:

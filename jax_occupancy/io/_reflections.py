@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.io._header import radiation_of_wavelength
 from jax_occupancy.io._reflection_table import frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
 
+# In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
+_LONGEST_OF_ELECTRONS = 0.1
 # Each kind of data and its σ.
 _PAIRS = {"amplitude": "sigma", "intensity": "intensity_sigma"}
 
@@ -88,7 +89,8 @@ class Reflections:
         _check_arrays(arrays)
         if self.wavelength is not None and not 0 < self.wavelength < np.inf:
             raise ValueError(f"wavelength is {self.wavelength}; wanted a positive number of Å, or None if unknown")
-        object.__setattr__(self, "radiation", self.radiation or radiation_of_wavelength(self.wavelength))
+        if self.radiation is None and self.wavelength is not None and self.wavelength < _LONGEST_OF_ELECTRONS:
+            object.__setattr__(self, "radiation", "electron")
 
     @property
     def kind(self) -> Literal["amplitudes", "intensities"]:

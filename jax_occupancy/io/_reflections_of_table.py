@@ -68,7 +68,7 @@ def fields_of_table(
         "radiation": table.radiations[0] if len(table.radiations) == 1 else radiation_of_label(measured.label),
         "labels": {
             measured.quantity: measured.label,
-            "sigma": measured.sigma_label,
+            "sigma": " and ".join(column.label for column in measured.sigmas if column is not None),
             "free": None if flags is None else flags.label,
         },
         "free_value": value,
@@ -123,46 +123,41 @@ def _values(table: ReflectionTable, column: Column) -> np.ndarray:
 
 
 def _free(
-    table: ReflectionTable, flag: np.ndarray, column: Column | None, free_value: int | None
-) -> tuple[np.ndarray, int | str | None, tuple[str, ...]]:
+    table: ReflectionTable, flags: np.ndarray, column: Column | None, free_value: int | None
+) -> tuple[np.ndarray, int | str | None, list[str]]:
+    """The free set by the flags of the rows that are left (NaN: none), the value that means free, and notes."""
+    # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
+    # programs the reverse. So with two values the rarer one is free, with more the value 0, unless most reflections
+    # have it. Of mmCIF's codes f is free, which is kept as 0.
+    nobody = np.zeros(len(flags), bool)
     if column is None:
         if free_value is not None:
             raise ValueError(
                 f"{table.where} has no free flags that could be {free_value}; name their column with free=..."
             )
-        return np.zeros(len(flag), bool), None, ()
+        return nobody, None, []
     label, codes = f"{table.where}: column {column.label}", column.type == STATUS
     if codes and free_value is not None:
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
-    is_free, value, notes = _free_set(
-        flag, all_flags=_values(table, column), free_value=free_value, codes=codes, label=label
-    )
-    return is_free, "f" if codes and value is not None else value, notes
-
-
-def _free_set(
-    flags: np.ndarray, *, all_flags: np.ndarray, free_value: int | None, codes: bool, label: str
-) -> tuple[np.ndarray, int | None, tuple[str, ...]]:
-    """The free set by integer flags (NaN: none; 0 for the code f), the value that means free if there is one, notes."""
-    # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
-    # programs the reverse. So with two values the rarer one is free, with more the value 0, unless most reflections
-    # have it.
-    known = ~np.isnan(flags)
+    known, all_flags = ~np.isnan(flags), _values(table, column)
     values, counts = np.unique(all_flags[~np.isnan(all_flags)], return_counts=True)
     if (values != np.rint(values)).any():
         odd = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:5])
         raise ValueError(f"{label} holds {odd}; free flags are integers: name the right column with free=...")
-    notes = []
-    if not known.all():
-        notes.append(f"{(~known).sum()} reflections without a flag in {label} are used for refinement")
-    nobody = np.zeros(len(flags), bool)
-    value = 0 if codes else free_value
-    if value is None and len(values) > 1:
-        value = _decide(values, counts, label)
+    unflagged = f"{(~known).sum()} reflections without a flag in {label} are used for refinement"
+    notes = [] if known.all() else [unflagged]
+    value = 0 if codes or len(values) > 2 else None
+    if free_value is not None:
+        value = free_value
+    elif value is None and len(values) == 2:
+        if counts[0] == counts[1]:
+            raise ValueError(
+                f"{label} has as many {values[0]:g} as {values[1]:g}, so which is free? Say it with free_value=..."
+            )
+        value = int(values[np.argmin(counts)])
     if value is None:
         has = "one value only" if len(values) else "no values"
-        alone = f"{label} has {has}: every reflection is used for refinement, there is no R-free"
-        return nobody, None, (*notes, alone)
+        return nobody, None, [*notes, f"{label} has {has}: every reflection is used for refinement, there is no R-free"]
     if value not in values:
         shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
         raise ValueError(f"{label} has no value {value}; it has {shown}: choose one with free_value=...")
@@ -170,32 +165,18 @@ def _free_set(
     if free_value is None and free.sum() > 0.5 * known.sum():
         choose = "name other flags with free=..." if codes else "choose another with free_value=..."
         most = f"{label} has {name} for {free.sum()} of {known.sum()} reflections, which is no free set"
-        return nobody, None, (*notes, f"{most}, so there is no R-free: {choose}")
+        return nobody, None, [*notes, f"{most}, so there is no R-free: {choose}"]
     if not free.any():
-        return nobody, None, (*notes, f"no reflection with {name} in {label} was measured: there is no R-free")
+        return nobody, None, [*notes, f"no reflection with {name} in {label} was measured: there is no R-free"]
     if free.all():
         raise ValueError(f"{label} is {value} for every reflection, so none is left to refine against")
     if free_value is None:
-        notes.append("free set: status f in status (mmCIF convention)" if codes else _convention(value, len(values)))
-    return free, value, tuple(notes)
-
-
-def _convention(value: int, n_values: int) -> str:
-    if n_values > 2:
-        return f"free set: flag {value}, one of {n_values} values (CCP4 convention)"
-    program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")
-    return f"free set: flag {value}, the rarer of two values ({program})"
-
-
-def _decide(values: np.ndarray, counts: np.ndarray, label: str) -> int:
-    """The value that means free, by the conventions in use."""
-    if len(values) > 2:
-        return 0
-    if counts[0] == counts[1]:
-        raise ValueError(
-            f"{label} has as many {values[0]:g} as {values[1]:g}, so which is free? Say it with free_value=..."
-        )
-    return int(values[np.argmin(counts)])
+        program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")
+        rarer = f"the rarer of two values ({program})"
+        of_many = f"one of {len(values)} values (CCP4 convention)"
+        why = " in status (mmCIF convention)" if codes else f", {of_many if len(values) > 2 else rarer}"
+        notes.append(f"free set: {name}{why}")
+    return free, "f" if codes else value, notes
 
 
 def _doubts(data: Measured, repeats: Repeats, *, quantity: str, label: str) -> tuple[str, ...]:

@@ -82,8 +82,11 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
     """
     if not 0 < distance <= 20:
         raise ValueError(f"the contact distance is {distance}; wanted Å, more than 0 and at most 20 (4 is usual)")
-    structure = _lettered_heavy_atoms(model.structure)
-    if structure[0].count_atom_sites() == 0:
+    structure = model.structure.clone()
+    structure.remove_hydrogens()
+    gemmi.Selection(":").remove_selected(structure)
+    structure.setup_cell_images()
+    if not any(model.count_atom_sites() for model in structure):
         return np.empty((0, 2), np.int64)
     # A file without a cell gives gemmi a cell of 1 Å, which it replaces by a box around the atoms.
     neighbours = gemmi.NeighborSearch(structure, max(float(distance), 1.0)).populate(include_h=False)
@@ -93,15 +96,3 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
     # gemmi also lets a letter meet the lack of one; both are lettered here, so letters are equal.
     pairs = np.array([(a.serial - 1, b.serial - 1) for a, b in found], np.int64).reshape(-1, 2)
     return np.unique(np.sort(pairs, axis=1), axis=0)
-
-
-def _lettered_heavy_atoms(structure: gemmi.Structure) -> gemmi.Structure:
-    copy = structure.clone()
-    copy.remove_hydrogens()
-    for chain in copy[0]:
-        for residue in chain:
-            for index in reversed(range(len(residue))):
-                if residue[index].altloc == "\0":
-                    del residue[index]
-    copy.setup_cell_images()
-    return copy
