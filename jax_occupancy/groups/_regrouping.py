@@ -26,12 +26,11 @@ def apply_states(
     if not states:
         return (), tuple(sets)
     _check_letters(table, states, extra)
-    state_of = {letter: name for name, letters in states.items() for letter in letters}
     own: dict[str, list[np.ndarray]] = {name: [extra[name]] if name in extra else [] for name in states}
     nested: list[GroupSet] = []
     rest: list[GroupSet] = []
     for group_set in sets:
-        split = {} if is_exchange(table, group_set) else _by_state(group_set, state_of)
+        split = {} if is_exchange(table, group_set) else _by_state(group_set, states)
         if not split:
             rest.append(group_set)
         for name, groups in split.items():
@@ -40,26 +39,29 @@ def apply_states(
             else:
                 told = [replace(group, reason=f"{group.reason}; within the state {name}") for group in groups]
                 nested.append(GroupSet("complete", tuple(told), name))
-    present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
-    _refuse_empty(states, [name for name in states if name not in present])
-    members = tuple(_state_group(table, name, states[name], own[name]) for name in states)
+    _refuse_empty(states, [name for name in states if not own[name] and all(s.parent != name for s in nested)])
+    members = []
+    for name, letters in states.items():
+        atoms = np.sort(np.concatenate([np.empty(0, np.int64), *own[name]]))
+        reason = f"state {name}: the letters {', '.join(letters)}"
+        members.append(make_group(table, atoms, name=name, letter=",".join(letters), reason=reason))
     wholes = {group.name: _whole(table, group, nested) for group in members}
     below = (replace(s, kind=set_kind(table, s.groups, whole=wholes[str(s.parent)])) for s in nested)
-    return (GroupSet("complete", members), *below), tuple(rest)
+    return (GroupSet("complete", tuple(members)), *below), tuple(rest)
 
 
-def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, list[Group]]:
-    split: dict[str, list[Group]] = {}
+def _by_state(group_set: GroupSet, states: Mapping[str, tuple[str, ...]]) -> dict[str, list[Group]]:
+    """The groups of a set by their state; none if none has letters of a state."""
+    state_of = {letter: name for name, letters in states.items() for letter in letters}
     strange = [group for group in group_set.groups if group.altloc not in state_of]
-    if len(strange) == len(group_set.groups):
-        return split
-    if strange:
+    if 0 < len(strange) < len(group_set.groups):
         names = listing((group.name for group in strange), at_most=5)
         raise ValueError(
             f"conformers of no state exclude those of a state: {names}; add their letters to a state, or make groups "
             "for them by name."
         )
-    for group in group_set.groups:
+    split: dict[str, list[Group]] = {}
+    for group in group_set.groups if not strange else ():
         split.setdefault(state_of[group.altloc], []).append(group)
     return split
 
@@ -75,13 +77,12 @@ def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
 
 def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]) -> None:
     known = set(table.altloc)
-    for name, letters in states.items():
-        for letter in letters:
-            if len(letter) > 1 and letter not in known and set(letter) & known:
-                raise ValueError(
-                    f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
-                    f"apart: {name}={','.join(letter)}."
-                )
+    for name, letter in ((name, letter) for name, letters in states.items() for letter in letters):
+        if len(letter) > 1 and letter not in known and set(letter) & known:
+            raise ValueError(
+                f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
+                f"apart: {name}={','.join(letter)}."
+            )
     _refuse_empty(states, [name for name in states if name not in extra and not known & set(states[name])])
 
 
@@ -89,13 +90,6 @@ def _refuse_empty(states: Mapping[str, tuple[str, ...]], absent: Sequence[str]) 
     if absent:
         shown = ", ".join(f"{name} ({', '.join(states[name])})" for name in absent)
         raise ValueError(f"no atom has a letter of the state {shown}; wanted at least one in every state.")
-
-
-def _state_group(table: AtomTable, name: str, letters: tuple[str, ...], pieces: list[np.ndarray]) -> Group:
-    atoms = np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
-    return make_group(
-        table, atoms, name=name, letter=",".join(letters), reason=f"state {name}: the letters {', '.join(letters)}"
-    )
 
 
 def with_departed(

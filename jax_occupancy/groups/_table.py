@@ -23,6 +23,7 @@ NUCLEOTIDES = frozenset([
     "+A", "+C", "+G", "+T", "+U", "A", "ADE", "C", "CYT", "DA", "DC", "DG", "DT", "G", "GUA", "T", "THY", "U", "URI",
 ])
 # fmt: on
+_KIND_OF = dict.fromkeys(WATER, "water") | dict.fromkeys(NUCLEOTIDES, "nucleic") | dict.fromkeys(AMINO_ACIDS, "protein")
 SAME_PLACE = 1.0  # Å; two atoms this close are never both there, hydrogens aside
 TOO_CLOSE = 2.5  # Å; shorter than any hydrogen bond
 # Å; two hydrogen bonds: sites further apart have no neighbour in common, so nothing keeps both from being filled
@@ -116,43 +117,13 @@ def consecutive(number: np.ndarray, *then: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def read_table(atoms: pd.DataFrame) -> AtomTable:
-    """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled, residues numbered."""
+    """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled."""
     missing = [column for column in REQUIRED if column not in atoms.columns]
     if missing:
         raise ValueError(
             f"atoms lacks the columns {missing}; wanted {list(REQUIRED)}. Take the table from a model that was read "
             "from a file, or rename the columns."
         )
-    raw = _finite_occupancies(atoms)
-    columns = {key: _text(atoms, key) for key in ("name", "altloc", "resname", "chainid", "icode")}
-    resname = columns["resname"]
-    kind = _text(atoms, "kind") if "kind" in atoms.columns else _kinds(resname)
-    return AtomTable(
-        name=columns["name"],
-        altloc=columns["altloc"],
-        resname=resname,
-        chain=columns["chainid"],
-        resseq=atoms["resseq"].to_numpy(np.int64),
-        icode=columns["icode"],
-        xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
-        raw_occupancy=raw,
-        occupancy=np.clip(raw, 0.0, 1.0),
-        element=_elements(atoms, columns["name"]),
-        kind=kind,
-        in_file=atoms["in_file"].to_numpy(np.float64) if "in_file" in atoms.columns else raw,
-        segment=atoms["segment"].to_numpy() if "segment" in atoms.columns else np.zeros(len(atoms), np.int64),
-        segid=_text(atoms, "segid"),
-        b_factor=_numbers(atoms, "tempfactor"),
-        hetero=_text(atoms, "record") == "HETATM" if "record" in atoms.columns else np.isin(kind, ("other", "water")),
-    )
-
-
-def empty_table() -> AtomTable:
-    """A table without atoms, on which selections can be tried before there is a model."""
-    return read_table(pd.DataFrame(columns=pd.Index(REQUIRED)))
-
-
-def _finite_occupancies(atoms: pd.DataFrame) -> np.ndarray:
     raw = atoms["occupancy"].to_numpy(np.float64, copy=True)
     bad = np.flatnonzero(~np.isfinite(raw))
     if bad.size:
@@ -160,7 +131,35 @@ def _finite_occupancies(atoms: pd.DataFrame) -> np.ndarray:
             f"atoms['occupancy'] holds {bad.size} values that are not finite, first at rows {bad[:5].tolist()}; "
             "wanted numbers. Correct the file, or drop these rows."
         )
-    return raw
+    name, resname, element, kind = (_text(atoms, key) for key in ("name", "resname", "element", "kind"))
+    if "element" not in atoms.columns:
+        letters = [one.lstrip("0123456789")[:1] for one in name]
+        element = np.array([letter if letter in HYDROGEN else "" for letter in letters], object)
+    if "kind" not in atoms.columns:
+        kind = np.array([_KIND_OF.get(one, "other") for one in resname], object)
+    return AtomTable(
+        name=name,
+        altloc=_text(atoms, "altloc"),
+        resname=resname,
+        chain=_text(atoms, "chainid"),
+        resseq=atoms["resseq"].to_numpy(np.int64),
+        icode=_text(atoms, "icode"),
+        xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
+        raw_occupancy=raw,
+        occupancy=np.clip(raw, 0.0, 1.0),
+        element=np.array([one.upper() for one in element], object),
+        kind=kind,
+        in_file=atoms["in_file"].to_numpy(np.float64) if "in_file" in atoms.columns else raw,
+        segment=atoms["segment"].to_numpy() if "segment" in atoms.columns else np.zeros(len(atoms), np.int64),
+        segid=_text(atoms, "segid"),
+        b_factor=np.asarray(atoms.get("tempfactor", np.full(len(atoms), np.nan)), np.float64),
+        hetero=_text(atoms, "record") == "HETATM" if "record" in atoms.columns else np.isin(kind, ("other", "water")),
+    )
+
+
+def empty_table() -> AtomTable:
+    """A table without atoms, on which selections can be tried before there is a model."""
+    return read_table(pd.DataFrame(columns=pd.Index(REQUIRED)))
 
 
 def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
@@ -172,25 +171,6 @@ def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
     clean = ["" if str(value).strip() in blank else str(value).strip() for value in values]
     # The last entry serves code -1, which factorize gives to None and NaN.
     return np.array([*clean, ""], object)[codes]
-
-
-def _numbers(atoms: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of numbers, NaN where there is none."""
-    return atoms[column].to_numpy(np.float64) if column in atoms.columns else np.full(len(atoms), np.nan)
-
-
-def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:
-    """Element symbols in upper case; without them, H and D are told by the atom's name."""
-    if "element" in atoms.columns:
-        return np.array([value.upper() for value in _text(atoms, "element")], object)
-    first = [name.lstrip("0123456789")[:1] for name in names]
-    return np.array([letter if letter in HYDROGEN else "" for letter in first], object)
-
-
-def _kinds(resname: np.ndarray) -> np.ndarray:
-    classes = {"water": WATER, "nucleic": NUCLEOTIDES, "protein": AMINO_ACIDS}
-    kind_of = {name: kind for kind, names in classes.items() for name in names}
-    return np.array([kind_of.get(name, "other") for name in resname], object)
 
 
 def _number_residues(table: "AtomTable") -> np.ndarray:
