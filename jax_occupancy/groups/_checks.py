@@ -120,8 +120,7 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
         if total > 1 + slack or short:
             whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
             bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
-        scale = 1 / total if total > 1 else 1.0
-        mended.append(each(group_set, partial(_scaled, scale=scale)))
+        mended.append(each(group_set, partial(_scaled, scale=1 / max(total, 1.0))))
     if bad:
         raise ValueError(
             f"fixed groups leave their sets no valid sum: {'; '.join(bad[:5])}; change the fixed values, or let one "
@@ -155,24 +154,20 @@ def _clashes(table: AtomTable) -> str:
 def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
     """Groups with letters that lie on top of groups in no common set: nothing keeps them from being there together."""
     home = {group.name: s for s in sets for group in s.groups}
-    root = {}
-    for s in sets:
-        top = s
-        while top.parent is not None:
-            top = home[top.parent]
-        root[id(s)] = id(top)
-    tree = group_numbers(np.array([root[id(s)] for s in sets], np.int64))
-    groups = [(group, number) for s, number in zip(sets, tree, strict=True) for group in s.groups]
-    atoms = [group.atoms[~table.hydrogen[group.atoms]] for group, _ in groups]
+
+    def root(group_set: GroupSet) -> GroupSet:
+        return group_set if group_set.parent is None else root(home[group_set.parent])
+
+    tree = group_numbers(np.array([id(root(s)) for s in sets], np.int64))
+    groups = [group for s in sets for group in s.groups]
+    number = np.repeat(tree, [len(s.groups) for s in sets])
+    atoms = [group.atoms[~table.hydrogen[group.atoms]] for group in groups]
     everything = np.concatenate([np.empty(0, np.int64), *atoms])
-    of_tree = np.repeat([number for _, number in groups], [len(own) for own in atoms])
-    inside: dict[int, list[int]] = {}
-    for i, (_, number) in enumerate(groups):
-        inside.setdefault(int(number), []).append(i)
+    of_tree = np.repeat(number, [len(own) for own in atoms])
     names = []
-    for a, b in meetings(table.xyz[everything], of_tree, SAME_PLACE):
-        for i, j in product(inside[a], inside[b]):
-            one, other = groups[i][0], groups[j][0]
+    for pair in meetings(table.xyz[everything], of_tree, SAME_PLACE):
+        for i, j in product(*(np.flatnonzero(number == one) for one in pair)):
+            one, other = groups[i], groups[j]
             apart = not atoms[i].size or not atoms[j].size or not (one.altloc or other.altloc)
             # of one letter both may be there, if there is room for both
             both = one.altloc == other.altloc and one.start + other.start <= 1 + tolerance(2)

@@ -178,11 +178,15 @@ class Grouping:
 
     def to_dict(self) -> dict[str, Any]:
         """The refinable sets as plain data for JSON: n_atoms, sets (atoms by position in the file) and warnings."""
-        sets = [
-            {"kind": s.kind, "parent": s.parent, "groups": [_group_to_dict(group) for group in s.groups]}
-            for s in self.sets
-            if s.refinable
-        ]
+        sets = []
+        for s in self.sets:
+            groups = [
+                {"name": g.name, "atoms": g.atoms.tolist(), "start": float(g.start)}
+                | {"refinable": g.refinable, "reason": g.reason}
+                for g in s.groups
+            ]
+            if s.refinable:
+                sets.append({"kind": s.kind, "parent": s.parent, "groups": groups})
         return {"n_atoms": self.n_atoms, "sets": sets, "warnings": list(self.warnings)}
 
     def to_tensor(
@@ -245,13 +249,3 @@ def _check_parents(sets: tuple[GroupSet, ...]) -> None:
                 circle = " -> ".join([*path[path.index(parent) :], parent])
                 raise ValueError(f"parents run in a circle: {circle}; wanted a parent that is no descendant.")
             path.append(parent)
-
-
-def _group_to_dict(group: Group) -> dict[str, Any]:
-    return {
-        "name": group.name,
-        "atoms": group.atoms.tolist(),
-        "start": float(group.start),
-        "refinable": group.refinable,
-        "reason": group.reason,
-    }

@@ -8,12 +8,12 @@ import numpy as np
 
 from jax_occupancy.groups._naming import listing, residue_label, residue_names
 from jax_occupancy.groups._neighbours import close_pairs
+from jax_occupancy.groups._starts import ROUNDING
 from jax_occupancy.groups._table import AMINO_ACIDS, NUCLEOTIDES, AtomTable
 
 PEPTIDE_BOND = 2.0  # Å, C to N
 PHOSPHATE_BOND = 2.2  # Å, O3' to P
 START_DIFFERENCE = 0.1
-ROUNDING = 1e-9
 ABSENT = ("other", "water")  # kinds of residue that may be there with some letters only
 
 

@@ -6,11 +6,19 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import NAMES_ABOVE, check_sayable, comment_line, fixed_lines, names_above, rename
-from jax_occupancy.groups._grouping import Grouping, GroupSet
+from jax_occupancy.groups._grouping import Grouping
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
-from jax_occupancy.groups._table import empty_table
+from jax_occupancy.groups._saying import (
+    NAMES_ABOVE,
+    check_sayable,
+    comment_line,
+    fixed_lines,
+    names_above,
+    pieces,
+    rename,
+    table_of_grouping,
+)
+from jax_occupancy.groups._table import AtomTable, empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _SCOPE = "refinement.refine.occupancies"
@@ -96,37 +104,30 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
     left = table.partial | table.lettered
-    pieces = Pieces(table)
     lines = [f"  {line}" for line in fixed_lines(grouping)]
     for group_set in grouping:
         if group_set.refinable:
-            lines += _constrained_group(pieces, group_set)
+            lines.append("  constrained_group {")
             for group in group_set.groups:
+                selection = _selection(table, group.name, group.atoms)
+                lines += [f"    {comment_line(group.name)}", f"    selection = {selection}"]
                 left[group.atoms] = False
+            lines.append("  }")
     kept = np.flatnonzero(left)
     if kept.size:
-        lines.append(f"  remove_selection = {_selection(pieces, 'remove', kept)}")
+        lines.append(f"  remove_selection = {_selection(table, 'remove', kept)}")
     return "\n".join([NAMES_ABOVE, f"{_SCOPE} {{", *lines, "}"]) + "\n"
 
 
-def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
-    selections = [
-        line
-        for group in group_set.groups
-        for line in (comment_line(group.name), f"selection = {_selection(pieces, group.name, group.atoms)}")
-    ]
-    return ["  constrained_group {", *(f"    {line}" for line in selections), "  }"]
-
-
-def _selection(pieces: Pieces, name: str, atoms: np.ndarray) -> str:
-    return " or ".join(f"({_clause(piece)})" for piece in pieces.of(name, atoms))
-
-
-def _clause(piece: Piece) -> str:
-    words = [f"chain {_value(piece.chain)}", f"resid {piece.resseq}{piece.icode}", f"resname {_value(piece.resname)}"]
-    words.append(f"altloc {_value(piece.altloc)}")
-    names = " or ".join(f"name {_value(name)}" for name in piece.names)
-    return " and ".join([*words, f"({names})"] if names else words)
+def _selection(table: AtomTable, name: str, atoms: np.ndarray) -> str:
+    clauses = []
+    for piece in pieces(table, name, atoms):
+        labels = {"chain": piece.chain, "resid": f"{piece.resseq}{piece.icode}", "resname": piece.resname}
+        labels["altloc"] = piece.altloc
+        words = [f"{key} {value if key == 'resid' else _value(value)}" for key, value in labels.items()]
+        names = " or ".join(f"name {_value(name)}" for name in piece.names)
+        clauses.append(f"({' and '.join([*words, f'({names})'] if names else words)})")
+    return " or ".join(clauses)
 
 
 def _value(text: str) -> str:

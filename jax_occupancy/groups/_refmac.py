@@ -6,18 +6,19 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import (
+from jax_occupancy.groups._grouping import Grouping
+from jax_occupancy.groups._saying import (
     NAMES_ABOVE,
     NOTHING_ELSE,
     check_sayable,
     comment_line,
     fixed_lines,
     names_above,
+    pieces,
     rename,
+    table_of_grouping,
 )
-from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
-from jax_occupancy.groups._table import AtomTable, empty_table
+from jax_occupancy.groups._table import AtomTable, empty_table, residues_between
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
@@ -89,7 +90,6 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
     """
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
-    pieces = Pieces(table, by_resname=False, blank=False)
     lines = [f"{NAMES_ABOVE}; {NOTHING_ELSE}", *fixed_lines(grouping)]
     number = 0
     for group_set in grouping:
@@ -99,7 +99,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         for group in group_set.groups:
             number += 1
             ids.append(str(number))
-            lines += [comment_line(group.name), *_group_lines(pieces, group.name, group.atoms, number)]
+            lines += [comment_line(group.name), *_group_lines(table, group.name, group.atoms, number)]
         if group_set.kind != "free":
             lines.append(f"occupancy group alts {group_set.kind} {' '.join(ids)}")
     return "\n".join([*lines, "occupancy refine"]) + "\n"
@@ -134,27 +134,22 @@ def _not_understood(line: str) -> ValueError:
     )
 
 
-def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> list[str]:
+def _group_lines(table: AtomTable, name: str, atoms: np.ndarray, number: int) -> list[str]:
     lines = []
-    for piece in pieces.of(name, atoms):
-        _check_words(name, piece)
+    for piece in pieces(table, name, atoms, by_resname=False, blank=False):
+        labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
+        for what, value in ((what, value) for what, values in labels.items() for value in values):
+            if _UNREADABLE.search(value):
+                raise ValueError(
+                    f"Refmac's keywords cannot say which atoms {name!r} has: those of {piece.chain}/{piece.resseq}"
+                    f"{piece.icode}/{piece.resname} have the {what} {value!r}, which is no word. Rename it in the "
+                    "model, or write TOML."
+                )
         place = f"chain {piece.chain} residue {piece.resseq}{piece.icode}"
         letter = f" alt {piece.altloc}" if piece.altloc else ""
         named = [f" atom {name}" for name in piece.names] or [""]
         lines += [f"occupancy group id {number} {place}{atom}{letter}" for atom in named]
     return lines
-
-
-def _check_words(name: str, piece: Piece) -> None:
-    labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
-    for what, values in labels.items():
-        bad = [value for value in values if _UNREADABLE.search(value)]
-        if bad:
-            place = f"{piece.chain}/{piece.resseq}{piece.icode}/{piece.resname}"
-            raise ValueError(
-                f"Refmac's keywords cannot say which atoms {name!r} has: those of {place} have the {what} {bad[0]!r}, "
-                "which is no word. Rename it in the model, or write TOML."
-            )
 
 
 def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
@@ -193,12 +188,8 @@ def _of_residues(table: AtomTable, words: list[str], codes: list[str]) -> np.nda
         if len(codes) > 1 or len(places) != 1 or places[0][1]:
             raise ValueError("an insertion code needs one residue without")
         places = [(places[0][0], codes[0].removeprefix("."))]
-    number, code = table.resseq, table.icode
-    if not span:
-        return np.logical_or.reduce([(number == n) & (code == c) for n, c in places])
-    (low, first), (high, last) = places
-    inside = (number > low) | ((number == low) & (code >= first))
-    return inside & ((number < high) | ((number == high) & (code <= last)))
+    ends = [tuple(places)] if span else [(place, place) for place in places]
+    return np.logical_or.reduce([residues_between(table.resseq, table.icode, low, high) for low, high in ends])
 
 
 def _place(word: str) -> tuple[int, str]:

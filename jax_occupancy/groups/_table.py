@@ -1,6 +1,5 @@
 """The atom table as the arrays that grouping needs."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
@@ -11,6 +10,7 @@ from jax_occupancy.groups._neighbours import connected, distances_to
 
 REQUIRED = ("name", "altloc", "resname", "chainid", "resseq", "occupancy", "x", "y", "z")
 Position = int | np.integer
+Place = tuple[int, str]  # number and insertion code of a residue
 HYDROGEN = ("H", "D")
 WATER = frozenset({"HOH", "DOD", "WAT", "H2O", "OH2", "OD2"})
 # The residues that programs link along a chain: cctbx's classes common_amino_acid and common_rna_dna.
@@ -31,30 +31,50 @@ TOUCHING = 6.0
 _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turning None and NaN into text leaves
 
 
-@dataclass(frozen=True, eq=False)
 class AtomTable:
-    """One array per property of the atoms, in file order; occupancies are clamped to 0…1."""
+    """One array per property of the atoms, in file order; blanks are "" and occupancies are clamped to 0…1."""
 
-    name: np.ndarray
-    altloc: np.ndarray
-    resname: np.ndarray
-    chain: np.ndarray
-    resseq: np.ndarray
-    icode: np.ndarray
-    xyz: np.ndarray
-    raw_occupancy: np.ndarray
-    occupancy: np.ndarray
-    element: np.ndarray
-    kind: np.ndarray
-    in_file: np.ndarray  # occupancies of the file, which on special positions may not be those of the site
-    hetero: np.ndarray
-    segment: np.ndarray
-    segid: np.ndarray
-    b_factor: np.ndarray
+    def __init__(self, atoms: pd.DataFrame):
+        missing = [column for column in REQUIRED if column not in atoms.columns]
+        if missing:
+            raise ValueError(
+                f"atoms lacks the columns {missing}; wanted {list(REQUIRED)}. Take the table from a model that was "
+                "read from a file, or rename the columns."
+            )
+        self.raw_occupancy = atoms["occupancy"].to_numpy(np.float64, copy=True)
+        bad = np.flatnonzero(~np.isfinite(self.raw_occupancy))
+        if bad.size:
+            raise ValueError(
+                f"atoms['occupancy'] holds {bad.size} values that are not finite, first at rows {bad[:5].tolist()}; "
+                "wanted numbers. Correct the file, or drop these rows."
+            )
+        given = set(atoms.columns)
+        self.n_atoms = len(atoms)
+        self.occupancy = np.clip(self.raw_occupancy, 0.0, 1.0)
+        # on special positions not always that of the site
+        self.in_file = atoms["in_file"].to_numpy(np.float64) if "in_file" in given else self.raw_occupancy
+        self.name, self.resname, self.chain = (_text(atoms, key) for key in ("name", "resname", "chainid"))
+        self.altloc, self.icode, self.segid = (_text(atoms, key) for key in ("altloc", "icode", "segid"))
+        self.resseq = atoms["resseq"].to_numpy(np.int64)
+        self.xyz = atoms[["x", "y", "z"]].to_numpy(np.float64)
+        self.b_factor = np.asarray(atoms.get("tempfactor", np.full(len(atoms), np.nan)), np.float64)
+        self.segment = atoms["segment"].to_numpy() if "segment" in given else np.zeros(len(atoms), np.int64)
+        self.kind = _text(atoms, "kind")
+        if "kind" not in given:
+            self.kind = np.array([_KIND_OF.get(name, "other") for name in self.resname], object)
+        self.element = np.array([element.upper() for element in _text(atoms, "element")], object)
+        if "element" not in given:
+            first = [name.lstrip("0123456789")[:1] for name in self.name]
+            self.element = np.array([letter if letter in HYDROGEN else "" for letter in first], object)
+        # HETATM where there are no records
+        self.hetero = np.isin(self.kind, ("other", "water"))
+        if "record" in given:
+            self.hetero = _text(atoms, "record") == "HETATM"
 
-    @property
-    def n_atoms(self) -> int:
-        return len(self.name)
+    @cached_property
+    def place(self) -> np.ndarray:
+        """One number for each chain, residue number and insertion code."""
+        return group_numbers(self.chain, self.resseq, self.icode)
 
     @cached_property
     def residue(self) -> np.ndarray:
@@ -116,50 +136,19 @@ def consecutive(number: np.ndarray, *then: np.ndarray) -> tuple[np.ndarray, np.n
     return order[:-1][same], order[1:][same]
 
 
-def read_table(atoms: pd.DataFrame) -> AtomTable:
-    """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled."""
-    missing = [column for column in REQUIRED if column not in atoms.columns]
-    if missing:
-        raise ValueError(
-            f"atoms lacks the columns {missing}; wanted {list(REQUIRED)}. Take the table from a model that was read "
-            "from a file, or rename the columns."
-        )
-    raw = atoms["occupancy"].to_numpy(np.float64, copy=True)
-    bad = np.flatnonzero(~np.isfinite(raw))
-    if bad.size:
-        raise ValueError(
-            f"atoms['occupancy'] holds {bad.size} values that are not finite, first at rows {bad[:5].tolist()}; "
-            "wanted numbers. Correct the file, or drop these rows."
-        )
-    name, resname, element, kind = (_text(atoms, key) for key in ("name", "resname", "element", "kind"))
-    if "element" not in atoms.columns:
-        letters = [one.lstrip("0123456789")[:1] for one in name]
-        element = np.array([letter if letter in HYDROGEN else "" for letter in letters], object)
-    if "kind" not in atoms.columns:
-        kind = np.array([_KIND_OF.get(one, "other") for one in resname], object)
-    return AtomTable(
-        name=name,
-        altloc=_text(atoms, "altloc"),
-        resname=resname,
-        chain=_text(atoms, "chainid"),
-        resseq=atoms["resseq"].to_numpy(np.int64),
-        icode=_text(atoms, "icode"),
-        xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
-        raw_occupancy=raw,
-        occupancy=np.clip(raw, 0.0, 1.0),
-        element=np.array([one.upper() for one in element], object),
-        kind=kind,
-        in_file=atoms["in_file"].to_numpy(np.float64) if "in_file" in atoms.columns else raw,
-        segment=atoms["segment"].to_numpy() if "segment" in atoms.columns else np.zeros(len(atoms), np.int64),
-        segid=_text(atoms, "segid"),
-        b_factor=np.asarray(atoms.get("tempfactor", np.full(len(atoms), np.nan)), np.float64),
-        hetero=_text(atoms, "record") == "HETATM" if "record" in atoms.columns else np.isin(kind, ("other", "water")),
-    )
+def residues_between(number: np.ndarray, code: np.ndarray, low: Place | None, high: Place | None) -> np.ndarray:
+    """Where residues of these numbers and insertion codes lie from one to another, both included; None has no end."""
+    inside = np.ones(len(number), bool)
+    if low is not None:
+        inside &= (number > low[0]) | ((number == low[0]) & (code >= low[1]))
+    if high is not None:
+        inside &= (number < high[0]) | ((number == high[0]) & (code <= high[1]))
+    return inside
 
 
 def empty_table() -> AtomTable:
     """A table without atoms, on which selections can be tried before there is a model."""
-    return read_table(pd.DataFrame(columns=pd.Index(REQUIRED)))
+    return AtomTable(pd.DataFrame(columns=pd.Index(REQUIRED)))
 
 
 def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
@@ -179,7 +168,7 @@ def _number_residues(table: "AtomTable") -> np.ndarray:
     # same letter, far from the first, begins another residue. Different residue names are one residue where they
     # exclude each other: on top of each other, bonded, or in different letters that touch. TER records and the
     # label_asym_id of mmCIF say these things each in its own way, so nothing depends on them.
-    place = group_numbers(table.chain, table.resseq, table.icode)
+    place = table.place
     piece = group_numbers(group_numbers(place, table.resname), _copies(table, place))
     firsts = np.unique(piece, return_index=True)[1]
     shared = firsts[pd.Series(place[firsts]).duplicated(keep=False).to_numpy()]

@@ -86,8 +86,8 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
 
     Example:
         >>> import pathlib, tempfile
+        >>> from jax_occupancy import automatic_groups
         >>> from jax_occupancy.example import read_example
-        >>> from jax_occupancy.groups import automatic_groups
         >>> atoms = read_example()[0].atoms
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "groups.refmac")

@@ -65,12 +65,11 @@ class Model:
 
 
 def read_model(path: str | os.PathLike[str], *, model_number: int | None = None) -> Model:
-    """Read a model from a PDB or mmCIF file, plain or gzipped.
+    """Read a model from a PDB or mmCIF file, plain or gzipped; its content decides which.
 
-    The content of the file decides what format it is. The atoms keep the order of the file. A file without a
-    cell can be read too: groups need none. Occupancies that the file does not state are taken as gemmi takes
-    them: 1 where mmCIF says '?' or '.' and where a PDB line ends before the field, 0 where the field of a
-    longer PDB line is blank.
+    The atoms keep the order of the file. A file without a cell can be read too: groups need none. Occupancies that the
+    file does not state are taken as gemmi takes them: 1 where mmCIF says '?' or '.' and where a PDB line ends before
+    the field, 0 where the field of a longer PDB line is blank.
 
     Args:
         model_number: Which model to read when the file holds several (the number on the MODEL record or in

@@ -71,19 +71,15 @@ def write_mtz(
     """Write columns to an MTZ file, which appears complete or not at all.
 
     Args:
-        path: The file; an existing one is replaced.
         hkl: Miller indices, written in this order.
-        cell: The unit cell.
-        spacegroup: The space group.
         columns: Label to type letter and values: F amplitude, J intensity, Q σ, P phase in degrees, W figure of merit,
             I integer, R real, ... NaN is written as missing; the format stores float32.
-        title: One line of at most 70 characters; a longer one is cut.
+        title: One line, cut at 70 characters.
         wavelength: In Å, if it is known.
 
     Raises:
         ValueError: If there is no column or reflection, a length or type is wrong, a label repeats or does not fit, or
             a value is infinite.
-        OSError: If the file cannot be written.
 
     Example:
         >>> import tempfile

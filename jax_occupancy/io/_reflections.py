@@ -48,16 +48,9 @@ class Reflections:
             positive or a value without its σ.
 
     Example:
-        >>> import gemmi
-        >>> import numpy as np
-        >>> data = Reflections(
-        ...     hkl=np.array([[1, 0, 0], [0, 0, 2]]),
-        ...     amplitude=np.array([10.0, 20.0]),
-        ...     sigma=np.array([1.0, 1.0]),
-        ...     free=np.array([False, True]),
-        ...     cell=gemmi.UnitCell(10, 20, 30, 90, 90, 90),
-        ...     spacegroup=gemmi.SpaceGroup("P 2 2 2"),
-        ... )
+        >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
+        >>> hkl, free = np.array([[1, 0, 0], [0, 0, 2]]), np.array([False, True])
+        >>> data = Reflections(hkl=hkl, amplitude=np.array([9.0, 2]), sigma=np.array([1.0, 1]), free=free, **crystal)
         >>> data.kind, data.n_reflections, data.n_free, data.resolution
         ('amplitudes', 2, 1, (15.0, 10.0))
     """
@@ -162,10 +155,9 @@ class Reflections:
     ) -> "Reflections":
         """Reflections from a pandas table or a reciprocalspaceship DataSet, cleaned as a file's are.
 
-        The type of a column is what its dtype says (those of reciprocalspaceship do), else what its name says.
-
         Args:
-            frame: H, K, L as index levels or columns, and columns named as in an MTZ file.
+            frame: H, K, L as index levels or columns, and columns named as in an MTZ file. Their types are what the
+                dtypes say (those of reciprocalspaceship do), else the names.
             cell: The unit cell; `frame.cell` if left out.
             spacegroup: The space group; `frame.spacegroup` if left out.
             wavelength: In Å, if it is known.
@@ -175,8 +167,6 @@ class Reflections:
             ValueError: If H, K, L, the cell, the space group or usable data are missing, or the data are unmerged.
 
         Example:
-            >>> import gemmi
-            >>> import pandas as pd
             >>> index = pd.MultiIndex.from_tuples([(1, 0, 0), (0, 0, 2)], names=["H", "K", "L"])
             >>> frame = pd.DataFrame({"I": [-3.0, 20.0], "SIGI": [2.0, 1.0]}, index=index)
             >>> cell, spacegroup = gemmi.UnitCell(10, 20, 30, 90, 90, 90), gemmi.SpaceGroup("P 2 2 2")

@@ -17,13 +17,11 @@ ConformerSets = Sequence[Sequence[Any]]
 def rounded_units(
     values: Float[np.ndarray, " atoms"], *, decimals: int, sets: ConformerSets = ()
 ) -> Int[np.ndarray, " atoms"]:
-    """Round occupancies to whole units of the last decimal, complete sets by largest remainder.
+    """Round occupancies to whole units of the last decimal, complete sets by largest remainder (Hamilton's method).
 
-    Plain rounding turns (0.335, 0.335, 0.33) into (0.34, 0.34, 0.33), a sum of 1.01 that blocks a deposition. Here the
-    conformers of a set are rounded down and the units left over go to the largest remainders (Hamilton's
-    method of apportionment), so the sum is exactly one. A conformer that an earlier set has rounded keeps its
-    number and the others share the rest, so sets may overlap in whole conformers (poses of two residues that
-    share one empty state).
+    Plain rounding turns (0.335, 0.335, 0.33) into (0.34, 0.34, 0.33), a sum of 1.01 that blocks a deposition. A
+    conformer that an earlier set has rounded keeps its number and the others share the rest, so sets may overlap in
+    whole conformers (poses of two residues that share one empty state).
 
     Args:
         values: Occupancies, one per atom, 0 to 1.

@@ -36,11 +36,10 @@ _SAID = {
 
 
 def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
-    """Save a tensor, its topology and its logits, in one file.
+    """Save a tensor, its topology and its logits, in one file, which appears under its name only when it is complete.
 
     Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (versions, digest of the
-    topology), which `numpy.load` opens as well; the extension .npz fits. It appears under its name only when it is
-    complete.
+    topology), which `numpy.load` opens as well; the extension .npz fits.
 
     Raises:
         TypeError: something in it can't be saved, such as traced logits; the message names it.

@@ -14,7 +14,6 @@ def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
 
     Returns:
         One row for each atom in gemmi's order, with the columns of `Model.atoms`: coordinates in Å, B in Å², U in Å².
-        `automatic_groups` and `OccupancyTensor.from_residue_groups` take it.
 
     Raises:
         ValueError: If there are several models or no atoms, or an atom has no residue number or a
@@ -22,8 +21,7 @@ def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> model, _ = read_example()
-        >>> from_gemmi(model.structure)[["resname", "resseq", "altloc", "occupancy"]].values[9].tolist()
+        >>> from_gemmi(read_example()[0].structure)[["resname", "resseq", "altloc", "occupancy"]].values[9].tolist()
         ['SER', 2, 'A', 0.5]
     """
     copy = _one_model(structure).clone()

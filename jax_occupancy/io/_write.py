@@ -38,18 +38,17 @@ def write_model(
     shifts: ArrayLike | None = None,
     sets: ConformerSets = (),
 ) -> None:
-    """Write a model with new occupancies, as PDB or mmCIF.
+    """Write a model with new occupancies, as PDB or mmCIF, two or four decimals.
 
-    In the format that was read nothing but the occupancies (and B factors and coordinates that are shifted) changes: a
-    PDB file keeps every other byte, an mmCIF file every other item and block, a file of several models the other
-    models. A value that stays what it was keeps its spelling. The other format is made by gemmi. PDB files get two
-    decimals, mmCIF files four (two for B). The file appears under its name only when it is complete.
+    In the format that was read nothing but the occupancies (and B factors and coordinates that are shifted) changes:
+    every other byte of a PDB file, item and block of an mmCIF file stays, as does the spelling of a value that is what
+    it was. The other format is made by gemmi. The file appears under its name only when it is complete.
 
     Args:
         path: The file to write: .pdb or .ent, .cif or .mmcif, each also .gz. Never the file that was read.
         occupancies: One for each atom, 0 to 1, in the order of `model.atoms`.
-        esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd`.
-            mmCIF only. Without them an esd in the file is voided for atoms whose occupancy changes.
+        esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd` (mmCIF
+            only). Without them an esd in the file is voided for atoms whose occupancy changes.
         b_shifts: What is added to the B factor of each atom, in Å²; to the diagonal of an anisotropic U goes as much,
             divided by 8π².
         shifts: How far each atom is moved, in Å, (atoms, 3).
@@ -63,11 +62,11 @@ def write_model(
         FileNotFoundError, IsADirectoryError: If the folder of `path` does not exist, or `path` is one.
 
     Example:
-        >>> import pathlib, tempfile
+        >>> import tempfile
         >>> from jax_occupancy.example import read_example
         >>> model, _ = read_example()
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_model(model, pathlib.Path(folder, "half.pdb"), model.atoms["occupancy"] / 2)
+        ...     write_model(model, f"{folder}/half.pdb", model.atoms["occupancy"] / 2)
     """
     file_format = format_of_name(path)
     if file_format is None:
