@@ -19,8 +19,7 @@ from jax_occupancy.groups import (
     parse_servalcat,
     parse_toml,
 )
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import read_source
+from jax_occupancy.io._files import atomic_writer, read_source
 
 GroupsFormat = Literal["toml", "refmac", "phenix", "servalcat"]
 _EXTENSIONS: dict[str, GroupsFormat] = {

@@ -12,8 +12,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import GZIP_MAGIC, check_file
+from jax_occupancy.io._files import GZIP_MAGIC, atomic_writer, check_file
 
 PathLike = str | os.PathLike[str]
 Density = Float[np.ndarray, "x y z"]

@@ -10,8 +10,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Int
 
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import GZIP_MAGIC
+from jax_occupancy.io._files import GZIP_MAGIC, atomic_writer
 
 _TYPES = "HJFDQGLKMEPWAIRBYU"
 

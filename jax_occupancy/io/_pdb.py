@@ -3,7 +3,7 @@
 import os
 import re
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -34,33 +34,24 @@ _ANISOU = ((28, 35), (35, 42), (42, 49))
 _BESIDE = (b"SIGA", b"ANIS", b"SIGU")
 
 
-class AtomLines(NamedTuple):
-    """Where the atoms are in the lines of a PDB file."""
-
-    lines: list[bytes]
-    atoms: np.ndarray  # index of the line of each atom
-    segments: np.ndarray  # TER and BREAK records above each atom
-
-
 def parse_pdb(
     source: bytes, *, path: str | os.PathLike[str], model_number: int | None
 ) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
     """Read a PDB file: gemmi's structure (serial = position + 1), atom table, line of each atom, header."""
-    scanned = scan_lines(source, path=path)
+    lines, atoms, segments = scan_lines(source, path=path)
     try:
-        structure = gemmi.read_pdb_string(_renumbered(scanned))
+        structure = gemmi.read_pdb_string(_renumbered(lines, atoms))
     except (RuntimeError, ValueError, IndexError) as error:
         # gemmi quotes the line below its sentence
         raise ValueError(f"{path} cannot be read as PDB: {' '.join(str(error).split())}") from error
-    places = keep_model(structure, n_written=len(scanned.atoms), model_number=model_number, path=path)
-    rows = scanned.atoms[places]
-    segments = scanned.segments[places]
-    text = {**_text_columns([scanned.lines[row] for row in rows], rows, path), "segment": segments - segments[0]}
+    places = keep_model(structure, n_written=len(atoms), model_number=model_number, path=path)
+    rows, segments = atoms[places], segments[places]
+    text = {**_text_columns([lines[row] for row in rows], rows, path), "segment": segments - segments[0]}
     return structure, atom_table(structure, text=text, path=path), rows, header_of_pdb(source)
 
 
-def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
-    """Find the atom lines of a PDB file exactly as gemmi does: by the first four letters, to the END record."""
+def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    """The lines, which hold atoms (as gemmi tells: by four letters, to END), and the TER or BREAK records above each."""
     lines = source.split(b"\n")
     atoms, segments = [], []
     segment, end = 0, None
@@ -97,7 +88,7 @@ def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
         raise ValueError(f"{path} holds no atoms: no line begins with ATOM or HETATM")
     if len(atoms) > MAX_ATOMS:
         raise ValueError(f"{path} holds {len(atoms)} atoms; a PDB file can number {MAX_ATOMS}")
-    return AtomLines(lines, np.array(atoms, np.int64), np.array(segments, np.int64))
+    return lines, np.array(atoms, np.int64), np.array(segments, np.int64)
 
 
 def edit_pdb(source: bytes, *, rows: np.ndarray, new: pd.DataFrame) -> bytes:
@@ -143,10 +134,10 @@ def _shift_anisou(line: bytes, shift: float, row: int) -> bytes:
     return line
 
 
-def _renumbered(scanned: AtomLines) -> bytes:
+def _renumbered(lines: list[bytes], atoms: np.ndarray) -> bytes:
     """The text with the atoms numbered from 1, so that their order can be found again by serial number, in ASCII."""
-    lines = list(scanned.lines)
-    for number, index in enumerate(scanned.atoms.tolist(), start=1):
+    lines = list(lines)
+    for number, index in enumerate(atoms.tolist(), start=1):
         line = lines[index]
         # in hybrid 36: decimal, above 99,999 base 36 with a capital in front
         serial = f"{number:5d}" if number < 100_000 else np.base_repr(number - 100_000 + 10 * 36**4, 36)

@@ -4,12 +4,12 @@ import os
 
 import gemmi
 
+from jax_occupancy.io._files import kind_of_content, read_source
 from jax_occupancy.io._mtz import read_mtz
 from jax_occupancy.io._reflection_table import ReflectionTable
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._reflections_of_table import fields_of_table
 from jax_occupancy.io._refln import refln_table
-from jax_occupancy.io._source import kind_of_content, read_source
 
 
 def read_reflections(

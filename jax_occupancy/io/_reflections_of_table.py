@@ -6,7 +6,7 @@ import numpy as np
 
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
 from jax_occupancy.io._column_names import radiation_of_label
-from jax_occupancy.io._reflection_cleaning import Measured, Repeats, join_mates, leave_out, merge_repeats
+from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
 
 # In Å; the best data of any kind end near 0.3.
@@ -16,10 +16,6 @@ _FEWEST = 20
 # Mean I/σ below it is noise; amplitudes from intensities (French & Wilson, Acta Cryst. A34, 517-525, 1978) never have
 # a median F/σ below 1, and data with an error of a ten-thousandth would be the best ever measured.
 _NOISE, _SMALLEST_RATIO, _LARGEST_RATIO = 0.5, 1.0, 1e4
-# More measurements of each reflection than this (two may be Friedel mates) are unmerged data.
-_UNMERGED = 2.5
-# Repeats contradict each other where they differ by this many σ and this part of their mean.
-_CONTRADICTING_SIGMAS, _CONTRADICTING_PART = 3.0, 0.2
 
 
 def fields_of_table(
@@ -36,14 +32,8 @@ def fields_of_table(
     _check_merged(table, hkl)
     measured, flags, notes = choose_columns(table, **names)
     cell = table.cells[measured.values[0].dataset_id]
-    rows, left_out = leave_out(
-        _rows(table, hkl, measured, flags),
-        quantity=measured.quantity,
-        cell=cell,
-        spacegroup=table.spacegroup,
-        limits=limits,
-        excluded=table.excluded,
-    )
+    rows, amplitudes = _rows(table, hkl, measured, flags), measured.quantity == "amplitude"
+    rows, left_out = leave_out(rows, table, amplitudes=amplitudes, cell=cell, limits=limits)
     if not len(rows.hkl):
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
         raise ValueError(f"{table.where} has no usable reflection in {measured.label}; left out: {counts}")
@@ -54,13 +44,14 @@ def fields_of_table(
             "X-rays, electrons or neutrons resolve: the cell or the indices are wrong; cut with d_min=... or mend them"
         )
     is_free, value, more = _free(table, rows.flag, flags, free_value)
-    unique, is_free, repeats = merge_repeats(rows, is_free)
-    left_out["duplicate"] = repeats.rows
-    doubtful = _doubts(unique, repeats, quantity=measured.quantity, label=f"{table.where}: {measured.label}")
+    label = f"{table.where}: {measured.label}"
+    unique, is_free, contradiction = merge_repeats(rows, is_free, label)
+    left_out["duplicate"] = len(rows.hkl) - len(unique.hkl)
+    doubtful = _doubts(unique, contradiction, amplitudes=amplitudes, label=label)
     return {
         "hkl": unique.hkl,
         measured.quantity: unique.value,
-        "sigma" if measured.quantity == "amplitude" else "intensity_sigma": unique.sigma,
+        "sigma" if amplitudes else "intensity_sigma": unique.sigma,
         "free": is_free,
         "cell": cell,
         "spacegroup": table.spacegroup,
@@ -179,31 +170,21 @@ def _free(
     return free, "f" if codes else value, notes
 
 
-def _doubts(data: Measured, repeats: Repeats, *, quantity: str, label: str) -> tuple[str, ...]:
+def _doubts(data: Measured, contradiction: str, *, amplitudes: bool, label: str) -> tuple[str, ...]:
     """Notes on unique reflections that look like no measurement; ValueError if they can't be one."""
-    value, sigma, notes = data.value, data.sigma, []
-    if repeats.multiplicity > _UNMERGED:
-        raise ValueError(
-            f"{label} holds {repeats.multiplicity:.1f} measurements of each reflection: these are unmerged data; scale "
-            "and merge them first (aimless, xia2, autoPROC, careless)"
-        )
+    value, sigma, notes = data.value, data.sigma, [contradiction] if contradiction else []
     if value.max() <= 0:
         raise ValueError(f"{label} holds no value above zero; name another column")
     if len(value) < _FEWEST:
         return ()
     if value.min() == value.max():
         raise ValueError(f"{label} has the value {value[0]:g} for all {len(value)} reflections; name another column")
-    if repeats.sigmas > _CONTRADICTING_SIGMAS and repeats.part > _CONTRADICTING_PART:
-        notes.append(
-            f"reflections that repeat in {label} contradict each other: they differ from their mean by "
-            f"{100 * repeats.part:.0f} %, {repeats.sigmas:.0f} times their sigma"
-        )
     ratio, mean = float(np.median(value / sigma)), float(np.mean(value / sigma))
     if (value <= 0).mean() > 0.5:
         notes.append(
             f"{(value <= 0).sum()} of {len(value)} values in {label} are not above zero; is it the right column?"
         )
-    elif (mean < _NOISE) if quantity == "intensity" else (ratio < _SMALLEST_RATIO):
+    elif (ratio < _SMALLEST_RATIO) if amplitudes else (mean < _NOISE):
         notes.append(f"{label} is {mean:.2g} times its sigma on average: noise, or sigmas on another scale")
     if ratio > _LARGEST_RATIO:
         notes.append(f"{label} is {ratio:.1g} times its sigma: are these on another scale?")

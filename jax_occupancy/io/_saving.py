@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.core import OccupancyTensor, Topology
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import read_source
+from jax_occupancy.io._files import atomic_writer, read_source
 
 FORMAT_VERSION = 2
 _HEADER = "header.json"

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import first_labels, walk
+from jax_occupancy.io._files import atomic_writer, format_of_name
 from jax_occupancy.io._header import RESIDUAL_REMARK, call_residual
 from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
 from jax_occupancy.io._rounding import ConformerSets, rounded_units
-from jax_occupancy.io._source import format_of_name
 
 _DECIMALS = {"pdb": 2, "mmcif": 4}
 # what six columns with two decimals hold
@@ -119,7 +118,7 @@ def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
         new = new.iloc[[atom.serial - 1 for _, _, atom in walk(structure)]].assign(keep=False)
     if file_format == "pdb":
         text = model.source if same else _pdb_text(model, structure)
-        return edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path).atoms, new=new)
+        return edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path)[1], new=new)
     # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
     structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
     document = read_document(model.source, path=model.path) if same else structure.make_mmcif_document()
