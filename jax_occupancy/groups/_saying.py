@@ -46,7 +46,7 @@ def pieces(
     """The pieces of a group, in file order; a format may not know residue names, or atoms without a letter."""
     found = []
     key = group_numbers(table.place[atoms], table.resname[atoms], table.altloc[atoms])
-    for own in (atoms[rows] for rows in by_number(key, np.full(len(atoms), True))):
+    for own in (atoms[rows] for rows in by_number(key)):
         first = own[0]
         others = np.setdiff1d(np.flatnonzero(table.place == table.place[first]), atoms)
         if by_resname:

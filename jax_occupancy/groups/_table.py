@@ -122,9 +122,9 @@ def group_numbers(*keys: np.ndarray) -> np.ndarray:
     return frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy(np.int64, copy=True)
 
 
-def by_number(number: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
-    """The chosen positions, number by number."""
-    some = np.flatnonzero(chosen)
+def by_number(number: np.ndarray, chosen: np.ndarray | None = None) -> list[np.ndarray]:
+    """The positions of each number, of those that are chosen."""
+    some = np.arange(len(number)) if chosen is None else np.flatnonzero(chosen)
     some = some[np.argsort(number[some], kind="stable")]
     return [piece for piece in np.split(some, np.flatnonzero(np.diff(number[some])) + 1) if piece.size]
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-GZIP_MAGIC = b"\x1f\x8b"
 _PDB_RECORDS = ("HEADER", "CRYST1", "ATOM", "HETATM", "REMARK", "TITLE", "COMPND", "MODEL", "SCALE1", "LINK", "SEQRES")
 
 
@@ -24,11 +23,17 @@ def check_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
+def is_gzipped(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is gzipped, by its first bytes, not by its name."""
+    with open(path, "rb") as handle:
+        return handle.read(2) == b"\x1f\x8b"
+
+
 def read_source(path: str | os.PathLike[str]) -> bytes:
-    """All bytes of a file, decompressed if it is gzipped (told by its first bytes, not by its name)."""
+    """All bytes of a file, decompressed if it is gzipped."""
     file = check_file(path)
     data = file.read_bytes()
-    if data.startswith(GZIP_MAGIC):
+    if is_gzipped(file):
         try:
             data = gzip.decompress(data)
         except (EOFError, OSError, zlib.error) as error:

@@ -1,5 +1,6 @@
 """Maps of cryo-EM, in CCP4/MRC format."""
 
+import contextlib
 import gzip
 import os
 import tempfile
@@ -12,7 +13,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.io._files import GZIP_MAGIC, atomic_writer, check_file
+from jax_occupancy.io._files import atomic_writer, check_file, is_gzipped
 
 PathLike = str | os.PathLike[str]
 Density = Float[np.ndarray, "x y z"]
@@ -103,14 +104,9 @@ def is_map(path: PathLike) -> bool:
     """Whether a file is a CCP4/MRC map, plain or gzipped, by its content or, where it has too little, its name."""
     start = b""
     if os.path.isfile(path):
-        with open(path, "rb") as handle:
+        opener = gzip.open if is_gzipped(path) else open
+        with opener(path, "rb") as handle, contextlib.suppress(EOFError, OSError, zlib.error):
             start = handle.read(212)
-        if start.startswith(GZIP_MAGIC):
-            try:
-                with gzip.open(path) as handle:
-                    start = handle.read(212)
-            except (EOFError, OSError, zlib.error):
-                start = b""
     if len(start) == 212:
         return start[208:] == b"MAP "
     return Path(path).name.lower().removesuffix(".gz").endswith((".mrc", ".map", ".ccp4"))
@@ -176,9 +172,7 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
         start = np.array([file.header_i32(word) for word in (5, 6, 7)])[file.axis_positions()]
         file.setup(float("nan"), gemmi.MapSetup.ReorderOnly)
     except (RuntimeError, ValueError, OSError, EOFError) as error:
-        with open(path, "rb") as handle:
-            zipped = handle.read(2) == GZIP_MAGIC
-        if zipped and not str(path).lower().endswith(".gz"):
+        if is_gzipped(path) and not str(path).lower().endswith(".gz"):
             raise ValueError(f"{path} is a gzipped map; let its name end in .gz") from error
         raise ValueError(f"{path} is damaged or cut short ({error}); copy it again") from error
     cell = file.grid.unit_cell

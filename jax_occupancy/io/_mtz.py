@@ -10,7 +10,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Int
 
-from jax_occupancy.io._files import GZIP_MAGIC, atomic_writer
+from jax_occupancy.io._files import atomic_writer, is_gzipped
 
 _TYPES = "HJFDQGLKMEPWAIRBYU"
 
@@ -21,9 +21,7 @@ def read_mtz(path: str | os.PathLike[str], source: bytes) -> gemmi.Mtz:
         # gemmi would read on and take what is lost for unset
         raise ValueError(f"{path} is a truncated MTZ file: its header has no END; copy it again")
     try:
-        with open(path, "rb") as handle:
-            compressed = handle.read(2) == GZIP_MAGIC
-        if not compressed:
+        if not is_gzipped(path):
             return gemmi.read_mtz_file(os.fspath(path))
         # gemmi goes by the name of the file and has no reader of bytes
         with tempfile.TemporaryDirectory() as folder:

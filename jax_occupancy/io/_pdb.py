@@ -51,7 +51,7 @@ def parse_pdb(
 
 
 def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-    """The lines, which hold atoms (as gemmi tells: by four letters, to END), and the TER or BREAK records above each."""
+    """The lines, which of them hold atoms (told as gemmi does: by four letters), and the TER or BREAK above each."""
     lines = source.split(b"\n")
     atoms, segments = [], []
     segment, end = 0, None

@@ -114,7 +114,7 @@ def read_archive(path: str | os.PathLike[str], kind: str, wanted: Any, *, like: 
             f"here, in format {FORMAT_VERSION}"
         )
     try:
-        return _Unpacker(arrays, like, dtype).value(top["value"], wanted)
+        return _unpack(top["value"], wanted, arrays, like, dtype)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} can't be loaded: {error}") from error
 
@@ -153,56 +153,55 @@ def _pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"{name} is a {type(value).__name__}, which can't be saved; wanted numbers, text, arrays or tables")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Unpacker:
-    arrays: Mapping[str, np.ndarray]
-    like: OccupancyTensor | None
-    dtype: Any
+def _unpack(node: Any, wanted: Any, arrays: Mapping[str, np.ndarray], like: OccupancyTensor | None, dtype: Any) -> Any:
+    """What `_pack` has said."""
 
-    def value(self, node: Any, wanted: Any = Any) -> Any:
-        """What `_pack` has said."""
-        if get_origin(wanted) in (Union, UnionType):
-            kinds = [one for one in get_args(wanted) if one is not type(None)]
-            names = set(node.get("fields", ())) if isinstance(node, dict) else set()
-            wanted = next((one for one in kinds if names and names == set(_fields(one))), kinds[0])
-        inner = next((one for one in reversed(get_args(wanted)) if one is not Ellipsis), Any)
-        if isinstance(node, list):
-            return [self.value(item, inner) for item in node]
-        if not isinstance(node, dict):
-            return node
-        [(kind, content)] = node.items()
-        if kind in _SAID:
-            return _SAID[kind][2](content)
-        return {
-            "array": lambda: self.arrays[content],
-            "integers": lambda: np.array(content[1], content[0]),
-            "tuple": lambda: tuple(self.value(item, inner) for item in content),
-            "dict": lambda: {self.value(key): self.value(item, inner) for key, item in content},
-            "table": lambda: self._table(*content),
-            "tensor": lambda: self._tensor(content),
-            "fields": lambda: self._object(wanted, content),
-        }[kind]()
+    def value(node: Any, wanted: Any = Any) -> Any:
+        return _unpack(node, wanted, arrays, like, dtype)
 
-    def _object(self, wanted: Any, packed: Mapping[str, Any]) -> Any:
-        differing = sorted(set(packed) ^ set(_fields(wanted)))
-        if differing:
-            raise ValueError(f"a {wanted.__name__} of its version and of this one differ in: {', '.join(differing)}")
-        types = get_type_hints(wanted)
-        return wanted(**{key: self.value(node, types[key]) for key, node in packed.items()})
+    if get_origin(wanted) in (Union, UnionType):
+        kinds = [one for one in get_args(wanted) if one is not type(None)]
+        names = set(node.get("fields", ())) if isinstance(node, dict) else set()
+        wanted = next((one for one in kinds if names and names == set(_fields(one))), kinds[0])
+    inner = next((one for one in reversed(get_args(wanted)) if one is not Ellipsis), Any)
+    if isinstance(node, list):
+        return [value(item, inner) for item in node]
+    if not isinstance(node, dict):
+        return node
+    [(kind, content)] = node.items()
+    match kind:
+        case "array":
+            return arrays[content]
+        case "integers":
+            return np.array(content[1], content[0])
+        case "tuple":
+            return tuple(value(item, inner) for item in content)
+        case "dict":
+            return {value(key): value(item, inner) for key, item in content}
+        case "table":
+            columns, rows = value(content[0]), content[1]
+            index = pd.RangeIndex(rows) if isinstance(rows, int) else pd.Index(rows)
+            # pandas decides about the type of text, as it did when the table was made.
+            return pd.DataFrame({key: pd.Series(one, index=index) for key, one in columns.items()}, index=index)
+        case "tensor":
+            topology, logits = value(content["topology"], Topology), value(content["logits"])
+            return _tensor(topology, logits, content["digest"], like, dtype)
+        case "fields":
+            if differing := sorted(set(content) ^ set(_fields(wanted))):
+                differ = f"a {wanted.__name__} of its version and of this one differ in"
+                raise ValueError(f"{differ}: {', '.join(differing)}")
+            types = get_type_hints(wanted)
+            return wanted(**{key: value(node, types[key]) for key, node in content.items()})
+    return _SAID[kind][2](content)
 
-    def _table(self, columns: Any, rows: Any) -> pd.DataFrame:
-        index = pd.RangeIndex(rows) if isinstance(rows, int) else pd.Index(rows)
-        # pandas decides about the type of text, as it did when the table was made.
-        return pd.DataFrame({key: pd.Series(one, index=index) for key, one in self.value(columns).items()}, index=index)
 
-    def _tensor(self, content: Mapping[str, Any]) -> OccupancyTensor:
-        topology, logits = self.value(content["topology"], Topology), self.value(content["logits"])
-        if topology.digest.hex() != content["digest"]:
-            raise ValueError("its topology was changed after it was saved: it does not have the digest in the header")
-        if self.like is not None and topology != self.like.topology:
-            difference = topology.describe_difference(self.like.topology)
-            raise ValueError(f"its topology differs in: {difference}. Load it without like= to have it as it was saved")
-        return OccupancyTensor.from_logits(logits, topology, dtype=self.dtype or logits.dtype)
+def _tensor(topology: Topology, logits: Any, digest: str, like: OccupancyTensor | None, dtype: Any) -> OccupancyTensor:
+    if topology.digest.hex() != digest:
+        raise ValueError("its topology was changed after it was saved: it does not have the digest in the header")
+    if like is not None and topology != like.topology:
+        difference = topology.describe_difference(like.topology)
+        raise ValueError(f"its topology differs in: {difference}. Load it without like= to have it as it was saved")
+    return OccupancyTensor.from_logits(logits, topology, dtype=dtype or logits.dtype)
 
 
 def _fields(one: type) -> list[str]:
