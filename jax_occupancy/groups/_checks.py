@@ -26,8 +26,7 @@ def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]
     empty = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
     found = (
         _sentence("occupancies outside 0 to 1, clamped", clamped, at_most=50),
-        _disagreements(table, groups),
-        _other_hydrogens(table, groups),
+        *_disagreements(table, groups),
         *_sums(sets),
         _sentence("lone letters, refined freely from 0 to 1", lone),
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
@@ -43,28 +42,23 @@ def _sentence(start: str, names: Iterable[str], end: str = "", *, at_most: int =
     return f"{start}: {listing(items, at_most=at_most)}{end}" if items else ""
 
 
-def _disagreements(table: AtomTable, groups: Sequence[Group]) -> str:
-    names = []
+def _disagreements(table: AtomTable, groups: Sequence[Group]) -> list[str]:
+    """Groups whose atoms, and whose hydrogens and heavy atoms, have different occupancies."""
+    unlike, hydrogens = [], []
     for group in groups:
         q = table.occupancy[group.counted]
         if q.size and np.ptp(q) > DISAGREEMENT + ROUNDING:
-            names.append(f"{group.name} ({q.min():.2f} to {q.max():.2f})")
-    return _sentence("atoms of one group have different occupancies, their mean is used", names)
-
-
-def _other_hydrogens(table: AtomTable, groups: Sequence[Group]) -> str:
-    """Groups with hydrogens whose occupancies are not those of the heavy atoms."""
-    names = []
-    for group in groups:
-        if group.counted.size == group.atoms.size:
-            continue
-        heavy = table.occupancy[group.counted]
-        q = table.occupancy[group.atoms[table.hydrogen[group.atoms]]]
-        q = q[(q < heavy.min() - DISAGREEMENT - ROUNDING) | (q > heavy.max() + DISAGREEMENT + ROUNDING)]
-        if q.size:
-            low, high = f"{q.min():.2f}", f"{q.max():.2f}"
-            names.append(f"{group.name} ({low if low == high else f'{low} to {high}'} beside {group.start:.2f})")
-    return _sentence("hydrogens of other occupancy take that of the atoms they sit on", names)
+            unlike.append(f"{group.name} ({q.min():.2f} to {q.max():.2f})")
+        if group.counted.size < group.atoms.size:
+            slack = DISAGREEMENT + ROUNDING
+            other = table.occupancy[group.atoms[table.hydrogen[group.atoms]]]
+            other = other[(other < q.min() - slack) | (other > q.max() + slack)]
+            shown = dict.fromkeys(f"{end:.2f}" for end in (other.min(), other.max())) if other.size else ()
+            hydrogens += [f"{group.name} ({' to '.join(shown)} beside {group.start:.2f})"] if shown else []
+    return [
+        _sentence("atoms of one group have different occupancies, their mean is used", unlike),
+        _sentence("hydrogens of other occupancy take that of the atoms they sit on", hydrogens),
+    ]
 
 
 def _sums(sets: Sequence[GroupSet]) -> list[str]:

@@ -121,16 +121,15 @@ def _absent(
     """By where they went, what has left the residues of a set, by letter, where the set has not that letter."""
     own = np.concatenate([group.atoms for group in group_set.groups])
     own = own[table.lettered[own]]
-    heavy = own[~table.hydrogen[own]]
-    letters = set(table.altloc[own])
-    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    heavy, letters = own[~table.hydrogen[own]], set(table.altloc[own])
+    found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     # Hydrogens that follow the residue before bring no residue of their own.
     for residue in np.unique(table.residue[heavy if heavy.size else own]).tolist():
         for label, atoms in gone_from.get(residue, {}).items():
-            for atom in atoms:
-                if table.altloc[atom] not in letters:
-                    found[label][table.altloc[atom]].append(atom)
-    return {label: {x: np.sort(atoms) for x, atoms in by_letter.items()} for label, by_letter in found.items()}
+            for letter in (one for one in dict.fromkeys(table.altloc[atoms]) if one not in letters):
+                same = [atom for atom in atoms if table.altloc[atom] == letter]
+                found[label][letter] = np.union1d(found[label].get(letter, np.empty(0, np.int64)), same)
+    return found
 
 
 def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.ndarray], names: list[str]) -> GroupSet:

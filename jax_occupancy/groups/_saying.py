@@ -78,19 +78,16 @@ def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
             apart are in different groups, or a fixed group shares out a parent that starts at 0.
     """
     table = table_of_grouping(grouping, atoms)
-    groups = {
-        g.name: _described(table, g, grouping[s.parent] if s.parent else None) for s in grouping for g in s.groups
-    }
+    groups = {}
+    for group, parent in ((group, s.parent) for s in grouping for group in s.groups):
+        selections = tuple(
+            f"//{one.chain}/{one.resseq}.{one.icode}({one.resname})/{','.join(one.names) or '*'}:{one.altloc}"
+            for one in pieces(table, group.name, group.atoms)
+        )
+        fixed = None if group.refinable else _fixed_value(group, grouping[parent] if parent else None)
+        groups[group.name] = UserGroup(selections, fixed)
     sets = tuple(UserSet(tuple(g.name for g in s.groups), s.kind, s.parent) for s in grouping if s.kind != "free")
     return UserGroups(groups, sets, automatic=False)
-
-
-def _described(table: AtomTable, group: Group, parent: Group | None) -> UserGroup:
-    selections = tuple(
-        f"//{one.chain}/{one.resseq}.{one.icode}({one.resname})/{','.join(one.names) or '*'}:{one.altloc}"
-        for one in pieces(table, group.name, group.atoms)
-    )
-    return UserGroup(selections, None if group.refinable else _fixed_value(group, parent))
 
 
 def _fixed_value(group: Group, parent: Group | None) -> float:

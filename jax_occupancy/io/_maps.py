@@ -147,15 +147,13 @@ def read_maps(
     values, pixel, origin, notes = _read(half1)
     maps = Maps(density=values, pixel=pixel, origin=origin, paths=(Path(half1),), notes=notes, **settings)
     if mask is not None:
-        weights, *grid, _ = _read(mask)
-        _check_same_grid(maps, mask, weights, *grid)
+        weights = _read_beside(maps, mask)
         if weights.min() < -0.05 or weights.max() > 1.05 or not weights.max() > 0:
             raise ValueError(f"{mask}: a mask has values from 0 to 1, not {weights.min():g} to {weights.max():g}")
         maps = replace(maps, mask=np.clip(weights, 0, 1))
     if half2 is None:
         return maps
-    other, *grid, _ = _read(half2)
-    _check_same_grid(maps, half2, other, *grid)
+    other = _read_beside(maps, half2)
     replace(maps, density=other, paths=(Path(half2),))  # is it a map by itself?
     mean = (values + other) / 2
     return replace(maps, density=mean, difference=values - mean, paths=(Path(half1), Path(half2)))
@@ -190,8 +188,9 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
     return values, pixel, origin, (f"{note}, as ORIGIN in its header says",) if by_origin else ()
 
 
-def _check_same_grid(maps: Maps, path: PathLike, values: Density, pixel: np.ndarray, origin: np.ndarray) -> None:
-    """Refuse a map that does not lie on the grid of the first."""
+def _read_beside(maps: Maps, path: PathLike) -> Density:
+    """The values of a map, which must lie on the grid of the first."""
+    values, pixel, origin, _ = _read(path)
     differences = []
     if values.shape != maps.density.shape:
         sizes = [" x ".join(map(str, one.shape)) for one in (values, maps.density)]
@@ -202,6 +201,7 @@ def _check_same_grid(maps: Maps, path: PathLike, values: Density, pixel: np.ndar
         differences.append(f"its first voxel at {_triple(origin)} Å, not {_triple(maps.origin)}")
     if differences:
         raise ValueError(f"{path} is on another grid than {maps.paths[0]}: it has {' and '.join(differences)}")
+    return values
 
 
 def _triple(values: np.ndarray) -> str:
