@@ -24,7 +24,8 @@ from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 _SCOPE = "refinement.refine.occupancies"
 _OURS = re.compile(r"(?:refinement\.)?(?:refine\.)?occupancies\.(.+)")
 _PLAIN = re.compile(r"[A-Za-z0-9]['A-Za-z0-9]*")
-_WORDS = re.compile(r"""\{|\}|[;\n]|#[^\n]*|"[^"]*"|'[^']*'|[^\s{};#]+""")
+_WORD = re.compile(r"""#[^\n]*|"[^"]*"|'[^']*'|[^\s{};#]+""")
+_STATEMENT = re.compile(rf"((?:{_WORD.pattern}|[^\S\n]+)*)([{{}};\n])")
 _NAMED = re.compile(r"(selection) = ")
 
 
@@ -142,43 +143,32 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
     """Every ``path = value`` with the number of the block it stands in; values as they are written."""
     scopes: list[tuple[str, int]] = []
     names: list[str] = []
-    value: tuple[int, int] | None = None
     opened = 0
-    text = re.sub(r"[ \t]*\\[ \t]*\n[ \t]*", " ", text) + "\n"
-    for match in _WORDS.finditer(text):
-        word = match[0]
-        if word in ("{", "}", ";", "\n"):
-            if value is not None and names and names[-1].startswith("."):
-                # an attribute such as .type, of the definition above or of the scope that is about to open
-                names.pop()
-                value = None
-            elif value is not None:
-                yield (
-                    ".".join([*(name for name, _ in scopes), *names]),
-                    scopes[-1][1] if scopes else 0,
-                    _unquoted(text[slice(*value)]),
-                )
-                names, value = [], None
-            if word == "{":
-                opened += 1
-                scopes.append((".".join(names), opened))
-                names = []
-            elif word == "}":
-                if not scopes:
-                    raise ValueError("the parameters have a closing brace too many; every { needs one }.")
-                scopes.pop()
-                names = []
-            # A name on a line of its own opens the scope of the next line.
-        elif word.startswith("#"):
-            continue
-        elif value is not None:
-            value = (value[0] if value[1] else match.start(), match.end())
-        elif "=" in word:
-            name, _, rest = word.partition("=")
+    for statement, end in _STATEMENT.findall(re.sub(r"[ \t]*\\[ \t]*\n[ \t]*", " ", text) + "\n"):
+        words = [word for word in _WORD.finditer(statement) if not word[0].startswith("#")]
+        equals = next((n for n, word in enumerate(words) if "=" in word[0]), None)
+        names += [word[0] for word in words[:equals]]
+        begin = 0
+        if equals is not None:
+            name = words[equals][0].partition("=")[0]
             names += [name] if name else []
-            value = (match.end() - len(rest), match.end()) if rest else (0, 0)
-        else:
-            names.append(word)
+            begin = words[equals].start() + len(name) + 1
+        if equals is not None and names and names[-1].startswith("."):
+            # an attribute such as .type, of the definition above or of the scope that is about to open
+            names.pop()
+        elif equals is not None:
+            path = ".".join([*(name for name, _ in scopes), *names])
+            yield path, scopes[-1][1] if scopes else 0, _unquoted(statement[begin : words[-1].end()].strip())
+            names = []
+        # A name on a line of its own opens the scope of the next line.
+        if end == "{":
+            opened += 1
+            scopes.append((".".join(names), opened))
+        elif end == "}" and not scopes:
+            raise ValueError("the parameters have a closing brace too many; every { needs one }.")
+        elif end == "}":
+            scopes.pop()
+        names = [] if end in ("{", "}") else names
     if scopes:
         raise ValueError(f"the scope {scopes[-1][0]!r} of the parameters is not closed; every {{ needs one }}.")
 

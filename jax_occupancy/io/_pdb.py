@@ -117,21 +117,16 @@ def _shift_b(lines: list[bytes], row: int, field: bytes, shift: float) -> None:
     # the same number keeps its spelling
     if not old.strip() or float(old) != float(field):
         lines[row] = _put(lines[row], 60, field)
+    change = round(shift / B_PER_U * 1e4)
     row += 1
     while row < len(lines) and (record := lines[row][:4].upper()) in _BESIDE:
-        if record == b"ANIS":
-            lines[row] = _shift_anisou(lines[row], shift, row)
+        for start, stop in _ANISOU if change and record == b"ANIS" else ():
+            line = lines[row]
+            field = b"%7d" % (int(line[start:stop].strip() or 0) + change)
+            if len(field) > stop - start:
+                raise ValueError(f"line {row + 1}: U would be {int(field)}, too long for an ANISOU record; write .cif")
+            lines[row] = line[:start] + field + line[stop:]
         row += 1
-
-
-def _shift_anisou(line: bytes, shift: float, row: int) -> bytes:
-    change = round(shift / B_PER_U * 1e4)
-    for start, stop in _ANISOU if change else ():
-        field = b"%7d" % (int(line[start:stop].strip() or 0) + change)
-        if len(field) > stop - start:
-            raise ValueError(f"line {row + 1}: U would be {int(field)}, too long for an ANISOU record; write .cif")
-        line = line[:start] + field + line[stop:]
-    return line
 
 
 def _renumbered(lines: list[bytes], atoms: np.ndarray) -> bytes:

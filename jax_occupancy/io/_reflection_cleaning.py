@@ -53,6 +53,10 @@ def leave_out(
     hkl, value, sigma = data.hkl, data.value, data.sigma
     d = cell.calculate_d_array(np.array(hkl))
     with np.errstate(invalid="ignore"):
+        size, good = np.abs(value), np.isfinite(value) & (sigma > 0) & (value != 0)
+        # 10³⁰ for "unknown", say: values 10⁸ times the median, and σ 1000 times the largest of the other values
+        absurd = good & (size > 1e8 * (np.median(size[good]) if good.any() else np.inf))
+        absurd |= good & (sigma > 1e3 * max(size[good & ~absurd], default=np.inf))
         reasons = {
             "origin": ~hkl.any(axis=1),
             **table.excluded,
@@ -62,7 +66,7 @@ def leave_out(
             "negative amplitude": (value < 0) & amplitudes,
             "systematic absence": table.spacegroup.operations().systematic_absences(hkl),
             # a limit that was read off a table of d to nine digits still includes its reflection
-            "out of all proportion": _is_absurd(value, sigma),
+            "out of all proportion": absurd,
             "outside resolution limits": (d < limits[0] * (1 - 1e-9)) | (d > limits[1] * (1 + 1e-9)),
         }
     gone = np.zeros(len(hkl), bool)
@@ -71,14 +75,6 @@ def leave_out(
         counts[reason] = int((where & ~gone).sum())
         gone |= where
     return data.take(~gone), counts
-
-
-def _is_absurd(value: np.ndarray, sigma: np.ndarray) -> Bool[np.ndarray, " rows"]:
-    """Values 10⁸ times the median, and σ 1000 times the largest of the other values: 10³⁰ for "unknown", say."""
-    good = np.isfinite(value) & (sigma > 0) & (value != 0)
-    size = np.abs(value)
-    absurd = good & (size > 1e8 * (np.median(size[good]) if good.any() else np.inf))
-    return absurd | (good & (sigma > 1e3 * max(size[good & ~absurd], default=np.inf)))
 
 
 def merge_repeats(

@@ -200,15 +200,11 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
     if not any(name in arrays for name in _PAIRS):
         raise ValueError("no data: give amplitude and sigma, or intensity and intensity_sigma")
     for name, values in arrays.items():
-        wanted, good = _expectation(name, values)
+        wanted, good = "finite", np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if name in _PAIRS.values():
+            wanted, good = "finite and positive", good & (values > 0)
+        elif name == "amplitude":
+            wanted, good = "finite and not negative", good & (values >= 0)
         if not good.all():
             rows = ", ".join(str(tuple(row.tolist())) for row in hkl[~good][:5])
             raise ValueError(f"{name} must be {wanted}; wrong for {(~good).sum()} hkl, first {rows}")
-
-
-def _expectation(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
-    if name in _PAIRS.values():
-        return "finite and positive", np.isfinite(values) & (values > 0)
-    if name == "amplitude":
-        return "finite and not negative", np.isfinite(values) & (values >= 0)
-    return "finite", np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
