@@ -32,10 +32,6 @@ class Group:
 
     Raises:
         ValueError: a position is negative or occurs twice, or the start lies outside 0…1.
-
-    Example:
-        >>> Group("A/7/HOH", [12], 0.5, True, "atom A/7/HOH/O has a partial occupancy").atoms
-        array([12])
     """
 
     name: str
@@ -70,10 +66,6 @@ class GroupSet:
 
     Raises:
         ValueError: a free set has not exactly one member, or another set has fewer than two.
-
-    Example:
-        >>> GroupSet("free", (Group("A/7/HOH", [12], 0.5, True, "partial"),)).start
-        0.5
     """
 
     kind: SetKind

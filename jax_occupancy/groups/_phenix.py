@@ -92,11 +92,10 @@ def _checked(text: str) -> str:
 
 
 def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
-    """Write groups as phenix parameters.
+    """Write groups as phenix parameters; ``atoms`` is the table that the groups were made from.
 
     Atoms that phenix.refine would refine by itself (with a letter, or partly occupied) but that are in no refinable
     group are removed from refinement; of fixed groups at the occupancies the model has there is a comment besides.
-    ``atoms`` is the table that the groups were made from.
 
     Raises:
         ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside

@@ -76,12 +76,11 @@ def parse_refmac(text: str) -> UserGroups:
 
 
 def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
-    """Write groups as Refmac keywords.
+    """Write groups as Refmac keywords; ``atoms`` is the table that the groups were made from.
 
     Insertion codes are written after the number, ``residue 10A``, as ``parse_refmac`` and servalcat read them. Whether
     Refmac does was not tried: look at the groups it lists if the model has insertion codes. Of fixed groups at the
-    occupancies the model has there is only a comment, as Refmac refines what is listed and nothing else. ``atoms`` is
-    the table that the groups were made from.
+    occupancies the model has there is only a comment, as Refmac refines what is listed and nothing else.
 
     Raises:
         ValueError: the format cannot say it: sets under a parent, fixed members beside refined ones, groups fixed

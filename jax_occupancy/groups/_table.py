@@ -1,6 +1,6 @@
 """The atom table as the arrays that grouping needs."""
 
-from functools import cached_property
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -70,50 +70,18 @@ class AtomTable:
         self.hetero = np.isin(self.kind, ("other", "water"))
         if "record" in given:
             self.hetero = _text(atoms, "record") == "HETATM"
-
-    @cached_property
-    def place(self) -> np.ndarray:
-        """One number for each chain, residue number and insertion code."""
-        return group_numbers(self.chain, self.resseq, self.icode)
-
-    @cached_property
-    def residue(self) -> np.ndarray:
-        """One number per residue by first appearance: all alternates at one place of a chain, whatever their names."""
-        return _number_residues(self)
-
-    @cached_property
-    def partial(self) -> np.ndarray:
-        """Where an occupancy lies strictly between 0 and 1 in the file: 0.5 on a 2-fold axis may be a full site."""
-        return (self.in_file > 0) & (self.in_file < 1)
-
-    @cached_property
-    def hydrogen(self) -> np.ndarray:
-        return np.isin(self.element, HYDROGEN)
-
-    @cached_property
-    def lettered(self) -> np.ndarray:
-        return self.altloc != ""
-
-    @cached_property
-    def first_atom(self) -> np.ndarray:
-        """Position of the first atom of each residue."""
-        return np.unique(self.residue, return_index=True)[1]
-
-    @cached_property
-    def conformer(self) -> np.ndarray:
-        """One number for all atoms of one residue and one letter."""
-        return group_numbers(self.residue, self.altloc)
-
-    @cached_property
-    def mixed(self) -> np.ndarray:
-        """Where one letter of an atom's residue stands for several residue names."""
-        kinds = np.unique(np.stack([self.conformer, group_numbers(self.conformer, self.resname)]), axis=1)[0]
-        return self.lettered & (np.bincount(kinds, minlength=1)[self.conformer] > 1)
-
-    @cached_property
-    def conformer_size(self) -> np.ndarray:
-        """For each atom the number of atoms of its residue that have its letter."""
-        return np.bincount(self.conformer, minlength=1)[self.conformer]
+        self.partial = (self.in_file > 0) & (self.in_file < 1)  # 0.5 on a 2-fold axis may be a full site
+        self.hydrogen = np.isin(self.element, HYDROGEN)
+        self.lettered = self.altloc != ""
+        self.place = group_numbers(self.chain, self.resseq, self.icode)
+        # all alternates at one place of a chain, whatever their names
+        self.residue = _number_residues(self)
+        self.first_atom = np.unique(self.residue, return_index=True)[1]
+        self.conformer = group_numbers(self.residue, self.altloc)
+        self.conformer_size = np.bincount(self.conformer, minlength=1)[self.conformer]
+        # where one letter of an atom's residue stands for several residue names
+        names = np.unique(np.stack([self.conformer, group_numbers(self.conformer, self.resname)]), axis=1)[0]
+        self.mixed = self.lettered & (np.bincount(names, minlength=1)[self.conformer] > 1)
 
 
 def group_numbers(*keys: np.ndarray) -> np.ndarray:
@@ -146,6 +114,7 @@ def residues_between(number: np.ndarray, code: np.ndarray, low: Place | None, hi
     return inside
 
 
+@cache
 def empty_table() -> AtomTable:
     """A table without atoms, on which selections can be tried before there is a model."""
     return AtomTable(pd.DataFrame(columns=pd.Index(REQUIRED)))
@@ -162,7 +131,7 @@ def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
     return np.array([*clean, ""], object)[codes]
 
 
-def _number_residues(table: "AtomTable") -> np.ndarray:
+def _number_residues(table: AtomTable) -> np.ndarray:
     """One number per residue, by first appearance: all of a chain, number and code that can be one molecule."""
     # Old files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the
     # same letter, far from the first, begins another residue. Different residue names are one residue where they
@@ -186,7 +155,7 @@ def _members(numbers: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
     return {int(numbers[atoms[0]]): atoms for atoms in by_number(numbers, np.isin(numbers, wanted))}
 
 
-def _copies(table: "AtomTable", place: np.ndarray) -> np.ndarray:
+def _copies(table: AtomTable, place: np.ndarray) -> np.ndarray:
     """0 for the first molecule of a number and residue name, 1 for the second that repeats its atoms elsewhere."""
     copy = np.zeros(table.n_atoms, np.int64)
     piece = group_numbers(place, table.resname)
@@ -207,7 +176,7 @@ def _copies(table: "AtomTable", place: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _exclude_each_other(table: "AtomTable", first: np.ndarray, second: np.ndarray) -> bool:
+def _exclude_each_other(table: AtomTable, first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two residue names at one number are alternates or parts of one residue, and no two molecules."""
     gap = distances_to(table.xyz[first], table.xyz[second], TOUCHING).min()
     if gap <= SAME_PLACE or (gap <= TOO_CLOSE and "water" not in table.kind[[first[0], second[0]]]):
