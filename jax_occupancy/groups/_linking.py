@@ -31,10 +31,13 @@ class Links:
         for residue in residues if note else ():
             self.notes[residue].append(note)
 
-    def refuse(self, table: AtomTable, pair: tuple[int, int], how: str, why: str) -> None:
-        """Remember for both residues of a pair why they stay apart."""
+    def settle(self, table: AtomTable, pair: tuple[int, int], refusal: str, apart: str, note: str = "") -> None:
+        """Join a pair of residues, or remember for both why they stay apart."""
+        if not refusal:
+            self.join(pair, note)
+            return
         for one, other in (pair, pair[::-1]):
-            self.notes[one].append(f"{how} {residue_label(table, table.first_atom[other])}{why}")
+            self.notes[one].append(apart.format(residue_label(table, table.first_atom[other])) + refusal)
 
 
 def polymer_bonds(table: AtomTable) -> tuple[np.ndarray, np.ndarray]:
@@ -81,10 +84,7 @@ def find_links(
             refusal = f"no bond in conformer {listing(loose)}"
         else:
             refusal = "" if force else _far_starts(left, right)
-        if refusal:
-            links.refuse(table, pair, "kept apart from", f": {refusal}")
-        else:
-            links.join(pair)
+        links.settle(table, pair, refusal, "kept apart from {}: ")
     for name, atoms in joined.items():
         _join(table, name, atoms[active[atoms] & table.lettered[atoms]], links)
     return links
@@ -175,10 +175,7 @@ def join_contacts(
             refusal = f"the letters are {', '.join(sorted(letters[0]))} and {', '.join(sorted(letters[1]))}"
         else:
             refusal = "" if force else _far_starts(starts[pair[0]], starts[pair[1]])
-        if refusal:
-            links.refuse(table, pair, "in contact with", f" but kept apart: {refusal}")
-        else:
-            links.join(pair, "joined by contact")
+        links.settle(table, pair, refusal, "in contact with {} but kept apart: ", "joined by contact")
 
 
 def _residue_pairs(

@@ -154,10 +154,8 @@ def _group_lines(table: AtomTable, name: str, atoms: np.ndarray, number: int) ->
 def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
     """Positions of the atoms that the words after the id of a group mean, to Refmac and servalcat; maybe none."""
     said: dict[str, list[str]] = {}
-    words = text.split()
     key = ""
-    while words:
-        word = words.pop(0)
+    for word in text.split():
         name = _KEYS.get(word.lower()[:4]) or _KEYS.get(word.lower()[:3])
         if name and not (key and not said[key]):
             key = name
@@ -182,17 +180,14 @@ def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
 def _of_residues(table: AtomTable, words: list[str], codes: list[str]) -> np.ndarray:
     """Atoms of the residues; a range ends with its last residue, insertion code included."""
     span = len(words) == 4 and [word.lower() for word in words[::2]] == ["from", "to"]
-    places = [_place(word) for word in (words[1::2] if span else words)]
+    places = []
+    for word in words[1::2] if span else words:
+        if (match := _PLACE.fullmatch(word)) is None:
+            raise ValueError(f"{word} is no residue")
+        places.append((int(match[1]), match[2]))
     if codes:
         if len(codes) > 1 or len(places) != 1 or places[0][1]:
             raise ValueError("an insertion code needs one residue without")
         places = [(places[0][0], codes[0].removeprefix("."))]
     ends = [tuple(places)] if span else [(place, place) for place in places]
     return np.logical_or.reduce([residues_between(table.resseq, table.icode, low, high) for low, high in ends])
-
-
-def _place(word: str) -> tuple[int, str]:
-    match = _PLACE.fullmatch(word)
-    if match is None:
-        raise ValueError(f"{word} is no residue")
-    return int(match[1]), match[2]

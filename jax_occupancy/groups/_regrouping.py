@@ -3,7 +3,6 @@
 Ground and bound make one set of states, with the split inside each state under it.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -96,40 +95,37 @@ def with_departed(
     table: AtomTable, sets: Sequence[GroupSet], removed: np.ndarray, claims: Mapping[str, np.ndarray]
 ) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
     """Keep removed conformers as fixed members of their sets, and warn of those that went to a group of the user."""
-    gone_from: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for label, atoms in {"": removed, **claims}.items():
-        for atom in atoms[table.lettered[atoms]].tolist():
-            gone_from[int(table.residue[atom])][label].append(atom)
+    labels, home = ["", *claims], np.full(table.n_atoms, -1)
+    for number, atoms in enumerate([removed, *claims.values()]):
+        home[atoms] = number
+    departed = np.flatnonzero((home >= 0) & table.lettered)
+    departed = departed[np.lexsort((home[departed], table.residue[departed]))]
     names = [group.name for group_set in sets for group in group_set.groups]
     result, gone = [], []
     for group_set in sets:
-        absent = _absent(table, group_set, gone_from) if gone_from else {}
-        if kept := absent.pop("", {}):
-            group_set = _with_fixed(table, group_set, kept, names)
-        for label, left in absent.items():
-            told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in left.items())
-            group_set = _with_reason(group_set, f"{told} left for {label}")
-            gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {label})")
+        left = _absent(table, group_set, departed)
+        for number in sorted(dict.fromkeys(home[left].tolist()), key=bool):  # removed ones first
+            atoms = left[home[left] == number]
+            by_letter = {x: np.sort(atoms[table.altloc[atoms] == x]) for x in dict.fromkeys(table.altloc[atoms])}
+            if number == 0:
+                group_set = _with_fixed(table, group_set, by_letter, names)
+                continue
+            told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in by_letter.items())
+            group_set = _with_reason(group_set, f"{told} left for {labels[number]}")
+            gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {labels[number]})")
         result.append(group_set)
     message = f"conformers that no longer sum with a sibling which is in a group asked for: {listing(gone)}"
     return tuple(result), (message,) if gone else ()
 
 
-def _absent(
-    table: AtomTable, group_set: GroupSet, gone_from: Mapping[int, Mapping[str, list[int]]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """By where they went, what has left the residues of a set, by letter, where the set has not that letter."""
+def _absent(table: AtomTable, group_set: GroupSet, departed: np.ndarray) -> np.ndarray:
+    """What has left the residues of a set, where the set has not its letter."""
     own = np.concatenate([group.atoms for group in group_set.groups])
     own = own[table.lettered[own]]
-    heavy, letters = own[~table.hydrogen[own]], set(table.altloc[own])
-    found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    heavy = own[~table.hydrogen[own]]
     # Hydrogens that follow the residue before bring no residue of their own.
-    for residue in np.unique(table.residue[heavy if heavy.size else own]).tolist():
-        for label, atoms in gone_from.get(residue, {}).items():
-            for letter in (one for one in dict.fromkeys(table.altloc[atoms]) if one not in letters):
-                same = [atom for atom in atoms if table.altloc[atom] == letter]
-                found[label][letter] = np.union1d(found[label].get(letter, np.empty(0, np.int64)), same)
-    return found
+    left = departed[np.isin(table.residue[departed], table.residue[heavy if heavy.size else own])]
+    return left[~np.isin(table.altloc[left], table.altloc[own])]
 
 
 def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.ndarray], names: list[str]) -> GroupSet:

@@ -128,17 +128,20 @@ def to_bytes(document: cif.Document) -> bytes:
     return document.as_string(options).encode()
 
 
+def add_item(block: cif.Block, tag: str, value: str) -> None:
+    """Give all rows of a category a new item; a single row may stand in pairs, not in a loop."""
+    loop = block.find_mmcif_category(tag[: tag.index(".") + 1]).loop
+    if loop is None:
+        block.set_pair(tag, value)
+    else:
+        loop.add_columns([tag], value)
+
+
 def _column(block: cif.Block, item: str) -> cif.Column:
-    """A column of `_atom_site`, added as '?' if the file has none; a single atom may stand in pairs, not in a loop."""
-    column = block.find_values(_SITE + item)
-    if not column:
-        loop = block.find_mmcif_category(_SITE).loop
-        if loop is None:
-            block.set_pair(_SITE + item, "?")
-        else:
-            loop.add_columns([_SITE + item], "?")
-        column = block.find_values(_SITE + item)
-    return column
+    """A column of `_atom_site`, added as '?' if the file has none."""
+    if not block.find_values(_SITE + item):
+        add_item(block, _SITE + item, "?")
+    return block.find_values(_SITE + item)
 
 
 def _values(block: cif.Block, item: str) -> list[str] | None:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atoms import first_labels, walk
 from jax_occupancy.io._files import atomic_writer, format_of_name
-from jax_occupancy.io._header import RESIDUAL_REMARK, call_residual
-from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
+from jax_occupancy.io._header import RESIDUAL_FLAG, RESIDUAL_REMARK
+from jax_occupancy.io._mmcif import add_item, edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
 from jax_occupancy.io._rounding import ConformerSets, rounded_units
@@ -123,7 +123,7 @@ def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
     structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
     document = read_document(model.source, path=model.path) if same else structure.make_mmcif_document()
     if model.residual and not same:
-        call_residual(document.sole_block())
+        add_item(document.sole_block(), RESIDUAL_FLAG, "'LIKELY RESIDUAL'")
     edit_mmcif(document, path=model.path, rows=rows, new=new)
     return to_bytes(document)
 
