@@ -104,9 +104,6 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
     bad = []
     mended = []
     for group_set in sets:
-        if all(group.refinable for group in group_set.groups):
-            mended.append(group_set)
-            continue
         # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
         held = {g.name: g.start if g.fraction is None else g.fraction for g in group_set.groups if not g.refinable}
         total, slack = sum(held.values()), tolerance(len(held))

@@ -61,18 +61,16 @@ def kind_of_content(data: bytes) -> str:
 def model_format_of(path: str | os.PathLike[str], data: bytes) -> str:
     """The format of a model file ("pdb" or "mmcif"): its content decides, then its name."""
     kind = kind_of_content(data)
-    if kind == "mtz":
-        raise ValueError(f"{path} is an MTZ file of reflections; a model (PDB or mmCIF) is wanted here")
-    if kind == "binary":
-        raise ValueError(f"{path} is a binary file; a model (PDB or mmCIF) is wanted here")
+    if kind in ("mtz", "binary"):
+        what = "an MTZ file of reflections" if kind == "mtz" else "a binary file"
+        raise ValueError(f"{path} is {what}; a model (PDB or mmCIF) is wanted here")
     if data.startswith(b"\xef\xbb\xbf"):
         # the mark hides the name of the first record from every reader of PDB files
         raise ValueError(f"{path} starts with a byte order mark; save it as plain text (UTF-8 without BOM)")
-    if kind == "unknown":
-        kind = format_of_name(path) or kind
-    if kind == "unknown":
+    found = format_of_name(path) if kind == "unknown" else kind
+    if found is None:
         raise ValueError(f"{path} is neither PDB nor mmCIF: no PDB record and no data_ block was found in it")
-    return kind
+    return found
 
 
 def format_of_name(path: str | os.PathLike[str]) -> str | None:

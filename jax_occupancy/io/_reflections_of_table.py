@@ -130,22 +130,10 @@ def _free(
     label, codes = f"{table.where}: column {column.label}", column.type == STATUS
     if codes and free_value is not None:
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
-    known, all_flags = ~np.isnan(flags), _values(table, column)
-    values, counts = np.unique(all_flags[~np.isnan(all_flags)], return_counts=True)
-    if (values != np.rint(values)).any():
-        odd = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:5])
-        raise ValueError(f"{label} holds {odd}; free flags are integers: name the right column with free=...")
+    values, value = _flag_values(_values(table, column), label, 0 if codes else free_value)
+    known = ~np.isnan(flags)
     unflagged = f"{(~known).sum()} reflections without a flag in {label} are used for refinement"
     notes = [] if known.all() else [unflagged]
-    value = 0 if codes or len(values) > 2 else None
-    if free_value is not None:
-        value = free_value
-    elif value is None and len(values) == 2:
-        if counts[0] == counts[1]:
-            raise ValueError(
-                f"{label} has as many {values[0]:g} as {values[1]:g}, so which is free? Say it with free_value=..."
-            )
-        value = int(values[np.argmin(counts)])
     if value is None:
         has = "one value only" if len(values) else "no values"
         return nobody, None, [*notes, f"{label} has {has}: every reflection is used for refinement, there is no R-free"]
@@ -168,6 +156,21 @@ def _free(
         why = " in status (mmCIF convention)" if codes else f", {of_many if len(values) > 2 else rarer}"
         notes.append(f"free set: {name}{why}")
     return free, "f" if codes else value, notes
+
+
+def _flag_values(flags: np.ndarray, label: str, given: int | None) -> tuple[np.ndarray, int | None]:
+    """The different flags of a column, and the one that means free; None if one alone tells nothing apart."""
+    values, counts = np.unique(flags[~np.isnan(flags)], return_counts=True)
+    if (values != np.rint(values)).any():
+        odd = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:5])
+        raise ValueError(f"{label} holds {odd}; free flags are integers: name the right column with free=...")
+    if given is not None or len(values) < 2:
+        return values, given
+    if len(values) == 2 and counts[0] == counts[1]:
+        raise ValueError(
+            f"{label} has as many {values[0]:g} as {values[1]:g}, so which is free? Say it with free_value=..."
+        )
+    return values, 0 if len(values) > 2 else int(values[np.argmin(counts)])
 
 
 def _doubts(data: Measured, contradiction: str, *, amplitudes: bool, label: str) -> tuple[str, ...]:
