@@ -9,7 +9,7 @@ import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
-from jax_occupancy.groups._neighbours import distances_to, distances_to_others, meetings
+from jax_occupancy.groups._neighbours import distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
 
@@ -17,7 +17,7 @@ DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
 
 
-def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
+def find_warnings(table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet]) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
     groups = [group for group_set in sets for group in group_set.groups]
     outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
@@ -32,6 +32,7 @@ def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
         _on_top(table, sets),
+        _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
 
@@ -78,7 +79,7 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
     ]
 
 
-def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
+def _excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> str:
     """Groups asked for that hold alternates of one residue, or residues on top of each other: both would be there."""
     names = []
     for group in (group for group_set in sets for group in group_set.groups):
@@ -96,7 +97,7 @@ def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, 
         told = dict.fromkeys(" with ".join(pair) for pair in named)
         names += [f"{group.name} ({listing(told, at_most=3)}, {2 * group.start:.2f} in all)"] if told else []
     message = "groups asked for hold atoms that exclude each other, which are then there at once"
-    return tuple(text for text in [_sentence(message, names, "; make a group of each and a set of them")] if text)
+    return _sentence(message, names, "; make a group of each and a set of them")
 
 
 def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
@@ -132,7 +133,8 @@ def _clashes(table: AtomTable) -> str:
     suspects = np.flatnonzero(~table.lettered & (table.partial | (table.occupancy > 0) & ~table.hydrogen))
     repeated = consecutive(group_numbers(table.residue[suspects], table.name[suspects]))
     pairs = list(zip(*(suspects[side].tolist() for side in repeated), strict=True))
-    suspects = suspects[np.isfinite(distances_to_others(table.xyz[suspects], CLASH))]
+    # the nearest is the atom itself
+    suspects = suspects[np.isfinite(distances_to(table.xyz[suspects], table.xyz[suspects], CLASH, nth=2))]
     for residues in meetings(table.xyz[suspects], table.residue[suspects], CLASH):
         one, other = (suspects[table.residue[suspects] == residue] for residue in residues)
         gaps = distances_to(table.xyz[one], table.xyz[other], CLASH)

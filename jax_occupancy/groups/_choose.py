@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.groups._building import Draft, Member, finish_drafts, make_group
-from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
+from jax_occupancy.groups._checks import feasible, find_warnings
 from jax_occupancy.groups._conformers import conformer_drafts, join_overlapping, unlettered_conformers
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind, each
 from jax_occupancy.groups._hydrogens import amide_homes, exchanged_pairs, riders
@@ -146,7 +146,7 @@ def choose_groups(
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
     everything = with_starts(feasible(grouping.sets))
-    warnings = (*find_warnings(table, everything), *excluding_members(table, own), *departed, *renamed)
+    warnings = (*find_warnings(table, everything, own), *departed, *renamed)
     return replace(grouping, sets=everything, warnings=warnings)
 
 

@@ -32,11 +32,9 @@ _NAMED = re.compile(r"(selection) = ")
 def parse_phenix(text: str) -> UserGroups:
     """Read occupancy groups from phenix parameters.
 
-    phenix.refine chooses groups automatically for all other atoms, and so does the result.
-
-    Args:
-        text: parameters with ``refinement.refine.occupancies``, in it ``constrained_group { selection = ... }``,
-            ``individual = ...`` and ``remove_selection = ...``; other parameters are left alone.
+    What ``refinement.refine.occupancies`` has is read: ``constrained_group { selection = ... }``, ``individual =
+    ...`` and ``remove_selection = ...``. phenix.refine chooses groups automatically for all other atoms, and so
+    does the result.
 
     Returns:
         Groups named "1:1", "1:2" for the first and second selection of the first constrained group, and so on, or as

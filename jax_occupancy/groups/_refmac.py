@@ -30,12 +30,11 @@ _KEYS = {"chai": "chain", "segm": "chain", "resi": "residue", "atom": "atom", "a
 def parse_refmac(text: str) -> UserGroups:
     """Read occupancy groups from Refmac keywords; other keywords of the file are left alone.
 
-    Args:
-        text: lines such as ``occupancy group id 1 chain A residue 45 alt B``: chains, one or several (``segm`` is the
-            same), residues (a number, or ``from 5 to 9``, with insertion codes ``10A`` or ``insc A``), atoms and a
-            letter in any order; lines of one id are united. ``occupancy group alts complete 1 2`` and ``... alts
-            incomplete 1 2`` make sets; with a single id the group is free. Words count by their first four letters,
-            ``#`` and ``!`` begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords.
+    Lines such as ``occupancy group id 1 chain A residue 45 alt B`` are read: chains, one or several (``segm`` is
+    the same), residues (a number, or ``from 5 to 9``, with insertion codes ``10A`` or ``insc A``), atoms and a
+    letter in any order; lines of one id are united. ``occupancy group alts complete 1 2`` and ``... alts incomplete
+    1 2`` make sets; with a single id the group is free. Words count by their first four letters, ``#`` and ``!``
+    begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords.
 
     Returns:
         Groups named by their ids, or as the comments of `format_refmac` say. As with all formats the other atoms get

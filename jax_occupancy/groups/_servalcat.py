@@ -14,13 +14,9 @@ _SETTINGS = tuple(f"occ_group_const_mu{end}" for end in ("", "_update_factor", "
 def parse_servalcat(text: str) -> UserGroups:
     """Read occupancy groups from the YAML of servalcat; other settings are left alone.
 
-    Args:
-        text: YAML with ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``,
-            ``complete``) and ``atom_selection.occ`` (``include`` makes a group of each atom that is in none,
-            ``exclude`` keeps atoms as they are), alone or under ``refine``.
-
-    Returns:
-        Groups named by their ids; as with all formats the other atoms get automatic groups.
+    ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``, ``complete``) and
+    ``atom_selection.occ`` (``include`` makes a group of each atom that is in none, ``exclude`` keeps atoms as they
+    are) are read, alone or under ``refine``. As with all formats the other atoms get automatic groups.
 
     Raises:
         ValueError: the text is no YAML, one of these is of the wrong kind, or what it says of occupancies elsewhere
