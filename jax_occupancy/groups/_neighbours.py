@@ -33,7 +33,8 @@ def distances_to(points: np.ndarray, others: np.ndarray, cutoff: float, *, nth: 
     left, right = (np.flatnonzero(np.isfinite(some).all(axis=1)) for some in (points, others))
     result = np.full(len(points), np.inf)
     if left.size and right.size:
-        result[left] = KDTree(others[right]).query(points[left], k=[nth], distance_upper_bound=cutoff)[0][:, 0]
+        found = KDTree(others[right]).query(points[left], k=nth, distance_upper_bound=cutoff)[0]
+        result[left] = np.reshape(found, (left.size, nth))[:, -1]
     return result
 
 

@@ -211,15 +211,13 @@ def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) 
     """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first."""
     # Before others come mmCIF's status, then columns of integers that have "free" in their name.
     known = {name: rank for rank, name in enumerate(FREE)}
-    candidates = []
-    for column in table.columns:
+
+    def is_flag(column: Column) -> bool:
         name = plain(column.label)
-        if (
-            column.type == STATUS
-            or (column.type == "I" and "FREE" in name)
-            or (column.type in ("I", "R") and name in known)
-        ):
-            candidates.append(column)
+        usual = column.type in ("I", "R") and name in known
+        return usual or column.type == STATUS or (column.type == "I" and "FREE" in name)
+
+    candidates = [column for column in table.columns if is_flag(column)]
     if not candidates:
         return None
     rows = measured.usable()

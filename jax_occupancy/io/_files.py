@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+PathLike = str | os.PathLike[str]
 _PDB_RECORDS = ("HEADER", "CRYST1", "ATOM", "HETATM", "REMARK", "TITLE", "COMPND", "MODEL", "SCALE1", "LINK", "SEQRES")
 
 
-def check_file(path: str | os.PathLike[str]) -> Path:
+def check_file(path: PathLike) -> Path:
     """The path of a file that is there."""
     file = Path(path)
     if file.is_dir():
@@ -23,13 +24,13 @@ def check_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def is_gzipped(path: str | os.PathLike[str]) -> bool:
+def is_gzipped(path: PathLike) -> bool:
     """Whether a file is gzipped, by its first bytes, not by its name."""
     with open(path, "rb") as handle:
         return handle.read(2) == b"\x1f\x8b"
 
 
-def read_source(path: str | os.PathLike[str]) -> bytes:
+def read_source(path: PathLike) -> bytes:
     """All bytes of a file, decompressed if it is gzipped."""
     file = check_file(path)
     data = file.read_bytes()
@@ -58,7 +59,7 @@ def kind_of_content(data: bytes) -> str:
     return "unknown"
 
 
-def model_format_of(path: str | os.PathLike[str], data: bytes) -> str:
+def model_format_of(path: PathLike, data: bytes) -> str:
     """The format of a model file ("pdb" or "mmcif"): its content decides, then its name."""
     kind = kind_of_content(data)
     if kind in ("mtz", "binary"):
@@ -73,7 +74,7 @@ def model_format_of(path: str | os.PathLike[str], data: bytes) -> str:
     return found
 
 
-def format_of_name(path: str | os.PathLike[str]) -> str | None:
+def format_of_name(path: PathLike) -> str | None:
     """The format that a file name promises: "pdb", "mmcif" or None; a final .gz is looked through.
 
     Example:
@@ -85,7 +86,7 @@ def format_of_name(path: str | os.PathLike[str]) -> str | None:
 
 
 @contextmanager
-def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_writer(path: PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when all of it is on the disk.
 
     Whatever ends the block early, an interrupt from the keyboard included, leaves what was there before. A symbolic

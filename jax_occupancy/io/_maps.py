@@ -13,9 +13,8 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.io._files import atomic_writer, check_file, is_gzipped
+from jax_occupancy.io._files import PathLike, atomic_writer, check_file, is_gzipped
 
-PathLike = str | os.PathLike[str]
 Density = Float[np.ndarray, "x y z"]
 
 # Pixels of maps that belong together may differ by this much, relative.

@@ -1,6 +1,5 @@
 """The mmCIF format: numbering the atoms before gemmi regroups them, and putting new values back into the block."""
 
-import os
 from itertools import product
 from typing import Any
 
@@ -10,6 +9,7 @@ import pandas as pd
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 
 from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import Header, header_of_mmcif
 
 _SITE = "_atom_site."
@@ -19,7 +19,7 @@ _NEEDED = ("type_symbol", *_XYZ, "B_iso_or_equiv")
 
 
 def parse_mmcif(
-    source: bytes, *, path: str | os.PathLike[str], model_number: int | None
+    source: bytes, *, path: PathLike, model_number: int | None
 ) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
     """Read an mmCIF file: gemmi's structure (serial = position + 1), atom table, row of each atom, header."""
     block = atom_block(read_document(source, path=path), path=path)
@@ -37,7 +37,7 @@ def parse_mmcif(
     return structure, atom_table(structure, text=chosen, path=path), rows, header_of_mmcif(block, structure)
 
 
-def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Document:
+def read_document(source: bytes, *, path: PathLike) -> cif.Document:
     """The document of a CIF file, every block and item as spelled."""
     try:
         source.decode()
@@ -50,7 +50,7 @@ def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Documen
         raise ValueError(f"{path} is not valid CIF: {' '.join(str(error).split())}") from error
 
 
-def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.Block:
+def atom_block(document: cif.Document, *, path: PathLike) -> cif.Block:
     """The one block that holds atoms (restraint blocks and reflections may stand beside it)."""
     try:
         blocks = [block for block in document if len(block.find_mmcif_category(_SITE))]
@@ -69,7 +69,7 @@ def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.B
     raise ValueError(f"{path} holds no atoms: no data block has _atom_site rows")
 
 
-def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np.ndarray, new: pd.DataFrame) -> None:
+def edit_mmcif(document: cif.Document, *, path: PathLike, rows: np.ndarray, new: pd.DataFrame) -> None:
     """Put new values of atoms (as `write_model` has them) into `_atom_site`, and shift each U and B beside them."""
     block, with_esd = atom_block(document, path=path), "esd" in new
     items = ["occupancy", "occupancy_esd"] if with_esd or _values(block, "occupancy_esd") else ["occupancy"]

@@ -1,6 +1,5 @@
 """A model read from a file, with everything needed to write it back, and gemmi's structures in memory."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atoms import atom_table, first_labels, walk
-from jax_occupancy.io._files import model_format_of, read_source
+from jax_occupancy.io._files import PathLike, model_format_of, read_source
 from jax_occupancy.io._header import add_tls
 from jax_occupancy.io._mmcif import parse_mmcif
 from jax_occupancy.io._pdb import parse_pdb
@@ -65,7 +64,7 @@ class Model:
         return f"Model({str(self.path)!r}, {self.n_atoms} atoms, {self.format}, spacegroup={group!r})"
 
 
-def read_model(path: str | os.PathLike[str], *, model_number: int | None = None) -> Model:
+def read_model(path: PathLike, *, model_number: int | None = None) -> Model:
     """Read a model from a PDB or mmCIF file, plain or gzipped; its content decides which.
 
     The atoms keep the order of the file. A file without a cell can be read too: groups need none. Occupancies that the

@@ -10,12 +10,12 @@ import gemmi
 import numpy as np
 from jaxtyping import Int
 
-from jax_occupancy.io._files import atomic_writer, is_gzipped
+from jax_occupancy.io._files import PathLike, atomic_writer, is_gzipped
 
 _TYPES = "HJFDQGLKMEPWAIRBYU"
 
 
-def read_mtz(path: str | os.PathLike[str], source: bytes) -> gemmi.Mtz:
+def read_mtz(path: PathLike, source: bytes) -> gemmi.Mtz:
     """Read an MTZ file, whose decompressed bytes are `source`."""
     if b"END     " not in source and b"MTZENDOFHEADERS" not in source:
         # gemmi would read on and take what is lost for unset
@@ -56,7 +56,7 @@ def make_mtz(
 
 
 def write_mtz(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     hkl: Int[np.ndarray, "reflections 3"],
     cell: gemmi.UnitCell,

@@ -1,6 +1,5 @@
 """The PDB format: numbering the atoms before gemmi regroups them, and putting new values back into the text."""
 
-import os
 import re
 from itertools import pairwise
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import Header, header_of_pdb
 
 # 10^5 numbers of five digits and 26*36^4 that begin with a capital; gemmi reads small letters as capitals
@@ -35,7 +35,7 @@ _BESIDE = (b"SIGA", b"ANIS", b"SIGU")
 
 
 def parse_pdb(
-    source: bytes, *, path: str | os.PathLike[str], model_number: int | None
+    source: bytes, *, path: PathLike, model_number: int | None
 ) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
     """Read a PDB file: gemmi's structure (serial = position + 1), atom table, line of each atom, header."""
     lines, atoms, segments = scan_lines(source, path=path)
@@ -50,7 +50,7 @@ def parse_pdb(
     return structure, atom_table(structure, text=text, path=path), rows, header_of_pdb(source)
 
 
-def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+def scan_lines(source: bytes, *, path: PathLike) -> tuple[list[bytes], np.ndarray, np.ndarray]:
     """The lines, which of them hold atoms (told as gemmi does: by four letters), and the TER or BREAK above each."""
     lines = source.split(b"\n")
     atoms, segments = [], []

@@ -1,10 +1,8 @@
 """Reading measured reflections from a file of any format."""
 
-import os
-
 import gemmi
 
-from jax_occupancy.io._files import kind_of_content, read_source
+from jax_occupancy.io._files import PathLike, kind_of_content, read_source
 from jax_occupancy.io._mtz import read_mtz
 from jax_occupancy.io._reflection_table import ReflectionTable
 from jax_occupancy.io._reflections import Reflections
@@ -13,7 +11,7 @@ from jax_occupancy.io._refln import refln_table
 
 
 def read_reflections(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     amplitude: str | None = None,
     intensity: str | None = None,

@@ -1,6 +1,5 @@
 """The mmCIF format of reflections: data blocks with a `_refln` loop."""
 
-import os
 import re
 
 import gemmi
@@ -9,6 +8,7 @@ from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, 
 from jaxtyping import Bool, Float
 
 from jax_occupancy.io._column_names import guessed_kind, is_calculated
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import radiations_of_block
 from jax_occupancy.io._mmcif import read_document
 from jax_occupancy.io._mtz import make_mtz
@@ -34,7 +34,7 @@ _GROUP_NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number")
 
 
 def refln_table(
-    path: str | os.PathLike[str],
+    path: PathLike,
     source: bytes,
     *,
     block: str | None,
@@ -100,7 +100,7 @@ def _what_it_is(document: cif.Document) -> str:
 
 
 def _chosen_block(
-    path: str | os.PathLike[str], blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
+    path: PathLike, blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
 ) -> tuple[cif.Block, list[str]]:
     listed = ", ".join(candidate.name for candidate in blocks[:8])
     if name is not None:

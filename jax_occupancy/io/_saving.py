@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.core import OccupancyTensor, Topology
-from jax_occupancy.io._files import atomic_writer, read_source
+from jax_occupancy.io._files import PathLike, atomic_writer, read_source
 
 FORMAT_VERSION = 2
 _HEADER = "header.json"
@@ -34,7 +33,7 @@ _SAID = {
 }
 
 
-def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
+def save_tensor(path: PathLike, tensor: OccupancyTensor) -> None:
     """Save a tensor, its topology and its logits, in one file, which appears under its name only when it is complete.
 
     Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (versions, digest of the
@@ -55,9 +54,7 @@ def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
     write_archive(path, "tensor", tensor)
 
 
-def load_tensor(
-    path: str | os.PathLike[str], like: OccupancyTensor | None = None, *, dtype: Any = None
-) -> OccupancyTensor:
+def load_tensor(path: PathLike, like: OccupancyTensor | None = None, *, dtype: Any = None) -> OccupancyTensor:
     """Load a tensor that `save_tensor` saved, equal in every bit.
 
     Args:
@@ -73,7 +70,7 @@ def load_tensor(
     return read_archive(path, "tensor", OccupancyTensor, like=like, dtype=dtype)
 
 
-def write_archive(path: str | os.PathLike[str], kind: str, value: Any) -> None:
+def write_archive(path: PathLike, kind: str, value: Any) -> None:
     """Write a value to one file, in which `read_archive` finds that kind; otherwise as `save_tensor`.
 
     The value is made of numbers, text, arrays, tables, paths, unit cells, space groups and tensors, in lists, tuples,
@@ -92,7 +89,7 @@ def write_archive(path: str | os.PathLike[str], kind: str, value: Any) -> None:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def read_archive(path: str | os.PathLike[str], kind: str, wanted: Any, *, like: Any = None, dtype: Any = None) -> Any:
+def read_archive(path: PathLike, kind: str, wanted: Any, *, like: Any = None, dtype: Any = None) -> Any:
     """Read what `write_archive` wrote, equal in every bit; otherwise as `load_tensor`.
 
     `wanted` is the type of the value as an annotation: it, and those of its fields, say which classes are made.

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from jax_occupancy.io._atoms import first_labels, walk
-from jax_occupancy.io._files import atomic_writer, format_of_name
+from jax_occupancy.io._files import PathLike, atomic_writer, format_of_name
 from jax_occupancy.io._header import RESIDUAL_FLAG, RESIDUAL_REMARK
 from jax_occupancy.io._mmcif import add_item, edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
@@ -29,7 +29,7 @@ _ROUNDING_SLACK = 1e-6
 
 def write_model(
     model: Model,
-    path: str | os.PathLike[str],
+    path: PathLike,
     occupancies: ArrayLike,
     *,
     esds: ArrayLike | None = None,
