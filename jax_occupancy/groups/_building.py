@@ -41,10 +41,10 @@ def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, 
 
     ordered = sorted((sorted(draft, key=first_atom) for draft in drafts), key=lambda draft: first_atom(draft[0]))
     members = [member for draft in ordered for member in draft]
-    guests = [atom for member in members for atom in member.guests]
-    own = (np.setdiff1d(m.atoms, guests) for m in members)
-    told = (atoms if atoms.size else np.sort(m.atoms) for m, atoms in zip(members, own, strict=True))
-    names = unique_names(group_name(table, atoms, m.letter) for m, atoms in zip(members, told, strict=True))
+    guest = np.zeros(table.n_atoms, bool)
+    guest[[atom for member in members for atom in member.guests]] = True
+    own = (np.sort(m.atoms[~guest[m.atoms]] if not guest[m.atoms].all() else m.atoms) for m in members)
+    names = unique_names(group_name(table, atoms, m.letter) for m, atoms in zip(members, own, strict=True))
     name_of = {id(member): name for member, name in zip(members, names, strict=True)}
     sets = []
     for draft in ordered:

@@ -264,6 +264,8 @@ def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[t
     used = {group.name for group_set in taken for group in group_set.groups}
     old = [group.name for group_set in sets for group in group_set.groups]
     new = unique_names([*used, *old])[len(used) :]
+    if new == old:
+        return sets, ()
     names = iter(new)
     renamed = tuple(each(group_set, lambda group: replace(group, name=next(names))) for group_set in sets)
     shown = listing(f"{a} is now {b}" for a, b in zip(old, new, strict=True) if a != b and a in used)

@@ -48,6 +48,7 @@ def conformer_drafts(
     atoms = np.flatnonzero(chosen)
     home = table.residue.copy()
     home[list(moved)] = table.residue[list(moved.values())]
+    away = np.isin(np.arange(table.n_atoms), list(moved))
     run = links.run[home]
     label = np.where(table.mixed, table.altloc + " (" + table.resname + ")", table.altloc)
     node = group_numbers(run[atoms], label[atoms])
@@ -58,7 +59,7 @@ def conformer_drafts(
     drafts = []
     for rows in by_number(component):
         everything = atoms[rows]
-        own = np.setdiff1d(everything, list(moved))
+        own = everything[~away[everything]]
         own = own if own.size else everything
         notes = [note for residue in np.unique(table.residue[own]) for note in links.notes.get(int(residue), [])]
         if far := sorted(letters[int(run[everything[0]])].difference(label[everything])):

@@ -103,7 +103,7 @@ def with_departed(
     names = [group.name for group_set in sets for group in group_set.groups]
     result, gone = [], []
     for group_set in sets:
-        left = _absent(table, group_set, departed)
+        left = _absent(table, group_set, departed) if departed.size else departed
         for number in sorted(dict.fromkeys(home[left].tolist()), key=bool):  # removed ones first
             atoms = left[home[left] == number]
             by_letter = {x: np.sort(atoms[table.altloc[atoms] == x]) for x in dict.fromkeys(table.altloc[atoms])}

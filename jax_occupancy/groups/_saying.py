@@ -1,6 +1,7 @@
 """From groups back to words: selections of their atoms, and what the formats of other programs can say of them."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +12,7 @@ import pandas as pd
 
 from jax_occupancy.groups._grouping import Group, Grouping
 from jax_occupancy.groups._naming import atom_names, listing
-from jax_occupancy.groups._table import AtomTable, by_number, group_numbers
+from jax_occupancy.groups._table import AtomTable
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 # The first line of what we write, by which our comments are told from those of others.
@@ -44,9 +45,11 @@ def pieces(
     table: AtomTable, name: str, atoms: np.ndarray, *, by_resname: bool = True, blank: bool = True
 ) -> list[Piece]:
     """The pieces of a group, in file order; a format may not know residue names, or atoms without a letter."""
+    of_piece: dict[tuple, list[int]] = defaultdict(list)
+    for atom in atoms.tolist():
+        of_piece[table.place[atom], table.resname[atom], table.altloc[atom]].append(atom)
     found = []
-    key = group_numbers(table.place[atoms], table.resname[atoms], table.altloc[atoms])
-    for own in (atoms[rows] for rows in by_number(key)):
+    for own in of_piece.values():
         first = own[0]
         others = np.setdiff1d(np.flatnonzero(table.place == table.place[first]), atoms)
         if by_resname:
