@@ -58,14 +58,18 @@ def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, 
 
 def _reasons(draft: Sequence[Member], names: dict[int, str]) -> Iterator[str]:
     """Why each member is a group, and what it excludes."""
+    # Those of other residues by name: their letters would be taken for letters of this one.
+    labels, apart = {}, {}
+    for reason in dict.fromkeys(member.reason for member in draft):
+        letters = sorted(m.label for m in draft if m.reason == reason and m.label is not None)
+        labels[reason] = [letter or NO_LETTER for letter in letters]
+        apart[reason] = [names[id(m)] for m in draft if m.reason != reason]
     for member in draft:
         told = member.reason
         if member.label is not None:
-            beside = [m for m in draft if m is not member and m.reason == member.reason]
-            others = [label or NO_LETTER for label in sorted(m.label for m in beside if m.label is not None)]
-            # Those of other residues by name: their letters would be taken for letters of this one.
-            others += [names[id(m)] for m in draft if m.reason != member.reason]
             conformer = f"conformer {member.label or 'without a letter'} of {member.reason}"
+            others = labels[member.reason] + apart[member.reason]
+            others.remove(member.label or NO_LETTER)
             told = f"{conformer}; excludes {listing(others)}" if others else f"the only {conformer}{NO_SIBLING}"
         yield "; ".join([told, *member.notes])
 

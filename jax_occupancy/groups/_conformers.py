@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from jax_occupancy.groups._building import NO_LETTER, Draft, Member
 from jax_occupancy.groups._linking import Links
 from jax_occupancy.groups._naming import atom_name, listing, residue_label, residues_label
-from jax_occupancy.groups._neighbours import close_pairs, connected, distances_to, meetings
+from jax_occupancy.groups._neighbours import close_pairs, connected, distances_to, in_touch, meetings
 from jax_occupancy.groups._parts import bonded, occupancy_levels
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, by_number, consecutive, group_numbers
 
@@ -90,9 +89,9 @@ def _touching(table: AtomTable, atoms: np.ndarray, node: np.ndarray, run: np.nda
     open_rows = np.flatnonzero(np.isin(run, pieces[pieces.duplicated()]))
     for rows in pd.Series(open_rows).groupby(table.residue[atoms[open_rows]]).indices.values():
         own = open_rows[rows]
-        for one, other in combinations([own[letter] for letter in by_number(node[own])], 2):
-            if np.isfinite(distances_to(table.xyz[atoms[one]], table.xyz[atoms[other]], TOUCHING)).any():
-                pairs.append((node[one[:1]], node[other[:1]]))
+        letters = np.unique(node[own])
+        for together in in_touch([table.xyz[atoms[own[letter]]] for letter in by_number(node[own])], TOUCHING):
+            pairs.append((letters[together[:-1]], letters[together[1:]]))
     return connected(n_nodes, *(np.concatenate(side) for side in zip(*pairs, strict=True)))[node]
 
 

@@ -1,5 +1,7 @@
 """Points that lie close together, without a look at all pairs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -36,6 +38,23 @@ def distances_to(points: np.ndarray, others: np.ndarray, cutoff: float, *, nth: 
         found = KDTree(others[right]).query(points[left], k=nth, distance_upper_bound=cutoff)[0]
         result[left] = np.reshape(found, (left.size, nth))[:, -1]
     return result
+
+
+def in_touch(clusters: Sequence[np.ndarray], cutoff: float) -> list[list[int]]:
+    """Which clusters of points come within ``cutoff`` of each other, directly or through others, by their numbers."""
+    number = np.repeat(np.arange(len(clusters)), [len(cluster) for cluster in clusters])
+    points = np.concatenate(clusters)
+    rest, found = set(range(len(clusters))), []
+    while rest:
+        component, border = [], {min(rest)}
+        while border:
+            component += sorted(border)
+            rest -= border
+            open_points = np.flatnonzero(np.isin(number, list(rest)))
+            near = distances_to(points[open_points], points[np.isin(number, list(border))], cutoff)
+            border = set(number[open_points[np.isfinite(near)]].tolist())
+        found.append(sorted(component))
+    return found
 
 
 def connected(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
