@@ -9,7 +9,7 @@ from test_xray_structure_factors import cctbx_python
 
 from jax_occupancy.groups import automatic_groups, choose_groups, format_phenix, parse_phenix
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._table import read_table
+from jax_occupancy.groups._table import AtomTable
 from jax_occupancy.io import atoms_within, read_model
 
 MODELS = ("1g8a_multiconformer.pdb", "1orc.pdb", "1pfe.cif.gz", "4ms6.pdb", "4xof.pdb", "5i55.cif", "x3200.pdb")
@@ -97,7 +97,7 @@ def test_selections_match_the_atoms_that_cctbx_finds(data_dir, name):
         selections = [text for text in selections if "through" not in text]
     assert len(selections) >= 200
     theirs = asked_of_cctbx(data_dir / name, selections, model)
-    ours = PhenixSelections(read_table(model.atoms), lambda atoms, distance: atoms_within(model, atoms, distance))
+    ours = PhenixSelections(AtomTable(model.atoms), lambda atoms, distance: atoms_within(model, atoms, distance))
     found = [ours.select(text).tolist() for text in selections]
     different = [text for text, a, b in zip(selections, found, theirs, strict=True) if a != b]
     assert not different

@@ -9,7 +9,7 @@ from groups_models import molecule, residue, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_groups_properties import pieces
-from test_groups_selecting import structure_of
+from test_groups_saying import structure_of
 
 from jax_occupancy.groups import automatic_groups
 from jax_occupancy.io import read_model, write_model

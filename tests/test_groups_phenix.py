@@ -5,7 +5,7 @@ import re
 import pytest
 from groups_models import atom, molecule, residue, table
 from test_groups_refmac import sums
-from test_groups_selecting import small, structure_of
+from test_groups_saying import small, structure_of
 
 from jax_occupancy.groups import (
     Grouping,

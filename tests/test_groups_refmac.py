@@ -2,7 +2,7 @@
 
 import pytest
 from groups_models import molecule, residue, table
-from test_groups_selecting import small
+from test_groups_saying import small
 
 from jax_occupancy.groups import (
     Group,

@@ -2,7 +2,7 @@
 
 import pytest
 from groups_models import residue, table
-from test_groups_selecting import structure_of
+from test_groups_saying import structure_of
 
 from jax_occupancy.groups import UserGroup, UserGroups, UserSet, choose_groups, parse_servalcat
 from jax_occupancy.io import select_atoms

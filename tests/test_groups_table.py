@@ -5,32 +5,32 @@ import pandas as pd
 import pytest
 from groups_models import atom, molecule, residue, table
 
-from jax_occupancy.groups._table import read_table
+from jax_occupancy.groups._table import AtomTable
 
 AB = {"A": 0.6, "B": 0.4}
 
 
 def residues_of(*pieces):
-    return read_table(table(*pieces)).residue.tolist()
+    return AtomTable(table(*pieces)).residue.tolist()
 
 
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match=r"atoms lacks the columns \['altloc', 'x'\]"):
-        read_table(table(residue(("A", 1))).drop(columns=["altloc", "x"]))
+        AtomTable(table(residue(("A", 1))).drop(columns=["altloc", "x"]))
 
 
 def test_occupancies_must_be_finite():
     atoms = table(residue(("A", 1)))
     atoms.loc[[1, 3], "occupancy"] = np.nan
     with pytest.raises(ValueError, match=r"2 values that are not finite, first at rows \[1, 3\]"):
-        read_table(atoms)
+        AtomTable(atoms)
 
 
 def test_optional_columns_are_filled():
     rows = residue(("A", 1)) + residue(("B", 1), "DA") + molecule(("A", 2), "HOH", 1.0) + molecule(("A", 3), "LIG", 1.0)
     atoms = table(rows, atom("HZ1", "LYS", ("A", 4), 1.0), atom("1HB", "LYS", ("A", 4), 1.0))
-    bare = read_table(atoms.drop(columns=["icode", "element", "kind", "segment"]))
-    full = read_table(atoms)
+    bare = AtomTable(atoms.drop(columns=["icode", "element", "kind", "segment"]))
+    full = AtomTable(atoms)
     assert bare.kind.tolist()[:-2] == full.kind.tolist()[:-2]
     assert bare.hydrogen.tolist() == [False] * (len(atoms) - 2) + [True, True]
     assert bare.residue.tolist() == full.residue.tolist()
@@ -41,14 +41,14 @@ def test_any_kind_of_text_column(dtype):
     atoms = table(residue(("A", 1), letters=AB))
     for column in ("name", "altloc", "resname", "chainid", "icode", "element", "kind"):
         atoms[column] = atoms[column].astype(dtype)
-    plain = read_table(atoms)
+    plain = AtomTable(atoms)
     assert plain.altloc.tolist() == ["A"] * 5 + ["B"] * 5
     assert plain.name.tolist()[:2] == ["N", "CA"]
 
 
 def test_a_chain_or_residue_may_be_called_none_or_nan():
     atoms = table(residue(("None", 1)), residue(("nan", 1)))
-    assert read_table(atoms).chain.tolist() == ["None"] * 5 + ["nan"] * 5
+    assert AtomTable(atoms).chain.tolist() == ["None"] * 5 + ["nan"] * 5
 
 
 def away(rows, dy):
@@ -94,10 +94,10 @@ def test_a_water_that_replaces_a_ligand_is_its_alternate():
 
 
 def test_conformer_sizes():
-    plain = read_table(table(residue(("A", 1), names=["N"]), residue(("A", 1), letters=AB, names=["CA", "C"])))
+    plain = AtomTable(table(residue(("A", 1), names=["N"]), residue(("A", 1), letters=AB, names=["CA", "C"])))
     assert plain.conformer_size.tolist() == [1, 2, 2, 2, 2]
     assert plain.first_atom.tolist() == [0]
 
 
 def test_an_empty_table():
-    assert read_table(pd.DataFrame(table())).n_atoms == 0
+    assert AtomTable(pd.DataFrame(table())).n_atoms == 0

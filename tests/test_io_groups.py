@@ -83,7 +83,7 @@ def test_missing_files_and_folders(tmp_path):
 
 @pytest.mark.parametrize("name", ["out.toml", "out.refmac", "out.keywords", "out.params", "out.phil"])
 def test_what_is_written_is_read_again(tmp_path, name):
-    from test_groups_selecting import structure_of
+    from test_groups_saying import structure_of
 
     atoms = table(residue(("A", 1), letters={"A": 0.5, "B": 0.5}), molecule(("W", 1), "HOH", 0.5))
     grouping = automatic_groups(atoms)

@@ -4,7 +4,7 @@ from jax_occupancy.groups._choose import automatic_groups, choose_groups
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet
 from jax_occupancy.groups._phenix import format_phenix, parse_phenix
 from jax_occupancy.groups._refmac import format_refmac, parse_refmac
-from jax_occupancy.groups._selecting import describe_groups
+from jax_occupancy.groups._saying import describe_groups
 from jax_occupancy.groups._servalcat import parse_servalcat
 from jax_occupancy.groups._toml import format_toml, parse_toml
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet, parse_state

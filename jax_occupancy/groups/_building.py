@@ -35,10 +35,16 @@ Draft = tuple[Member, ...]  # a set before it has names
 
 def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, ...]:
     """Turn drafts into sets in the order of their first atoms, with unique names."""
-    ordered = sorted((sorted(draft, key=_first_atom) for draft in drafts), key=lambda draft: _first_atom(draft[0]))
+
+    def first_atom(member: Member) -> int:
+        return int(member.atoms.min())
+
+    ordered = sorted((sorted(draft, key=first_atom) for draft in drafts), key=lambda draft: first_atom(draft[0]))
     members = [member for draft in ordered for member in draft]
-    guests = {atom for member in members for atom in member.guests}
-    names = unique_names(group_name(table, _without(np.sort(m.atoms), guests), m.letter) for m in members)
+    guest = np.zeros(table.n_atoms, bool)
+    guest[[atom for member in members for atom in member.guests]] = True
+    own = (np.sort(m.atoms[~guest[m.atoms]] if not guest[m.atoms].all() else m.atoms) for m in members)
+    names = unique_names(group_name(table, atoms, m.letter) for m, atoms in zip(members, own, strict=True))
     name_of = {id(member): name for member, name in zip(members, names, strict=True)}
     sets = []
     for draft in ordered:
@@ -48,15 +54,6 @@ def finish_drafts(table: AtomTable, drafts: Sequence[Draft]) -> tuple[GroupSet, 
         )
         sets.append(GroupSet(set_kind(table, groups), groups))
     return tuple(sets)
-
-
-def single_draft(table: AtomTable, atom: int) -> Draft:
-    """One atom that the user wants refined by itself."""
-    return (Member(np.array([atom]), f"atom {atom_name(table, atom)} is refined by itself, as asked"),)
-
-
-def _first_atom(member: Member) -> int:
-    return int(member.atoms.min())
 
 
 def _reasons(draft: Sequence[Member], names: dict[int, str]) -> Iterator[str]:
@@ -75,12 +72,6 @@ def _reasons(draft: Sequence[Member], names: dict[int, str]) -> Iterator[str]:
             others.remove(member.label or NO_LETTER)
             told = f"{conformer}; excludes {listing(others)}" if others else f"the only {conformer}{NO_SIBLING}"
         yield "; ".join([told, *member.notes])
-
-
-def _without(atoms: np.ndarray, guests: set[int]) -> np.ndarray:
-    """The atoms that are no guests, or all where there are guests only."""
-    own = np.array([atom for atom in atoms.tolist() if atom not in guests], np.int64) if guests else atoms
-    return own if own.size else atoms
 
 
 def make_group(

@@ -9,7 +9,7 @@ import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
-from jax_occupancy.groups._neighbours import distances_to, distances_to_others, meetings
+from jax_occupancy.groups._neighbours import distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
 
@@ -17,7 +17,7 @@ DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
 
 
-def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
+def find_warnings(table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet]) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
     groups = [group for group_set in sets for group in group_set.groups]
     outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
@@ -26,13 +26,13 @@ def find_warnings(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]
     empty = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
     found = (
         _sentence("occupancies outside 0 to 1, clamped", clamped, at_most=50),
-        _disagreements(table, groups),
-        _other_hydrogens(table, groups),
+        *_disagreements(table, groups),
         *_sums(sets),
         _sentence("lone letters, refined freely from 0 to 1", lone),
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
         _on_top(table, sets),
+        _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
 
@@ -43,28 +43,23 @@ def _sentence(start: str, names: Iterable[str], end: str = "", *, at_most: int =
     return f"{start}: {listing(items, at_most=at_most)}{end}" if items else ""
 
 
-def _disagreements(table: AtomTable, groups: Sequence[Group]) -> str:
-    names = []
+def _disagreements(table: AtomTable, groups: Sequence[Group]) -> list[str]:
+    """Groups whose atoms, and whose hydrogens and heavy atoms, have different occupancies."""
+    unlike, hydrogens = [], []
     for group in groups:
         q = table.occupancy[group.counted]
         if q.size and np.ptp(q) > DISAGREEMENT + ROUNDING:
-            names.append(f"{group.name} ({q.min():.2f} to {q.max():.2f})")
-    return _sentence("atoms of one group have different occupancies, their mean is used", names)
-
-
-def _other_hydrogens(table: AtomTable, groups: Sequence[Group]) -> str:
-    """Groups with hydrogens whose occupancies are not those of the heavy atoms."""
-    names = []
-    for group in groups:
-        if group.counted.size == group.atoms.size:
-            continue
-        heavy = table.occupancy[group.counted]
-        q = table.occupancy[group.atoms[table.hydrogen[group.atoms]]]
-        q = q[(q < heavy.min() - DISAGREEMENT - ROUNDING) | (q > heavy.max() + DISAGREEMENT + ROUNDING)]
-        if q.size:
-            low, high = f"{q.min():.2f}", f"{q.max():.2f}"
-            names.append(f"{group.name} ({low if low == high else f'{low} to {high}'} beside {group.start:.2f})")
-    return _sentence("hydrogens of other occupancy take that of the atoms they sit on", names)
+            unlike.append(f"{group.name} ({q.min():.2f} to {q.max():.2f})")
+        if group.counted.size < group.atoms.size:
+            slack = DISAGREEMENT + ROUNDING
+            other = table.occupancy[group.atoms[table.hydrogen[group.atoms]]]
+            other = other[(other < q.min() - slack) | (other > q.max() + slack)]
+            shown = dict.fromkeys(f"{end:.2f}" for end in (other.min(), other.max())) if other.size else ()
+            hydrogens += [f"{group.name} ({' to '.join(shown)} beside {group.start:.2f})"] if shown else []
+    return [
+        _sentence("atoms of one group have different occupancies, their mean is used", unlike),
+        _sentence("hydrogens of other occupancy take that of the atoms they sit on", hydrogens),
+    ]
 
 
 def _sums(sets: Sequence[GroupSet]) -> list[str]:
@@ -84,7 +79,7 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
     ]
 
 
-def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, ...]:
+def _excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> str:
     """Groups asked for that hold alternates of one residue, or residues on top of each other: both would be there."""
     names = []
     for group in (group for group_set in sets for group in group_set.groups):
@@ -102,7 +97,7 @@ def excluding_members(table: AtomTable, sets: Sequence[GroupSet]) -> tuple[str, 
         told = dict.fromkeys(" with ".join(pair) for pair in named)
         names += [f"{group.name} ({listing(told, at_most=3)}, {2 * group.start:.2f} in all)"] if told else []
     message = "groups asked for hold atoms that exclude each other, which are then there at once"
-    return tuple(text for text in [_sentence(message, names, "; make a group of each and a set of them")] if text)
+    return _sentence(message, names, "; make a group of each and a set of them")
 
 
 def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
@@ -110,9 +105,6 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
     bad = []
     mended = []
     for group_set in sets:
-        if all(group.refinable for group in group_set.groups):
-            mended.append(group_set)
-            continue
         # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
         held = {g.name: g.start if g.fraction is None else g.fraction for g in group_set.groups if not g.refinable}
         total, slack = sum(held.values()), tolerance(len(held))
@@ -120,8 +112,7 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
         if total > 1 + slack or short:
             whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
             bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
-        scale = 1 / total if total > 1 else 1.0
-        mended.append(each(group_set, partial(_scaled, scale=scale)))
+        mended.append(each(group_set, partial(_scaled, scale=1 / max(total, 1.0))))
     if bad:
         raise ValueError(
             f"fixed groups leave their sets no valid sum: {'; '.join(bad[:5])}; change the fixed values, or let one "
@@ -142,7 +133,8 @@ def _clashes(table: AtomTable) -> str:
     suspects = np.flatnonzero(~table.lettered & (table.partial | (table.occupancy > 0) & ~table.hydrogen))
     repeated = consecutive(group_numbers(table.residue[suspects], table.name[suspects]))
     pairs = list(zip(*(suspects[side].tolist() for side in repeated), strict=True))
-    suspects = suspects[np.isfinite(distances_to_others(table.xyz[suspects], CLASH))]
+    # the nearest is the atom itself
+    suspects = suspects[np.isfinite(distances_to(table.xyz[suspects], table.xyz[suspects], CLASH, nth=2))]
     for residues in meetings(table.xyz[suspects], table.residue[suspects], CLASH):
         one, other = (suspects[table.residue[suspects] == residue] for residue in residues)
         gaps = distances_to(table.xyz[one], table.xyz[other], CLASH)
@@ -155,24 +147,20 @@ def _clashes(table: AtomTable) -> str:
 def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
     """Groups with letters that lie on top of groups in no common set: nothing keeps them from being there together."""
     home = {group.name: s for s in sets for group in s.groups}
-    root = {}
-    for s in sets:
-        top = s
-        while top.parent is not None:
-            top = home[top.parent]
-        root[id(s)] = id(top)
-    tree = group_numbers(np.array([root[id(s)] for s in sets], np.int64))
-    groups = [(group, number) for s, number in zip(sets, tree, strict=True) for group in s.groups]
-    atoms = [group.atoms[~table.hydrogen[group.atoms]] for group, _ in groups]
+
+    def root(group_set: GroupSet) -> GroupSet:
+        return group_set if group_set.parent is None else root(home[group_set.parent])
+
+    tree = group_numbers(np.array([id(root(s)) for s in sets], np.int64))
+    groups = [group for s in sets for group in s.groups]
+    number = np.repeat(tree, [len(s.groups) for s in sets])
+    atoms = [group.atoms[~table.hydrogen[group.atoms]] for group in groups]
     everything = np.concatenate([np.empty(0, np.int64), *atoms])
-    of_tree = np.repeat([number for _, number in groups], [len(own) for own in atoms])
-    inside: dict[int, list[int]] = {}
-    for i, (_, number) in enumerate(groups):
-        inside.setdefault(int(number), []).append(i)
+    of_tree = np.repeat(number, [len(own) for own in atoms])
     names = []
-    for a, b in meetings(table.xyz[everything], of_tree, SAME_PLACE):
-        for i, j in product(inside[a], inside[b]):
-            one, other = groups[i][0], groups[j][0]
+    for pair in meetings(table.xyz[everything], of_tree, SAME_PLACE):
+        for i, j in product(*(np.flatnonzero(number == one) for one in pair)):
+            one, other = groups[i], groups[j]
             apart = not atoms[i].size or not atoms[j].size or not (one.altloc or other.altloc)
             # of one letter both may be there, if there is room for both
             both = one.altloc == other.altloc and one.start + other.start <= 1 + tolerance(2)

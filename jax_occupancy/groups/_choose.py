@@ -1,14 +1,13 @@
 """The user's groups first, then the automatic ones of what is left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._building import Draft, Member, finish_drafts, make_group, single_draft
-from jax_occupancy.groups._checks import excluding_members, feasible, find_warnings
+from jax_occupancy.groups._building import Draft, Member, finish_drafts, make_group
+from jax_occupancy.groups._checks import feasible, find_warnings
 from jax_occupancy.groups._conformers import conformer_drafts, join_overlapping, unlettered_conformers
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, SetKind, each
 from jax_occupancy.groups._hydrogens import amide_homes, exchanged_pairs, riders
@@ -19,7 +18,7 @@ from jax_occupancy.groups._phenix_selection import PhenixSelections
 from jax_occupancy.groups._refmac import refmac_atoms
 from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
-from jax_occupancy.groups._table import AtomTable, read_table
+from jax_occupancy.groups._table import AtomTable
 from jax_occupancy.groups._user import Select, UserGroups, Within
 
 WATERS = ("residue", "individual", "omit")
@@ -59,9 +58,6 @@ def automatic_groups(
             them as they are.
         force_links: link bonded neighbours whatever their starting occupancies.
 
-    Returns:
-        The groups, with warnings about what looks wrong in the file.
-
     Raises:
         ValueError: a column is missing, an occupancy is no finite number, or an option is unknown.
 
@@ -86,7 +82,7 @@ def choose_groups(
     force_links: bool = False,
     contacts: np.ndarray | None = None,
 ) -> Grouping:
-    """Make the groups a user asks for, and the automatic ones of all other atoms.
+    """Make the groups a user asks for, states and their sets, and the automatic ones of all other atoms.
 
     With states (models of fragment screens superpose a ground and a bound state) one set holds the states. A
     conformer alone in its state belongs to the state itself; several letters of one state make a set under it,
@@ -97,21 +93,15 @@ def choose_groups(
     asked for takes a conformer, a warning names the siblings that no longer sum with it.
 
     Args:
-        atoms: the atom table, as for ``automatic_groups``.
+        atoms: the atom table and link, waters, hydrogens: as for ``automatic_groups``.
         user: what the user asks for; None makes the automatic groups.
         select: turns a selection in gemmi's syntax into 0-based positions of atoms; those of phenix and Refmac are
             found in the table.
         within: turns positions of atoms and a distance in Å into those of all atoms that near, for ``within(3, ...)``
             in phenix' selections; None looks at distances in the table, without symmetry.
-        link: see ``automatic_groups``, as for the next two.
-        waters: what to do with waters.
-        hydrogens: what to do with hydrogens.
         force_links: link bonded neighbours, and join contacts, whatever their starting occupancies.
         contacts: pairs of positions of atoms that touch, (pairs, 2), such as ``jax_occupancy.io.find_contacts`` finds;
             the conformers they belong to are joined letter by letter, over residues and chains.
-
-    Returns:
-        The groups: the user's in their order, states and their sets, then the automatic ones.
 
     Raises:
         ValueError: a selection is empty or cannot be read, two groups overlap, parents run in a circle, a residue has
@@ -128,19 +118,15 @@ def choose_groups(
     for name, value, allowed in (("waters", waters, WATERS), ("hydrogens", hydrogens, HYDROGENS)):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, allowed))}.")
-    table = read_table(atoms)
+    table = AtomTable(atoms)
     user = UserGroups() if user is None else user
-    find = partial(_atoms_of, table.n_atoms, _languages(table, select, within))
+    find = _finder(table, select, within)
     members = {name: find(group.selection, f"group {name!r}") for name, group in user.groups.items()}
     alone, removed = find(user.individual, "individual"), find(user.remove, "remove")
-    claims = {f"group {name!r}": atoms for name, atoms in members.items()}
     alone = np.setdiff1d(alone, np.concatenate([removed, *members.values()]))
-    claims["individual"] = alone
+    claims = {**{f"group {name!r}": atoms for name, atoms in members.items()}, "individual": alone}
     active = ~_taken(table, {**claims, "remove": removed}) & user.automatic
-    if hydrogens == "omit":
-        active &= ~table.hydrogen
-    if waters == "omit":
-        active &= table.kind != "water"
+    active &= ~(table.hydrogen & (hydrogens == "omit")) & ~((table.kind == "water") & (waters == "omit"))
     joined = {_as_said(text)[1]: find([text], "link") for text in user.link}
     separated = find(user.separate, "separate")
     _check_links(table, joined, separated)
@@ -149,9 +135,10 @@ def choose_groups(
     if contacts is not None:
         join_contacts(table, active, contacts, links, force=force_links, separated=separated)
     sets = _automatic_sets(table, active, bonds, links, every_water=waters == "individual")
-    in_states = {name: members[name] for name in user.states if name in members}
     own = _user_sets(table, user, members)
-    singles = finish_drafts(table, [single_draft(table, atom) for atom in alone.tolist()])
+    by_itself = "atom {} is refined by itself, as asked"
+    singles = finish_drafts(table, [(Member(np.array([i]), by_itself.format(atom_name(table, i))),) for i in alone])
+    in_states = {name: members[name] for name in user.states if name in members}
     state_sets, rest = apply_states(table, sets, user.states, in_states)
     rest, departed = with_departed(table, rest, removed, claims)
     if user.groups or user.individual:
@@ -159,7 +146,7 @@ def choose_groups(
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
     everything = with_starts(feasible(grouping.sets))
-    warnings = (*find_warnings(table, everything), *excluding_members(table, own), *departed, *renamed)
+    warnings = (*find_warnings(table, everything, own), *departed, *renamed)
     return replace(grouping, sets=everything, warnings=warnings)
 
 
@@ -183,20 +170,10 @@ def _automatic_sets(
 
 
 def _exchange_draft(table: AtomTable, pair: tuple[int, int]) -> Draft:
-    names = [atom_name(table, atom) for atom in pair]
-    return tuple(
-        Member(
-            np.array([atom]),
-            f"{table.element[atom]} of {name}, which exchanges with {table.element[other]} of {partner} on one site",
-            str(table.altloc[atom]),
-        )
-        for atom, name, other, partner in zip(pair, names, pair[::-1], names[::-1], strict=True)
-    )
-
-
-def _languages(table: AtomTable, select: Select | None, within: Within | None) -> dict[str, Select | None]:
-    """What finds the atoms of a selection, by the language it is written in."""
-    return {"phenix": PhenixSelections(table, within).select, "refmac": partial(refmac_atoms, table), "": select}
+    reason = "{} of {}, which exchanges with {} of {} on one site"
+    told = [(table.element[atom], atom_name(table, atom)) for atom in pair]
+    reasons = [reason.format(*one, *other) for one, other in (told, told[::-1])]
+    return tuple(Member(np.array([i]), why, str(table.altloc[i])) for i, why in zip(pair, reasons, strict=True))
 
 
 def _as_said(selection: str) -> tuple[str, str]:
@@ -205,30 +182,38 @@ def _as_said(selection: str) -> tuple[str, str]:
     return (language, rest) if language in ("phenix", "refmac") else ("", selection)
 
 
-def _atoms_of(n_atoms: int, languages: Mapping[str, Select | None], selections: Sequence[str], what: str) -> np.ndarray:
-    """The sorted positions of the union of some selections of ``what``; each must match something."""
-    chosen = np.zeros(n_atoms, bool)
-    for text in selections:
-        language, said = _as_said(text)
-        if (select := languages[language]) is None:
-            raise ValueError(f"the selection {said!r} of {what} cannot be read without a model: give select=.")
-        try:
-            positions = np.asarray(select(said), np.int64).reshape(-1)
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"the selection {said!r} of {what} cannot be read: {error}") from error
-        if positions.size == 0:
-            raise ValueError(
-                f"the selection {said!r} of {what} matches no atom; look up chain, number and letter in the table "
-                "of groups, or remove it."
-            )
-        chosen[positions] = True
-    return np.flatnonzero(chosen)
+def _finder(
+    table: AtomTable, select: Select | None, within: Within | None
+) -> Callable[[Sequence[str], str], np.ndarray]:
+    """A function to the sorted positions of the union of some selections; each must match something."""
+    phenix = PhenixSelections(table, within)
+    languages = {"phenix": phenix.select, "refmac": lambda text: refmac_atoms(table, text), "": select}
+
+    def find(selections: Sequence[str], what: str) -> np.ndarray:
+        chosen = np.zeros(table.n_atoms, bool)
+        for text in selections:
+            language, said = _as_said(text)
+            if (look_up := languages[language]) is None:
+                raise ValueError(f"the selection {said!r} of {what} cannot be read without a model: give select=.")
+            try:
+                positions = np.asarray(look_up(said), np.int64).reshape(-1)
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(f"the selection {said!r} of {what} cannot be read: {error}") from error
+            if positions.size == 0:
+                raise ValueError(
+                    f"the selection {said!r} of {what} matches no atom; look up chain, number and letter in the table "
+                    "of groups, or remove it."
+                )
+            chosen[positions] = True
+        return np.flatnonzero(chosen)
+
+    return find
 
 
 def _check_links(table: AtomTable, joined: Mapping[str, np.ndarray], separated: np.ndarray) -> None:
-    apart = table.residue[separated]
+    apart = np.isin(table.residue, table.residue[separated]) & table.lettered
     for text, atoms in joined.items():
-        both = np.unique(table.residue[atoms[table.lettered[atoms] & np.isin(table.residue[atoms], apart)]])
+        both = np.unique(table.residue[atoms[apart[atoms]]])
         if both.size:
             raise ValueError(
                 f"the link {text!r} and separate are both asked for {residue_names(table, both.tolist())}; wanted at "
@@ -252,37 +237,26 @@ def _taken(table: AtomTable, claims: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _user_sets(table: AtomTable, user: UserGroups, members: Mapping[str, np.ndarray]) -> tuple[GroupSet, ...]:
-    groups = {n: _user_group(table, user, n, members[n]) for n in user.groups if n not in user.states}
     kinds: dict[str, SetKind] = {"complete": "complete", "incomplete": "incomplete"}
     sets = [
-        GroupSet(kinds[s.kind], tuple(_nested(groups.pop(name), s.parent, user) for name in s.groups), s.parent)
+        GroupSet(kinds[s.kind], tuple(_user_group(table, user, n, members[n], s.parent) for n in s.groups), s.parent)
         for s in user.sets
     ]
-    return (*sets, *(GroupSet("free", (group,)) for group in groups.values()))
+    used = {*user.states, *(name for s in user.sets for name in s.groups)}
+    free = [_user_group(table, user, name, members[name]) for name in user.groups if name not in used]
+    return (*sets, *(GroupSet("free", (group,)) for group in free))
 
 
-def _nested(group: Group, parent: str | None, user: UserGroups) -> Group:
-    """A member of a set; under a parent a fixed value is a fraction of it."""
-    fixed = user.groups[group.name].fixed
-    if fixed is None or parent is None:
-        return group
-    return replace(group, fraction=float(fixed), reason=f"{group.reason} of {parent}")
-
-
-def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray) -> Group:
-    asked = user.groups[name]
-    letters = sorted(set(table.altloc[atoms]))
-    group = make_group(
-        table,
-        atoms,
-        name=name,
-        letter=letters[0] if len(letters) == 1 else "",
-        reason=f"asked for: {', '.join(_as_said(text)[1] for text in asked.selection) or 'a state without atoms'}",
-        refinable=asked.fixed is None,
-    )
-    if asked.fixed is None:
-        return group
-    return replace(group, start=float(asked.fixed), reason=f"{group.reason}; fixed at {asked.fixed:.2f}")
+def _user_group(table: AtomTable, user: UserGroups, name: str, atoms: np.ndarray, parent: str | None = None) -> Group:
+    """A group asked for; under a parent a fixed value is a fraction of it."""
+    fixed, letters = user.groups[name].fixed, set(table.altloc[atoms])
+    said = ", ".join(_as_said(text)[1] for text in user.groups[name].selection)
+    reason, letter = f"asked for: {said or 'a state without atoms'}", letters.pop() if len(letters) == 1 else ""
+    if fixed is None:
+        return make_group(table, atoms, name=name, letter=letter, reason=reason)
+    reason = f"{reason}; fixed at {fixed:.2f}" + (f" of {parent}" if parent else "")
+    group = make_group(table, atoms, name=name, letter=letter, reason=reason, refinable=False)
+    return replace(group, start=float(fixed), fraction=float(fixed) if parent else None)
 
 
 def _renamed(sets: tuple[GroupSet, ...], taken: tuple[GroupSet, ...]) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:

@@ -47,20 +47,31 @@ def conformer_drafts(
     atoms = np.flatnonzero(chosen)
     home = table.residue.copy()
     home[list(moved)] = table.residue[list(moved.values())]
+    away = np.isin(np.arange(table.n_atoms), list(moved))
     run = links.run[home]
     label = np.where(table.mixed, table.altloc + " (" + table.resname + ")", table.altloc)
     node = group_numbers(run[atoms], label[atoms])
     component = _touching(table, atoms, node, run[atoms])
-    beside: dict[int, set[str]] = defaultdict(set)
+    letters: dict[int, set[str]] = defaultdict(set)
     for one, letter in zip(run[atoms].tolist(), label[atoms].tolist(), strict=True):
-        beside[one].add(letter)
+        letters[one].add(letter)
     drafts = []
-    for rows in by_number(component, np.full(len(atoms), True)):
-        members: dict[str, list[int]] = defaultdict(list)
-        for atom in atoms[rows].tolist():
-            members[str(label[atom])].append(atom)
-        far = sorted(beside[int(run[atoms[rows[0]]])] - members.keys())
-        drafts.append(_draft(table, members, far, links, moved, riders))
+    for rows in by_number(component):
+        everything = atoms[rows]
+        own = everything[~away[everything]]
+        own = own if own.size else everything
+        notes = [note for residue in np.unique(table.residue[own]) for note in links.notes.get(int(residue), [])]
+        if far := sorted(letters[int(run[everything[0]])].difference(label[everything])):
+            notes.append(f"does not touch {listing(letter or NO_LETTER for letter in far)} of the same number")
+        members, where = [], _where(table, own)
+        for some in (everything[of_letter].tolist() for of_letter in by_number(node[rows])):
+            guests = tuple(atom for atom in some if atom in moved)
+            hydrogens = [hydrogen for atom in some for hydrogen in riders.get(atom, [])]
+            amides = [f"{atom_name(table, atom)} follows the carbonyl before it" for atom in guests]
+            told = tuple(dict.fromkeys([*amides, *notes]))
+            letter = str(table.altloc[some[0]])
+            members.append(Member(np.array([*some, *hydrogens]), where, letter, str(label[some[0]]), told, guests))
+        drafts.append(tuple(members))
     return drafts
 
 
@@ -79,40 +90,9 @@ def _touching(table: AtomTable, atoms: np.ndarray, node: np.ndarray, run: np.nda
     for rows in pd.Series(open_rows).groupby(table.residue[atoms[open_rows]]).indices.values():
         own = open_rows[rows]
         letters = np.unique(node[own])
-        for together in in_touch([table.xyz[atoms[own[node[own] == letter]]] for letter in letters], TOUCHING):
+        for together in in_touch([table.xyz[atoms[own[letter]]] for letter in by_number(node[own])], TOUCHING):
             pairs.append((letters[together[:-1]], letters[together[1:]]))
     return connected(n_nodes, *(np.concatenate(side) for side in zip(*pairs, strict=True)))[node]
-
-
-def _draft(
-    table: AtomTable,
-    letters: dict[str, list[int]],
-    far: list[str],
-    links: Links,
-    moved: dict[int, int],
-    riders: dict[int, list[int]],
-) -> Draft:
-    everything = [atom for atoms in letters.values() for atom in atoms]
-    own = np.array([atom for atom in everything if atom not in moved] or everything)
-    notes = [note for residue in np.unique(table.residue[own]) for note in links.notes.get(int(residue), [])]
-    if far:
-        notes.append(f"does not touch {listing(letter or NO_LETTER for letter in far)} of the same number")
-    members, where = [], _where(table, own)
-    for letter, atoms in letters.items():
-        guests = tuple(atom for atom in atoms if atom in moved)
-        hydrogens = [hydrogen for atom in atoms for hydrogen in riders.get(atom, [])]
-        amides = [f"{atom_name(table, atom)} follows the carbonyl before it" for atom in guests]
-        members.append(
-            Member(
-                np.array([*atoms, *hydrogens]),
-                where,
-                str(table.altloc[atoms[0]]),
-                letter,
-                tuple(dict.fromkeys([*amides, *notes])),
-                guests,
-            )
-        )
-    return tuple(members)
 
 
 def _where(table: AtomTable, atoms: np.ndarray) -> str:

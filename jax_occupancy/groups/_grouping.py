@@ -32,10 +32,6 @@ class Group:
 
     Raises:
         ValueError: a position is negative or occurs twice, or the start lies outside 0…1.
-
-    Example:
-        >>> Group("A/7/HOH", [12], 0.5, True, "atom A/7/HOH/O has a partial occupancy").atoms
-        array([12])
     """
 
     name: str
@@ -70,10 +66,6 @@ class GroupSet:
 
     Raises:
         ValueError: a free set has not exactly one member, or another set has fewer than two.
-
-    Example:
-        >>> GroupSet("free", (Group("A/7/HOH", [12], 0.5, True, "partial"),)).start
-        0.5
     """
 
     kind: SetKind
@@ -178,11 +170,15 @@ class Grouping:
 
     def to_dict(self) -> dict[str, Any]:
         """The refinable sets as plain data for JSON: n_atoms, sets (atoms by position in the file) and warnings."""
-        sets = [
-            {"kind": s.kind, "parent": s.parent, "groups": [_group_to_dict(group) for group in s.groups]}
-            for s in self.sets
-            if s.refinable
-        ]
+        sets = []
+        for s in self.sets:
+            groups = [
+                {"name": g.name, "atoms": g.atoms.tolist(), "start": float(g.start)}
+                | {"refinable": g.refinable, "reason": g.reason}
+                for g in s.groups
+            ]
+            if s.refinable:
+                sets.append({"kind": s.kind, "parent": s.parent, "groups": groups})
         return {"n_atoms": self.n_atoms, "sets": sets, "warnings": list(self.warnings)}
 
     def to_tensor(
@@ -245,13 +241,3 @@ def _check_parents(sets: tuple[GroupSet, ...]) -> None:
                 circle = " -> ".join([*path[path.index(parent) :], parent])
                 raise ValueError(f"parents run in a circle: {circle}; wanted a parent that is no descendant.")
             path.append(parent)
-
-
-def _group_to_dict(group: Group) -> dict[str, Any]:
-    return {
-        "name": group.name,
-        "atoms": group.atoms.tolist(),
-        "start": float(group.start),
-        "refinable": group.refinable,
-        "reason": group.reason,
-    }

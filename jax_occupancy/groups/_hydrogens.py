@@ -11,7 +11,7 @@ from jax_occupancy.groups._table import AtomTable, Position, group_numbers
 
 CARRIER_BOND = 1.45  # Å; the longest bond to hydrogen (S-H) is 1.34 Å, and atoms further on begin at 2 Å
 LOOSE_BOND = 2.5  # Å; for the hydrogens that nothing is nearer to
-SAME_PLACE = 0.1  # Å
+SAME_SITE = 0.1  # Å
 
 
 def exchanged_pairs(table: AtomTable, active: np.ndarray) -> list[tuple[int, int]]:
@@ -44,7 +44,7 @@ def _exchange(table: AtomTable, first: Position, other: Position, heavy: set[int
     """Whether two hydrogens of one site differ in element and letter, and not as those of two conformers do."""
     if table.element[first] == table.element[other]:
         return False
-    same_place = bool(np.linalg.norm(table.xyz[first] - table.xyz[other]) < SAME_PLACE)
+    same_place = bool(np.linalg.norm(table.xyz[first] - table.xyz[other]) < SAME_SITE)
     if not table.lettered[first]:
         return same_place
     conformers = table.conformer[first] in heavy and table.conformer[other] in heavy
@@ -89,37 +89,22 @@ def riders(table: AtomTable, hydrogens: np.ndarray, grouped: np.ndarray) -> tupl
 
 def carriers(table: AtomTable, hydrogens: np.ndarray) -> np.ndarray:
     """The heavy atom of its residue that each of some hydrogens sits on, -1 where there is none."""
+    heavy = np.flatnonzero(~table.hydrogen)
+    keys = (table.residue[hydrogens], table.residue[heavy])
+    i, j = close_pairs(table.xyz[hydrogens], table.xyz[heavy], LOOSE_BOND, keys=keys)
+    atom, other = hydrogens[i], heavy[j]
+    distance = np.linalg.norm(table.xyz[atom] - table.xyz[other], axis=1)
+    near, lettered = distance <= CARRIER_BOND, table.lettered[other]
+    own = (table.conformer[atom] == table.conformer[other]) & (table.resname[atom] == table.resname[other])
+    around = np.unique(np.stack([i, group_numbers(table.altloc)[other]], axis=1)[near & lettered], axis=0)
+    one_letter = np.bincount(around[:, 0], minlength=len(hydrogens))[i] == 1
     # One of its own letter comes first, then one without; for a hydrogen without one that has a letter, if all around
-    # it have the same.
-    heavy, plain = np.flatnonzero(~table.hydrogen), table.altloc == ""
-    own_letter = group_numbers(table.residue, table.resname, table.altloc)
-    result = _nearest(table, hydrogens, heavy, own_letter)
-    rest = np.flatnonzero(result < 0)
-    result[rest] = _nearest(table, hydrogens[rest], heavy[plain[heavy]], table.residue)
-    rest = np.flatnonzero((result < 0) & plain[hydrogens])
-    result[rest] = _nearest(table, hydrogens[rest], heavy[~plain[heavy]], table.residue, one_letter=True)
-    rest = np.flatnonzero(result < 0)
-    result[rest] = _nearest(table, hydrogens[rest], heavy, own_letter, length=LOOSE_BOND)
-    return result
-
-
-def _nearest(
-    table: AtomTable,
-    hydrogens: np.ndarray,
-    heavy: np.ndarray,
-    key: np.ndarray,
-    *,
-    length: float = CARRIER_BOND,
-    one_letter: bool = False,
-) -> np.ndarray:
-    """The nearest heavy atom of the same key within the length of a bond, -1 where there is none."""
-    i, j = close_pairs(table.xyz[hydrogens], table.xyz[heavy], length, keys=(key[hydrogens], key[heavy]))
-    distance = np.linalg.norm(table.xyz[hydrogens[i]] - table.xyz[heavy[j]], axis=1)
+    # it have the same; at last what is further off.
+    choices = [near & own, near & ~lettered, near & lettered & ~table.lettered[atom] & one_letter, own]
+    rank = np.select(choices, range(len(choices)), -1)
     nearest = np.full(len(hydrogens), -1)
-    # Written in order of falling distance, so that the nearest atom is the one that stays.
-    order = np.argsort(-distance, kind="stable")
-    nearest[i[order]] = heavy[j[order]]
-    if one_letter:
-        number = group_numbers(table.altloc)[heavy[j]]
-        nearest[i[number != number[np.searchsorted(i, i)]]] = -1  # pairs come sorted by hydrogen
+    # Written from the worst to the best, so that the best is the one that stays.
+    order = np.lexsort((-distance, -rank))
+    order = order[rank[order] >= 0]
+    nearest[i[order]] = other[order]
     return nearest

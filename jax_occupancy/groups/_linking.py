@@ -8,12 +8,12 @@ import numpy as np
 
 from jax_occupancy.groups._naming import listing, residue_label, residue_names
 from jax_occupancy.groups._neighbours import close_pairs
+from jax_occupancy.groups._starts import ROUNDING
 from jax_occupancy.groups._table import AMINO_ACIDS, NUCLEOTIDES, AtomTable
 
 PEPTIDE_BOND = 2.0  # Å, C to N
 PHOSPHATE_BOND = 2.2  # Å, O3' to P
 START_DIFFERENCE = 0.1
-ROUNDING = 1e-9
 ABSENT = ("other", "water")  # kinds of residue that may be there with some letters only
 
 
@@ -31,10 +31,13 @@ class Links:
         for residue in residues if note else ():
             self.notes[residue].append(note)
 
-    def refuse(self, table: AtomTable, pair: tuple[int, int], how: str, why: str) -> None:
-        """Remember for both residues of a pair why they stay apart."""
+    def settle(self, table: AtomTable, pair: tuple[int, int], refusal: str, apart: str, note: str = "") -> None:
+        """Join a pair of residues, or remember for both why they stay apart."""
+        if not refusal:
+            self.join(pair, note)
+            return
         for one, other in (pair, pair[::-1]):
-            self.notes[one].append(f"{how} {residue_label(table, table.first_atom[other])}{why}")
+            self.notes[one].append(apart.format(residue_label(table, table.first_atom[other])) + refusal)
 
 
 def polymer_bonds(table: AtomTable) -> tuple[np.ndarray, np.ndarray]:
@@ -69,25 +72,29 @@ def find_links(
 ) -> Links:
     """Link neighbours that are bonded, both alternate in all their atoms, with the same letters and like starts."""
     links = Links(np.arange(int(table.residue.max(initial=-1)) + 1))
-    starts = _conformer_starts(table, active) if link else {}
+    starts = _mean_starts(table, _fully_alternate(table, active) & active) if link else {}
     apart = set(table.residue[separated].tolist())
     for pair, bonded in _bonded_letters(table, bonds, starts).items():
-        asked = "as asked" if apart & set(pair) else None
-        refusal = asked or _refusal(starts[pair[0]], starts[pair[1]], bonded, force=force)
-        if refusal is None:
-            links.join(pair)
+        left, right = (starts[residue] for residue in pair)
+        if apart & set(pair):
+            refusal = "as asked"
+        elif left.keys() != right.keys():
+            refusal = f"its letters are {listing(sorted(left))} and {listing(sorted(right))}"
+        elif loose := sorted(left.keys() - bonded):
+            refusal = f"no bond in conformer {listing(loose)}"
         else:
-            links.refuse(table, pair, "kept apart from", f": {refusal}")
+            refusal = "" if force else _far_starts(left, right)
+        links.settle(table, pair, refusal, "kept apart from {}: ")
     for name, atoms in joined.items():
         _join(table, name, atoms[active[atoms] & table.lettered[atoms]], links)
     return links
 
 
-def _letters(table: AtomTable, chosen: np.ndarray) -> dict[int, set[str]]:
-    letters: dict[int, set[str]] = defaultdict(set)
-    for residue, letter in zip(table.residue[chosen].tolist(), table.altloc[chosen], strict=True):
-        letters[residue].add(letter)
-    return dict(sorted(letters.items()))
+def _fully_alternate(table: AtomTable, active: np.ndarray) -> np.ndarray:
+    """Where all atoms of a residue of a polymer have letters; hydrogens that are left out say nothing about it."""
+    standard = np.isin(table.resname, tuple(AMINO_ACIDS | NUCLEOTIDES))
+    spoiling = (table.mixed | ~table.lettered | ~standard | ~active) & (active | ~table.hydrogen)
+    return ~np.isin(table.residue, table.residue[spoiling])
 
 
 def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
@@ -105,7 +112,7 @@ def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
             f"{cannot} one letter of {residue_names(table, mixed.tolist())} stands for two residue names. Make the "
             "groups by name."
         )
-    most = max(letters.values(), key=len, default=set())
+    most = max(letters.values(), key=len)
     odd = [r for r, own in letters.items() if not own <= most]
     if odd:
         raise ValueError(
@@ -115,58 +122,39 @@ def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
     links.join(list(letters), "linked as asked")
 
 
-def _conformer_starts(table: AtomTable, active: np.ndarray) -> dict[int, dict[str, float]]:
-    """Mean start of each letter, for the residues of a polymer whose atoms all have letters."""
-    standard = np.isin(table.resname, tuple(AMINO_ACIDS | NUCLEOTIDES))
-    n_residues = int(table.residue.max(initial=-1)) + 1
-    whole = np.ones(n_residues, bool)
-    # Hydrogens that were left out of the grouping say nothing about their residue.
-    spoiling = (table.mixed | ~table.lettered | ~standard | ~active) & (active | ~table.hydrogen)
-    whole[table.residue[spoiling]] = False
-    return _mean_starts(table, whole[table.residue] & active)
+def _letters(table: AtomTable, chosen: np.ndarray) -> dict[int, set[str]]:
+    letters: dict[int, set[str]] = defaultdict(set)
+    for residue, letter in zip(table.residue[chosen].tolist(), table.altloc[chosen], strict=True):
+        letters[residue].add(letter)
+    return dict(sorted(letters.items()))
 
 
 def _mean_starts(table: AtomTable, chosen: np.ndarray) -> dict[int, dict[str, float]]:
     """Mean start of each letter of each residue; hydrogens at zero do not count."""
     values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    counted = chosen & (~table.hydrogen | (table.occupancy > 0))
-    for residue, letter, q in zip(
-        *(some[counted].tolist() for some in (table.residue, table.altloc, table.occupancy)), strict=True
-    ):
-        values[residue][letter].append(q)
+    for atom in np.flatnonzero(chosen & (~table.hydrogen | (table.occupancy > 0))).tolist():
+        values[int(table.residue[atom])][table.altloc[atom]].append(float(table.occupancy[atom]))
     return {residue: {x: sum(q) / len(q) for x, q in letters.items()} for residue, letters in values.items()}
 
 
-def _far_starts(left: dict[str, float], right: dict[str, float]) -> str | None:
+def _far_starts(left: dict[str, float], right: dict[str, float]) -> str:
     """The first letter of two residues whose starts are too far apart, in words."""
     for letter in sorted(left.keys() & right.keys()):
         if abs(left[letter] - right[letter]) > START_DIFFERENCE + ROUNDING:
             return f"conformer {letter} starts at {left[letter]:.2f} and {right[letter]:.2f}"
-    return None
+    return ""
 
 
 def _bonded_letters(
     table: AtomTable, bonds: tuple[np.ndarray, np.ndarray], starts: dict[int, dict[str, float]]
 ) -> dict[tuple[int, int], set[str]]:
     """Pairs of fully alternate residues with any bond between them, in order, and the letters that are bonded."""
-    first, second = bonds
-    letters = np.where(compatible(table, first, second), table.altloc[first], "")
+    letters = np.where(compatible(table, *bonds), table.altloc[bonds[0]], "")
     pairs: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for before, after, letter in zip(
-        table.residue[first].tolist(), table.residue[second].tolist(), letters, strict=True
-    ):
+    for before, after, letter in zip(*(table.residue[side].tolist() for side in bonds), letters, strict=True):
         if before in starts and after in starts:
             pairs[before, after].add(letter)
     return dict(sorted(pairs.items()))
-
-
-def _refusal(left: dict[str, float], right: dict[str, float], bonded: set[str], *, force: bool) -> str | None:
-    if left.keys() != right.keys():
-        return f"its letters are {listing(sorted(left))} and {listing(sorted(right))}"
-    loose = sorted(left.keys() - bonded)
-    if loose:
-        return f"no bond in conformer {listing(loose)}"
-    return None if force else _far_starts(left, right)
 
 
 def join_contacts(
@@ -186,11 +174,8 @@ def join_contacts(
         if not nested or (letters[0] != letters[1] and not always.isdisjoint(fewer)):
             refusal = f"the letters are {', '.join(sorted(letters[0]))} and {', '.join(sorted(letters[1]))}"
         else:
-            refusal = None if force else _far_starts(starts[pair[0]], starts[pair[1]])
-        if refusal is None:
-            links.join(pair, "joined by contact")
-        else:
-            links.refuse(table, pair, "in contact with", f" but kept apart: {refusal}")
+            refusal = "" if force else _far_starts(starts[pair[0]], starts[pair[1]])
+        links.settle(table, pair, refusal, "in contact with {} but kept apart: ", "joined by contact")
 
 
 def _residue_pairs(

@@ -30,21 +30,13 @@ def close_pairs(
     return i[order], j[order]
 
 
-def distances_to(points: np.ndarray, others: np.ndarray, cutoff: float) -> np.ndarray:
-    """How far away the nearest other point of each point is, infinite beyond ``cutoff``."""
+def distances_to(points: np.ndarray, others: np.ndarray, cutoff: float, *, nth: int = 1) -> np.ndarray:
+    """How far away the nearest other point (or the next but one, ...) of each point is, infinite beyond ``cutoff``."""
     left, right = (np.flatnonzero(np.isfinite(some).all(axis=1)) for some in (points, others))
     result = np.full(len(points), np.inf)
     if left.size and right.size:
-        result[left] = KDTree(others[right]).query(points[left], distance_upper_bound=cutoff)[0]
-    return result
-
-
-def distances_to_others(points: np.ndarray, cutoff: float) -> np.ndarray:
-    """How far away the nearest of the other points is from each point, infinite beyond ``cutoff``."""
-    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
-    result = np.full(len(points), np.inf)
-    if finite.size:
-        result[finite] = KDTree(points[finite]).query(points[finite], k=2, distance_upper_bound=cutoff)[0][:, 1]
+        found = KDTree(others[right]).query(points[left], k=nth, distance_upper_bound=cutoff)[0]
+        result[left] = np.reshape(found, (left.size, nth))[:, -1]
     return result
 
 

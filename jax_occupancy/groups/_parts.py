@@ -33,8 +33,15 @@ def bonded(table: AtomTable, chosen: np.ndarray, level: np.ndarray) -> np.ndarra
     """The number of the bonded part that each chosen atom is in, among those of its residue and level."""
     # An atom between two of them connects them whatever its own occupancy: one exception does not split a molecule.
     around = ~table.hydrogen & ~table.lettered & np.isin(table.residue, table.residue[chosen])
-    first, second = _bonds(table, around)
-    own, other = np.concatenate([first, second]), np.concatenate([second, first])
+    heavier = ~np.isin(table.element, LIGHT)
+    own, other = [], []
+    for (one, two), length in zip(((False, False), (False, True), (True, True)), BONDS, strict=True):
+        left, right = np.flatnonzero(around & (heavier == one)), np.flatnonzero(around & (heavier == two))
+        keys = (table.residue[left], table.residue[right])
+        i, j = close_pairs(table.xyz[left], table.xyz[right], length, keys=keys)
+        own += [left[i], right[j]]
+        other += [right[j], left[i]]
+    own, other = np.concatenate(own), np.concatenate(other)
     own, other = own[chosen[own]], other[chosen[own]]
     atoms = np.arange(table.n_atoms)
     # Each bond joins an atom with its neighbour as that atom's level sees it.
@@ -42,19 +49,6 @@ def bonded(table: AtomTable, chosen: np.ndarray, level: np.ndarray) -> np.ndarra
     n = table.n_atoms
     part = connected(int(node.max(initial=-1)) + 1, node[n : n + len(own)], node[n + len(own) :])
     return part[node[:n]]
-
-
-def _bonds(table: AtomTable, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of chosen atoms of one residue that are bonded, by their distance."""
-    firsts, seconds = [], []
-    heavier = ~np.isin(table.element, LIGHT)
-    for (one, two), length in zip(((False, False), (False, True), (True, True)), BONDS, strict=True):
-        left, right = np.flatnonzero(chosen & (heavier == one)), np.flatnonzero(chosen & (heavier == two))
-        keys = (table.residue[left], table.residue[right])
-        i, j = close_pairs(table.xyz[left], table.xyz[right], length, keys=keys)
-        firsts.append(left[i])
-        seconds.append(right[j])
-    return np.concatenate(firsts), np.concatenate(seconds)
 
 
 def occupancy_levels(table: AtomTable, chosen: np.ndarray) -> np.ndarray:
@@ -73,12 +67,11 @@ def occupancy_levels(table: AtomTable, chosen: np.ndarray) -> np.ndarray:
 
 
 def _in_whole_residue(table: AtomTable, plain: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Where the heavy atoms of an atom's residue are several, without letters and at one level above zero."""
+    """Where the heavy atoms of an atom's residue are several, without letters and at one level."""
     n_residues = int(table.residue.max(initial=-1)) + 1
-    low, high = np.full(n_residues, np.iinfo(np.int64).max), np.zeros(n_residues, np.int64)
-    np.minimum.at(low, table.residue[plain], level[plain])
-    np.maximum.at(high, table.residue[plain], level[plain])
-    whole = (low == high) & (low > 0) & (np.bincount(table.residue[plain], minlength=n_residues) > 1)
+    levels = np.unique(np.stack([table.residue, level])[:, plain], axis=1)[0]
+    one_level = np.bincount(levels, minlength=n_residues) == 1
+    whole = one_level & (np.bincount(table.residue[plain], minlength=n_residues) > 1)
     whole[table.residue[table.lettered & ~table.hydrogen]] = False
     return whole[table.residue]
 

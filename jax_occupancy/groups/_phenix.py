@@ -6,28 +6,35 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import NAMES_ABOVE, check_sayable, comment_line, fixed_lines, names_above, rename
-from jax_occupancy.groups._grouping import Grouping, GroupSet
+from jax_occupancy.groups._grouping import Grouping
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
-from jax_occupancy.groups._table import empty_table
+from jax_occupancy.groups._saying import (
+    NAMES_ABOVE,
+    check_sayable,
+    comment_line,
+    fixed_lines,
+    names_above,
+    pieces,
+    rename,
+    table_of_grouping,
+)
+from jax_occupancy.groups._table import AtomTable, empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _SCOPE = "refinement.refine.occupancies"
 _OURS = re.compile(r"(?:refinement\.)?(?:refine\.)?occupancies\.(.+)")
 _PLAIN = re.compile(r"[A-Za-z0-9]['A-Za-z0-9]*")
-_WORDS = re.compile(r"""\{|\}|[;\n]|#[^\n]*|"[^"]*"|'[^']*'|[^\s{};#]+""")
+_WORD = re.compile(r"""#[^\n]*|"[^"]*"|'[^']*'|[^\s{};#]+""")
+_STATEMENT = re.compile(rf"((?:{_WORD.pattern}|[^\S\n]+)*)([{{}};\n])")
 _NAMED = re.compile(r"(selection) = ")
 
 
 def parse_phenix(text: str) -> UserGroups:
     """Read occupancy groups from phenix parameters.
 
-    phenix.refine chooses groups automatically for all other atoms, and so does the result.
-
-    Args:
-        text: parameters with ``refinement.refine.occupancies``, in it ``constrained_group { selection = ... }``,
-            ``individual = ...`` and ``remove_selection = ...``; other parameters are left alone.
+    What ``refinement.refine.occupancies`` has is read: ``constrained_group { selection = ... }``, ``individual =
+    ...`` and ``remove_selection = ...``. phenix.refine chooses groups automatically for all other atoms, and so
+    does the result.
 
     Returns:
         Groups named "1:1", "1:2" for the first and second selection of the first constrained group, and so on, or as
@@ -83,11 +90,10 @@ def _checked(text: str) -> str:
 
 
 def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
-    """Write groups as phenix parameters.
+    """Write groups as phenix parameters; ``atoms`` is the table that the groups were made from.
 
     Atoms that phenix.refine would refine by itself (with a letter, or partly occupied) but that are in no refinable
     group are removed from refinement; of fixed groups at the occupancies the model has there is a comment besides.
-    ``atoms`` is the table that the groups were made from.
 
     Raises:
         ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside
@@ -96,37 +102,30 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
     left = table.partial | table.lettered
-    pieces = Pieces(table)
     lines = [f"  {line}" for line in fixed_lines(grouping)]
     for group_set in grouping:
         if group_set.refinable:
-            lines += _constrained_group(pieces, group_set)
+            lines.append("  constrained_group {")
             for group in group_set.groups:
+                selection = _selection(table, group.name, group.atoms)
+                lines += [f"    {comment_line(group.name)}", f"    selection = {selection}"]
                 left[group.atoms] = False
+            lines.append("  }")
     kept = np.flatnonzero(left)
     if kept.size:
-        lines.append(f"  remove_selection = {_selection(pieces, 'remove', kept)}")
+        lines.append(f"  remove_selection = {_selection(table, 'remove', kept)}")
     return "\n".join([NAMES_ABOVE, f"{_SCOPE} {{", *lines, "}"]) + "\n"
 
 
-def _constrained_group(pieces: Pieces, group_set: GroupSet) -> list[str]:
-    selections = [
-        line
-        for group in group_set.groups
-        for line in (comment_line(group.name), f"selection = {_selection(pieces, group.name, group.atoms)}")
-    ]
-    return ["  constrained_group {", *(f"    {line}" for line in selections), "  }"]
-
-
-def _selection(pieces: Pieces, name: str, atoms: np.ndarray) -> str:
-    return " or ".join(f"({_clause(piece)})" for piece in pieces.of(name, atoms))
-
-
-def _clause(piece: Piece) -> str:
-    words = [f"chain {_value(piece.chain)}", f"resid {piece.resseq}{piece.icode}", f"resname {_value(piece.resname)}"]
-    words.append(f"altloc {_value(piece.altloc)}")
-    names = " or ".join(f"name {_value(name)}" for name in piece.names)
-    return " and ".join([*words, f"({names})"] if names else words)
+def _selection(table: AtomTable, name: str, atoms: np.ndarray) -> str:
+    clauses = []
+    for piece in pieces(table, name, atoms):
+        labels = {"chain": piece.chain, "resid": f"{piece.resseq}{piece.icode}", "resname": piece.resname}
+        labels["altloc"] = piece.altloc
+        words = [f"{key} {value if key == 'resid' else _value(value)}" for key, value in labels.items()]
+        names = " or ".join(f"name {_value(name)}" for name in piece.names)
+        clauses.append(f"({' and '.join([*words, f'({names})'] if names else words)})")
+    return " or ".join(clauses)
 
 
 def _value(text: str) -> str:
@@ -141,43 +140,32 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
     """Every ``path = value`` with the number of the block it stands in; values as they are written."""
     scopes: list[tuple[str, int]] = []
     names: list[str] = []
-    value: tuple[int, int] | None = None
     opened = 0
-    text = re.sub(r"[ \t]*\\[ \t]*\n[ \t]*", " ", text) + "\n"
-    for match in _WORDS.finditer(text):
-        word = match[0]
-        if word in ("{", "}", ";", "\n"):
-            if value is not None and names and names[-1].startswith("."):
-                # an attribute such as .type, of the definition above or of the scope that is about to open
-                names.pop()
-                value = None
-            elif value is not None:
-                yield (
-                    ".".join([*(name for name, _ in scopes), *names]),
-                    scopes[-1][1] if scopes else 0,
-                    _unquoted(text[slice(*value)]),
-                )
-                names, value = [], None
-            if word == "{":
-                opened += 1
-                scopes.append((".".join(names), opened))
-                names = []
-            elif word == "}":
-                if not scopes:
-                    raise ValueError("the parameters have a closing brace too many; every { needs one }.")
-                scopes.pop()
-                names = []
-            # A name on a line of its own opens the scope of the next line.
-        elif word.startswith("#"):
-            continue
-        elif value is not None:
-            value = (value[0] if value[1] else match.start(), match.end())
-        elif "=" in word:
-            name, _, rest = word.partition("=")
+    for statement, end in _STATEMENT.findall(re.sub(r"[ \t]*\\[ \t]*\n[ \t]*", " ", text) + "\n"):
+        words = [word for word in _WORD.finditer(statement) if not word[0].startswith("#")]
+        equals = next((n for n, word in enumerate(words) if "=" in word[0]), None)
+        names += [word[0] for word in words[:equals]]
+        begin = 0
+        if equals is not None:
+            name = words[equals][0].partition("=")[0]
             names += [name] if name else []
-            value = (match.end() - len(rest), match.end()) if rest else (0, 0)
-        else:
-            names.append(word)
+            begin = words[equals].start() + len(name) + 1
+        if equals is not None and names and names[-1].startswith("."):
+            # an attribute such as .type, of the definition above or of the scope that is about to open
+            names.pop()
+        elif equals is not None:
+            path = ".".join([*(name for name, _ in scopes), *names])
+            yield path, scopes[-1][1] if scopes else 0, _unquoted(statement[begin : words[-1].end()].strip())
+            names = []
+        # A name on a line of its own opens the scope of the next line.
+        if end == "{":
+            opened += 1
+            scopes.append((".".join(names), opened))
+        elif end == "}" and not scopes:
+            raise ValueError("the parameters have a closing brace too many; every { needs one }.")
+        elif end == "}":
+            scopes.pop()
+        names = [] if end in ("{", "}") else names
     if scopes:
         raise ValueError(f"the scope {scopes[-1][0]!r} of the parameters is not closed; every {{ needs one }}.")
 

@@ -10,11 +10,16 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.groups._neighbours import distances_to
-from jax_occupancy.groups._table import AMINO_ACIDS, AtomTable, group_numbers
+from jax_occupancy.groups._table import AMINO_ACIDS, AtomTable, Place, group_numbers, residues_between
 from jax_occupancy.groups._user import Within
 
 _TOKEN = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([\w\\*?\[\]^+.:-][\w\\*?\[\]^+.:'"-]*|\S)""")
-_PRIORITY = {"not": 3, "and": 2, "or": 1}
+# priority, number of operands, and what is done with them
+_OPERATORS: dict[str, tuple[int, int, Callable]] = {
+    "not": (3, 1, np.logical_not),
+    "and": (2, 2, np.logical_and),
+    "or": (1, 2, np.logical_or),
+}
 _RESIDUE = re.compile(r"(-?\d+)([A-Za-z]?)")
 _KEYS = {"altid": "altloc", "resi": "resid"} | {
     key: key for key in ("name", "altloc", "resname", "chain", "resseq", "resid", "icode", "segid", "element")
@@ -22,7 +27,6 @@ _KEYS = {"altid": "altloc", "resi": "resid"} | {
 MOST_PARENTHESES = 1000
 MOST_WITHIN = 50  # each is evaluated by itself, inside the others
 _WITH_CASE = ("chain", "altloc")
-_KINDS = {"water": "water", "protein": "protein", "peptide": "protein", "nucleotide": "nucleic", "nuc": "nucleic"}
 _COMPARISONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {">": np.greater, "<": np.less, "=": np.equal}
 _PEPTIDE = ("N", "CA", "C", "O")
 _PHOSPHATE = ("P", "OP1", "OP2", "O1P", "O2P", "O3'", "O5'", "O3*", "O5*")
@@ -87,14 +91,15 @@ class PhenixSelections:
                 if not waiting:
                     raise _NotUnderstoodError(")")
                 waiting.pop()
-            elif word.lower in _PRIORITY:
+            elif word.lower in _OPERATORS:
+                priority = _OPERATORS[word.lower][0]
                 # the second of two nots has no operand yet
-                while waiting and after_operand and _PRIORITY.get(waiting[-1], 0) >= _PRIORITY[word.lower]:
+                while waiting and after_operand and waiting[-1] != "(" and _OPERATORS[waiting[-1]][0] >= priority:
                     _apply(waiting.pop(), found)
                 waiting.append(word.lower)
             else:
                 found.append(self._operand(word, words))
-            after_operand = word.lower != "(" and word.lower not in _PRIORITY
+            after_operand = word.lower != "(" and word.lower not in _OPERATORS
         while waiting:
             if waiting[-1] == "(":
                 raise _NotUnderstoodError("the end")
@@ -104,14 +109,8 @@ class PhenixSelections:
         return np.logical_and.reduce(found)
 
     def _operand(self, word: Word, words: list[Word]) -> np.ndarray:
-        if word.lower in ("all", "none"):
-            return np.full(self.table.n_atoms, word.lower == "all")
-        if word.lower in _KINDS:
-            return self.table.kind == _KINDS[word.lower]
-        if word.lower in ("hetero", "hetatm"):
-            return self.table.hetero
-        if word.lower in self._parts:
-            return self._parts[word.lower]
+        if word.lower in self._known:
+            return self._known[word.lower]
         if word.lower in ("bfactor", "occupancy"):
             values = self.table.b_factor if word.lower == "bfactor" else self.table.raw_occupancy
             if (sign := _pop(words).text) not in _COMPARISONS:
@@ -123,13 +122,11 @@ class PhenixSelections:
             raise _NotUnderstoodError(word.text)
         key = _KEYS[word.lower]
         value = _pop(words)
-        if key in ("resseq", "resid"):
-            return self._residues(key, value, words)
-        return self._matching(key, value)
+        return self._residues(key, value, words) if key in ("resseq", "resid") else self._matching(key, value)
 
     @cached_property
-    def _parts(self) -> dict[str, np.ndarray]:
-        """What the parts of polymers are called."""
+    def _known(self) -> dict[str, np.ndarray]:
+        """The words that need no value, such as the parts of polymers."""
         t = self.table
         protein, nucleic = t.kind == "protein", t.kind == "nucleic"
         phosphate, ribose = nucleic & np.isin(t.name, _PHOSPHATE), nucleic & np.isin(t.name, _RIBOSE)
@@ -138,6 +135,11 @@ class PhenixSelections:
         has = [np.isin(t.residue, t.residue[t.name == name]) for name in _PEPTIDE]
         deoxy = np.array([name[:1] == "D" for name in t.resname], bool)
         return {
+            **{word: np.full(t.n_atoms, word == "all") for word in ("all", "none")},
+            **dict.fromkeys(("hetero", "hetatm"), t.hetero),
+            **dict.fromkeys(("protein", "peptide"), protein),
+            **dict.fromkeys(("nucleotide", "nuc"), nucleic),
+            "water": t.kind == "water",
             "backbone": backbone,
             "sidechain": (protein | nucleic) & ~t.hydrogen & ~backbone,
             "pepnames": np.isin(t.resname, tuple(AMINO_ACIDS)) | np.logical_and.reduce(has),
@@ -176,41 +178,32 @@ class PhenixSelections:
             text += _pop(words).text
         if ":" in text:
             first, last = text.split(":", 1)
-            low, high = (self._place(key, side, text) for side in (first, last))
+            low, high = (_place(key, side, text) for side in (first, last))
             if low is not None and high is not None and low > high:
                 raise _NotUnderstoodError(text)
-            places, codes = self._places(key)
-            inside = [(low is None or place >= low) and (high is None or place <= high) for place in places]
-            return np.array(inside, bool)[codes]
+            code = self._codes if key == "resid" else np.full(self.table.n_atoms, "", object)
+            return residues_between(self.table.resseq, code, low, high)
         if key == "resid" and _peek(words).lower() == "through":
             words.pop()
-            return self._stretch(self._place(key, text, text), self._place(key, _pop(words).text, text))
+            return self._stretch(_place(key, text, text), _place(key, _pop(words).text, text))
         return self._matching(key, value)
 
-    def _place(self, key: str, text: str, whole: str) -> tuple[int, str] | None:
-        """Number and insertion code, without code for resseq; None where one end of a range is open."""
-        match = _RESIDUE.fullmatch(text.strip())
-        if text.strip() and (match is None or (key == "resseq" and match[2])):
-            raise _NotUnderstoodError(whole)
-        return (int(match[1]), match[2].upper()) if match else None
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        return np.array([code.upper() for code in self.table.icode], object)
 
-    def _places(self, key: str) -> tuple[list[tuple[int, str]], np.ndarray]:
-        """The different numbers (and codes, for resid), and which of them each atom has."""
-        codes = self.table.icode if key == "resid" else np.full(self.table.n_atoms, "", object)
-        numbers, places = pd.factorize(pd.MultiIndex.from_arrays([self.table.resseq, codes]))
-        return [(int(number), str(code).upper()) for number, code in places], numbers
-
-    def _stretch(self, first: tuple[int, str] | None, last: tuple[int, str] | None) -> np.ndarray:
+    def _stretch(self, first: Place | None, last: Place | None) -> np.ndarray:
         """From one residue to another in the order of the file, or to the end of a chain that has only the first."""
-        places, code = self._places("resid")
         chains = group_numbers(self.table.chain, self.table.segment)
-        begins = np.flatnonzero(np.diff(np.stack([chains, code]), prepend=-1).any(axis=0))
+        places = group_numbers(self.table.resseq, self._codes)
+        begins = np.flatnonzero(np.diff(np.stack([chains, places]), prepend=-1).any(axis=0))
         chosen = np.zeros(self.table.n_atoms, bool)
         inside, chain = False, -1
         for begin, end in zip(begins, [*begins[1:], self.table.n_atoms], strict=True):
-            inside = (inside and chains[begin] == chain) or places[code[begin]] == first
+            place = (self.table.resseq[begin], self._codes[begin])
+            inside = (inside and chains[begin] == chain) or place == first
             chosen[begin:end] = inside
-            inside, chain = inside and places[code[begin]] != last, chains[begin]
+            inside, chain = inside and place != last, chains[begin]
         return chosen
 
     def _matching(self, key: str, value: Word) -> np.ndarray:
@@ -243,6 +236,14 @@ class PhenixSelections:
         return {key: (list(values), numbers) for key, (numbers, values) in found.items()}
 
 
+def _place(key: str, text: str, whole: str) -> Place | None:
+    """Number and insertion code, without code for resseq; None where one end of a range is open."""
+    match = _RESIDUE.fullmatch(text.strip())
+    if text.strip() and (match is None or (key == "resseq" and match[2])):
+        raise _NotUnderstoodError(whole)
+    return (int(match[1]), match[2].upper()) if match else None
+
+
 def _pop(words: list[Word]) -> Word:
     """The next word, which must be there; they are in reverse order."""
     if not words:
@@ -261,15 +262,8 @@ def _peek(words: list[Word]) -> str:
     return words[-1].text if words else ""
 
 
-_OPERATORS: dict[str, tuple[int, Callable]] = {
-    "not": (1, np.logical_not),
-    "and": (2, np.logical_and),
-    "or": (2, np.logical_or),
-}
-
-
 def _apply(operator: str, found: list[np.ndarray]) -> None:
-    n, function = _OPERATORS[operator]
+    _, n, function = _OPERATORS[operator]
     if len(found) < n:
         raise _NotUnderstoodError(operator)
     operands = [found.pop() for _ in range(n)]

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.groups._foreign import (
+from jax_occupancy.groups._grouping import Grouping
+from jax_occupancy.groups._saying import (
     NAMES_ABOVE,
     NOTHING_ELSE,
     check_sayable,
     comment_line,
     fixed_lines,
     names_above,
+    pieces,
     rename,
+    table_of_grouping,
 )
-from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._selecting import Piece, Pieces, table_of_grouping
-from jax_occupancy.groups._table import AtomTable, empty_table
+from jax_occupancy.groups._table import AtomTable, empty_table, residues_between
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 _UNREADABLE = re.compile(r"[\s#!]|^[-&]?$")  # blanks, comments, and signs that join lines
@@ -29,12 +30,11 @@ _KEYS = {"chai": "chain", "segm": "chain", "resi": "residue", "atom": "atom", "a
 def parse_refmac(text: str) -> UserGroups:
     """Read occupancy groups from Refmac keywords; other keywords of the file are left alone.
 
-    Args:
-        text: lines such as ``occupancy group id 1 chain A residue 45 alt B``: chains, one or several (``segm`` is the
-            same), residues (a number, or ``from 5 to 9``, with insertion codes ``10A`` or ``insc A``), atoms and a
-            letter in any order; lines of one id are united. ``occupancy group alts complete 1 2`` and ``... alts
-            incomplete 1 2`` make sets; with a single id the group is free. Words count by their first four letters,
-            ``#`` and ``!`` begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords.
+    Lines such as ``occupancy group id 1 chain A residue 45 alt B`` are read: chains, one or several (``segm`` is
+    the same), residues (a number, or ``from 5 to 9``, with insertion codes ``10A`` or ``insc A``), atoms and a
+    letter in any order; lines of one id are united. ``occupancy group alts complete 1 2`` and ``... alts incomplete
+    1 2`` make sets; with a single id the group is free. Words count by their first four letters, ``#`` and ``!``
+    begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords.
 
     Returns:
         Groups named by their ids, or as the comments of `format_refmac` say. As with all formats the other atoms get
@@ -75,12 +75,11 @@ def parse_refmac(text: str) -> UserGroups:
 
 
 def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
-    """Write groups as Refmac keywords.
+    """Write groups as Refmac keywords; ``atoms`` is the table that the groups were made from.
 
     Insertion codes are written after the number, ``residue 10A``, as ``parse_refmac`` and servalcat read them. Whether
     Refmac does was not tried: look at the groups it lists if the model has insertion codes. Of fixed groups at the
-    occupancies the model has there is only a comment, as Refmac refines what is listed and nothing else. ``atoms`` is
-    the table that the groups were made from.
+    occupancies the model has there is only a comment, as Refmac refines what is listed and nothing else.
 
     Raises:
         ValueError: the format cannot say it: sets under a parent, fixed members beside refined ones, groups fixed
@@ -89,7 +88,6 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
     """
     table = table_of_grouping(grouping, atoms)
     check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
-    pieces = Pieces(table, by_resname=False, blank=False)
     lines = [f"{NAMES_ABOVE}; {NOTHING_ELSE}", *fixed_lines(grouping)]
     number = 0
     for group_set in grouping:
@@ -99,7 +97,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         for group in group_set.groups:
             number += 1
             ids.append(str(number))
-            lines += [comment_line(group.name), *_group_lines(pieces, group.name, group.atoms, number)]
+            lines += [comment_line(group.name), *_group_lines(table, group.name, group.atoms, number)]
         if group_set.kind != "free":
             lines.append(f"occupancy group alts {group_set.kind} {' '.join(ids)}")
     return "\n".join([*lines, "occupancy refine"]) + "\n"
@@ -134,10 +132,17 @@ def _not_understood(line: str) -> ValueError:
     )
 
 
-def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> list[str]:
+def _group_lines(table: AtomTable, name: str, atoms: np.ndarray, number: int) -> list[str]:
     lines = []
-    for piece in pieces.of(name, atoms):
-        _check_words(name, piece)
+    for piece in pieces(table, name, atoms, by_resname=False, blank=False):
+        labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
+        for what, value in ((what, value) for what, values in labels.items() for value in values):
+            if _UNREADABLE.search(value):
+                raise ValueError(
+                    f"Refmac's keywords cannot say which atoms {name!r} has: those of {piece.chain}/{piece.resseq}"
+                    f"{piece.icode}/{piece.resname} have the {what} {value!r}, which is no word. Rename it in the "
+                    "model, or write TOML."
+                )
         place = f"chain {piece.chain} residue {piece.resseq}{piece.icode}"
         letter = f" alt {piece.altloc}" if piece.altloc else ""
         named = [f" atom {name}" for name in piece.names] or [""]
@@ -145,25 +150,11 @@ def _group_lines(pieces: Pieces, name: str, atoms: np.ndarray, number: int) -> l
     return lines
 
 
-def _check_words(name: str, piece: Piece) -> None:
-    labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
-    for what, values in labels.items():
-        bad = [value for value in values if _UNREADABLE.search(value)]
-        if bad:
-            place = f"{piece.chain}/{piece.resseq}{piece.icode}/{piece.resname}"
-            raise ValueError(
-                f"Refmac's keywords cannot say which atoms {name!r} has: those of {place} have the {what} {bad[0]!r}, "
-                "which is no word. Rename it in the model, or write TOML."
-            )
-
-
 def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
     """Positions of the atoms that the words after the id of a group mean, to Refmac and servalcat; maybe none."""
     said: dict[str, list[str]] = {}
-    words = text.split()
     key = ""
-    while words:
-        word = words.pop(0)
+    for word in text.split():
         name = _KEYS.get(word.lower()[:4]) or _KEYS.get(word.lower()[:3])
         if name and not (key and not said[key]):
             key = name
@@ -188,21 +179,14 @@ def refmac_atoms(table: AtomTable, text: str) -> np.ndarray:
 def _of_residues(table: AtomTable, words: list[str], codes: list[str]) -> np.ndarray:
     """Atoms of the residues; a range ends with its last residue, insertion code included."""
     span = len(words) == 4 and [word.lower() for word in words[::2]] == ["from", "to"]
-    places = [_place(word) for word in (words[1::2] if span else words)]
+    places = []
+    for word in words[1::2] if span else words:
+        if (match := _PLACE.fullmatch(word)) is None:
+            raise ValueError(f"{word} is no residue")
+        places.append((int(match[1]), match[2]))
     if codes:
         if len(codes) > 1 or len(places) != 1 or places[0][1]:
             raise ValueError("an insertion code needs one residue without")
         places = [(places[0][0], codes[0].removeprefix("."))]
-    number, code = table.resseq, table.icode
-    if not span:
-        return np.logical_or.reduce([(number == n) & (code == c) for n, c in places])
-    (low, first), (high, last) = places
-    inside = (number > low) | ((number == low) & (code >= first))
-    return inside & ((number < high) | ((number == high) & (code <= last)))
-
-
-def _place(word: str) -> tuple[int, str]:
-    match = _PLACE.fullmatch(word)
-    if match is None:
-        raise ValueError(f"{word} is no residue")
-    return int(match[1]), match[2]
+    ends = [tuple(places)] if span else [(place, place) for place in places]
+    return np.logical_or.reduce([residues_between(table.resseq, table.icode, low, high) for low, high in ends])

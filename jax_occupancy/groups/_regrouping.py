@@ -3,7 +3,6 @@
 Ground and bound make one set of states, with the split inside each state under it.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,12 +25,11 @@ def apply_states(
     if not states:
         return (), tuple(sets)
     _check_letters(table, states, extra)
-    state_of = {letter: name for name, letters in states.items() for letter in letters}
     own: dict[str, list[np.ndarray]] = {name: [extra[name]] if name in extra else [] for name in states}
     nested: list[GroupSet] = []
     rest: list[GroupSet] = []
     for group_set in sets:
-        split = {} if is_exchange(table, group_set) else _by_state(group_set, state_of)
+        split = {} if is_exchange(table, group_set) else _by_state(group_set, states)
         if not split:
             rest.append(group_set)
         for name, groups in split.items():
@@ -40,26 +38,29 @@ def apply_states(
             else:
                 told = [replace(group, reason=f"{group.reason}; within the state {name}") for group in groups]
                 nested.append(GroupSet("complete", tuple(told), name))
-    present = {name for name, pieces in own.items() if pieces} | {group_set.parent for group_set in nested}
-    _refuse_empty(states, [name for name in states if name not in present])
-    members = tuple(_state_group(table, name, states[name], own[name]) for name in states)
+    _refuse_empty(states, [name for name in states if not own[name] and all(s.parent != name for s in nested)])
+    members = []
+    for name, letters in states.items():
+        atoms = np.sort(np.concatenate([np.empty(0, np.int64), *own[name]]))
+        reason = f"state {name}: the letters {', '.join(letters)}"
+        members.append(make_group(table, atoms, name=name, letter=",".join(letters), reason=reason))
     wholes = {group.name: _whole(table, group, nested) for group in members}
     below = (replace(s, kind=set_kind(table, s.groups, whole=wholes[str(s.parent)])) for s in nested)
-    return (GroupSet("complete", members), *below), tuple(rest)
+    return (GroupSet("complete", tuple(members)), *below), tuple(rest)
 
 
-def _by_state(group_set: GroupSet, state_of: Mapping[str, str]) -> dict[str, list[Group]]:
-    split: dict[str, list[Group]] = {}
+def _by_state(group_set: GroupSet, states: Mapping[str, tuple[str, ...]]) -> dict[str, list[Group]]:
+    """The groups of a set by their state; none if none has letters of a state."""
+    state_of = {letter: name for name, letters in states.items() for letter in letters}
     strange = [group for group in group_set.groups if group.altloc not in state_of]
-    if len(strange) == len(group_set.groups):
-        return split
-    if strange:
+    if 0 < len(strange) < len(group_set.groups):
         names = listing((group.name for group in strange), at_most=5)
         raise ValueError(
             f"conformers of no state exclude those of a state: {names}; add their letters to a state, or make groups "
             "for them by name."
         )
-    for group in group_set.groups:
+    split: dict[str, list[Group]] = {}
+    for group in group_set.groups if not strange else ():
         split.setdefault(state_of[group.altloc], []).append(group)
     return split
 
@@ -75,13 +76,12 @@ def _whole(table: AtomTable, state: Group, nested: Sequence[GroupSet]) -> float:
 
 def _check_letters(table: AtomTable, states: Mapping[str, tuple[str, ...]], extra: Mapping[str, np.ndarray]) -> None:
     known = set(table.altloc)
-    for name, letters in states.items():
-        for letter in letters:
-            if len(letter) > 1 and letter not in known and set(letter) & known:
-                raise ValueError(
-                    f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
-                    f"apart: {name}={','.join(letter)}."
-                )
+    for name, letter in ((name, letter) for name, letters in states.items() for letter in letters):
+        if len(letter) > 1 and letter not in known and set(letter) & known:
+            raise ValueError(
+                f"the state {name!r} has the letter {letter!r}, which no atom has; for several letters write them "
+                f"apart: {name}={','.join(letter)}."
+            )
     _refuse_empty(states, [name for name in states if name not in extra and not known & set(states[name])])
 
 
@@ -91,52 +91,41 @@ def _refuse_empty(states: Mapping[str, tuple[str, ...]], absent: Sequence[str]) 
         raise ValueError(f"no atom has a letter of the state {shown}; wanted at least one in every state.")
 
 
-def _state_group(table: AtomTable, name: str, letters: tuple[str, ...], pieces: list[np.ndarray]) -> Group:
-    atoms = np.sort(np.concatenate([np.empty(0, np.int64), *pieces]))
-    return make_group(
-        table, atoms, name=name, letter=",".join(letters), reason=f"state {name}: the letters {', '.join(letters)}"
-    )
-
-
 def with_departed(
     table: AtomTable, sets: Sequence[GroupSet], removed: np.ndarray, claims: Mapping[str, np.ndarray]
 ) -> tuple[tuple[GroupSet, ...], tuple[str, ...]]:
     """Keep removed conformers as fixed members of their sets, and warn of those that went to a group of the user."""
-    gone_from: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for label, atoms in {"": removed, **claims}.items():
-        for atom in atoms[table.lettered[atoms]].tolist():
-            gone_from[int(table.residue[atom])][label].append(atom)
+    labels, home = ["", *claims], np.full(table.n_atoms, -1)
+    for number, atoms in enumerate([removed, *claims.values()]):
+        home[atoms] = number
+    departed = np.flatnonzero((home >= 0) & table.lettered)
+    departed = departed[np.lexsort((home[departed], table.residue[departed]))]
     names = [group.name for group_set in sets for group in group_set.groups]
     result, gone = [], []
     for group_set in sets:
-        absent = _absent(table, group_set, gone_from) if gone_from else {}
-        if kept := absent.pop("", {}):
-            group_set = _with_fixed(table, group_set, kept, names)
-        for label, left in absent.items():
-            told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in left.items())
-            group_set = _with_reason(group_set, f"{told} left for {label}")
-            gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {label})")
+        left = _absent(table, group_set, departed) if departed.size else departed
+        for number in sorted(dict.fromkeys(home[left].tolist()), key=bool):  # removed ones first
+            atoms = left[home[left] == number]
+            by_letter = {x: np.sort(atoms[table.altloc[atoms] == x]) for x in dict.fromkeys(table.altloc[atoms])}
+            if number == 0:
+                group_set = _with_fixed(table, group_set, by_letter, names)
+                continue
+            told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in by_letter.items())
+            group_set = _with_reason(group_set, f"{told} left for {labels[number]}")
+            gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {labels[number]})")
         result.append(group_set)
     message = f"conformers that no longer sum with a sibling which is in a group asked for: {listing(gone)}"
     return tuple(result), (message,) if gone else ()
 
 
-def _absent(
-    table: AtomTable, group_set: GroupSet, gone_from: Mapping[int, Mapping[str, list[int]]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """By where they went, what has left the residues of a set, by letter, where the set has not that letter."""
+def _absent(table: AtomTable, group_set: GroupSet, departed: np.ndarray) -> np.ndarray:
+    """What has left the residues of a set, where the set has not its letter."""
     own = np.concatenate([group.atoms for group in group_set.groups])
     own = own[table.lettered[own]]
     heavy = own[~table.hydrogen[own]]
-    letters = set(table.altloc[own])
-    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     # Hydrogens that follow the residue before bring no residue of their own.
-    for residue in np.unique(table.residue[heavy if heavy.size else own]).tolist():
-        for label, atoms in gone_from.get(residue, {}).items():
-            for atom in atoms:
-                if table.altloc[atom] not in letters:
-                    found[label][table.altloc[atom]].append(atom)
-    return {label: {x: np.sort(atoms) for x, atoms in by_letter.items()} for label, by_letter in found.items()}
+    left = departed[np.isin(table.residue[departed], table.residue[heavy if heavy.size else own])]
+    return left[~np.isin(table.altloc[left], table.altloc[own])]
 
 
 def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.ndarray], names: list[str]) -> GroupSet:

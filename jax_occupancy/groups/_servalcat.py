@@ -14,13 +14,9 @@ _SETTINGS = tuple(f"occ_group_const_mu{end}" for end in ("", "_update_factor", "
 def parse_servalcat(text: str) -> UserGroups:
     """Read occupancy groups from the YAML of servalcat; other settings are left alone.
 
-    Args:
-        text: YAML with ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``,
-            ``complete``) and ``atom_selection.occ`` (``include`` makes a group of each atom that is in none,
-            ``exclude`` keeps atoms as they are), alone or under ``refine``.
-
-    Returns:
-        Groups named by their ids; as with all formats the other atoms get automatic groups.
+    ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``, ``complete``) and
+    ``atom_selection.occ`` (``include`` makes a group of each atom that is in none, ``exclude`` keeps atoms as they
+    are) are read, alone or under ``refine``. As with all formats the other atoms get automatic groups.
 
     Raises:
         ValueError: the text is no YAML, one of these is of the wrong kind, or what it says of occupancies elsewhere
@@ -41,27 +37,27 @@ def parse_servalcat(text: str) -> UserGroups:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"the groups are no valid YAML: {' '.join(str(error).split())[:300]}") from error
-    content = _mapping(content, "the file")
-    content = _mapping(content["refine"], "refine") if "refine" in content else content
+    content = _given(content, dict, "the file")
+    content = _given(content["refine"], dict, "refine") if "refine" in content else content
     _check_read(content)
     groups: dict[str, UserGroup] = {}
-    for one in _list(content.get("occ_groups"), "occ_groups"):
+    for one in _given(content.get("occ_groups"), list, "occ_groups"):
         entry = _known(one, "each of occ_groups", ("id", "selections"))
         name = str(entry.get("id"))
         if "id" not in entry or name in groups:
             raise ValueError(f"occ_groups has {one!r}; wanted an id that no other group has.")
         groups[name] = UserGroup(_texts(entry.get("selections"), f"selections of group {name}"))
     sets = []
-    for one in _list(content.get("occ_group_constraints"), "occ_group_constraints"):
+    for one in _given(content.get("occ_group_constraints"), list, "occ_group_constraints"):
         entry = _known(one, "each of occ_group_constraints", ("ids", "complete"))
-        ids = tuple(str(name) for name in _list(entry.get("ids"), "ids of occ_group_constraints"))
+        ids = tuple(str(name) for name in _given(entry.get("ids"), list, "ids of occ_group_constraints"))
         complete = entry.get("complete", True)
         if not isinstance(complete, bool):
             raise ValueError(f"complete of the constraint of {', '.join(ids)} is {complete!r}; wanted true or false.")
         # one group that may be absent is free, whatever set it is in
         if len(ids) != 1 or complete or ids[0] not in groups:
             sets.append(UserSet(ids, "complete" if complete else "incomplete"))
-    chosen = _mapping(content.get("atom_selection"), "atom_selection").get("occ")
+    chosen = _given(content.get("atom_selection"), dict, "atom_selection").get("occ")
     chosen = _known(chosen, "atom_selection.occ", ("include", "exclude", "exclude_restraint"))
     alone, kept = (_texts(chosen.get(key), f"atom_selection.occ.{key}") for key in ("include", "exclude"))
     return UserGroups(groups, tuple(sets), individual=alone, remove=kept)
@@ -80,7 +76,7 @@ def _check_read(content: dict[str, Any]) -> None:
     if elsewhere or unknown:
         wanted = "wanted occ_groups, occ_group_constraints and atom_selection, alone or under refine"
         raise ValueError(f"{', '.join(map(str, elsewhere + unknown))} is not read; {wanted}.")
-    if starts := _mapping(content.get("initialisation"), "initialisation").get("occ"):
+    if starts := _given(content.get("initialisation"), dict, "initialisation").get("occ"):
         raise ValueError(
             f"initialisation.occ is {str(starts)[:60]}, which is not read; write these occupancies into the model and "
             "take the line out."
@@ -89,27 +85,21 @@ def _check_read(content: dict[str, Any]) -> None:
 
 def _known(value: Any, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
     """A mapping of the file that has these keys at most."""
-    entry = _mapping(value, what)
+    entry = _given(value, dict, what)
     if unknown := [key for key in entry if key not in keys]:
         raise ValueError(f"{what} has the key {unknown[0]!r}; wanted {', '.join(keys)}.")
     return entry
 
 
-def _mapping(value: Any, what: str) -> dict[str, Any]:
-    """A mapping of the file, empty where there is none."""
-    if value is not None and not isinstance(value, dict):
-        raise ValueError(f"{what} is {str(value)[:60]!r}; wanted keys and values.")
-    return value or {}
-
-
-def _list(value: Any, what: str) -> list[Any]:
-    if value is not None and not isinstance(value, list):
-        raise ValueError(f"{what} is {str(value)[:60]!r}; wanted a list.")
-    return value or []
+def _given(value: Any, kind: type, what: str) -> Any:
+    """What the file has there, a mapping or a list; empty where there is nothing."""
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{what} is {str(value)[:60]!r}; wanted {'a list' if kind is list else 'keys and values'}.")
+    return value or kind()
 
 
 def _texts(value: Any, what: str) -> tuple[str, ...]:
-    values = _list(value, what)
+    values = _given(value, list, what)
     if not all(isinstance(one, str) for one in values):
         raise ValueError(f"{what} are {values!r}; wanted selections in gemmi's syntax.")
     return tuple(values)

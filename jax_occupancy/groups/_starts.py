@@ -35,14 +35,13 @@ def with_starts(sets: tuple[GroupSet, ...]) -> tuple[GroupSet, ...]:
 
 def largest_sum(sets: Iterable[GroupSet]) -> float:
     """The largest whole that some child sets ask for, at most 1."""
-    return min(max((_asked_of_parent(s) for s in sets), default=0.0), 1.0)
-
-
-def _asked_of_parent(group_set: GroupSet) -> float:
-    """What a set sums to; fixed fractions grow with the parent, so the others say how large it is."""
-    fractions = sum(group.fraction for group in group_set.groups if group.fraction is not None)
-    rest = sum(float(group.start) for group in group_set.groups if group.fraction is None)
-    return round(rest / (1 - fractions), 12) if fractions < FULL else 0.0
+    asked = [0.0]
+    for group_set in sets:
+        # Fixed fractions grow with the parent, so the others say how large it is.
+        fractions = sum(group.fraction for group in group_set.groups if group.fraction is not None)
+        rest = sum(float(group.start) for group in group_set.groups if group.fraction is None)
+        asked += [round(rest / (1 - fractions), 12)] if fractions < FULL else []
+    return min(max(asked), 1.0)
 
 
 def _settled(group: Group, home: GroupSet, sets: tuple[GroupSet, ...], starts: dict[str, float]) -> Group:
@@ -70,9 +69,19 @@ def make_tensor(
     """What ``Grouping.to_tensor`` makes."""
     from jax_occupancy.core import OccupancyTensor  # core loads jax, which reading a table of groups does not need
 
-    values = _clamped(occupancies, grouping.n_atoms)
+    given = np.asarray(occupancies)
+    if given.shape != (grouping.n_atoms,):
+        raise ValueError(
+            f"occupancies has shape {given.shape}; wanted ({grouping.n_atoms},), one occupancy per atom in file order."
+        )
+    values = np.clip(given if np.issubdtype(given.dtype, np.floating) else given.astype(np.float64), 0, 1)
+
+    def at_mean(group: Group) -> Group:
+        moves = group.refinable and group.atoms.size
+        return replace(group, start=float(values[group.counted].mean())) if moves else group
+
     refinable = np.zeros(grouping.n_atoms, bool)
-    for group_set in with_starts(tuple(each(s, partial(_at_mean, values=values)) for s in grouping.sets)):
+    for group_set in with_starts(tuple(each(s, at_mean) for s in grouping.sets)):
         for group in group_set.groups:
             values[group.atoms] = group.start
             refinable[group.atoms] = group.refinable
@@ -98,25 +107,9 @@ def make_tensor(
         )
 
 
-def _at_mean(group: Group, values: np.ndarray) -> Group:
-    moves = group.refinable and group.atoms.size
-    return replace(group, start=float(values[group.counted].mean())) if moves else group
-
-
 def _says_so_already(grouping: Grouping, values: np.ndarray) -> bool:
     """Whether the groups warn of the sums that these start values have, or all sums are 1 to rounding."""
     told = any(message.startswith(RESCALED) for message in grouping.warnings)
     sums = [(len(s.groups), sum(g.start for g in s.groups)) for s in grouping.sets if s.kind == "complete"]
     rounded = all(abs(total - 1) <= tolerance(count) for count, total in sums)
     return (told or rounded) and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)
-
-
-def _clamped(occupancies: Any, n_atoms: int) -> np.ndarray:
-    """A copy of the occupancies in 0…1 with the caller's float type."""
-    given = np.asarray(occupancies)
-    if given.shape != (n_atoms,):
-        raise ValueError(
-            f"occupancies has shape {given.shape}; wanted ({n_atoms},), one occupancy per atom in file order."
-        )
-    floats = given if np.issubdtype(given.dtype, np.floating) else given.astype(np.float64)
-    return np.clip(floats, 0, 1)

@@ -1,7 +1,6 @@
 """The atom table as the arrays that grouping needs."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +10,7 @@ from jax_occupancy.groups._neighbours import connected, distances_to
 
 REQUIRED = ("name", "altloc", "resname", "chainid", "resseq", "occupancy", "x", "y", "z")
 Position = int | np.integer
+Place = tuple[int, str]  # number and insertion code of a residue
 HYDROGEN = ("H", "D")
 WATER = frozenset({"HOH", "DOD", "WAT", "H2O", "OH2", "OD2"})
 # The residues that programs link along a chain: cctbx's classes common_amino_acid and common_rna_dna.
@@ -23,6 +23,7 @@ NUCLEOTIDES = frozenset([
     "+A", "+C", "+G", "+T", "+U", "A", "ADE", "C", "CYT", "DA", "DC", "DG", "DT", "G", "GUA", "T", "THY", "U", "URI",
 ])
 # fmt: on
+_KIND_OF = dict.fromkeys(WATER, "water") | dict.fromkeys(NUCLEOTIDES, "nucleic") | dict.fromkeys(AMINO_ACIDS, "protein")
 SAME_PLACE = 1.0  # Å; two atoms this close are never both there, hydrogens aside
 TOO_CLOSE = 2.5  # Å; shorter than any hydrogen bond
 # Å; two hydrogen bonds: sites further apart have no neighbour in common, so nothing keeps both from being filled
@@ -30,69 +31,57 @@ TOUCHING = 6.0
 _NO_LETTER = (".", "?", "nan", "None", "<NA>")  # mmCIF's blanks, and what turning None and NaN into text leaves
 
 
-@dataclass(frozen=True, eq=False)
 class AtomTable:
-    """One array per property of the atoms, in file order; occupancies are clamped to 0…1."""
+    """One array per property of the atoms, in file order; blanks are "" and occupancies are clamped to 0…1."""
 
-    name: np.ndarray
-    altloc: np.ndarray
-    resname: np.ndarray
-    chain: np.ndarray
-    resseq: np.ndarray
-    icode: np.ndarray
-    xyz: np.ndarray
-    raw_occupancy: np.ndarray
-    occupancy: np.ndarray
-    element: np.ndarray
-    kind: np.ndarray
-    in_file: np.ndarray  # occupancies of the file, which on special positions may not be those of the site
-    hetero: np.ndarray
-    segment: np.ndarray
-    segid: np.ndarray
-    b_factor: np.ndarray
-
-    @property
-    def n_atoms(self) -> int:
-        return len(self.name)
-
-    @cached_property
-    def residue(self) -> np.ndarray:
-        """One number per residue by first appearance: all alternates at one place of a chain, whatever their names."""
-        return _number_residues(self)
-
-    @cached_property
-    def partial(self) -> np.ndarray:
-        """Where an occupancy lies strictly between 0 and 1 in the file: 0.5 on a 2-fold axis may be a full site."""
-        return (self.in_file > 0) & (self.in_file < 1)
-
-    @cached_property
-    def hydrogen(self) -> np.ndarray:
-        return np.isin(self.element, HYDROGEN)
-
-    @cached_property
-    def lettered(self) -> np.ndarray:
-        return self.altloc != ""
-
-    @cached_property
-    def first_atom(self) -> np.ndarray:
-        """Position of the first atom of each residue."""
-        return np.unique(self.residue, return_index=True)[1]
-
-    @cached_property
-    def conformer(self) -> np.ndarray:
-        """One number for all atoms of one residue and one letter."""
-        return group_numbers(self.residue, self.altloc)
-
-    @cached_property
-    def mixed(self) -> np.ndarray:
-        """Where one letter of an atom's residue stands for several residue names."""
-        kinds = np.unique(np.stack([self.conformer, group_numbers(self.conformer, self.resname)]), axis=1)[0]
-        return self.lettered & (np.bincount(kinds, minlength=1)[self.conformer] > 1)
-
-    @cached_property
-    def conformer_size(self) -> np.ndarray:
-        """For each atom the number of atoms of its residue that have its letter."""
-        return np.bincount(self.conformer, minlength=1)[self.conformer]
+    def __init__(self, atoms: pd.DataFrame):
+        missing = [column for column in REQUIRED if column not in atoms.columns]
+        if missing:
+            raise ValueError(
+                f"atoms lacks the columns {missing}; wanted {list(REQUIRED)}. Take the table from a model that was "
+                "read from a file, or rename the columns."
+            )
+        self.raw_occupancy = atoms["occupancy"].to_numpy(np.float64, copy=True)
+        bad = np.flatnonzero(~np.isfinite(self.raw_occupancy))
+        if bad.size:
+            raise ValueError(
+                f"atoms['occupancy'] holds {bad.size} values that are not finite, first at rows {bad[:5].tolist()}; "
+                "wanted numbers. Correct the file, or drop these rows."
+            )
+        given = set(atoms.columns)
+        self.n_atoms = len(atoms)
+        self.occupancy = np.clip(self.raw_occupancy, 0.0, 1.0)
+        # on special positions not always that of the site
+        self.in_file = atoms["in_file"].to_numpy(np.float64) if "in_file" in given else self.raw_occupancy
+        self.name, self.resname, self.chain = (_text(atoms, key) for key in ("name", "resname", "chainid"))
+        self.altloc, self.icode, self.segid = (_text(atoms, key) for key in ("altloc", "icode", "segid"))
+        self.resseq = atoms["resseq"].to_numpy(np.int64)
+        self.xyz = atoms[["x", "y", "z"]].to_numpy(np.float64)
+        self.b_factor = np.asarray(atoms.get("tempfactor", np.full(len(atoms), np.nan)), np.float64)
+        self.segment = atoms["segment"].to_numpy() if "segment" in given else np.zeros(len(atoms), np.int64)
+        self.kind = _text(atoms, "kind")
+        if "kind" not in given:
+            self.kind = np.array([_KIND_OF.get(name, "other") for name in self.resname], object)
+        self.element = np.array([element.upper() for element in _text(atoms, "element")], object)
+        if "element" not in given:
+            first = [name.lstrip("0123456789")[:1] for name in self.name]
+            self.element = np.array([letter if letter in HYDROGEN else "" for letter in first], object)
+        # HETATM where there are no records
+        self.hetero = np.isin(self.kind, ("other", "water"))
+        if "record" in given:
+            self.hetero = _text(atoms, "record") == "HETATM"
+        self.partial = (self.in_file > 0) & (self.in_file < 1)  # 0.5 on a 2-fold axis may be a full site
+        self.hydrogen = np.isin(self.element, HYDROGEN)
+        self.lettered = self.altloc != ""
+        self.place = group_numbers(self.chain, self.resseq, self.icode)
+        # all alternates at one place of a chain, whatever their names
+        self.residue = _number_residues(self)
+        self.first_atom = np.unique(self.residue, return_index=True)[1]
+        self.conformer = group_numbers(self.residue, self.altloc)
+        self.conformer_size = np.bincount(self.conformer, minlength=1)[self.conformer]
+        # where one letter of an atom's residue stands for several residue names
+        names = np.unique(np.stack([self.conformer, group_numbers(self.conformer, self.resname)]), axis=1)[0]
+        self.mixed = self.lettered & (np.bincount(names, minlength=1)[self.conformer] > 1)
 
 
 def group_numbers(*keys: np.ndarray) -> np.ndarray:
@@ -101,9 +90,9 @@ def group_numbers(*keys: np.ndarray) -> np.ndarray:
     return frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy(np.int64, copy=True)
 
 
-def by_number(number: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
-    """The chosen positions, number by number."""
-    some = np.flatnonzero(chosen)
+def by_number(number: np.ndarray, chosen: np.ndarray | None = None) -> list[np.ndarray]:
+    """The positions of each number, of those that are chosen."""
+    some = np.arange(len(number)) if chosen is None else np.flatnonzero(chosen)
     some = some[np.argsort(number[some], kind="stable")]
     return [piece for piece in np.split(some, np.flatnonzero(np.diff(number[some])) + 1) if piece.size]
 
@@ -115,52 +104,20 @@ def consecutive(number: np.ndarray, *then: np.ndarray) -> tuple[np.ndarray, np.n
     return order[:-1][same], order[1:][same]
 
 
-def read_table(atoms: pd.DataFrame) -> AtomTable:
-    """Turn a DataFrame of atoms into arrays: blanks made "", optional columns filled, residues numbered."""
-    missing = [column for column in REQUIRED if column not in atoms.columns]
-    if missing:
-        raise ValueError(
-            f"atoms lacks the columns {missing}; wanted {list(REQUIRED)}. Take the table from a model that was read "
-            "from a file, or rename the columns."
-        )
-    raw = _finite_occupancies(atoms)
-    columns = {key: _text(atoms, key) for key in ("name", "altloc", "resname", "chainid", "icode")}
-    resname = columns["resname"]
-    kind = _text(atoms, "kind") if "kind" in atoms.columns else _kinds(resname)
-    return AtomTable(
-        name=columns["name"],
-        altloc=columns["altloc"],
-        resname=resname,
-        chain=columns["chainid"],
-        resseq=atoms["resseq"].to_numpy(np.int64),
-        icode=columns["icode"],
-        xyz=atoms[["x", "y", "z"]].to_numpy(np.float64),
-        raw_occupancy=raw,
-        occupancy=np.clip(raw, 0.0, 1.0),
-        element=_elements(atoms, columns["name"]),
-        kind=kind,
-        in_file=atoms["in_file"].to_numpy(np.float64) if "in_file" in atoms.columns else raw,
-        segment=atoms["segment"].to_numpy() if "segment" in atoms.columns else np.zeros(len(atoms), np.int64),
-        segid=_text(atoms, "segid"),
-        b_factor=_numbers(atoms, "tempfactor"),
-        hetero=_text(atoms, "record") == "HETATM" if "record" in atoms.columns else np.isin(kind, ("other", "water")),
-    )
+def residues_between(number: np.ndarray, code: np.ndarray, low: Place | None, high: Place | None) -> np.ndarray:
+    """Where residues of these numbers and insertion codes lie from one to another, both included; None has no end."""
+    inside = np.ones(len(number), bool)
+    if low is not None:
+        inside &= (number > low[0]) | ((number == low[0]) & (code >= low[1]))
+    if high is not None:
+        inside &= (number < high[0]) | ((number == high[0]) & (code <= high[1]))
+    return inside
 
 
+@cache
 def empty_table() -> AtomTable:
     """A table without atoms, on which selections can be tried before there is a model."""
-    return read_table(pd.DataFrame(columns=pd.Index(REQUIRED)))
-
-
-def _finite_occupancies(atoms: pd.DataFrame) -> np.ndarray:
-    raw = atoms["occupancy"].to_numpy(np.float64, copy=True)
-    bad = np.flatnonzero(~np.isfinite(raw))
-    if bad.size:
-        raise ValueError(
-            f"atoms['occupancy'] holds {bad.size} values that are not finite, first at rows {bad[:5].tolist()}; "
-            "wanted numbers. Correct the file, or drop these rows."
-        )
-    return raw
+    return AtomTable(pd.DataFrame(columns=pd.Index(REQUIRED)))
 
 
 def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
@@ -174,32 +131,13 @@ def _text(atoms: pd.DataFrame, column: str) -> np.ndarray:
     return np.array([*clean, ""], object)[codes]
 
 
-def _numbers(atoms: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of numbers, NaN where there is none."""
-    return atoms[column].to_numpy(np.float64) if column in atoms.columns else np.full(len(atoms), np.nan)
-
-
-def _elements(atoms: pd.DataFrame, names: np.ndarray) -> np.ndarray:
-    """Element symbols in upper case; without them, H and D are told by the atom's name."""
-    if "element" in atoms.columns:
-        return np.array([value.upper() for value in _text(atoms, "element")], object)
-    first = [name.lstrip("0123456789")[:1] for name in names]
-    return np.array([letter if letter in HYDROGEN else "" for letter in first], object)
-
-
-def _kinds(resname: np.ndarray) -> np.ndarray:
-    classes = {"water": WATER, "nucleic": NUCLEOTIDES, "protein": AMINO_ACIDS}
-    kind_of = {name: kind for kind, names in classes.items() for name in names}
-    return np.array([kind_of.get(name, "other") for name in resname], object)
-
-
-def _number_residues(table: "AtomTable") -> np.ndarray:
+def _number_residues(table: AtomTable) -> np.ndarray:
     """One number per residue, by first appearance: all of a chain, number and code that can be one molecule."""
     # Old files number the waters of a chain from 1 again, and repeat numbers. So a name that is there twice with the
     # same letter, far from the first, begins another residue. Different residue names are one residue where they
     # exclude each other: on top of each other, bonded, or in different letters that touch. TER records and the
     # label_asym_id of mmCIF say these things each in its own way, so nothing depends on them.
-    place = group_numbers(table.chain, table.resseq, table.icode)
+    place = table.place
     piece = group_numbers(group_numbers(place, table.resname), _copies(table, place))
     firsts = np.unique(piece, return_index=True)[1]
     shared = firsts[pd.Series(place[firsts]).duplicated(keep=False).to_numpy()]
@@ -217,7 +155,7 @@ def _members(numbers: np.ndarray, wanted: np.ndarray) -> dict[int, np.ndarray]:
     return {int(numbers[atoms[0]]): atoms for atoms in by_number(numbers, np.isin(numbers, wanted))}
 
 
-def _copies(table: "AtomTable", place: np.ndarray) -> np.ndarray:
+def _copies(table: AtomTable, place: np.ndarray) -> np.ndarray:
     """0 for the first molecule of a number and residue name, 1 for the second that repeats its atoms elsewhere."""
     copy = np.zeros(table.n_atoms, np.int64)
     piece = group_numbers(place, table.resname)
@@ -238,7 +176,7 @@ def _copies(table: "AtomTable", place: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _exclude_each_other(table: "AtomTable", first: np.ndarray, second: np.ndarray) -> bool:
+def _exclude_each_other(table: AtomTable, first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two residue names at one number are alternates or parts of one residue, and no two molecules."""
     gap = distances_to(table.xyz[first], table.xyz[second], TOUCHING).min()
     if gap <= SAME_PLACE or (gap <= TOO_CLOSE and "water" not in table.kind[[first[0], second[0]]]):

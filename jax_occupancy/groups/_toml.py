@@ -45,14 +45,11 @@ def parse_toml(text: str) -> UserGroups:
     except RecursionError as error:
         raise ValueError("the groups are no valid TOML: lists or tables are nested too deeply.") from error
     _check_keys(content, {*LISTS, *TABLES, "automatic"}, "the file")
-    automatic = content.get("automatic", True)
-    if not isinstance(automatic, bool):
-        raise ValueError(f"automatic is {automatic!r}; wanted true or false.")
     return UserGroups(
-        groups={name: _group(name, value) for name, value in _table(content, "groups").items()},
-        sets=tuple(_set(number, value) for number, value in enumerate(_list_of_tables(content, "sets"), 1)),
-        states={name: _letters(name, value) for name, value in _table(content, "states").items()},
-        automatic=automatic,
+        automatic=_get(content, "automatic", True, "true or false"),
+        groups={name: _group(name, value) for name, value in _get(content, "groups", {}, "a table [groups]").items()},
+        sets=tuple(_set(number, value) for number, value in enumerate(_get(content, "sets", [], "tables [[sets]]"), 1)),
+        states={name: _letters(name, value) for name, value in _get(content, "states", {}, "a table [states]").items()},
         **{key: _texts(key, content.get(key, [])) for key in LISTS},
     )
 
@@ -99,18 +96,11 @@ def _check_keys(content: Mapping[str, Any], known: set[str], where: str) -> None
         raise ValueError(f"{where} has the unknown keys {unknown[:5]}; wanted {', '.join(sorted(known))}.")
 
 
-def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table of the file, empty where there is none."""
-    value = content.get(key, {})
-    if not isinstance(value, dict):
-        raise ValueError(f"{key} is {value!r}; wanted a table [{key}].")
-    return value
-
-
-def _list_of_tables(content: Mapping[str, Any], key: str) -> list[Any]:
-    value = content.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise ValueError(f"{key} is {value!r}; wanted tables [[{key}]].")
+def _get(content: Mapping[str, Any], key: str, default: Any, wanted: str) -> Any:
+    """A value of the file, which must be of the same type as the default; a list has tables only."""
+    value = content.get(key, default)
+    if type(value) is not type(default) or (isinstance(value, list) and not all(isinstance(v, dict) for v in value)):
+        raise ValueError(f"{key} is {value!r}; wanted {wanted}.")
     return value
 
 

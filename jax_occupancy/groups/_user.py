@@ -20,10 +20,6 @@ class UserGroup:
             "phenix: chain A and resseq 45:47"; none for a state that only parents other sets.
         fixed: the occupancy it keeps, from 0 to 1; in a set with a parent, the fraction of the parent's occupancy
             that it keeps, whatever the parent becomes. None refines it.
-
-    Example:
-        >>> UserGroup(("//A/300", "//W/12")), UserGroup(("//W/13",), fixed=0.5).fixed
-        (UserGroup(selection=('//A/300', '//W/12'), fixed=None), 0.5)
     """
 
     selection: tuple[str, ...] = ()
@@ -38,10 +34,6 @@ class UserSet:
         groups: names of the members.
         kind: "complete" (they sum to the parent, or to 1) or "incomplete" (to at most that).
         parent: name of the group whose occupancy they share out; None for 1.
-
-    Example:
-        >>> UserSet(("pose 1", "pose 2"), kind="incomplete").parent is None
-        True
     """
 
     groups: tuple[str, ...]
@@ -70,7 +62,7 @@ class UserGroups:
             two states.
 
     Example:
-        >>> groups = {"in": UserGroup(("//A/300",)), "out": UserGroup(("//A/1/*:B", "//W"))}
+        >>> groups = {"in": UserGroup(("//A/300",)), "out": UserGroup(("//A/1/*:B", "//W"), fixed=0.5)}
         >>> UserGroups(groups, (UserSet(("in", "out")),)).sets[0].kind
         'complete'
     """

@@ -8,11 +8,11 @@ Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
 tables and text.
 """
 
-from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import atom_label
+from jax_occupancy.io._files import atomic_writer, format_of_name
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
 from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
-from jax_occupancy.io._model import Model, read_model
+from jax_occupancy.io._model import Model, from_gemmi, read_model, to_gemmi
 from jax_occupancy.io._mtz import write_mtz
 from jax_occupancy.io._radiation import agreed_radiation
 from jax_occupancy.io._read_reflections import read_reflections
@@ -20,8 +20,6 @@ from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
 from jax_occupancy.io._selecting import atoms_within, find_contacts, select_atoms
-from jax_occupancy.io._source import format_of_name
-from jax_occupancy.io._structure import from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model
 
 __all__ = [

@@ -82,7 +82,23 @@ def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]],
     # for a blank field, where gemmi's reading is taken.
     rows: list[Any] = [None] * len(text["x"])
     for chain, residue, atom in walk(structure):
-        rows[atom.serial - 1] = _row(chain, residue, atom)
+        # gemmi has no flag for "isotropic": a tensor of zeros is one that was not given
+        tensor = atom.aniso.elements_pdb() if atom.aniso.nonzero() else [np.nan] * 6
+        rows[atom.serial - 1] = {
+            "name": atom.name,
+            "altloc": "" if atom.altloc == "\0" else atom.altloc,
+            "resname": residue.name,
+            "chainid": chain.name,
+            "resseq": residue.seqid.num,
+            "icode": residue.seqid.icode.strip(),
+            "occupancy": atom.occ,
+            "tempfactor": atom.b_iso,
+            "element": atom.element.name.upper(),
+            "charge": atom.charge,
+            "kind": kind_of_residue(residue.name),
+            "segid": residue.segment,
+            **dict(zip(ANISOTROPIC, tensor, strict=True)),
+        }
     table = pd.DataFrame(rows)
     for column, values in text.items():
         read = table[column].tolist() if column in table else [None] * len(rows)
@@ -96,26 +112,6 @@ def atom_table(structure: gemmi.Structure, *, text: Mapping[str, Sequence[Any]],
     for _, _, atom in walk(structure):
         atom.occ = occupancies[atom.serial - 1]
     return table
-
-
-def _row(chain: gemmi.Chain, residue: gemmi.Residue, atom: gemmi.Atom) -> dict[str, Any]:
-    # gemmi has no flag for "isotropic": a tensor of zeros is one that was not given
-    tensor = atom.aniso.elements_pdb() if atom.aniso.nonzero() else [np.nan] * 6
-    return {
-        "name": atom.name,
-        "altloc": "" if atom.altloc == "\0" else atom.altloc,
-        "resname": residue.name,
-        "chainid": chain.name,
-        "resseq": residue.seqid.num,
-        "icode": residue.seqid.icode.strip(),
-        "occupancy": atom.occ,
-        "tempfactor": atom.b_iso,
-        "element": atom.element.name.upper(),
-        "charge": atom.charge,
-        "kind": kind_of_residue(residue.name),
-        "segid": residue.segment,
-        **dict(zip(ANISOTROPIC, tensor, strict=True)),
-    }
 
 
 @cache

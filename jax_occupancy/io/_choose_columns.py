@@ -24,9 +24,11 @@ from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable
 
 _NOUN = {"amplitude": "amplitudes", "intensity": "intensities"}
 _TYPES = {"amplitude": "FG", "intensity": "JK"}
+_SIGMAS = frozenset("QLM")
 _SIGMA_TYPES = {"F": "Q", "J": "Q", "G": "LQ", "K": "MQ"}
 # Means before pairs; of each, amplitudes before intensities.
 _ORDER = "FJGK"
+_DATA = frozenset(_ORDER)
 # Data with fewer reflections than this part of the fullest ones come after them.
 _FULL = 0.9
 # Amplitudes of which more than this part is negative are differences.
@@ -46,10 +48,6 @@ class Measurement(NamedTuple):
     def label(self) -> str:
         """The columns as a reader knows them."""
         return " and ".join(column.label for column in self.values)
-
-    @property
-    def sigma_label(self) -> str:
-        return " and ".join(column.label for column in self.sigmas if column is not None)
 
     def usable(self) -> Bool[np.ndarray, " rows"]:
         """Rows with a value and, where there is a σ, a positive one."""
@@ -81,7 +79,7 @@ def choose_columns(
     else:
         measured = _find_measured(table, sigma_column, notes)
     if None in measured.sigmas:
-        there = any(column.type in tuple("QLM") for column in table.columns)
+        there = any(column.type in _SIGMAS for column in table.columns)
         way_out = "name the column with sigma=..., or add sigmas to the file" if there else "add sigmas to the file"
         raise ValueError(
             f"{table.where}: no sigma (type Q) belongs to the {_NOUN[measured.quantity]} {measured.label}, and "
@@ -108,59 +106,49 @@ def _kind(column: Column) -> str:
     return {"F": "G", "J": "K"}.get(column.type, column.type) if signed else column.type
 
 
-def _partner(table: ReflectionTable, column: Column) -> Column | None:
-    """The σ of a column: by its name (SIGFP of FP) or ending, else the column of that type right behind it."""
-    names, end = sigma_names(column.label), ending(column.label)
-    others = [c for c in table.columns if c.type in _ORDER and c is not column]
-
-    def belongs_elsewhere(sigma: Column, columns: list[Column]) -> bool:
-        return any(plain(sigma.label) in sigma_names(other.label) for other in columns)
-
-    sigmas = [c for c in table.columns if c.type in tuple("QLM")]
-    fitting = [c for c in sigmas if plain(c.label) in names]
-    own = [c for c in fitting if c.dataset_id == column.dataset_id]
-    lent = [c for c in fitting if not belongs_elsewhere(c, [o for o in others if o.dataset_id == c.dataset_id])]
-    if own or lent:
-        return (own or lent)[0]
-    types = _SIGMA_TYPES[_kind(column)]
-    # SIGI behind FP belongs to I, wherever that is
-    free = [
-        c for c in sigmas if c.type in types and c.dataset_id == column.dataset_id and not belongs_elsewhere(c, others)
-    ]
-    alike = [c for c in free if end and ending(c.label) == end and plain(c.label).startswith("SIG")]
-    if len(alike) == 1:
-        return alike[0]
-    after = table.columns.index(column) + 1
-    return next((c for c in free if c is table.columns[min(after, len(table.columns) - 1)]), None)
+def _named(table: ReflectionTable, label: str, types: str | None, role: str) -> Column:
+    column = next((column for column in table.columns if column.label == label.removeprefix("_refln.")), None)
+    if column is None:
+        raise ValueError(f"{table.where} has no column {label!r} ({role}). Columns: {table.listed()}")
+    if types is not None and column.type not in types:
+        raise ValueError(
+            f"{table.where}: column {label} ({role}) has type {column.type}, wanted one of "
+            f"{', '.join(types)}. Columns: {table.listed()}"
+        )
+    return column
 
 
 def _measurement(table: ReflectionTable, column: Column, sigma: Column | None) -> Measurement:
-    """A column with its σ, and with its Friedel mate unless a σ for the one is named."""
-    columns = (column,) if sigma is not None else _with_mate(table, column)
+    """A column with its σ, and with its Friedel mate, (+) first, unless a σ for the one is named."""
+    columns, own = (column,), friedel_mate(column.label)
+    if sigma is None and own is not None and _kind(column) in "GK":
+        same = [c for c in table.columns if _kind(c) == _kind(column) and c.dataset_id == column.dataset_id]
+        mates = {mate[1]: c for c in same if (mate := friedel_mate(c.label)) and mate[0] == own[0]}
+        columns = tuple(mates[sign] for sign in "+-" if sign in mates)
     quantity = "amplitude" if _kind(column) in _TYPES["amplitude"] else "intensity"
     return Measurement(quantity, columns, tuple(sigma or _partner(table, c) for c in columns))
 
 
-def _with_mate(table: ReflectionTable, column: Column) -> tuple[Column, ...]:
-    """A Friedel mate with the other one, (+) first; any other column by itself."""
-    own = friedel_mate(column.label)
-    if _kind(column) not in "GK" or own is None:
-        return (column,)
-    same = [c for c in table.columns if _kind(c) == _kind(column) and c.dataset_id == column.dataset_id]
-    mates = {mate[1]: c for c in same if (mate := friedel_mate(c.label)) and mate[0] == own[0]}
-    return tuple(mates[sign] for sign in "+-" if sign in mates)
+def _partner(table: ReflectionTable, column: Column) -> Column | None:
+    """The σ of a column: by its name (SIGFP of FP) or ending, else the column of that type right behind it."""
+    names, end = sigma_names(column.label), ending(column.label)
+    sigmas = [c for c in table.columns if c.type in _SIGMAS]
+    owners = {id(c): [o for o in table.columns if _owns(o, c) and o is not column] for c in sigmas}
+    fitting = [c for c in sigmas if plain(c.label) in names]
+    own = [c for c in fitting if c.dataset_id == column.dataset_id]
+    lent = [c for c in fitting if all(o.dataset_id != c.dataset_id for o in owners[id(c)])]
+    if own or lent:
+        return (own or lent)[0]
+    # SIGI behind FP belongs to I, wherever that is
+    types = _SIGMA_TYPES[_kind(column)]
+    free = [c for c in sigmas if c.type in types and c.dataset_id == column.dataset_id and not owners[id(c)]]
+    alike = [c for c in free if end and ending(c.label) == end and plain(c.label).startswith("SIG")]
+    behind = table.columns[min(table.columns.index(column) + 1, len(table.columns) - 1)]
+    return alike[0] if len(alike) == 1 else next((c for c in free if c is behind), None)
 
 
-def _named(table: ReflectionTable, label: str, types: str | None, role: str) -> Column:
-    for column in table.columns:
-        if column.label == label.removeprefix("_refln."):
-            if types is None or column.type in types:
-                return column
-            raise ValueError(
-                f"{table.where}: column {label} ({role}) has type {column.type}, wanted one of "
-                f"{', '.join(types)}. Columns: {table.listed()}"
-            )
-    raise ValueError(f"{table.where} has no column {label!r} ({role}). Columns: {table.listed()}")
+def _owns(column: Column, sigma: Column) -> bool:
+    return column.type in _DATA and plain(sigma.label) in sigma_names(column.label)
 
 
 def _negative(measured: Measurement) -> str:
@@ -182,8 +170,8 @@ def _objection(measured: Measurement) -> str:
 
 def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str]) -> Measurement:
     """The measured data: those with σ, the fullest, means before pairs, usual names first, the order of the file."""
-    columns = [c for c in table.columns if c.type in tuple(_ORDER) and not is_calculated(c.label)]
-    found = [(_measurement(table, column, sigma), column) for column in columns]
+    data = [c for c in table.columns if c.type in _DATA]
+    found = [(_measurement(table, column, sigma), column) for column in data if not is_calculated(column.label)]
     # one entry for each pair of mates
     objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
     refused = [f"{m.label} ({objection})" for m, objection in objections if objection]
@@ -191,15 +179,10 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
     # without anything better the reader is told what is missing in them
     candidates = [m for m, objection in objections if not objection] or [m for m, o in objections if o == _EMPTY]
     if not candidates:
-        calculated = any(column.type in tuple(_ORDER) for column in table.columns)
-        way_out = (
-            "Name the column with amplitude=... or intensity=... if its name looks calculated"
-            if calculated
-            else "Give the file that scaling and merging wrote"
-        )
+        calculated = "Name the column with amplitude=... or intensity=... if its name looks calculated"
         raise ValueError(
-            f"{table.where} has no measured amplitudes or intensities (types F, J, G, K){not_taken}. {way_out}. "
-            f"Columns: {table.listed()}"
+            f"{table.where} has no measured amplitudes or intensities (types F, J, G, K){not_taken}. "
+            f"{calculated if data else 'Give the file that scaling and merging wrote'}. Columns: {table.listed()}"
         )
 
     def unsuited(measured: Measurement) -> bool:
@@ -228,16 +211,18 @@ def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) 
     """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first."""
     # Before others come mmCIF's status, then columns of integers that have "free" in their name.
     known = {name: rank for rank, name in enumerate(FREE)}
-    candidates = [
-        column
-        for column in table.columns
-        if column.type == STATUS
-        or (column.type == "I" and ("FREE" in plain(column.label) or plain(column.label) in known))
-        or (column.type in ("I", "R") and plain(column.label) in known)
-    ]
+
+    def is_flag(column: Column) -> bool:
+        name = plain(column.label)
+        usual = column.type in ("I", "R") and name in known
+        return usual or column.type == STATUS or (column.type == "I" and "FREE" in name)
+
+    candidates = [column for column in table.columns if is_flag(column)]
+    if not candidates:
+        return None
     rows = measured.usable()
     dataset, end = measured.values[0].dataset_id, ending(measured.values[0].label)
-    elsewhere = {ending(c.label) for c in table.columns if c.type in tuple(_ORDER)} - {end, ""}
+    elsewhere = {ending(c.label) for c in table.columns if c.type in _DATA} - {end, ""}
 
     def flagged(column: Column) -> np.ndarray:
         return column.array[rows & np.isfinite(column.array)]
@@ -249,8 +234,6 @@ def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) 
         ends = (own_end in elsewhere, not (end and own_end == end))
         return tells_nothing, *ends, column.dataset_id != dataset, kind, known.get(plain(column.label), len(known))
 
-    if not candidates:
-        return None
     best, *others = sorted(candidates, key=rank)
     if others:
         listed = ", ".join(f"{column.label} ({len(flagged(column))})" for column in others[:5])

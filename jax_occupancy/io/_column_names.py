@@ -5,20 +5,12 @@ import re
 # In order of preference, without case and punctuation: F-obs is FOBS.
 AMPLITUDES = ("FP", "FOBS", "FOBSFILTERED", "F", "FO", "FMEAS", "FMEASAU", "FNAT", "FMEAN")
 INTENSITIES = ("IMEAN", "IOBS", "IOBSFILTERED", "I", "INTENSITYMEAS", "FSQUAREDMEAS", "IMEAS")
+# fmt: off
 FREE = (
-    "FREERFLAG",
-    "FREERFLAGS",
-    "RFREEFLAGS",
-    "RFREEFLAG",
-    "FREE",
-    "RFREE",
-    "FREER",
-    "FREEFLAG",
-    "FREEFLAGS",
-    "TEST",
-    "TESTSET",
-    "STATUS",
+    "FREERFLAG", "FREERFLAGS", "RFREEFLAGS", "RFREEFLAG", "FREE", "RFREE", "FREER", "FREEFLAG", "FREEFLAGS",
+    "TEST", "TESTSET", "STATUS",
 )
+# fmt: on
 _CALCULATED = re.compile(
     r"(PDBX)?("
     r"FC|[23]?M?FOD?FC|FWT|FDELWT|F?DEL|FMODEL|FPART|FMASK|FBULK|FSOLV|FDM|FAN|FCOMB|FOM|"
@@ -31,60 +23,34 @@ _DIFFERENCE = re.compile(
 
 
 def plain(label: str) -> str:
-    """A label without case and punctuation; the sign of a Friedel mate becomes a word.
-
-    >>> plain("F-obs"), plain("SIGF(+)"), plain("pdbx_I_minus")
-    ('FOBS', 'SIGFPLUS', 'PDBXIMINUS')
-    """
+    """A label without case and punctuation, FOBS for F-obs; the sign of a Friedel mate becomes a word: SIGFPLUS."""
     words = re.sub(r"\(\+\)|\+$", "PLUS", re.sub(r"\(-\)|-$", "MINUS", label))
     return re.sub(r"[^A-Z0-9]", "", words.upper())
 
 
 def is_calculated(label: str) -> bool:
-    """Whether amplitudes or intensities of this name come from a model, not from the experiment.
-
-    >>> [is_calculated(name) for name in ("FC_ALL", "2FOFCWT", "F-model", "F_calc_au", "pdbx_DELFWT")]
-    [True, True, True, True, True]
-    >>> [is_calculated(name) for name in ("FP", "F-obs-filtered", "I", "F_meas_au")]
-    [False, False, False, False]
-    """
+    """Whether amplitudes or intensities of this name come from a model, not from the experiment."""
     return _CALCULATED.match(plain(label)) is not None
 
 
 def is_difference(label: str) -> bool:
-    """Whether amplitudes of this name are differences between measured ones.
-
-    >>> [is_difference(name) for name in ("ANOM", "DF", "FOFO", "QFDIFF", "DELF", "F_on", "FW-F(+)", "FP")]
-    [True, True, True, True, True, False, False, False]
-    """
+    """Whether amplitudes of this name are differences between measured ones."""
     return _DIFFERENCE.match(plain(label)) is not None
 
 
 def ending(label: str) -> str:
-    """What comes after the last underscore, hyphen or dot and tells columns of one data set from those of another.
-
-    >>> ending("F_on"), ending("SIGF-obs(+)"), ending("FP")
-    ('ON', 'OBS', '')
-    """
+    """What tells columns of one data set from those of another: ON of F_on, OBS of SIGF-obs(+), nothing of FP."""
     found = re.search(r"[_.-]([A-Za-z0-9]+)(\([+-]\))?$", label)
     return found[1].upper() if found else ""
 
 
 def radiation_of_label(label: str) -> str | None:
-    """The radiation that a column is named after, as those of joint refinements are.
-
-    >>> radiation_of_label("F_neutron"), radiation_of_label("I-obs-xray(+)"), radiation_of_label("FP")
-    ('neutron', 'xray', None)
-    """
+    """The radiation that a column is named after, as those of joint refinements are."""
     return next((one for one in ("neutron", "electron", "xray") if one.upper() in plain(label)), None)
 
 
 def sigma_names(label: str) -> set[str]:
-    """The plain names that the σ of a column may have.
-
-    >>> sorted(sigma_names("F_meas_au") & {plain("F_meas_sigma_au")})
-    ['FMEASSIGMAAU']
-    """
+    """The plain names that the σ of a column may have."""
     name = plain(label)
     names = {f"SIG{name}", f"SIGMA{name}", f"{name}SIG", f"{name}SIGMA", f"SD{name}"}
     if name.endswith("AU"):
@@ -109,11 +75,7 @@ def friedel_mate(label: str) -> tuple[str, str] | None:
 
 
 def guessed_kind(label: str) -> str:
-    """The type that a column of this name has in an MTZ file, R if its name is not telling.
-
-    >>> [guessed_kind(name) for name in ("FP", "SIGFP", "I(+)", "SIGI(+)", "FreeR_flag", "PHIC", "FC")]
-    ['F', 'Q', 'K', 'M', 'I', 'P', 'F']
-    """
+    """The type that a column of this name has in an MTZ file, R if its name is not telling."""
     name = plain(label)
     mate = friedel_mate(label)
     if "FREE" in name or name in FREE:

@@ -1,9 +1,7 @@
 """Files of occupancy groups: our own TOML, Refmac's keywords, phenix's parameters, servalcat's YAML."""
 
-import os
 import re
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
@@ -19,30 +17,25 @@ from jax_occupancy.groups import (
     parse_servalcat,
     parse_toml,
 )
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import read_source
+from jax_occupancy.io._files import PathLike, atomic_writer, read_source
 
-GroupsFormat = Literal["toml", "refmac", "phenix", "servalcat"]
-_EXTENSIONS: dict[str, GroupsFormat] = {
+_EXTENSIONS = {
     ".toml": "toml",
     **dict.fromkeys((".refmac", ".keywords", ".com", ".txt"), "refmac"),
     **dict.fromkeys((".params", ".eff", ".phil", ".def"), "phenix"),
     **dict.fromkeys((".yaml", ".yml"), "servalcat"),
 }
 # The keywords of these are easily told; everything else is taken for TOML.
-_TELLING: dict[GroupsFormat, re.Pattern] = {
+_TELLING = {
     "refmac": re.compile(r"^\s*occu\w*\s+(grou\w*|refi\w*)\b", re.MULTILINE | re.IGNORECASE),
     "servalcat": re.compile(r"^\s*occ_groups\s*:", re.MULTILINE),
     "phenix": re.compile(r"^[^#\n]*(constrained_group|occupancies)[^=\n]*(\{|$)", re.MULTILINE),
 }
+_WRITE = {"toml": lambda *made: format_toml(describe_groups(*made)), "refmac": format_refmac, "phenix": format_phenix}
 _PARSE = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix, "servalcat": parse_servalcat}
 
 
-def _format_of_name(path: str | os.PathLike[str]) -> GroupsFormat | None:
-    return _EXTENSIONS.get(Path(path).suffix.lower())
-
-
-def read_groups(path: str | os.PathLike[str]) -> UserGroups:
+def read_groups(path: PathLike) -> UserGroups:
     r"""Read the user's groups from TOML, Refmac keywords, phenix parameters or servalcat's YAML.
 
     The extension says which (.toml; .refmac, .keywords, .com, .txt; .params, .eff, .phil, .def; .yaml, .yml); for any
@@ -61,9 +54,8 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
         ('//L/1',)
     """
     text = _text(path)
-    file_format = _format_of_name(path) or next(
-        (name for name, words in _TELLING.items() if words.search(text)), "toml"
-    )
+    by_content = next((name for name, words in _TELLING.items() if words.search(text)), "toml")
+    file_format = _EXTENSIONS.get(Path(path).suffix.lower(), by_content)
     if file_format == "refmac":
         text = _with_included(text, Path(path), ())
     try:
@@ -75,7 +67,7 @@ def read_groups(path: str | os.PathLike[str]) -> UserGroups:
     return user
 
 
-def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.DataFrame) -> None:
+def write_groups(path: PathLike, grouping: Grouping, atoms: pd.DataFrame) -> None:
     """Write groups as TOML, Refmac keywords or phenix parameters, by the extension as in `read_groups`.
 
     `atoms` is the table they were made from. The file appears under its name only when it is complete.
@@ -86,8 +78,8 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
 
     Example:
         >>> import pathlib, tempfile
+        >>> from jax_occupancy import automatic_groups
         >>> from jax_occupancy.example import read_example
-        >>> from jax_occupancy.groups import automatic_groups
         >>> atoms = read_example()[0].atoms
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "groups.refmac")
@@ -97,27 +89,21 @@ def write_groups(path: str | os.PathLike[str], grouping: Grouping, atoms: pd.Dat
     """
     check_groups_name(path)
     try:
-        match _format_of_name(path):
-            case "refmac":
-                text = format_refmac(grouping, atoms)
-            case "phenix":
-                text = format_phenix(grouping, atoms)
-            case _:
-                text = format_toml(describe_groups(grouping, atoms))
+        text = _WRITE[_EXTENSIONS[Path(path).suffix.lower()]](grouping, atoms)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     with atomic_writer(path) as handle:
         handle.write(text.encode())
 
 
-def check_groups_name(path: str | os.PathLike[str]) -> None:
+def check_groups_name(path: PathLike) -> None:
     """Refuse, by a ValueError, a name whose extension does not say in which format to write groups."""
-    if _format_of_name(path) in (None, "servalcat"):
-        written = [extension for extension, name in _EXTENSIONS.items() if name != "servalcat"]
+    written = [extension for extension, name in _EXTENSIONS.items() if name in _WRITE]
+    if Path(path).suffix.lower() not in written:
         raise ValueError(f"{path}: the extension must be one of {', '.join(written)}")
 
 
-def _text(path: str | os.PathLike[str]) -> str:
+def _text(path: PathLike) -> str:
     try:
         return read_source(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:

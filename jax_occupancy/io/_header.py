@@ -20,21 +20,14 @@ _WORDS = {
     "electron": ("ELECTRON",),
     "neutron": ("NEUTRON", "NUCLEAR REACTOR", "SPALLATION"),
     "xray": (
-        "X-RAY",
-        "XRAY",
-        "SYNCHROTRON",
-        "ROTATING ANODE",
-        "SEALED TUBE",
-        "POWDER DIFFRACTION",
-        "FIBER DIFFRACTION",
+        *("X-RAY", "XRAY", "SYNCHROTRON", "ROTATING ANODE", "SEALED TUBE"),
+        *("POWDER DIFFRACTION", "FIBER DIFFRACTION"),
     ),
 }
 _ITEMS = ("_exptl.method", "_diffrn_radiation.pdbx_scattering_type", "_diffrn_radiation.probe", "_diffrn_source.source")
-# In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
-_LONGEST_OF_ELECTRONS = 0.1
 # The words of the PDB, of TLSANL and of Refmac.
 _RESIDUAL = re.compile(r"B VALUE TYPE *: *LIKELY RESIDUAL|RESIDUAL B FACTORS? ONLY|U VALUES? *: *RESIDUAL ONLY")
-_FLAG = "_refine.pdbx_TLS_residual_ADP_flag"
+RESIDUAL_FLAG = "_refine.pdbx_TLS_residual_ADP_flag"
 RESIDUAL_REMARK = b"REMARK   3   B VALUE TYPE : LIKELY RESIDUAL".ljust(80) + b"\n"
 _NUMBER = r"(-?\d*\.?\d+)"
 _ORIGIN = re.compile(rf"ORIGIN FOR THE GROUP[^:]*: +{_NUMBER} +{_NUMBER} +{_NUMBER}")
@@ -67,28 +60,15 @@ def header_of_pdb(source: bytes) -> Header:
 
 def header_of_mmcif(block: cif.Block, structure: gemmi.Structure) -> Header:
     """The header of a block of mmCIF that gemmi has made a structure of."""
-    flags = " ".join(cif.as_string(text) for text in block.find_values(_FLAG))
+    flags = " ".join(cif.as_string(text) for text in block.find_values(RESIDUAL_FLAG))
     details = " ".join(" ".join(cif.as_string(text).split()) for text in block.find_values("_refine.details"))
     residual = "RESIDUAL" in flags.upper() or _RESIDUAL.search(details.upper()) is not None
     groups = [group for one in structure.meta.refinement for group in one.tls_groups]
     return Header(radiations_of_block(block), residual, groups)
 
 
-def call_residual(block: cif.Block) -> None:
-    """Say in a block of mmCIF that its B factors are residual."""
-    loop = block.find_mmcif_category("_refine.").loop
-    if loop is None:
-        block.set_pair(_FLAG, "'LIKELY RESIDUAL'")
-    else:
-        loop.add_columns([_FLAG], "'LIKELY RESIDUAL'")
-
-
 def radiations_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """The kinds of radiation that are spoken of.
-
-    >>> radiations_in(["NEUTRON DIFFRACTION; X-RAY DIFFRACTION"]), radiations_in(["SOLUTION NMR"])
-    (('neutron', 'xray'), ())
-    """
+    """The kinds of radiation that are spoken of."""
     said = " ".join(texts).upper()
     return tuple(kind for kind, words in _WORDS.items() if any(word in said for word in words))
 
@@ -96,11 +76,6 @@ def radiations_in(texts: Iterable[str]) -> tuple[str, ...]:
 def radiations_of_block(block: cif.Block) -> tuple[str, ...]:
     """The kinds of radiation that a block of mmCIF states."""
     return radiations_in(cif.as_string(text) for item in _ITEMS for text in block.find_values(item))
-
-
-def radiation_of_wavelength(wavelength: float | None) -> str | None:
-    """Electrons, if the wavelength in Å is too short for anything else."""
-    return "electron" if wavelength is not None and wavelength < _LONGEST_OF_ELECTRONS else None
 
 
 def _tls_group(text: str) -> gemmi.TlsGroup | None:

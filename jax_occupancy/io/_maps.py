@@ -1,5 +1,6 @@
 """Maps of cryo-EM, in CCP4/MRC format."""
 
+import contextlib
 import gzip
 import os
 import tempfile
@@ -12,10 +13,8 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import GZIP_MAGIC, check_file
+from jax_occupancy.io._files import PathLike, atomic_writer, check_file, is_gzipped
 
-PathLike = str | os.PathLike[str]
 Density = Float[np.ndarray, "x y z"]
 
 # Pixels of maps that belong together may differ by this much, relative.
@@ -104,14 +103,9 @@ def is_map(path: PathLike) -> bool:
     """Whether a file is a CCP4/MRC map, plain or gzipped, by its content or, where it has too little, its name."""
     start = b""
     if os.path.isfile(path):
-        with open(path, "rb") as handle:
+        opener = gzip.open if is_gzipped(path) else open
+        with opener(path, "rb") as handle, contextlib.suppress(EOFError, OSError, zlib.error):
             start = handle.read(212)
-        if start.startswith(GZIP_MAGIC):
-            try:
-                with gzip.open(path) as handle:
-                    start = handle.read(212)
-            except (EOFError, OSError, zlib.error):
-                start = b""
     if len(start) == 212:
         return start[208:] == b"MAP "
     return Path(path).name.lower().removesuffix(".gz").endswith((".mrc", ".map", ".ccp4"))
@@ -152,15 +146,13 @@ def read_maps(
     values, pixel, origin, notes = _read(half1)
     maps = Maps(density=values, pixel=pixel, origin=origin, paths=(Path(half1),), notes=notes, **settings)
     if mask is not None:
-        weights, *grid, _ = _read(mask)
-        _check_same_grid(maps, mask, weights, *grid)
+        weights = _read_beside(maps, mask)
         if weights.min() < -0.05 or weights.max() > 1.05 or not weights.max() > 0:
             raise ValueError(f"{mask}: a mask has values from 0 to 1, not {weights.min():g} to {weights.max():g}")
         maps = replace(maps, mask=np.clip(weights, 0, 1))
     if half2 is None:
         return maps
-    other, *grid, _ = _read(half2)
-    _check_same_grid(maps, half2, other, *grid)
+    other = _read_beside(maps, half2)
     replace(maps, density=other, paths=(Path(half2),))  # is it a map by itself?
     mean = (values + other) / 2
     return replace(maps, density=mean, difference=values - mean, paths=(Path(half1), Path(half2)))
@@ -177,9 +169,7 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
         start = np.array([file.header_i32(word) for word in (5, 6, 7)])[file.axis_positions()]
         file.setup(float("nan"), gemmi.MapSetup.ReorderOnly)
     except (RuntimeError, ValueError, OSError, EOFError) as error:
-        with open(path, "rb") as handle:
-            zipped = handle.read(2) == GZIP_MAGIC
-        if zipped and not str(path).lower().endswith(".gz"):
+        if is_gzipped(path) and not str(path).lower().endswith(".gz"):
             raise ValueError(f"{path} is a gzipped map; let its name end in .gz") from error
         raise ValueError(f"{path} is damaged or cut short ({error}); copy it again") from error
     cell = file.grid.unit_cell
@@ -197,8 +187,9 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
     return values, pixel, origin, (f"{note}, as ORIGIN in its header says",) if by_origin else ()
 
 
-def _check_same_grid(maps: Maps, path: PathLike, values: Density, pixel: np.ndarray, origin: np.ndarray) -> None:
-    """Refuse a map that does not lie on the grid of the first."""
+def _read_beside(maps: Maps, path: PathLike) -> Density:
+    """The values of a map, which must lie on the grid of the first."""
+    values, pixel, origin, _ = _read(path)
     differences = []
     if values.shape != maps.density.shape:
         sizes = [" x ".join(map(str, one.shape)) for one in (values, maps.density)]
@@ -209,6 +200,7 @@ def _check_same_grid(maps: Maps, path: PathLike, values: Density, pixel: np.ndar
         differences.append(f"its first voxel at {_triple(origin)} Å, not {_triple(maps.origin)}")
     if differences:
         raise ValueError(f"{path} is on another grid than {maps.paths[0]}: it has {' and '.join(differences)}")
+    return values
 
 
 def _triple(values: np.ndarray) -> str:

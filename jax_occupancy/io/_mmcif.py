@@ -1,6 +1,6 @@
 """The mmCIF format: numbering the atoms before gemmi regroups them, and putting new values back into the block."""
 
-import os
+from itertools import product
 from typing import Any
 
 import gemmi
@@ -9,6 +9,7 @@ import pandas as pd
 from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, has stubs)
 
 from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import Header, header_of_mmcif
 
 _SITE = "_atom_site."
@@ -18,7 +19,7 @@ _NEEDED = ("type_symbol", *_XYZ, "B_iso_or_equiv")
 
 
 def parse_mmcif(
-    source: bytes, *, path: str | os.PathLike[str], model_number: int | None
+    source: bytes, *, path: PathLike, model_number: int | None
 ) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
     """Read an mmCIF file: gemmi's structure (serial = position + 1), atom table, row of each atom, header."""
     block = atom_block(read_document(source, path=path), path=path)
@@ -36,7 +37,7 @@ def parse_mmcif(
     return structure, atom_table(structure, text=chosen, path=path), rows, header_of_mmcif(block, structure)
 
 
-def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Document:
+def read_document(source: bytes, *, path: PathLike) -> cif.Document:
     """The document of a CIF file, every block and item as spelled."""
     try:
         source.decode()
@@ -49,7 +50,7 @@ def read_document(source: bytes, *, path: str | os.PathLike[str]) -> cif.Documen
         raise ValueError(f"{path} is not valid CIF: {' '.join(str(error).split())}") from error
 
 
-def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.Block:
+def atom_block(document: cif.Document, *, path: PathLike) -> cif.Block:
     """The one block that holds atoms (restraint blocks and reflections may stand beside it)."""
     try:
         blocks = [block for block in document if len(block.find_mmcif_category(_SITE))]
@@ -68,7 +69,7 @@ def atom_block(document: cif.Document, *, path: str | os.PathLike[str]) -> cif.B
     raise ValueError(f"{path} holds no atoms: no data block has _atom_site rows")
 
 
-def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np.ndarray, new: pd.DataFrame) -> None:
+def edit_mmcif(document: cif.Document, *, path: PathLike, rows: np.ndarray, new: pd.DataFrame) -> None:
     """Put new values of atoms (as `write_model` has them) into `_atom_site`, and shift each U and B beside them."""
     block, with_esd = atom_block(document, path=path), "esd" in new
     items = ["occupancy", "occupancy_esd"] if with_esd or _values(block, "occupancy_esd") else ["occupancy"]
@@ -96,24 +97,20 @@ def edit_mmcif(document: cif.Document, *, path: str | os.PathLike[str], rows: np
 
 
 def _shift_beside(block: cif.Block, shifts: dict[int, float]) -> None:
-    """Add shifts of B (Å²), by row of `_atom_site`, to all that is stated of U and B beside it."""
+    """Add shifts of B (Å²), by row of `_atom_site`, to all that is stated of U and B beside it; '?' and '.' stay so."""
     ids = list(block.find_values(_SITE + "id"))
     anisotropic = {name: row for row, name in enumerate(block.find_values("_atom_site_anisotrop.id"))}
     apart = {anisotropic[ids[row]]: shift for row, shift in shifts.items() if ids and ids[row] in anisotropic}
-    _shift_item(block, _SITE + "U_iso_or_equiv", shifts, unit="U")
-    for unit in "UB":
-        for place in ("[1][1]", "[2][2]", "[3][3]"):
-            _shift_item(block, f"{_SITE}aniso_{unit}{place}", shifts, unit=unit)
-            _shift_item(block, f"_atom_site_anisotrop.{unit}{place}", apart, unit=unit)
-
-
-def _shift_item(block: cif.Block, item: str, shifts: dict[int, float], *, unit: str) -> None:
-    """Add to the values that an item has in some rows; what is '?' or '.' stays so."""
-    column = block.find_values(item)
-    scale, decimals = (1 / B_PER_U, 4) if unit == "U" else (1.0, 2)
-    for row, shift in shifts.items() if column else ():
-        if not cif.is_null(column[row]):
-            _put(column, row, cif.as_number(column[row]) + shift * scale, decimals)
+    items = [(_SITE + "U_iso_or_equiv", "U", shifts)]
+    for unit, place in product("UB", ("[1][1]", "[2][2]", "[3][3]")):
+        items.append((f"{_SITE}aniso_{unit}{place}", unit, shifts))
+        items.append((f"_atom_site_anisotrop.{unit}{place}", unit, apart))
+    for item, unit, by_row in items:
+        column = block.find_values(item)
+        scale, decimals = (1 / B_PER_U, 4) if unit == "U" else (1.0, 2)
+        for row, shift in by_row.items() if column else ():
+            if not cif.is_null(column[row]):
+                _put(column, row, cif.as_number(column[row]) + shift * scale, decimals)
 
 
 def _put(column: cif.Column, row: int, value: float, decimals: int) -> None:
@@ -131,32 +128,25 @@ def to_bytes(document: cif.Document) -> bytes:
     return document.as_string(options).encode()
 
 
+def add_item(block: cif.Block, tag: str, value: str) -> None:
+    """Give all rows of a category a new item; a single row may stand in pairs, not in a loop."""
+    loop = block.find_mmcif_category(tag[: tag.index(".") + 1]).loop
+    if loop is None:
+        block.set_pair(tag, value)
+    else:
+        loop.add_columns([tag], value)
+
+
 def _column(block: cif.Block, item: str) -> cif.Column:
-    """A column of `_atom_site`, added as '?' if the file has none; a single atom may stand in pairs, not in a loop."""
-    column = block.find_values(_SITE + item)
-    if not column:
-        loop = block.find_mmcif_category(_SITE).loop
-        if loop is None:
-            block.set_pair(_SITE + item, "?")
-        else:
-            loop.add_columns([_SITE + item], "?")
-        column = block.find_values(_SITE + item)
-    return column
+    """A column of `_atom_site`, added as '?' if the file has none."""
+    if not block.find_values(_SITE + item):
+        add_item(block, _SITE + item, "?")
+    return block.find_values(_SITE + item)
 
 
 def _values(block: cif.Block, item: str) -> list[str] | None:
     """The values of an item of `_atom_site` as spelled, None if the file has no such item."""
     return list(block.find_values(_SITE + item)) or None
-
-
-def _fill(block: cif.Block, item: str, substitute: str | None = None) -> None:
-    """Give an item that gemmi insists on: null values are taken from another item where there is one."""
-    column = _column(block, item)
-    others = _values(block, substitute) if substitute else None
-    if others:
-        for row, (value, other) in enumerate(zip(list(column), others, strict=True)):
-            if cif.is_null(value):
-                column[row] = other
 
 
 def _complete(block: cif.Block, path: Any) -> None:
@@ -165,9 +155,12 @@ def _complete(block: cif.Block, path: Any) -> None:
     if missing:
         raise ValueError(f"{path} has no {', '.join(_SITE + item for item in missing)}: it is no complete model")
     for item in ("label_alt_id", "occupancy", "id"):
-        _fill(block, item)
-    _fill(block, "label_asym_id", "auth_asym_id")
-    _fill(block, "auth_seq_id", "label_seq_id")
+        _column(block, item)
+    for item, substitute in (("label_asym_id", "auth_asym_id"), ("auth_seq_id", "label_seq_id")):
+        column = _column(block, item)
+        for row, other in enumerate(_values(block, substitute) or ()):
+            if cif.is_null(column[row]):
+                column[row] = other
 
 
 def _number_atoms(block: cif.Block, path: Any) -> int:

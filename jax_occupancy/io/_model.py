@@ -1,6 +1,5 @@
-"""A model read from a file, with everything needed to write it back."""
+"""A model read from a file, with everything needed to write it back, and gemmi's structures in memory."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -8,12 +7,13 @@ from typing import Any, Literal
 import gemmi
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from jax_occupancy.io._atoms import first_labels
+from jax_occupancy.io._atoms import atom_table, first_labels, walk
+from jax_occupancy.io._files import PathLike, model_format_of, read_source
 from jax_occupancy.io._header import add_tls
 from jax_occupancy.io._mmcif import parse_mmcif
 from jax_occupancy.io._pdb import parse_pdb
-from jax_occupancy.io._source import model_format_of, read_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +64,12 @@ class Model:
         return f"Model({str(self.path)!r}, {self.n_atoms} atoms, {self.format}, spacegroup={group!r})"
 
 
-def read_model(path: str | os.PathLike[str], *, model_number: int | None = None) -> Model:
-    """Read a model from a PDB or mmCIF file, plain or gzipped.
+def read_model(path: PathLike, *, model_number: int | None = None) -> Model:
+    """Read a model from a PDB or mmCIF file, plain or gzipped; its content decides which.
 
-    The content of the file decides what format it is. The atoms keep the order of the file. A file without a
-    cell can be read too: groups need none. Occupancies that the file does not state are taken as gemmi takes
-    them: 1 where mmCIF says '?' or '.' and where a PDB line ends before the field, 0 where the field of a
-    longer PDB line is blank.
+    The atoms keep the order of the file. A file without a cell can be read too: groups need none. Occupancies that the
+    file does not state are taken as gemmi takes them: 1 where mmCIF says '?' or '.' and where a PDB line ends before
+    the field, 0 where the field of a longer PDB line is blank.
 
     Args:
         model_number: Which model to read when the file holds several (the number on the MODEL record or in
@@ -141,3 +140,77 @@ def _check_cell(cell: gemmi.UnitCell, path: Any) -> None:
         raise ValueError(
             f"{path} has an impossible unit cell ({shown}); correct CRYST1 or _cell, or remove it: groups need no cell"
         )
+
+
+def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
+    """Make the atom table of a structure that is in memory already.
+
+    Returns:
+        One row for each atom in gemmi's order, with the columns of `Model.atoms`: coordinates in Å, B in Å², U in Å².
+
+    Raises:
+        ValueError: If there are several models or no atoms, or an atom has no residue number or a
+            number that is not finite.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> from_gemmi(read_example()[0].structure)[["resname", "resseq", "altloc", "occupancy"]].values[9].tolist()
+        ['SER', 2, 'A', 0.5]
+    """
+    copy = _one_model(structure).clone()
+    rows = list(walk(copy))
+    pieces: dict[tuple[str, str], int] = {}
+    for number, (_, _, atom) in enumerate(rows, start=1):
+        atom.serial = number
+    text = {
+        "record": ["HETATM" if residue.het_flag == "H" else "ATOM" for _, residue, _ in rows],
+        "occupancy": [_decimal(atom.occ) for _, _, atom in rows],
+        "tempfactor": [_decimal(atom.b_iso) for _, _, atom in rows],
+        **{axis: [getattr(atom.pos, axis) for _, _, atom in rows] for axis in "xyz"},
+        "segment": [pieces.setdefault((chain.name, residue.subchain), len(pieces)) for chain, residue, _ in rows],
+    }
+    return atom_table(copy, text=text, path=f"the structure {structure.name!r}")
+
+
+def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.Structure:
+    """Make a copy of a structure that has new occupancies.
+
+    Args:
+        model: It, or a structure of one model, which stays as it is.
+        occupancies: One for each atom, in the order of `model.atoms`; for a structure in that of `from_gemmi`. gemmi
+            keeps them in single precision.
+
+    Raises:
+        ValueError: If the number of occupancies is not the number of atoms, one is not finite, or the structure has
+            several models.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> to_gemmi(model, model.atoms["occupancy"] / 2)[0]["A"][0][0].occ
+        0.5
+    """
+    copy = model.structure.clone() if isinstance(model, Model) else _one_model(model).clone()
+    atoms = [atom for _, _, atom in walk(copy)]
+    values = np.asarray(occupancies, np.float64)
+    if values.shape != (len(atoms),) or not np.isfinite(values).all():
+        raise ValueError(
+            f"occupancies has shape {values.shape} and {int((~np.isfinite(values)).sum())} values that are not finite; "
+            f"wanted ({len(atoms)},), one finite number for each atom"
+        )
+    for position, atom in enumerate(atoms):
+        atom.occ = values[atom.serial - 1 if isinstance(model, Model) else position]
+    return copy
+
+
+def _decimal(value: float) -> float:
+    """The shortest decimal that gemmi's single precision stands for: 0.33 and not 0.33000001."""
+    return float(str(np.float32(value)))
+
+
+def _one_model(structure: gemmi.Structure) -> gemmi.Structure:
+    if len(structure) != 1:
+        raise ValueError(f"the structure {structure.name!r} has {len(structure)} models; give a structure of one")
+    if structure[0].count_atom_sites() == 0:
+        raise ValueError(f"the structure {structure.name!r} holds no atoms")
+    return structure

@@ -10,21 +10,18 @@ import gemmi
 import numpy as np
 from jaxtyping import Int
 
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import GZIP_MAGIC
+from jax_occupancy.io._files import PathLike, atomic_writer, is_gzipped
 
 _TYPES = "HJFDQGLKMEPWAIRBYU"
 
 
-def read_mtz(path: str | os.PathLike[str], source: bytes) -> gemmi.Mtz:
+def read_mtz(path: PathLike, source: bytes) -> gemmi.Mtz:
     """Read an MTZ file, whose decompressed bytes are `source`."""
     if b"END     " not in source and b"MTZENDOFHEADERS" not in source:
         # gemmi would read on and take what is lost for unset
         raise ValueError(f"{path} is a truncated MTZ file: its header has no END; copy it again")
     try:
-        with open(path, "rb") as handle:
-            compressed = handle.read(2) == GZIP_MAGIC
-        if not compressed:
+        if not is_gzipped(path):
             return gemmi.read_mtz_file(os.fspath(path))
         # gemmi goes by the name of the file and has no reader of bytes
         with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +56,7 @@ def make_mtz(
 
 
 def write_mtz(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     hkl: Int[np.ndarray, "reflections 3"],
     cell: gemmi.UnitCell,
@@ -71,19 +68,15 @@ def write_mtz(
     """Write columns to an MTZ file, which appears complete or not at all.
 
     Args:
-        path: The file; an existing one is replaced.
         hkl: Miller indices, written in this order.
-        cell: The unit cell.
-        spacegroup: The space group.
         columns: Label to type letter and values: F amplitude, J intensity, Q σ, P phase in degrees, W figure of merit,
             I integer, R real, ... NaN is written as missing; the format stores float32.
-        title: One line of at most 70 characters; a longer one is cut.
+        title: One line, cut at 70 characters.
         wavelength: In Å, if it is known.
 
     Raises:
         ValueError: If there is no column or reflection, a length or type is wrong, a label repeats or does not fit, or
             a value is infinite.
-        OSError: If the file cannot be written.
 
     Example:
         >>> import tempfile

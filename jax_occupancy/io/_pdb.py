@@ -1,16 +1,15 @@
 """The PDB format: numbering the atoms before gemmi regroups them, and putting new values back into the text."""
 
-import itertools
-import os
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import gemmi
 import numpy as np
 import pandas as pd
 
 from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import Header, header_of_pdb
 
 # 10^5 numbers of five digits and 26*36^4 that begin with a capital; gemmi reads small letters as capitals
@@ -21,40 +20,38 @@ _RESIDUE_NUMBER = re.compile(rb" *-?\d+ *|[A-Za-z][0-9A-Za-z]{3}| *")  # decimal
 _LINE_NUMBER = re.compile(rb" *\d+\s*")
 _NO_ASCII = re.compile(rb"[\x80-\xff]")
 _INTEGER = re.compile(rb" *(-?\d+)? *")
-_FIELDS = {"x": (30, 38), "y": (38, 46), "z": (46, 54), "occupancy": (54, 60), "tempfactor": (60, 66)}
+_RESIDUE = "residue number"
+_FIELDS = {
+    _RESIDUE: (22, 26),
+    "x": (30, 38),
+    "y": (38, 46),
+    "z": (46, 54),
+    "occupancy": (54, 60),
+    "tempfactor": (60, 66),
+}
 # columns of U11, U22 and U33 in an ANISOU record, in units of 1e-4 Å², and what may stand between it and its atom
 _ANISOU = ((28, 35), (35, 42), (42, 49))
 _BESIDE = (b"SIGA", b"ANIS", b"SIGU")
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-class AtomLines(NamedTuple):
-    """Where the atoms are in the lines of a PDB file."""
-
-    lines: list[bytes]
-    atoms: np.ndarray  # index of the line of each atom
-    segments: np.ndarray  # TER and BREAK records above each atom
 
 
 def parse_pdb(
-    source: bytes, *, path: str | os.PathLike[str], model_number: int | None
+    source: bytes, *, path: PathLike, model_number: int | None
 ) -> tuple[gemmi.Structure, pd.DataFrame, np.ndarray, Header]:
     """Read a PDB file: gemmi's structure (serial = position + 1), atom table, line of each atom, header."""
-    scanned = scan_lines(source, path=path)
+    lines, atoms, segments = scan_lines(source, path=path)
     try:
-        structure = gemmi.read_pdb_string(_renumbered(scanned))
+        structure = gemmi.read_pdb_string(_renumbered(lines, atoms))
     except (RuntimeError, ValueError, IndexError) as error:
         # gemmi quotes the line below its sentence
         raise ValueError(f"{path} cannot be read as PDB: {' '.join(str(error).split())}") from error
-    places = keep_model(structure, n_written=len(scanned.atoms), model_number=model_number, path=path)
-    rows = scanned.atoms[places]
-    segments = scanned.segments[places]
-    text = {**_text_columns([scanned.lines[row] for row in rows], rows, path), "segment": segments - segments[0]}
+    places = keep_model(structure, n_written=len(atoms), model_number=model_number, path=path)
+    rows, segments = atoms[places], segments[places]
+    text = {**_text_columns([lines[row] for row in rows], rows, path), "segment": segments - segments[0]}
     return structure, atom_table(structure, text=text, path=path), rows, header_of_pdb(source)
 
 
-def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
-    """Find the atom lines of a PDB file exactly as gemmi does: by the first four letters, to the END record."""
+def scan_lines(source: bytes, *, path: PathLike) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    """The lines, which of them hold atoms (told as gemmi does: by four letters), and the TER or BREAK above each."""
     lines = source.split(b"\n")
     atoms, segments = [], []
     segment, end = 0, None
@@ -77,31 +74,21 @@ def scan_lines(source: bytes, *, path: str | os.PathLike[str]) -> AtomLines:
             text = line[28:70].decode("latin-1")
             raise ValueError(f"{path}, line {index + 1}: the ANISOU record needs six integers, not {text!r}")
         elif record == b"CRYS":
-            _check_cell_record(line, f"{path}, line {index + 1}")
-        elif _is_record(line, b"TER") or record == b"BREA":
+            try:
+                for start, stop in pairwise((6, 15, 24, 33, 40, 47, 54)):
+                    _number(line[start:stop].strip() or b"0")
+            except ValueError:
+                text = line[6:54].decode("latin-1")
+                raise ValueError(f"{path}, line {index + 1}: the unit cell needs numbers, not {text!r}") from None
+        elif record.rstrip() == b"TER" or record == b"BREA":
             segment += 1
-        elif _is_record(line, b"END"):
+        elif record.rstrip() == b"END":  # and not ENDMDL
             end = index if end is None else end
     if not atoms:
         raise ValueError(f"{path} holds no atoms: no line begins with ATOM or HETATM")
     if len(atoms) > MAX_ATOMS:
         raise ValueError(f"{path} holds {len(atoms)} atoms; a PDB file can number {MAX_ATOMS}")
-    return AtomLines(lines, np.array(atoms, np.int64), np.array(segments, np.int64))
-
-
-def hybrid36(number: int) -> str:
-    """A serial number in five columns: decimal, above 99,999 base 36 with a capital in front.
-
-    >>> [hybrid36(n) for n in (42, 99_999, 100_000, 100_035, 100_036, 100_037, 1_234_567, MAX_ATOMS)]
-    ['   42', '99999', 'A0000', 'A000Z', 'A0010', 'A0011', 'AOBFR', 'ZZZZZ']
-    """
-    if number < 100_000:
-        return f"{number:5d}"
-    rest, text = number - 100_000 + 10 * 36**4, ""
-    for _ in range(5):
-        rest, digit = divmod(rest, 36)
-        text = _DIGITS[digit] + text
-    return text
+    return lines, np.array(atoms, np.int64), np.array(segments, np.int64)
 
 
 def edit_pdb(source: bytes, *, rows: np.ndarray, new: pd.DataFrame) -> bytes:
@@ -130,44 +117,26 @@ def _shift_b(lines: list[bytes], row: int, field: bytes, shift: float) -> None:
     # the same number keeps its spelling
     if not old.strip() or float(old) != float(field):
         lines[row] = _put(lines[row], 60, field)
+    change = round(shift / B_PER_U * 1e4)
     row += 1
     while row < len(lines) and (record := lines[row][:4].upper()) in _BESIDE:
-        if record == b"ANIS":
-            lines[row] = _shift_anisou(lines[row], shift, row)
+        for start, stop in _ANISOU if change and record == b"ANIS" else ():
+            line = lines[row]
+            field = b"%7d" % (int(line[start:stop].strip() or 0) + change)
+            if len(field) > stop - start:
+                raise ValueError(f"line {row + 1}: U would be {int(field)}, too long for an ANISOU record; write .cif")
+            lines[row] = line[:start] + field + line[stop:]
         row += 1
 
 
-def _shift_anisou(line: bytes, shift: float, row: int) -> bytes:
-    change = round(shift / B_PER_U * 1e4)
-    for start, stop in _ANISOU if change else ():
-        field = b"%7d" % (int(line[start:stop].strip() or 0) + change)
-        if len(field) > stop - start:
-            raise ValueError(f"line {row + 1}: U would be {int(field)}, too long for an ANISOU record; write .cif")
-        line = line[:start] + field + line[stop:]
-    return line
-
-
-def _check_cell_record(line: bytes, where: str) -> None:
-    """Numbers or nothing in the fields of the cell; whether they make a cell is seen later."""
-    edges = (6, 15, 24, 33, 40, 47, 54)
-    try:
-        for start, stop in itertools.pairwise(edges):
-            _number(line[start:stop].strip() or b"0")
-    except ValueError:
-        raise ValueError(f"{where}: the unit cell needs numbers, not {line[6:54].decode('latin-1')!r}") from None
-
-
-def _is_record(line: bytes, name: bytes) -> bool:
-    """Whether a line is a record with a name of three letters: ENDMDL is no END."""
-    return line[:3].upper() == name and not line[3:4].strip()
-
-
-def _renumbered(scanned: AtomLines) -> bytes:
+def _renumbered(lines: list[bytes], atoms: np.ndarray) -> bytes:
     """The text with the atoms numbered from 1, so that their order can be found again by serial number, in ASCII."""
-    lines = list(scanned.lines)
-    for number, index in enumerate(scanned.atoms.tolist(), start=1):
+    lines = list(lines)
+    for number, index in enumerate(atoms.tolist(), start=1):
         line = lines[index]
-        lines[index] = line[:6] + hybrid36(number).encode() + line[11:]
+        # in hybrid 36: decimal, above 99,999 base 36 with a capital in front
+        serial = f"{number:5d}" if number < 100_000 else np.base_repr(number - 100_000 + 10 * 36**4, 36)
+        lines[index] = line[:6] + serial.encode() + line[11:]
         if _LINE_NUMBER.fullmatch(line, 76):
             # not an element and a charge
             lines[index] = lines[index][:72]
@@ -176,38 +145,27 @@ def _renumbered(scanned: AtomLines) -> bytes:
 
 
 def _text_columns(lines: list[bytes], rows: np.ndarray, path: Any) -> dict[str, list[Any]]:
-    """The fields that are read from the text itself: gemmi turns what is not a number into 0."""
+    """The fields that are read from the text itself, None where blank: gemmi turns what is not a number into 0."""
     columns: dict[str, list[Any]] = {"record": ["ATOM" if line[:4].upper() == b"ATOM" else "HETATM" for line in lines]}
-    _field("residue number", slice(22, 26), _check_residue_number, lines, rows, path)
     for name, (start, stop) in _FIELDS.items():
-        columns[name] = _field(name, slice(start, stop), _number, lines, rows, path)
-    for name in ("x", "y", "z"):
-        columns[name] = [np.nan if value is None else value for value in columns[name]]
+        values, wrong = [], []
+        for line, row in zip(lines, rows.tolist(), strict=True):
+            text = line[start:stop]
+            try:
+                values.append(_number(text) if text.strip() and name != _RESIDUE else None)
+                bad = name == _RESIDUE and not _RESIDUE_NUMBER.fullmatch(text)
+            except ValueError:
+                bad = True
+            if bad:
+                wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
+        if wrong:
+            more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+            raise ValueError(f"{path}: {name} is not a number in {', '.join(wrong[:5])}{more}")
+        columns[name] = [np.nan if value is None else value for value in values] if name in "xyz" else values
+    del columns[_RESIDUE]
     return columns
-
-
-def _field(
-    name: str, place: slice, read: Callable[[bytes], Any], lines: list[bytes], rows: np.ndarray, path: Any
-) -> list[Any]:
-    """A field of each line, None where it is blank; the error names the first lines where it is no number."""
-    values, wrong = [], []
-    for line, row in zip(lines, rows.tolist(), strict=True):
-        text = line[place]
-        try:
-            values.append(read(text) if text.strip() else None)
-        except ValueError:
-            wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
-    if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"{path}: {name} is not a number in {', '.join(wrong[:5])}{more}")
-    return values
 
 
 def _number(text: bytes) -> float:
     # Python reads 1_0 as 10
     return float(b"_" if b"_" in text else text)
-
-
-def _check_residue_number(text: bytes) -> None:
-    if not _RESIDUE_NUMBER.fullmatch(text):
-        raise ValueError

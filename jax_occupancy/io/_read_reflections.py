@@ -1,19 +1,17 @@
 """Reading measured reflections from a file of any format."""
 
-import os
-
 import gemmi
 
+from jax_occupancy.io._files import PathLike, kind_of_content, read_source
 from jax_occupancy.io._mtz import read_mtz
 from jax_occupancy.io._reflection_table import ReflectionTable
 from jax_occupancy.io._reflections import Reflections
 from jax_occupancy.io._reflections_of_table import fields_of_table
 from jax_occupancy.io._refln import refln_table
-from jax_occupancy.io._source import kind_of_content, read_source
 
 
 def read_reflections(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     amplitude: str | None = None,
     intensity: str | None = None,
@@ -29,17 +27,17 @@ def read_reflections(
     """Read amplitudes or intensities, their σ and the free set from an MTZ or mmCIF file.
 
     Columns that are not named are found by their type and usual names: mean amplitudes, else mean intensities, else
-    Friedel mates merged into their mean. Calculated ones (FC, FWT, F-model, F_calc, ...) are never taken.
-    Reflections without a measurement are left out, the rest is moved into the asymmetric unit, systematic absences
-    are dropped and repeated reflections merged; `left_out` counts all of this and `notes` tells every choice.
+    Friedel mates merged into their mean, never calculated ones. Reflections without a measurement are left out, the
+    rest is moved into the asymmetric unit, systematic absences are dropped and repeated reflections merged; `left_out`
+    counts all of this and `notes` tells every choice.
 
     Args:
-        path: The file (MTZ or mmCIF with a `_refln` loop, also gzipped); its content decides the format.
-        amplitude: Label of the amplitudes, for example "FP" or "F_meas_au". One Friedel mate stands for both,
-            unless `sigma` names the σ of the one.
-        intensity: Label of the intensities, for example "IMEAN" or "intensity_meas"; or give `amplitude`.
-        sigma: Label of their σ, for example "SIGFP".
-        free: Label of the free flags, for example "FreeR_flag" or "status".
+        path: MTZ or mmCIF with a `_refln` loop, also gzipped; the content decides.
+        amplitude: Label of the amplitudes, such as "FP". One Friedel mate stands for both, unless `sigma` names the σ
+            of the one.
+        intensity: Label of the intensities, such as "IMEAN"; or give `amplitude`.
+        sigma: Label of their σ, such as "SIGFP".
+        free: Label of the free flags, such as "FreeR_flag" or "status".
         free_value: The flag that means free. Without it the rarer of two values, 0 of more than two.
         d_min: Highest resolution to keep, in Å.
         d_max: Lowest resolution to keep, in Å.

@@ -1,11 +1,17 @@
 """From measured values to one row for each unique reflection: mates joined, bad rows left out, repeats merged."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import gemmi
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from jax_occupancy.io._reflection_table import ReflectionTable
+
+# More measurements of each reflection than this (two may be Friedel mates) are unmerged data.
+_UNMERGED = 2.5
+# Repeats contradict each other where they differ by this many σ and this part of their mean.
+_CONTRADICTING_SIGMAS, _CONTRADICTING_PART = 3.0, 0.2
 
 
 class Measured(NamedTuple):
@@ -30,40 +36,37 @@ def join_mates(
     good = np.isfinite(value) & np.isfinite(sigma) & (sigma > 0)
     good[1] &= ~(centric & (value[0] == value[1]) & (sigma[0] == sigma[1]))
     weight = np.where(good, 1 / np.where(good, sigma, 1.0) ** 2, 0.0)
-    total = weight.sum(axis=0)
-    any_good = total > 0
-    # with no good mate keep one as it is, so that the reason it is left out for can be told
-    mate = np.where(np.isnan(value[0]), 1, 0)[None]
+    total, any_good = weight.sum(axis=0), good.any(axis=0)
     mean = (weight * np.where(good, value, 0.0)).sum(axis=0) / np.where(any_good, total, 1.0)
+    # with no good mate keep one as it is, so that the reason it is left out for can be told
+    kept = np.where(np.isnan(value[0]), 1, 0), np.arange(len(centric))
     return (
-        np.where(any_good, mean, np.take_along_axis(value, mate, axis=0)[0]),
-        np.where(any_good, np.where(any_good, total, 1.0) ** -0.5, np.take_along_axis(sigma, mate, axis=0)[0]),
+        np.where(any_good, mean, value[kept]),
+        np.where(any_good, np.where(any_good, total, 1.0) ** -0.5, sigma[kept]),
     )
 
 
 def leave_out(
-    data: Measured,
-    *,
-    quantity: str,
-    cell: gemmi.UnitCell,
-    spacegroup: gemmi.SpaceGroup,
-    limits: tuple[float, float],
-    excluded: Mapping[str, Bool[np.ndarray, " rows"]],
+    data: Measured, table: ReflectionTable, *, amplitudes: bool, cell: gemmi.UnitCell, limits: tuple[float, float]
 ) -> tuple[Measured, dict[str, int]]:
     """Drop what is no measurement and count it by the first reason that holds; `limits` are those of d."""
     hkl, value, sigma = data.hkl, data.value, data.sigma
     d = cell.calculate_d_array(np.array(hkl))
     with np.errstate(invalid="ignore"):
+        size, good = np.abs(value), np.isfinite(value) & (sigma > 0) & (value != 0)
+        # 10³⁰ for "unknown", say: values 10⁸ times the median, and σ 1000 times the largest of the other values
+        absurd = good & (size > 1e8 * (np.median(size[good]) if good.any() else np.inf))
+        absurd |= good & (sigma > 1e3 * max(size[good & ~absurd], default=np.inf))
         reasons = {
             "origin": ~hkl.any(axis=1),
-            **excluded,
+            **table.excluded,
             "missing": ~(np.isfinite(value) & np.isfinite(sigma)),
             "placeholder": (value <= 0) & (sigma <= 0),
             "sigma not positive": sigma <= 0,
-            "negative amplitude": (value < 0) & (quantity == "amplitude"),
-            "systematic absence": spacegroup.operations().systematic_absences(hkl),
+            "negative amplitude": (value < 0) & amplitudes,
+            "systematic absence": table.spacegroup.operations().systematic_absences(hkl),
             # a limit that was read off a table of d to nine digits still includes its reflection
-            "out of all proportion": _is_absurd(value, sigma),
+            "out of all proportion": absurd,
             "outside resolution limits": (d < limits[0] * (1 - 1e-9)) | (d > limits[1] * (1 + 1e-9)),
         }
     gone = np.zeros(len(hkl), bool)
@@ -74,34 +77,25 @@ def leave_out(
     return data.take(~gone), counts
 
 
-def _is_absurd(value: np.ndarray, sigma: np.ndarray) -> Bool[np.ndarray, " rows"]:
-    """Values 10⁸ times the median, and σ 1000 times the largest of the other values: 10³⁰ for "unknown", say."""
-    good = np.isfinite(value) & (sigma > 0) & (value != 0)
-    size = np.abs(value)
-    absurd = good & (size > 1e8 * (np.median(size[good]) if good.any() else np.inf))
-    return absurd | (good & (sigma > 1e3 * max(size[good & ~absurd], default=np.inf)))
-
-
-class Repeats(NamedTuple):
-    """How often reflections were measured and how far the measurements differ from their means."""
-
-    rows: int = 0  # how many were merged away
-    multiplicity: float = 1.0  # measurements of a reflection on average
-    sigmas: float = 0.0  # rms difference in σ
-    part: float = 0.0  # sum of differences over sum of values
-
-
 def merge_repeats(
-    data: Measured, free: Bool[np.ndarray, " rows"]
-) -> tuple[Measured, Bool[np.ndarray, " unique"], Repeats]:
-    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there."""
+    data: Measured, free: Bool[np.ndarray, " rows"], label: str
+) -> tuple[Measured, Bool[np.ndarray, " unique"], str]:
+    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
+
+    Returns what is left, and a note if the repeats contradict each other; ValueError if they are unmerged data.
+    """
     # A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
     # measurement: it counts once.
     unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
     if len(unique) == len(data.hkl):
-        return data, free, Repeats()
+        return data, free, ""
     _, originals = np.unique(np.column_stack([group, data.value, data.sigma]), axis=0, return_index=True)
+    if (multiplicity := len(originals) / len(first)) > _UNMERGED:
+        raise ValueError(
+            f"{label} holds {multiplicity:.1f} measurements of each reflection: these are unmerged data; scale "
+            "and merge them first (aimless, xia2, autoPROC, careless)"
+        )
     weight = np.zeros(len(group))
     weight[originals] = data.sigma[originals] ** -2.0
     total = np.bincount(group, weight)
@@ -113,10 +107,11 @@ def merge_repeats(
     repeated = originals[np.bincount(group[originals])[group[originals]] > 1]
     difference = np.abs(data.value - merged.value[group])[repeated]
     freedom = max(len(repeated) - len(np.unique(group[repeated])), 1)
-    repeats = Repeats(
-        rows=len(group) - len(first),
-        multiplicity=len(originals) / len(first),
-        sigmas=float(np.sqrt(((difference / data.sigma[repeated]) ** 2).sum() / freedom)),
-        part=float(difference.sum() / max(np.abs(data.value[repeated]).sum(), np.finfo(float).tiny)),
+    sigmas = float(np.sqrt(((difference / data.sigma[repeated]) ** 2).sum() / freedom))
+    part = float(difference.sum() / max(np.abs(data.value[repeated]).sum(), np.finfo(float).tiny))
+    note = (
+        f"reflections that repeat in {label} contradict each other: they differ from their mean by {100 * part:.0f} %, "
+        f"{sigmas:.0f} times their sigma"
     )
-    return merged.take(order), (np.bincount(group, free) > 0)[order], repeats
+    contradicting = sigmas > _CONTRADICTING_SIGMAS and part > _CONTRADICTING_PART
+    return merged.take(order), (np.bincount(group, free) > 0)[order], note if contradicting else ""

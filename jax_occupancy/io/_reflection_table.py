@@ -1,6 +1,5 @@
 """What every format of reflections comes down to: the rows and columns of a `gemmi.Mtz`, not yet chosen from."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from jax_occupancy.io._column_names import guessed_kind
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._mtz import make_mtz
 
 # Beside the types of MTZ (F amplitude, J intensity, G and K the same of one Friedel mate, Q, L and M their σ,
@@ -33,7 +33,7 @@ class ReflectionTable:
         mtz: gemmi.Mtz,
         where: str,
         *,
-        path: str | os.PathLike[str] | None = None,
+        path: PathLike | None = None,
         cell: gemmi.UnitCell | None = None,
         spacegroup: gemmi.SpaceGroup | None = None,
         stated_group: str | None = None,

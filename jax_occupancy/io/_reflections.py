@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.io._header import radiation_of_wavelength
 from jax_occupancy.io._reflection_table import frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
 
+# In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
+_LONGEST_OF_ELECTRONS = 0.1
 # Each kind of data and its σ.
 _PAIRS = {"amplitude": "sigma", "intensity": "intensity_sigma"}
 
@@ -47,16 +48,9 @@ class Reflections:
             positive or a value without its σ.
 
     Example:
-        >>> import gemmi
-        >>> import numpy as np
-        >>> data = Reflections(
-        ...     hkl=np.array([[1, 0, 0], [0, 0, 2]]),
-        ...     amplitude=np.array([10.0, 20.0]),
-        ...     sigma=np.array([1.0, 1.0]),
-        ...     free=np.array([False, True]),
-        ...     cell=gemmi.UnitCell(10, 20, 30, 90, 90, 90),
-        ...     spacegroup=gemmi.SpaceGroup("P 2 2 2"),
-        ... )
+        >>> crystal = {"cell": gemmi.UnitCell(10, 20, 30, 90, 90, 90), "spacegroup": gemmi.SpaceGroup("P 2 2 2")}
+        >>> hkl, free = np.array([[1, 0, 0], [0, 0, 2]]), np.array([False, True])
+        >>> data = Reflections(hkl=hkl, amplitude=np.array([9.0, 2]), sigma=np.array([1.0, 1]), free=free, **crystal)
         >>> data.kind, data.n_reflections, data.n_free, data.resolution
         ('amplitudes', 2, 1, (15.0, 10.0))
     """
@@ -88,7 +82,8 @@ class Reflections:
         _check_arrays(arrays)
         if self.wavelength is not None and not 0 < self.wavelength < np.inf:
             raise ValueError(f"wavelength is {self.wavelength}; wanted a positive number of Å, or None if unknown")
-        object.__setattr__(self, "radiation", self.radiation or radiation_of_wavelength(self.wavelength))
+        if self.radiation is None and self.wavelength is not None and self.wavelength < _LONGEST_OF_ELECTRONS:
+            object.__setattr__(self, "radiation", "electron")
 
     @property
     def kind(self) -> Literal["amplitudes", "intensities"]:
@@ -160,10 +155,9 @@ class Reflections:
     ) -> "Reflections":
         """Reflections from a pandas table or a reciprocalspaceship DataSet, cleaned as a file's are.
 
-        The type of a column is what its dtype says (those of reciprocalspaceship do), else what its name says.
-
         Args:
-            frame: H, K, L as index levels or columns, and columns named as in an MTZ file.
+            frame: H, K, L as index levels or columns, and columns named as in an MTZ file. Their types are what the
+                dtypes say (those of reciprocalspaceship do), else the names.
             cell: The unit cell; `frame.cell` if left out.
             spacegroup: The space group; `frame.spacegroup` if left out.
             wavelength: In Å, if it is known.
@@ -173,8 +167,6 @@ class Reflections:
             ValueError: If H, K, L, the cell, the space group or usable data are missing, or the data are unmerged.
 
         Example:
-            >>> import gemmi
-            >>> import pandas as pd
             >>> index = pd.MultiIndex.from_tuples([(1, 0, 0), (0, 0, 2)], names=["H", "K", "L"])
             >>> frame = pd.DataFrame({"I": [-3.0, 20.0], "SIGI": [2.0, 1.0]}, index=index)
             >>> cell, spacegroup = gemmi.UnitCell(10, 20, 30, 90, 90, 90), gemmi.SpaceGroup("P 2 2 2")
@@ -208,15 +200,11 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
     if not any(name in arrays for name in _PAIRS):
         raise ValueError("no data: give amplitude and sigma, or intensity and intensity_sigma")
     for name, values in arrays.items():
-        wanted, good = _expectation(name, values)
+        wanted, good = "finite", np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if name in _PAIRS.values():
+            wanted, good = "finite and positive", good & (values > 0)
+        elif name == "amplitude":
+            wanted, good = "finite and not negative", good & (values >= 0)
         if not good.all():
             rows = ", ".join(str(tuple(row.tolist())) for row in hkl[~good][:5])
             raise ValueError(f"{name} must be {wanted}; wrong for {(~good).sum()} hkl, first {rows}")
-
-
-def _expectation(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
-    if name in _PAIRS.values():
-        return "finite and positive", np.isfinite(values) & (values > 0)
-    if name == "amplitude":
-        return "finite and not negative", np.isfinite(values) & (values >= 0)
-    return "finite", np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))

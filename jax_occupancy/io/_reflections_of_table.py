@@ -6,7 +6,7 @@ import numpy as np
 
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
 from jax_occupancy.io._column_names import radiation_of_label
-from jax_occupancy.io._reflection_cleaning import Measured, Repeats, join_mates, leave_out, merge_repeats
+from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable, to_asu
 
 # In Å; the best data of any kind end near 0.3.
@@ -16,10 +16,6 @@ _FEWEST = 20
 # Mean I/σ below it is noise; amplitudes from intensities (French & Wilson, Acta Cryst. A34, 517-525, 1978) never have
 # a median F/σ below 1, and data with an error of a ten-thousandth would be the best ever measured.
 _NOISE, _SMALLEST_RATIO, _LARGEST_RATIO = 0.5, 1.0, 1e4
-# More measurements of each reflection than this (two may be Friedel mates) are unmerged data.
-_UNMERGED = 2.5
-# Repeats contradict each other where they differ by this many σ and this part of their mean.
-_CONTRADICTING_SIGMAS, _CONTRADICTING_PART = 3.0, 0.2
 
 
 def fields_of_table(
@@ -36,14 +32,8 @@ def fields_of_table(
     _check_merged(table, hkl)
     measured, flags, notes = choose_columns(table, **names)
     cell = table.cells[measured.values[0].dataset_id]
-    rows, left_out = leave_out(
-        _rows(table, hkl, measured, flags),
-        quantity=measured.quantity,
-        cell=cell,
-        spacegroup=table.spacegroup,
-        limits=limits,
-        excluded=table.excluded,
-    )
+    rows, amplitudes = _rows(table, hkl, measured, flags), measured.quantity == "amplitude"
+    rows, left_out = leave_out(rows, table, amplitudes=amplitudes, cell=cell, limits=limits)
     if not len(rows.hkl):
         counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
         raise ValueError(f"{table.where} has no usable reflection in {measured.label}; left out: {counts}")
@@ -54,13 +44,14 @@ def fields_of_table(
             "X-rays, electrons or neutrons resolve: the cell or the indices are wrong; cut with d_min=... or mend them"
         )
     is_free, value, more = _free(table, rows.flag, flags, free_value)
-    unique, is_free, repeats = merge_repeats(rows, is_free)
-    left_out["duplicate"] = repeats.rows
-    doubtful = _doubts(unique, repeats, quantity=measured.quantity, label=f"{table.where}: {measured.label}")
+    label = f"{table.where}: {measured.label}"
+    unique, is_free, contradiction = merge_repeats(rows, is_free, label)
+    left_out["duplicate"] = len(rows.hkl) - len(unique.hkl)
+    doubtful = _doubts(unique, contradiction, amplitudes=amplitudes, label=label)
     return {
         "hkl": unique.hkl,
         measured.quantity: unique.value,
-        "sigma" if measured.quantity == "amplitude" else "intensity_sigma": unique.sigma,
+        "sigma" if amplitudes else "intensity_sigma": unique.sigma,
         "free": is_free,
         "cell": cell,
         "spacegroup": table.spacegroup,
@@ -68,7 +59,7 @@ def fields_of_table(
         "radiation": table.radiations[0] if len(table.radiations) == 1 else radiation_of_label(measured.label),
         "labels": {
             measured.quantity: measured.label,
-            "sigma": measured.sigma_label,
+            "sigma": " and ".join(column.label for column in measured.sigmas if column is not None),
             "free": None if flags is None else flags.label,
         },
         "free_value": value,
@@ -123,46 +114,29 @@ def _values(table: ReflectionTable, column: Column) -> np.ndarray:
 
 
 def _free(
-    table: ReflectionTable, flag: np.ndarray, column: Column | None, free_value: int | None
-) -> tuple[np.ndarray, int | str | None, tuple[str, ...]]:
+    table: ReflectionTable, flags: np.ndarray, column: Column | None, free_value: int | None
+) -> tuple[np.ndarray, int | str | None, list[str]]:
+    """The free set by the flags of the rows that are left (NaN: none), the value that means free, and notes."""
+    # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
+    # programs the reverse. So with two values the rarer one is free, with more the value 0, unless most reflections
+    # have it. Of mmCIF's codes f is free, which is kept as 0.
+    nobody = np.zeros(len(flags), bool)
     if column is None:
         if free_value is not None:
             raise ValueError(
                 f"{table.where} has no free flags that could be {free_value}; name their column with free=..."
             )
-        return np.zeros(len(flag), bool), None, ()
+        return nobody, None, []
     label, codes = f"{table.where}: column {column.label}", column.type == STATUS
     if codes and free_value is not None:
         raise ValueError(f"{label} has codes, of which f means free: leave free_value out or name another column")
-    is_free, value, notes = _free_set(
-        flag, all_flags=_values(table, column), free_value=free_value, codes=codes, label=label
-    )
-    return is_free, "f" if codes and value is not None else value, notes
-
-
-def _free_set(
-    flags: np.ndarray, *, all_flags: np.ndarray, free_value: int | None, codes: bool, label: str
-) -> tuple[np.ndarray, int | None, tuple[str, ...]]:
-    """The free set by integer flags (NaN: none; 0 for the code f), the value that means free if there is one, notes."""
-    # CCP4 numbers the sets from 0 to 19 and leaves out set 0; phenix and CNS write 1 for free and 0 for work, some
-    # programs the reverse. So with two values the rarer one is free, with more the value 0, unless most reflections
-    # have it.
+    values, value = _flag_values(_values(table, column), label, 0 if codes else free_value)
     known = ~np.isnan(flags)
-    values, counts = np.unique(all_flags[~np.isnan(all_flags)], return_counts=True)
-    if (values != np.rint(values)).any():
-        odd = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:5])
-        raise ValueError(f"{label} holds {odd}; free flags are integers: name the right column with free=...")
-    notes = []
-    if not known.all():
-        notes.append(f"{(~known).sum()} reflections without a flag in {label} are used for refinement")
-    nobody = np.zeros(len(flags), bool)
-    value = 0 if codes else free_value
-    if value is None and len(values) > 1:
-        value = _decide(values, counts, label)
+    unflagged = f"{(~known).sum()} reflections without a flag in {label} are used for refinement"
+    notes = [] if known.all() else [unflagged]
     if value is None:
         has = "one value only" if len(values) else "no values"
-        alone = f"{label} has {has}: every reflection is used for refinement, there is no R-free"
-        return nobody, None, (*notes, alone)
+        return nobody, None, [*notes, f"{label} has {has}: every reflection is used for refinement, there is no R-free"]
     if value not in values:
         shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
         raise ValueError(f"{label} has no value {value}; it has {shown}: choose one with free_value=...")
@@ -170,59 +144,50 @@ def _free_set(
     if free_value is None and free.sum() > 0.5 * known.sum():
         choose = "name other flags with free=..." if codes else "choose another with free_value=..."
         most = f"{label} has {name} for {free.sum()} of {known.sum()} reflections, which is no free set"
-        return nobody, None, (*notes, f"{most}, so there is no R-free: {choose}")
+        return nobody, None, [*notes, f"{most}, so there is no R-free: {choose}"]
     if not free.any():
-        return nobody, None, (*notes, f"no reflection with {name} in {label} was measured: there is no R-free")
+        return nobody, None, [*notes, f"no reflection with {name} in {label} was measured: there is no R-free"]
     if free.all():
         raise ValueError(f"{label} is {value} for every reflection, so none is left to refine against")
     if free_value is None:
-        notes.append("free set: status f in status (mmCIF convention)" if codes else _convention(value, len(values)))
-    return free, value, tuple(notes)
+        program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")
+        rarer = f"the rarer of two values ({program})"
+        of_many = f"one of {len(values)} values (CCP4 convention)"
+        why = " in status (mmCIF convention)" if codes else f", {of_many if len(values) > 2 else rarer}"
+        notes.append(f"free set: {name}{why}")
+    return free, "f" if codes else value, notes
 
 
-def _convention(value: int, n_values: int) -> str:
-    if n_values > 2:
-        return f"free set: flag {value}, one of {n_values} values (CCP4 convention)"
-    program = {0: "CCP4 convention", 1: "convention of phenix and CNS"}.get(value, "no usual convention")
-    return f"free set: flag {value}, the rarer of two values ({program})"
-
-
-def _decide(values: np.ndarray, counts: np.ndarray, label: str) -> int:
-    """The value that means free, by the conventions in use."""
-    if len(values) > 2:
-        return 0
-    if counts[0] == counts[1]:
+def _flag_values(flags: np.ndarray, label: str, given: int | None) -> tuple[np.ndarray, int | None]:
+    """The different flags of a column, and the one that means free; None if one alone tells nothing apart."""
+    values, counts = np.unique(flags[~np.isnan(flags)], return_counts=True)
+    if (values != np.rint(values)).any():
+        odd = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:5])
+        raise ValueError(f"{label} holds {odd}; free flags are integers: name the right column with free=...")
+    if given is not None or len(values) < 2:
+        return values, given
+    if len(values) == 2 and counts[0] == counts[1]:
         raise ValueError(
             f"{label} has as many {values[0]:g} as {values[1]:g}, so which is free? Say it with free_value=..."
         )
-    return int(values[np.argmin(counts)])
+    return values, 0 if len(values) > 2 else int(values[np.argmin(counts)])
 
 
-def _doubts(data: Measured, repeats: Repeats, *, quantity: str, label: str) -> tuple[str, ...]:
+def _doubts(data: Measured, contradiction: str, *, amplitudes: bool, label: str) -> tuple[str, ...]:
     """Notes on unique reflections that look like no measurement; ValueError if they can't be one."""
-    value, sigma, notes = data.value, data.sigma, []
-    if repeats.multiplicity > _UNMERGED:
-        raise ValueError(
-            f"{label} holds {repeats.multiplicity:.1f} measurements of each reflection: these are unmerged data; scale "
-            "and merge them first (aimless, xia2, autoPROC, careless)"
-        )
+    value, sigma, notes = data.value, data.sigma, [contradiction] if contradiction else []
     if value.max() <= 0:
         raise ValueError(f"{label} holds no value above zero; name another column")
     if len(value) < _FEWEST:
         return ()
     if value.min() == value.max():
         raise ValueError(f"{label} has the value {value[0]:g} for all {len(value)} reflections; name another column")
-    if repeats.sigmas > _CONTRADICTING_SIGMAS and repeats.part > _CONTRADICTING_PART:
-        notes.append(
-            f"reflections that repeat in {label} contradict each other: they differ from their mean by "
-            f"{100 * repeats.part:.0f} %, {repeats.sigmas:.0f} times their sigma"
-        )
     ratio, mean = float(np.median(value / sigma)), float(np.mean(value / sigma))
     if (value <= 0).mean() > 0.5:
         notes.append(
             f"{(value <= 0).sum()} of {len(value)} values in {label} are not above zero; is it the right column?"
         )
-    elif (mean < _NOISE) if quantity == "intensity" else (ratio < _SMALLEST_RATIO):
+    elif (ratio < _SMALLEST_RATIO) if amplitudes else (mean < _NOISE):
         notes.append(f"{label} is {mean:.2g} times its sigma on average: noise, or sigmas on another scale")
     if ratio > _LARGEST_RATIO:
         notes.append(f"{label} is {ratio:.1g} times its sigma: are these on another scale?")

@@ -1,6 +1,5 @@
 """The mmCIF format of reflections: data blocks with a `_refln` loop."""
 
-import os
 import re
 
 import gemmi
@@ -9,8 +8,10 @@ from gemmi import cif  # pyright: ignore[reportMissingModuleSource]  (compiled, 
 from jaxtyping import Bool, Float
 
 from jax_occupancy.io._column_names import guessed_kind, is_calculated
+from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import radiations_of_block
 from jax_occupancy.io._mmcif import read_document
+from jax_occupancy.io._mtz import make_mtz
 from jax_occupancy.io._reflection_table import STATUS, ReflectionTable, stated_wavelength
 
 _REFLN = "_refln."
@@ -33,13 +34,13 @@ _GROUP_NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number")
 
 
 def refln_table(
-    path: str | os.PathLike[str],
+    path: PathLike,
     source: bytes,
     *,
     block: str | None,
-    names: tuple[str | None, ...] = (),
-    cell: gemmi.UnitCell | None = None,
-    spacegroup: gemmi.SpaceGroup | None = None,
+    names: tuple[str | None, ...],
+    cell: gemmi.UnitCell | None,
+    spacegroup: gemmi.SpaceGroup | None,
 ) -> ReflectionTable:
     """The columns of one block of an mmCIF file: the named one, or the first with measured data, `names` among it."""
     document = read_document(source, path=path)
@@ -49,21 +50,40 @@ def refln_table(
             f"{path} {_what_it_is(document)}; reflections are wanted here: a data_ block with a _refln loop"
         )
     taken, notes = _chosen_block(path, blocks, block, names)
-    where, notes = f"{path}, block {taken.name}", (*notes, *_borrow(taken, document))
-    _check_indices(taken, where)
-    others, more = _other_data_sets(taken)
+    where = f"{path}, block {taken.name}"
+    # other blocks of a file often state neither
+    of_cell, of_group = (_owner(taken, document, what, notes) for what in ("cell", "space group"))
+    hkl = _indices(taken, where)
+    others = _other_data_sets(taken, notes)
     flags, kind = _status(taken.find_values(_REFLN + "status"), len(others))
-    mtz, unreadable = _to_mtz(taken, where, flags, kind, _wavelength_of(taken, ~others))
+    columns, unreadable = {}, {}
+    for item in _items(taken):
+        values, wrong = _numbers(taken.find_values(_REFLN + item)) if item != "status" else (flags, "")
+        if item != "status":
+            columns[item] = _KINDS[item], values
+        elif (flags == 0).any() or kind == "I":
+            columns[item] = kind, np.where(np.isinf(flags), np.nan, flags)
+        if wrong:
+            unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
+    edges = [_single(of_cell, tag) for tag in _CELL]
+    try:
+        stated = gemmi.UnitCell(*map(cif.as_number, edges)) if all(edges) else gemmi.UnitCell()
+    except RuntimeError as error:
+        raise ValueError(f"{where} cannot be read: {error}") from error
+    name = _stated_group(of_group)
+    # the angles tell H 3 from R 3
+    group = gemmi.find_spacegroup_by_name(name, stated.alpha, stated.gamma)
+    wavelength = _wavelength_of(taken, ~others)
     return ReflectionTable(
-        mtz,
+        make_mtz(hkl, columns, cell=stated, spacegroup=group, wavelength=wavelength),
         where,
         path=path,
         cell=cell,
         spacegroup=spacegroup,
-        stated_group=_single(taken, _GROUP_NAMES[0]),
+        stated_group=name,
         excluded={"other data set": others, "rejected by status": np.isinf(flags)},
         unreadable=unreadable,
-        notes=(*notes, *more),
+        notes=tuple(notes),
         radiations=radiations_of_block(taken),
     )
 
@@ -80,35 +100,28 @@ def _what_it_is(document: cif.Document) -> str:
 
 
 def _chosen_block(
-    path: str | os.PathLike[str], blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
-) -> tuple[cif.Block, tuple[str, ...]]:
+    path: PathLike, blocks: list[cif.Block], name: str | None, columns: tuple[str | None, ...]
+) -> tuple[cif.Block, list[str]]:
     listed = ", ".join(candidate.name for candidate in blocks[:8])
     if name is not None:
         wanted = name.lower().removeprefix("data_")
         chosen = [candidate for candidate in blocks if candidate.name.lower() == wanted]
         if not chosen:
             raise ValueError(f"{path} has no block {name!r} with reflections; it has {listed}")
-        return chosen[0], ()
+        return chosen[0], []
     if len(blocks) == 1:
-        return blocks[0], ()
+        return blocks[0], []
     taken = next((b for b in blocks if _has_measurements(b, columns)), blocks[0])
-    return taken, (f"block {taken.name} taken, of {listed}: choose another with block=...",)
+    return taken, [f"block {taken.name} taken, of {listed}: choose another with block=..."]
 
 
-def _borrow(block: cif.Block, document: cif.Document) -> list[str]:
-    """Give a block the cell and the space group of the first one that has them, with notes; others often lack them."""
-    notes = []
-    for what, tags in (("cell", _CELL), ("space group", (*_GROUP_NAMES, *_GROUP_NUMBERS))):
-        owner = next((one for one in (block, *document) if any(_single(one, tag) for tag in tags)), block)
-        if owner.name != block.name:
-            notes.append(f"block {block.name} states no {what}: that of block {owner.name} is taken")
-            for tag in tags:
-                if text := _single(owner, tag):
-                    block.set_pair(tag, cif.quote(text))
-    # the one item that gemmi looks at, with the angles, which tell H 3 from R 3
-    if name := _stated_group(block):
-        block.set_pair(_GROUP_NAMES[0], cif.quote(name))
-    return notes
+def _owner(block: cif.Block, document: cif.Document, what: str, notes: list[str]) -> cif.Block:
+    """The first block that states a cell or a space group, with a note where it is another one."""
+    tags = {"cell": _CELL, "space group": (*_GROUP_NAMES, *_GROUP_NUMBERS)}[what]
+    owner = next((one for one in (block, *document) if any(_single(one, tag) for tag in tags)), block)
+    if owner.name != block.name:
+        notes.append(f"block {block.name} states no {what}: that of block {owner.name} is taken")
+    return owner
 
 
 def _items(block: cif.Block) -> list[str]:
@@ -123,8 +136,9 @@ def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool
     return measured and all(name is None or name.removeprefix("_refln.") in items for name in columns)
 
 
-def _check_indices(block: cif.Block, where: str) -> None:
-    """Miller indices must be integers; gemmi reads them where they are written so."""
+def _indices(block: cif.Block, where: str) -> np.ndarray:
+    """Miller indices, which must be integers."""
+    columns = []
     for letter in "hkl":
         column = block.find_values(f"{_REFLN}index_{letter}")
         values = np.array([cif.as_number(cif.as_string(text)) for text in column], np.float64)
@@ -134,52 +148,20 @@ def _check_indices(block: cif.Block, where: str) -> None:
                 f"{where}: item _refln.index_{letter} must hold an integer in every row; "
                 f"wrong in rows {(wrong[:5] + 1).tolist()}"
             )
-        for row, text in enumerate(column):
-            if not text.lstrip("-").isdigit():
-                column[row] = f"{values[row]:.0f}"
+        columns.append(values)
+    return np.column_stack(columns)
 
 
-def _to_mtz(
-    block: cif.Block, where: str, flags: np.ndarray, kind: str, wavelength: float | None
-) -> tuple[gemmi.Mtz, dict[str, str]]:
-    """The known items of a block as an MTZ object, and by item what is wrong with its values."""
-    table = block.find_mmcif_category(_REFLN)
-    if table.loop is None:
-        # one reflection, in pairs
-        tags, row = [tag[len(_REFLN) :] for tag in table.tags], list(table[0])
-        block.init_loop(_REFLN, tags).add_row(row)
-    items = [item for item in _items(block) if item != "status" or (flags == 0).any() or kind == "I"]
-    document = cif.Document()
-    document.add_copied_block(block)
-    reader = gemmi.CifToMtz()
-    reader.spec_lines = [f"{item} {item} {_KINDS[item]} 1" for item in items] or ["index_h none I 1"]
-    try:
-        refln = gemmi.as_refln_blocks(document)[0]
-        mtz = reader.convert_block_to_mtz(refln, (None, 0))
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{where} cannot be read: {error}") from error
-    mtz.set_cell_for_all(mtz.cell)
-    mtz.datasets[1].wavelength = wavelength or 0.0
-    unreadable = {}
-    for number, item in enumerate(items, start=3):
-        if item == "status":
-            mtz.array[:, number] = np.where(np.isinf(flags), np.nan, flags)
-            mtz.columns[number].type = kind
-        elif wrong := _mend(mtz.array[:, number], refln.block.find_values(_REFLN + item)):
-            unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
-    return mtz, unreadable
-
-
-def _mend(values: np.ndarray, column: cif.Column) -> str:
-    """Read what gemmi took for no number: quoted ones, and the nan and inf of careless programs; say what is none."""
-    odd = []
+def _numbers(column: cif.Column) -> tuple[np.ndarray, str]:
+    """The values, NaN where there is none; nan, inf and quoted numbers are read, what is no number is told."""
+    values, odd = np.array([cif.as_number(text) for text in column], np.float64), []
     for row in np.flatnonzero(np.isnan(values)).tolist():
         if not cif.is_null(column[row]):
             try:
                 values[row] = float(cif.as_string(column[row]))
             except ValueError:
                 odd.append(f"{column[row]!r} in row {row + 1}")
-    return f"{len(odd)} values that are no numbers, first {', '.join(odd[:3])}" if odd else ""
+    return values, f"{len(odd)} values that are no numbers, first {', '.join(odd[:3])}" if odd else ""
 
 
 def _status(column: cif.Column, n_rows: int) -> tuple[Float[np.ndarray, " rows"], str]:
@@ -194,20 +176,19 @@ def _status(column: cif.Column, n_rows: int) -> tuple[Float[np.ndarray, " rows"]
     return np.array(flags or [1.0] * n_rows, np.float64), kind
 
 
-def _other_data_sets(block: cif.Block) -> tuple[Bool[np.ndarray, " rows"], tuple[str, ...]]:
+def _other_data_sets(block: cif.Block, notes: list[str]) -> Bool[np.ndarray, " rows"]:
     """Rows of a second crystal or wavelength: one loop may hold several data sets, whose reflections repeat."""
     n_rows = len(block.find_values(_REFLN + "index_h"))
     keys = [block.find_values(_REFLN + name) for name in ("crystal_id", "wavelength_id")]
     rows = list(zip(*(list(key) if key else ["."] * n_rows for key in keys), strict=True))
     others = np.array([row != rows[0] for row in rows])
-    if not others.any():
-        return others, ()
-    crystal, wavelength = rows[0]
-    note = (
-        f"the loop holds {len(set(rows))} data sets; taken: crystal_id {crystal}, wavelength_id {wavelength}. "
-        "Split the file for another"
-    )
-    return others, (note,)
+    if others.any():
+        crystal, wavelength = rows[0]
+        notes.append(
+            f"the loop holds {len(set(rows))} data sets; taken: crystal_id {crystal}, wavelength_id {wavelength}. "
+            "Split the file for another"
+        )
+    return others
 
 
 def _stated_group(block: cif.Block) -> str:

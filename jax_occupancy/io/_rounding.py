@@ -17,13 +17,11 @@ ConformerSets = Sequence[Sequence[Any]]
 def rounded_units(
     values: Float[np.ndarray, " atoms"], *, decimals: int, sets: ConformerSets = ()
 ) -> Int[np.ndarray, " atoms"]:
-    """Round occupancies to whole units of the last decimal, complete sets by largest remainder.
+    """Round occupancies to whole units of the last decimal, complete sets by largest remainder (Hamilton's method).
 
-    Plain rounding turns (0.335, 0.335, 0.33) into (0.34, 0.34, 0.33), a sum of 1.01 that blocks a deposition. Here the
-    conformers of a set are rounded down and the units left over go to the largest remainders (Hamilton's
-    method of apportionment), so the sum is exactly one. A conformer that an earlier set has rounded keeps its
-    number and the others share the rest, so sets may overlap in whole conformers (poses of two residues that
-    share one empty state).
+    Plain rounding turns (0.335, 0.335, 0.33) into (0.34, 0.34, 0.33), a sum of 1.01 that blocks a deposition. A
+    conformer that an earlier set has rounded keeps its number and the others share the rest, so sets may overlap in
+    whole conformers (poses of two residues that share one empty state).
 
     Args:
         values: Occupancies, one per atom, 0 to 1.
@@ -49,7 +47,10 @@ def rounded_units(
         conformers = [np.asarray(member, np.int64).reshape(-1) for member in members]
         shares = _shares(values, conformers, number)
         kept = np.array([bool(done[atoms].any()) for atoms in conformers])
-        _check_whole(done, conformers, kept, number)
+        if any(old and not done[atoms].all() for atoms, old in zip(conformers, kept, strict=True)):
+            raise ValueError(
+                f"set {number} in sets shares some atoms of a conformer with another set; share all or none"
+            )
         fixed = sum(int(units[atoms[0]]) for atoms, old in zip(conformers, kept, strict=True) if old)
         free = [atoms for atoms, old in zip(conformers, kept, strict=True) if not old]
         counts = _apportion(shares[~kept], scale - fixed, number)
@@ -79,19 +80,9 @@ def _shares(values: np.ndarray, conformers: list[np.ndarray], number: int) -> np
     shares = np.array([values[atoms].mean() for atoms in conformers])
     if abs(shares.sum() - 1) > _SUM_TOLERANCE:
         raise ValueError(f"set {number} in sets sums to {shares.sum():.4f}; give only sets that sum to 1")
-    return shares
-
-
-def _check_whole(done: np.ndarray, conformers: list[np.ndarray], kept: np.ndarray, number: int) -> None:
-    """Sets may share whole conformers; half of one would need two numbers."""
-    every = np.concatenate(conformers)
-    if len(np.unique(every)) != len(every):
+    if len(np.unique(every := np.concatenate(conformers))) != len(every):
         raise ValueError(f"an atom is twice in set {number} of sets; give each atom once per set")
-    for atoms, old in zip(conformers, kept, strict=True):
-        if old and not done[atoms].all():
-            raise ValueError(
-                f"set {number} in sets shares some atoms of a conformer with another set; share all or none"
-            )
+    return shares
 
 
 def _apportion(shares: np.ndarray, total: int, number: int) -> np.ndarray:

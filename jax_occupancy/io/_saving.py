@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,8 +17,7 @@ import numpy as np
 import pandas as pd
 
 from jax_occupancy.core import OccupancyTensor, Topology
-from jax_occupancy.io._atomic import atomic_writer
-from jax_occupancy.io._source import read_source
+from jax_occupancy.io._files import PathLike, atomic_writer, read_source
 
 FORMAT_VERSION = 2
 _HEADER = "header.json"
@@ -35,12 +33,11 @@ _SAID = {
 }
 
 
-def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
-    """Save a tensor, its topology and its logits, in one file.
+def save_tensor(path: PathLike, tensor: OccupancyTensor) -> None:
+    """Save a tensor, its topology and its logits, in one file, which appears under its name only when it is complete.
 
     Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (versions, digest of the
-    topology), which `numpy.load` opens as well; the extension .npz fits. It appears under its name only when it is
-    complete.
+    topology), which `numpy.load` opens as well; the extension .npz fits.
 
     Raises:
         TypeError: something in it can't be saved, such as traced logits; the message names it.
@@ -57,9 +54,7 @@ def save_tensor(path: str | os.PathLike[str], tensor: OccupancyTensor) -> None:
     write_archive(path, "tensor", tensor)
 
 
-def load_tensor(
-    path: str | os.PathLike[str], like: OccupancyTensor | None = None, *, dtype: Any = None
-) -> OccupancyTensor:
+def load_tensor(path: PathLike, like: OccupancyTensor | None = None, *, dtype: Any = None) -> OccupancyTensor:
     """Load a tensor that `save_tensor` saved, equal in every bit.
 
     Args:
@@ -75,7 +70,7 @@ def load_tensor(
     return read_archive(path, "tensor", OccupancyTensor, like=like, dtype=dtype)
 
 
-def write_archive(path: str | os.PathLike[str], kind: str, value: Any) -> None:
+def write_archive(path: PathLike, kind: str, value: Any) -> None:
     """Write a value to one file, in which `read_archive` finds that kind; otherwise as `save_tensor`.
 
     The value is made of numbers, text, arrays, tables, paths, unit cells, space groups and tensors, in lists, tuples,
@@ -94,7 +89,7 @@ def write_archive(path: str | os.PathLike[str], kind: str, value: Any) -> None:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
-def read_archive(path: str | os.PathLike[str], kind: str, wanted: Any, *, like: Any = None, dtype: Any = None) -> Any:
+def read_archive(path: PathLike, kind: str, wanted: Any, *, like: Any = None, dtype: Any = None) -> Any:
     """Read what `write_archive` wrote, equal in every bit; otherwise as `load_tensor`.
 
     `wanted` is the type of the value as an annotation: it, and those of its fields, say which classes are made.
@@ -116,7 +111,7 @@ def read_archive(path: str | os.PathLike[str], kind: str, wanted: Any, *, like: 
             f"here, in format {FORMAT_VERSION}"
         )
     try:
-        return _Unpacker(arrays, like, dtype).value(top["value"], wanted)
+        return _unpack(top["value"], wanted, arrays, like, dtype)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} can't be loaded: {error}") from error
 
@@ -155,56 +150,55 @@ def _pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"{name} is a {type(value).__name__}, which can't be saved; wanted numbers, text, arrays or tables")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Unpacker:
-    arrays: Mapping[str, np.ndarray]
-    like: OccupancyTensor | None
-    dtype: Any
+def _unpack(node: Any, wanted: Any, arrays: Mapping[str, np.ndarray], like: OccupancyTensor | None, dtype: Any) -> Any:
+    """What `_pack` has said."""
 
-    def value(self, node: Any, wanted: Any = Any) -> Any:
-        """What `_pack` has said."""
-        if get_origin(wanted) in (Union, UnionType):
-            kinds = [one for one in get_args(wanted) if one is not type(None)]
-            names = set(node.get("fields", ())) if isinstance(node, dict) else set()
-            wanted = next((one for one in kinds if names and names == set(_fields(one))), kinds[0])
-        inner = next((one for one in reversed(get_args(wanted)) if one is not Ellipsis), Any)
-        if isinstance(node, list):
-            return [self.value(item, inner) for item in node]
-        if not isinstance(node, dict):
-            return node
-        [(kind, content)] = node.items()
-        if kind in _SAID:
-            return _SAID[kind][2](content)
-        return {
-            "array": lambda: self.arrays[content],
-            "integers": lambda: np.array(content[1], content[0]),
-            "tuple": lambda: tuple(self.value(item, inner) for item in content),
-            "dict": lambda: {self.value(key): self.value(item, inner) for key, item in content},
-            "table": lambda: self._table(*content),
-            "tensor": lambda: self._tensor(content),
-            "fields": lambda: self._object(wanted, content),
-        }[kind]()
+    def value(node: Any, wanted: Any = Any) -> Any:
+        return _unpack(node, wanted, arrays, like, dtype)
 
-    def _object(self, wanted: Any, packed: Mapping[str, Any]) -> Any:
-        differing = sorted(set(packed) ^ set(_fields(wanted)))
-        if differing:
-            raise ValueError(f"a {wanted.__name__} of its version and of this one differ in: {', '.join(differing)}")
-        types = get_type_hints(wanted)
-        return wanted(**{key: self.value(node, types[key]) for key, node in packed.items()})
+    if get_origin(wanted) in (Union, UnionType):
+        kinds = [one for one in get_args(wanted) if one is not type(None)]
+        names = set(node.get("fields", ())) if isinstance(node, dict) else set()
+        wanted = next((one for one in kinds if names and names == set(_fields(one))), kinds[0])
+    inner = next((one for one in reversed(get_args(wanted)) if one is not Ellipsis), Any)
+    if isinstance(node, list):
+        return [value(item, inner) for item in node]
+    if not isinstance(node, dict):
+        return node
+    [(kind, content)] = node.items()
+    match kind:
+        case "array":
+            return arrays[content]
+        case "integers":
+            return np.array(content[1], content[0])
+        case "tuple":
+            return tuple(value(item, inner) for item in content)
+        case "dict":
+            return {value(key): value(item, inner) for key, item in content}
+        case "table":
+            columns, rows = value(content[0]), content[1]
+            index = pd.RangeIndex(rows) if isinstance(rows, int) else pd.Index(rows)
+            # pandas decides about the type of text, as it did when the table was made.
+            return pd.DataFrame({key: pd.Series(one, index=index) for key, one in columns.items()}, index=index)
+        case "tensor":
+            topology, logits = value(content["topology"], Topology), value(content["logits"])
+            return _tensor(topology, logits, content["digest"], like, dtype)
+        case "fields":
+            if differing := sorted(set(content) ^ set(_fields(wanted))):
+                differ = f"a {wanted.__name__} of its version and of this one differ in"
+                raise ValueError(f"{differ}: {', '.join(differing)}")
+            types = get_type_hints(wanted)
+            return wanted(**{key: value(node, types[key]) for key, node in content.items()})
+    return _SAID[kind][2](content)
 
-    def _table(self, columns: Any, rows: Any) -> pd.DataFrame:
-        index = pd.RangeIndex(rows) if isinstance(rows, int) else pd.Index(rows)
-        # pandas decides about the type of text, as it did when the table was made.
-        return pd.DataFrame({key: pd.Series(one, index=index) for key, one in self.value(columns).items()}, index=index)
 
-    def _tensor(self, content: Mapping[str, Any]) -> OccupancyTensor:
-        topology, logits = self.value(content["topology"], Topology), self.value(content["logits"])
-        if topology.digest.hex() != content["digest"]:
-            raise ValueError("its topology was changed after it was saved: it does not have the digest in the header")
-        if self.like is not None and topology != self.like.topology:
-            difference = topology.describe_difference(self.like.topology)
-            raise ValueError(f"its topology differs in: {difference}. Load it without like= to have it as it was saved")
-        return OccupancyTensor.from_logits(logits, topology, dtype=self.dtype or logits.dtype)
+def _tensor(topology: Topology, logits: Any, digest: str, like: OccupancyTensor | None, dtype: Any) -> OccupancyTensor:
+    if topology.digest.hex() != digest:
+        raise ValueError("its topology was changed after it was saved: it does not have the digest in the header")
+    if like is not None and topology != like.topology:
+        difference = topology.describe_difference(like.topology)
+        raise ValueError(f"its topology differs in: {difference}. Load it without like= to have it as it was saved")
+    return OccupancyTensor.from_logits(logits, topology, dtype=dtype or logits.dtype)
 
 
 def _fields(one: type) -> list[str]:

@@ -13,8 +13,8 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
 
     Args:
         model: It, or a structure whose `atom.serial` is the position in the file plus one.
-        text: The selection: /model/chain/residues(names)/atoms[elements]:altloc, all parts optional; "*" is anything
-            and ":" without a letter after it means atoms without one.
+        text: /model/chain/residues(names)/atoms[elements]:altloc, all parts optional; "*" is anything and ":" without a
+            letter after it means atoms without one.
 
     Returns:
         0-based positions in the file, increasing; none where nothing matches.
@@ -24,9 +24,8 @@ def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, "
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> model, _ = read_example()
-        >>> select_atoms(model, "//A/2/CB:A").tolist(), select_atoms(model, "//C").tolist()
-        ([9], [])
+        >>> select_atoms(read_example()[0], "//A/2/CB:A").tolist()
+        [9]
     """
     structure = model.structure if isinstance(model, Model) else model
     try:
@@ -50,8 +49,7 @@ def atoms_within(model: Model, atoms: Int[np.ndarray, " some"], distance: float)
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> model, _ = read_example()
-        >>> atoms_within(model, select_atoms(model, "//W/301"), 3.0).tolist()
+        >>> atoms_within(read_example()[0], np.array([116]), 3.0).tolist()
         [116, 117]
     """
     structure, chosen = model.structure, set(atoms.tolist())
@@ -63,10 +61,9 @@ def atoms_within(model: Model, atoms: Int[np.ndarray, " some"], distance: float)
 
 
 def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs 2"]:
-    """Find atoms of two residues that carry the same letter and lie close together.
+    """Find atoms of two residues that carry the same letter and lie close together, symmetry images included.
 
-    Hydrogens and atoms without a letter take no part. Symmetry images count where the model has a cell and a space
-    group.
+    Hydrogens and atoms without a letter take no part.
 
     Returns:
         0-based positions of both atoms of each pair, the smaller first, every pair once, sorted.
@@ -76,14 +73,16 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
 
     Example:
         >>> from jax_occupancy.example import read_example
-        >>> model, _ = read_example()
-        >>> find_contacts(model, 4.0).tolist()
+        >>> find_contacts(read_example()[0], 4.0).tolist()
         [[46, 108], [47, 102], [47, 108]]
     """
     if not 0 < distance <= 20:
         raise ValueError(f"the contact distance is {distance}; wanted Å, more than 0 and at most 20 (4 is usual)")
-    structure = _lettered_heavy_atoms(model.structure)
-    if structure[0].count_atom_sites() == 0:
+    structure = model.structure.clone()
+    structure.remove_hydrogens()
+    gemmi.Selection(":").remove_selected(structure)
+    structure.setup_cell_images()
+    if not any(model.count_atom_sites() for model in structure):
         return np.empty((0, 2), np.int64)
     # A file without a cell gives gemmi a cell of 1 Å, which it replaces by a box around the atoms.
     neighbours = gemmi.NeighborSearch(structure, max(float(distance), 1.0)).populate(include_h=False)
@@ -93,15 +92,3 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
     # gemmi also lets a letter meet the lack of one; both are lettered here, so letters are equal.
     pairs = np.array([(a.serial - 1, b.serial - 1) for a, b in found], np.int64).reshape(-1, 2)
     return np.unique(np.sort(pairs, axis=1), axis=0)
-
-
-def _lettered_heavy_atoms(structure: gemmi.Structure) -> gemmi.Structure:
-    copy = structure.clone()
-    copy.remove_hydrogens()
-    for chain in copy[0]:
-        for residue in chain:
-            for index in reversed(range(len(residue))):
-                if residue[index].altloc == "\0":
-                    del residue[index]
-    copy.setup_cell_images()
-    return copy

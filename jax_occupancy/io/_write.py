@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from jax_occupancy.io._atomic import atomic_writer
 from jax_occupancy.io._atoms import first_labels, walk
-from jax_occupancy.io._header import RESIDUAL_REMARK, call_residual
-from jax_occupancy.io._mmcif import edit_mmcif, read_document, to_bytes
+from jax_occupancy.io._files import PathLike, atomic_writer, format_of_name
+from jax_occupancy.io._header import RESIDUAL_FLAG, RESIDUAL_REMARK
+from jax_occupancy.io._mmcif import add_item, edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
 from jax_occupancy.io._rounding import ConformerSets, rounded_units
-from jax_occupancy.io._source import format_of_name
 
 _DECIMALS = {"pdb": 2, "mmcif": 4}
 # what six columns with two decimals hold
@@ -30,7 +29,7 @@ _ROUNDING_SLACK = 1e-6
 
 def write_model(
     model: Model,
-    path: str | os.PathLike[str],
+    path: PathLike,
     occupancies: ArrayLike,
     *,
     esds: ArrayLike | None = None,
@@ -38,18 +37,17 @@ def write_model(
     shifts: ArrayLike | None = None,
     sets: ConformerSets = (),
 ) -> None:
-    """Write a model with new occupancies, as PDB or mmCIF.
+    """Write a model with new occupancies, as PDB or mmCIF, two or four decimals.
 
-    In the format that was read nothing but the occupancies (and B factors and coordinates that are shifted) changes: a
-    PDB file keeps every other byte, an mmCIF file every other item and block, a file of several models the other
-    models. A value that stays what it was keeps its spelling. The other format is made by gemmi. PDB files get two
-    decimals, mmCIF files four (two for B). The file appears under its name only when it is complete.
+    In the format that was read nothing but the occupancies (and B factors and coordinates that are shifted) changes:
+    every other byte of a PDB file, item and block of an mmCIF file stays, as does the spelling of a value that is what
+    it was. The other format is made by gemmi. The file appears under its name only when it is complete.
 
     Args:
         path: The file to write: .pdb or .ent, .cif or .mmcif, each also .gz. Never the file that was read.
         occupancies: One for each atom, 0 to 1, in the order of `model.atoms`.
-        esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd`.
-            mmCIF only. Without them an esd in the file is voided for atoms whose occupancy changes.
+        esds: Standard uncertainties of the occupancies, NaN for none; they go to `_atom_site.occupancy_esd` (mmCIF
+            only). Without them an esd in the file is voided for atoms whose occupancy changes.
         b_shifts: What is added to the B factor of each atom, in Å²; to the diagonal of an anisotropic U goes as much,
             divided by 8π².
         shifts: How far each atom is moved, in Å, (atoms, 3).
@@ -63,11 +61,11 @@ def write_model(
         FileNotFoundError, IsADirectoryError: If the folder of `path` does not exist, or `path` is one.
 
     Example:
-        >>> import pathlib, tempfile
+        >>> import tempfile
         >>> from jax_occupancy.example import read_example
         >>> model, _ = read_example()
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_model(model, pathlib.Path(folder, "half.pdb"), model.atoms["occupancy"] / 2)
+        ...     write_model(model, f"{folder}/half.pdb", model.atoms["occupancy"] / 2)
     """
     file_format = format_of_name(path)
     if file_format is None:
@@ -120,12 +118,12 @@ def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
         new = new.iloc[[atom.serial - 1 for _, _, atom in walk(structure)]].assign(keep=False)
     if file_format == "pdb":
         text = model.source if same else _pdb_text(model, structure)
-        return edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path).atoms, new=new)
+        return edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path)[1], new=new)
     # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
     structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
     document = read_document(model.source, path=model.path) if same else structure.make_mmcif_document()
     if model.residual and not same:
-        call_residual(document.sole_block())
+        add_item(document.sole_block(), RESIDUAL_FLAG, "'LIKELY RESIDUAL'")
     edit_mmcif(document, path=model.path, rows=rows, new=new)
     return to_bytes(document)
 
