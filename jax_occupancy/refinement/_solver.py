@@ -14,9 +14,8 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 
-# The matrix of second derivatives is kept after a step shorter than this, or than this part of the one before: it
-# changes less than the next step needs.
-REFRESH, SLOW = 0.05, 0.3
+# After a step shorter than this the matrix of second derivatives is kept: it changes less than the next step needs.
+REFRESH = 0.05
 MAX_STEPS = 100
 # A gain below this many units of its last digit can't be told from the rounding of a target.
 RESOLVED = 100
@@ -102,12 +101,11 @@ def gauss_newton(
     """
     first = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
 
-    def body(state):
-        result, before = state
+    def body(result):
         matrix_at = first
         if known_curvature is None:
             # Not `curvature` itself: JAX hashes what it branches to, and a method of a module has no hash.
-            again = result.shift > jnp.maximum(REFRESH, SLOW * before)
+            again = result.shift > REFRESH
             matrix_at = lax.cond(again, lambda x: curvature(x), lambda _: result.curvature, result.x)
         slope_at = gradient(result.x)
         step = solve_on_simplexes(slope_at, matrix_at, matrix, result.x, blocks)
@@ -135,14 +133,9 @@ def gauss_newton(
         how = jnp.where(better, Result.max_steps, Result.stalled)
         how = jnp.where(at_rest, Result.converged, how)
         how = jnp.where(jnp.isfinite(result.target) & jnp.isfinite(wanted), how, Result.not_finite)
-        return SolverResult(new_x, value, result.steps + 1, shift, how, matrix_at), result.shift
+        return SolverResult(new_x, value, result.steps + 1, shift, how, matrix_at)
 
     # Until it ends for another reason a search is one that runs out of steps.
     how = jnp.array(Result.max_steps if x.size else Result.converged)
     start = SolverResult(x, target(x), jnp.array(0), jnp.array(jnp.inf, x.dtype), how, first)
-
-    # The first step has a matrix of its own whatever it is compared with.
-    def under_way(state):
-        return (state[0].result == Result.max_steps) & (state[0].steps < max_steps)
-
-    return lax.while_loop(under_way, body, (start, jnp.zeros_like(start.shift)))[0]
+    return lax.while_loop(lambda r: (r.result == Result.max_steps) & (r.steps < max_steps), body, start)
