@@ -26,6 +26,8 @@ from jax_occupancy.xray import Scale, SigmaA, Sites, Target, r_factor
 SUM_TOLERANCE = 1e-3
 # An R-work that rises by less has not risen for those who look at three decimals.
 ROUNDING_OF_R = 5e-4
+# What `Solution.to_dict` tells of the scales.
+SCALE = ("d_spacing", "k_overall", "k_mask", "b_anisotropic")
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +220,8 @@ class Solution:
                 "r_work": vars(self.r_work),
                 "r_free": vars(self.r_free),
                 **({} if shells is None else {"fsc": vars(self.fsc), "fsc_shells": shells.to_dict("records")}),
+                "columns": self.data.labels,
+                "scale": {name: getattr(self.scale, name) for name in SCALE},
                 "n_reflections": self.data.n_reflections,
                 "n_free": self.data.n_free,
                 "resolution": [low, high],

@@ -5,10 +5,10 @@ from math import ceil
 import numpy as np
 import pandas as pd
 
-from jax_occupancy._numbers import with_esd
+from jax_occupancy._numbers import of_sum
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Group, Grouping
-from jax_occupancy.refinement._assess import NO_FREEDOM, Assessment
+from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._coincident import UNKNOWN, distance, known_in_sum
 from jax_occupancy.refinement._problem import Problem
 
@@ -73,7 +73,7 @@ def _sums(
     sums = {}
     for i, members in {**found, **{i: tie for tie in ties for i in tie}}.items():
         total, total_esd = q[list(members)].sum(), np.sqrt(max(covariance[np.ix_(members, members)].sum(), 0))
-        said = with_esd(total, total_esd) if total_esd > NO_FREEDOM else f"{total:.2f}"
+        said = of_sum(total, total_esd)
         within = max(ceil(10 * distance([places[j] for j in members]) - 1e-6), 1) / 10
         names = " and ".join(by_variable[j].name for j in members)
         note = f"{names} lie within {within:.1f} Å: only their sum, {said}, is determined"
