@@ -3,7 +3,7 @@
 `read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections (MTZ, mmCIF),
 `write_mtz` writes columns such as map coefficients, `read_groups` and `write_groups` handle occupancy groups (TOML,
 Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
-`from_gemmi` and `to_gemmi` are for structures that are in memory already.
+`from_gemmi`, `model_from_gemmi` and `to_gemmi` are for structures that are in memory already.
 `save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` whatever is made of arrays,
 tables and text.
 """
@@ -21,7 +21,7 @@ from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
 from jax_occupancy.io._selecting import atoms_within, find_contacts, select_atoms
 from jax_occupancy.io._source import format_of_name
-from jax_occupancy.io._structure import from_gemmi, to_gemmi
+from jax_occupancy.io._structure import from_gemmi, model_from_gemmi, to_gemmi
 from jax_occupancy.io._write import write_model
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "from_gemmi",
     "is_map",
     "load_tensor",
+    "model_from_gemmi",
     "read_archive",
     "read_groups",
     "read_maps",
