@@ -1,6 +1,7 @@
 """What is said of a result: its tables and sentences as plain text, for the terminal and for pages alike."""
 
 import platform
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,29 +30,24 @@ UNEXPLAINED, UNEXPLAINED_PER_ANGSTROM = 0.4, 0.04
 # Whatever the resolution and the noise, a model that leaves this part is wrong, or not of these data.
 UNRELATED = 0.76
 
-# What the columns mean, one by one and in a paragraph; `refined_besides` fills the gaps.
+# What the columns mean; `refined_besides` fills the gap.
 LEGEND = {
     "occupancy": "0.57(4): standard uncertainty in the last digit, {}",
     "held": "standard uncertainty with B factors and positions held",
-    "sum": "Σ 0.39(3): what conformers that can't be told apart have together, see the note",
-    "LLG": "log-likelihood gained over an occupancy of zero (absent) and of one (full)",
-    "unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
-    "ΔB": "shift of the B factors of the group",
+    "LLG absent": "log-likelihood gained over an occupancy of zero",
+    "LLG full": "log-likelihood gained over an occupancy of one",
+    "LLG unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
+    "ΔB, Å²": "shift of the B factors of the group",
+    "CC": "correlation of map and model around the group",
     "z": "(refined - truth) / standard uncertainty",
     "note": "number in the list of what needs attention",
 }
+ON_A_BOUND = "; 0.00 (<0.03): on a bound, with the one-sided 95 % limit"
+TOGETHER = "; Σ 0.39(3): what conformers that can't be told apart have together"
 SERIES_LEGEND = "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held"
 # A model that explains a map correlates with it by this part at least of what the half maps say that the true one does,
 # and by this much with a single map.
 EXPLAINED, EXPLAINED_ALONE = 0.5, 0.2
-MAP_LEGEND = "CC         correlation of map and model around the group"
-
-EXPLANATION = (
-    "Occupancy: 0.57(4) has a standard uncertainty of 0.04, {}; on a bound the one-sided 95 % limit stands in "
-    "parentheses, and Σ stands before what conformers that can't be told apart have together. Held: the standard "
-    "uncertainty with B factors and positions held. LLG: log-likelihood gained over an occupancy of zero (absent), of "
-    "one (full), and over residues of the set that go their own way (unlinked)."
-)
 
 NO_FREE_SET = (
     "too few free reflections: sigma_A is estimated from the working set and therefore too high, standard "
@@ -232,7 +228,7 @@ def occupancy(row: dict[str, Any]) -> str:
 
 def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray | None = None) -> Columns:
     """A row for each group; a narrow table fits 80 columns, its notes are the numbers of `numbered_notes`."""
-    rows, groups = solution.table.to_dict("records"), solution.grouping.groups
+    rows, groups = _rows(solution), solution.grouping.groups
     sets = [solution.grouping.sets[row["set"]] for row in rows]
     held, gain = (two_digits, log_likelihood) if narrow else (partial(with_decimals, decimals=d) for d in (3, 1))
     first = [i for i, row in enumerate(rows) if i == 0 or row["set"] != rows[i - 1]["set"]]
@@ -270,6 +266,17 @@ def _delta_b(value: float, esd: float) -> str:
     return with_esd(value, esd) if np.isfinite(value) and esd > 0 else with_decimals(value, 1)
 
 
+def legend(solution: Solution, columns: Iterable[str]) -> dict[str, str]:
+    """What some of the columns mean."""
+    cells, meaning = " ".join(map(occupancy, _rows(solution))), LEGEND["occupancy"].format(refined_besides(solution))
+    meaning += (ON_A_BOUND if " (" in cells else "") + (TOGETHER if "Σ" in cells else "")
+    return {name: one for name, one in {**LEGEND, "occupancy": meaning}.items() if name in columns}
+
+
+def _rows(solution: Solution) -> list[dict[str, Any]]:
+    return solution.table.to_dict("records")
+
+
 def numbered_notes(solution: Solution) -> dict[str, int]:
     """A number for every different note, the worst first."""
     texts = dict.fromkeys(text for note in solution.table["note"] for text in _pieces(note))
@@ -278,7 +285,7 @@ def numbered_notes(solution: Solution) -> dict[str, int]:
 
 def attention(solution: Solution) -> list[tuple[str, str]]:
     """What needs attention, the worst first: each different note, and which groups have it."""
-    rows, found = solution.table.to_dict("records"), []
+    rows, found = _rows(solution), []
     for text in numbered_notes(solution):
         noted = [row for row in rows if text in _pieces(row["note"])]
         named = all(row["name"] in text for row in noted)

@@ -40,7 +40,7 @@ def test_what_is_printed(ended):
         "half maps of 56 x 56 x 56 voxels of 0.750 x 0.750 x 0.750 Å, used to 2 Å",
         "noise from the half maps, which correlate by",
         "FSC  0.",
-        "CC         correlation of map and model around the group",
+        "CC           correlation of map and model around the group",
         "minus model around the groups",
     ):
         assert words in ended.output

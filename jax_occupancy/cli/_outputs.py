@@ -64,6 +64,11 @@ class Outputs:
         metavar="FILE.cxc",
         callback=named("commands for ChimeraX", ".cxc"),
     )
+    write: Path | None = _file(
+        "Write the groups for the next cycle of Refmac or servalcat (.refmac) or phenix (.eff), which start from the "
+        "refined model.",
+        callback=named("the groups", ".refmac", ".eff", ".toml"),
+    )
     log: Path | None = _file("Write all that is printed, the command and versions.")
     omit: list[str] | None = _file(
         "Also a map without this group (A/54/ARG:A) or all its conformers (A/54/ARG), FILE_omit_NAME.mtz; may be "
@@ -105,7 +110,7 @@ class Outputs:
     def check(self, inputs: Sequence[Path | None], *, groups: Path | None = None) -> None:
         """Refuse names that could not be written in the end; `groups` is the file of groups beside the model."""
         files = [self.out, groups, self.json, self.csv, self.maps, self.plot, self.report, self.log]
-        files += [self.coot, self.chimerax, *map(self.omit_map, self.omit or ())]
+        files += [self.write, self.coot, self.chimerax, *map(self.omit_map, self.omit or ())]
         check_files(files, inputs, beside=groups)
         if self.out is None and (self.coot or self.chimerax):
             raise typer.BadParameter(f"{self.coot or self.chimerax} is to open the refined model: name it, too (-o)")

@@ -157,8 +157,9 @@ def _write(
     if outputs.out is not None:
         solution.write(model, outputs.out, shifts=outputs.write_shifts)
         say_written(console, "; R values in its header, if any, are those of the model before.", outputs.out)
-    if beside is not None:
-        _write_groups(console, beside, solution, model)
+    for groups in (beside, outputs.write):
+        if groups is not None:
+            _write_groups(console, groups, solution, model)
     if outputs.csv is not None:
         write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say_written(console, ": the table.", outputs.csv)

@@ -13,7 +13,7 @@ INDENT = 7
 HEADINGS = {"LLG absent": "LLG\nabsent", "LLG full": "LLG\nfull", "LLG unlinked": "LLG un-\nlinked"}
 LEFT = {"group", "sum", "occupancy", "note"}
 # These are left out where they say nothing.
-OPTIONAL = {"LLG unlinked": "unlinked", "ΔB, Å²": "ΔB", "note": "note"}
+OPTIONAL = ("LLG unlinked", "ΔB, Å²", "note")
 # From this width on a column takes one blank more.
 ROOMY = 100
 
@@ -103,17 +103,8 @@ def _print_table(console: Console, solution: Solution, truth: np.ndarray | None)
         box=box.HORIZONTALS,
         padding=(0, 0 if console.width < ROOMY else 1, 0, 0),
     )
-    left_out = {OPTIONAL[name] for name in silent} | ({"z"} if truth is None else set())
-    left_out |= {"sum"} if np.isnan(solution.table["sum"].to_numpy(float)).all() else set()
-    for name, meaning in words.LEGEND.items():
-        if name not in left_out:
-            say(
-                console,
-                f"{'' if name == 'sum' else name:<11}{meaning.format(words.refined_besides(solution))}",
-                indent=11,
-            )
-    if solution.fsc is not None:
-        say(console, words.MAP_LEGEND, indent=11)
+    for name, meaning in words.legend(solution, columns.keys() - silent).items():
+        say(console, f"{name:<13}{meaning}", indent=13)
 
 
 def _print_minima(console: Console, solution: Solution) -> None:

@@ -78,7 +78,7 @@ def write_report(
     if notes is None:
         notes = [*([] if model is None else words.model_notes(model)), *solution.data.notes, *words.notes(solution)]
     result = f"{RESULTS.get(solution.result, 'did not converge')}. {solution.message}"
-    doubt = words.doubt(solution)
+    doubt, account = words.doubt(solution), {"versions": words.versions(), **(about or {})}
     parts = [
         _paragraphs([title], kind="h1"),
         _pairs({"Result": result, **words.r_values(solution)}),
@@ -87,11 +87,11 @@ def write_report(
         _list([f"{groups}: {text}" if groups else text for text, groups in words.attention(solution)]),
         _paragraphs(["Occupancies"], kind="h2"),
         _table(columns, starts=first_of_set),
-        _paragraphs([words.EXPLANATION.format(words.refined_besides(solution))]),
+        _pairs(words.legend(solution, columns.keys() - {"note"})),
         *_residues(solution),
         *_pictures(solution),
         _paragraphs(["Crystal and refinement" if solution.fsc is None else "Map and refinement"], kind="h2"),
-        _pairs(_summary(solution, model) | _account(about or {"versions": words.versions()})),
+        _pairs(_summary(solution, model) | {name.capitalize(): _text(one) for name, one in account.items()}),
         *([_table(words.scale_columns(solution))] if solution.fsc is None else _shells(solution)),
         *(_outliers(solution) if solution.fsc is None else []),
         _paragraphs(["Notes"], kind="h2"),
@@ -122,15 +122,6 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
     seconds = ", ".join(f"{stage.replace('_', ' ')} {value:.1f}" for stage, value in solution.seconds.items())
     entries["Time"] = f"{sum(solution.seconds.values()):.1f} s ({seconds})"
     return entries
-
-
-def _account(about: Mapping[str, Any]) -> dict[str, str]:
-    """The command, the date and versions as text."""
-    texts = {
-        name: ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)
-        for name, value in about.items()
-    }
-    return {name.capitalize(): text for name, text in texts.items()}
 
 
 def _pictures(solution: Solution) -> list[str]:
@@ -207,6 +198,10 @@ def _picture(figure: Figure, caption: str) -> str:
 def _paragraphs(texts: Sequence[str], *, kind: str = "p") -> str:
     """Escaped texts, each an element of its own."""
     return "\n".join(f"<{kind}>{escape(text)}</{kind}>" for text in texts)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _list(texts: Iterable[str]) -> str:
