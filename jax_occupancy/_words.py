@@ -368,7 +368,7 @@ def scale_words(solution: Solution) -> dict[str, str]:
     if len(s2) > 2 and scale.k_mask.any():
         start, bounds = (0.35, 46.0), ((0, 0), (10, 1000))
         (k_sol, b_sol), _ = curve_fit(lambda x, k, b: k * np.exp(-b * x / 4), s2, scale.k_mask, start, bounds=bounds)
-        said["Bulk solvent"] = f"k_sol {k_sol:.2f} e/Å³, B_sol {b_sol:.0f} Å², a Gaussian through the k_mask below"
+        said["Bulk solvent"] = f"k_sol {k_sol:.2f}, B_sol {b_sol:.0f} Å², a Gaussian through the k_mask below"
     return said
 
 

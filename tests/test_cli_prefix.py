@@ -135,6 +135,20 @@ def test_what_needs_attention_comes_first_the_worst_at_its_top(found):
     assert "Nothing needs attention.\n" in found(solution)
 
 
+def test_a_table_is_whole_in_80_columns(found, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    solution = make_solution(3, name="A chain with a long name")
+    solution.table["llg_unlinked"] = solution.table["llg_full"] = 12345.6
+    solution.table["delta_b"], solution.table["delta_b_esd"] = -12.34, 1.2
+    lines = found(solution).splitlines()
+    first, *_, last = (i for i, line in enumerate(lines) if "────" in line)
+    assert max(map(len, lines[first : last + 1])) <= 80
+    assert "…" not in "".join(lines)
+    names = "".join(line.split()[0] for line in lines[first:last] if line.startswith(" ") and line[1] != " ")
+    assert "12346" in "".join(lines[first:last])
+    assert names
+
+
 def test_a_shift_of_b_on_its_lowest_bound_has_no_uncertainty(found):
     solution = make_solution(1)
     solution.table["delta_b"] = [-2.67, 1.0]

@@ -22,13 +22,14 @@ ELSEWHERE = {"cell": "a model that has it", "spacegroup": "a model that has it"}
 
 
 class Console(rich.console.Console):
-    """Standard output, which remembers what was said: all of it as plain text, notes, and the files written."""
+    """Standard output, which remembers of what (see `provenance`) and what was said: all, notes, files written."""
 
     def __init__(self, *, quiet: bool = False):
         known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
         super().__init__(width=None if known else PIPE_WIDTH, quiet=quiet)
         self.memory = io.StringIO()
         self.copy = rich.console.Console(file=self.memory, width=self.width)
+        self.about: dict[str, Any] = {}
         self.notes: list[str] = []
         self.written: list[Path] = []
 

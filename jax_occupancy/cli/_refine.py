@@ -24,7 +24,6 @@ from jax_occupancy.cli._session import (
     STAGES,
     Stopwatch,
     note_on_dispersion,
-    provenance,
     read_data,
     settled_beam,
     start,
@@ -185,7 +184,7 @@ def _write(
         if outputs.plot is not None:
             say_written(console, ": the pictures.", *write_plot(outputs.plot, solution))
         if outputs.report is not None:
-            write_report(outputs.report, solution, model, notes=console.notes, about=provenance())
+            write_report(outputs.report, solution, model, notes=console.notes, about=console.about)
             say_written(console, ": the report, for a browser.", outputs.report)
 
 
@@ -202,7 +201,7 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
 def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs, given: dict[str, Any]) -> None:
     """Write the account of it all, and say how it ended."""
     watch.lap("write")
-    about, converged = provenance(), solution.result == "converged"
+    about, converged = console.about, solution.result == "converged"
     if outputs.json is not None:
         account = solution.to_dict() | about | given | {"notes": console.notes}
         account |= {"written": console.written, "seconds": watch.seconds | {"total": watch.total}}

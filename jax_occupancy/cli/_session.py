@@ -90,7 +90,9 @@ def start(options: Options, *, quiet: bool, begin: float) -> tuple[Console, Stop
     _keep_compiled_programs()
     watch = Stopwatch(begin)
     watch.lap("start")
-    return Console(quiet=quiet), watch
+    console = Console(quiet=quiet)
+    console.about = provenance()
+    return console, watch
 
 
 def provenance() -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Reflections:
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     mtz = gemmi.read_mtz_file(str(write_example(folder).reflections))
             >>> Reflections.from_gemmi(mtz, d_min=2.0).n_reflections
-            1510
+            1524
         """
         table = ReflectionTable(mtz, "the Mtz", cell=cell, spacegroup=spacegroup)
         return Reflections(**fields_of_table(table, **choice))

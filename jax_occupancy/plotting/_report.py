@@ -56,7 +56,7 @@ def write_report(
     Args:
         path: the file.
         solution: what `refine` returned.
-        model: the model that was refined adds its name and size, and its notes.
+        model: that was refined, for a solution that was loaded from a file.
         notes: what was said besides; by default what is known of groups, data and model.
         about: more that is to stand beside the crystal, such as the command and the date.
 
@@ -70,6 +70,7 @@ def write_report(
         ...     "Nothing needs attention" in pathlib.Path(folder, "r.html").read_text("utf-8")
         True
     """
+    model = model or solution.model
     title = "Occupancies" if model is None else f"Occupancies of {model.path.name}"
     set_of_row = solution.table["set"].to_numpy()
     first_of_set = set(np.flatnonzero(np.diff(set_of_row, prepend=-1)).tolist())
@@ -126,11 +127,8 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
 
 def _pictures(solution: Solution) -> list[str]:
     pages, fit = occupancy_pages(solution), "R" if solution.fsc is None else "FSC"
-    of_all = f" of {len(pages)}" if len(pages) > 1 else ""
-    caption = "Refined occupancies (points) beside the start values"
-    parts = [
-        _picture(one, f"{caption}, part {i}{of_all}." if of_all else f"{caption}.") for i, one in enumerate(pages, 1)
-    ]
+    caption = "Refined occupancies (points) beside the start values, part {} of {}."
+    parts = [_picture(page, caption.format(i, len(pages))) for i, page in enumerate(pages, start=1)]
     parts.append(_picture(plot_fit(solution), f"Convergence, and {fit} by resolution."))
     if len(solution.correlation) > 1:
         matrix = plot_correlation(solution).get_figure(root=True)

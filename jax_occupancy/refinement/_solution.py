@@ -209,8 +209,8 @@ class Solution:
             >>> from jax_occupancy.example import read_example
             >>> model, data = read_example()
             >>> solution = refine(model.structure, data, starts=0)
-            >>> abs(solution.structure()[0]["A"][1]["CB"][0].occ - solution.table.loc[0, "occupancy"]) < 1e-6
-            True
+            >>> round(solution.structure()[0]["A"][1]["CB"][0].occ, 2)
+            0.65
         """
         model = model or self.model
         if model is None:
