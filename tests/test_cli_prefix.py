@@ -56,7 +56,7 @@ def test_notes_command_and_versions_stand_in_json_and_report(written):
         assert words in printed
         assert any(words in note for note in document["notes"])
         assert words in page
-    assert document["files"]["data"] == [str(folder / "example.mtz")]
+    assert document["files"] == {"model": str(folder / "example.pdb"), "data": str(folder / "example.mtz")}
     assert document["columns"] == {"amplitude": "FP", "sigma": "SIGFP", "free": "FreeR_flag"}
     assert document["options"]["starts"] == 0
     assert document["options"]["link"] is True

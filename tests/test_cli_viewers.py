@@ -55,7 +55,7 @@ def run(monkeypatch, tmp_path):
 def test_coot_opens_model_and_maps_and_goes_to_the_groups(version, run, solution, example, tmp_path):
     folder = tmp_path / 'a "b" ö'
     folder.mkdir()
-    files = {"refined": folder / "run.cif", "maps": [folder / "run_maps.mtz"]}
+    files = {"refined": folder / "run.cif", "maps": {folder / "run_maps.mtz": False}}
     text = coot_script(folder / "run_coot.py", solution, example[0], **files)
     # Coot 0.9 has Python 2: no f-strings, a declared encoding
     assert text.startswith("# -*- coding: utf-8 -*-\n")
@@ -77,7 +77,7 @@ def test_coot_opens_model_and_maps_and_goes_to_the_groups(version, run, solution
 
 
 def test_files_beside_the_script_are_found_where_it_was_moved_to(run, solution, example, tmp_path):
-    files = {"refined": tmp_path / "run.cif", "maps": []}
+    files = {"refined": tmp_path / "run.cif", "maps": {}}
     text = coot_script(Path("elsewhere", "run_coot.py"), solution, example[0], **files)
     assert run(text, version=1)[0] == [("read_pdb", str(tmp_path / "run.cif"))]
     text = coot_script(tmp_path / "run_coot.py", solution, example[0], **files)
@@ -91,15 +91,15 @@ def test_what_needs_attention_is_on_top(run, solution, example, tmp_path):
     table.loc[5, "note"] = "not supported: no"
     worst = table.drop(index=[3, 5]).sort_values("esd")["name"].iloc[-1]
     changed = dataclasses.replace(solution, table=table)
-    map_file = tmp_path / "run_maps.mrc"
-    text = coot_script(tmp_path / "s.py", changed, example[0], refined=tmp_path / "a.pdb", maps=[map_file])
+    maps = {tmp_path / "run_maps.mrc": True, tmp_path / "half1.mrc": False}
+    text = coot_script(tmp_path / "s.py", changed, example[0], refined=tmp_path / "a.pdb", maps=maps)
     opened, buttons, _ = run(text, version=1)
     labels = [label for label, _ in buttons]
     assert labels[0].startswith(table.loc[5, "name"])
     assert labels[1].startswith(table.loc[3, "name"])
     assert labels[1].endswith('B fell by 4 Å²; "so"')
     assert labels[2].startswith(worst)
-    assert opened[1] == ("handle_read_ccp4_map", os.fspath(map_file), 1)
+    assert opened[1:] == [("handle_read_ccp4_map", os.fspath(path), int(kind)) for path, kind in maps.items()]
 
 
 @pytest.mark.parametrize("ending", [".mtz", ".mrc"])

@@ -61,6 +61,8 @@ def run_refine(
     outputs.check_maps(of_map=is_map(reflections_path))
     states = states_of(groups)
     console, watch = start(options, quiet=outputs.quiet, begin=begin)
+    files = {"model": model_path, "data": reflections_path, "half2": half2}
+    console.about["files"] = {what: str(path) for what, path in files.items() if path is not None}
     model = read_model(model_path, model_number=model_number)
     watch.lap("read")
     with warnings_as_notes(console):
@@ -76,9 +78,8 @@ def run_refine(
     solution = _refine(console, watch, model, reflections, grouping, options)
     print_solution(console, solution, brief=outputs.brief)
     _write(console, solution, model, reflections, outputs, options, beside)
-    files = {"model": model_path, "data": [path for path in (reflections_path, half2) if path is not None]}
     chosen = vars(options) | vars(columns) | vars(maps) | vars(groups) | {"model_number": model_number}
-    _end(console, watch, solution, outputs, {"files": files, "options": chosen})
+    _end(console, watch, solution, outputs, chosen)
 
 
 def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: float) -> None:
@@ -103,7 +104,7 @@ def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: fl
         solution = _refine(console, watch, model, reflections, None, options)
         print_solution(console, solution, brief=outputs.brief, truth=example.truth)
         _write(console, solution, model, reflections, outputs, options, beside)
-    _end(console, watch, solution, outputs, {"options": vars(options)})
+    _end(console, watch, solution, outputs, vars(options))
 
 
 def _check_groups(model: Model, grouping: Grouping, omit: Sequence[str]) -> None:
@@ -165,12 +166,15 @@ def _write(
     if isinstance(data, Maps):
         maps = write_difference_maps(solution, model, data, outputs)
         what = ": map minus model around the groups, on the grid of the map."
+        # those of the example are gone when it ends
+        seen = dict.fromkeys(maps[:1], True) | dict.fromkeys(data.paths[:1] if "files" in console.about else (), False)
     else:
         maps, what = write_maps(solution, model, outputs, options), ": maps, for Coot (File, Auto open MTZ)."
+        seen = dict.fromkeys(maps[:1], False)
     if maps:
         say_written(console, what, *maps)
     if outputs.out is not None:
-        names: dict = {"refined": outputs.out, "maps": maps[:1]}
+        names: dict = {"refined": outputs.out, "maps": seen}
         if outputs.coot is not None:
             write_text(outputs.coot, coot_script(outputs.coot, solution, model, **names))
             say_written(console, f": for Coot (coot --script {outputs.coot}).", outputs.coot)
@@ -198,12 +202,12 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
         say_written(console, ": the groups, for --groups.", path)
 
 
-def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs, given: dict[str, Any]) -> None:
+def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs, chosen: dict[str, Any]) -> None:
     """Write the account of it all, and say how it ended."""
     watch.lap("write")
     about, converged = console.about, solution.result == "converged"
     if outputs.json is not None:
-        account = solution.to_dict() | about | given | {"notes": console.notes}
+        account = solution.to_dict() | about | {"options": chosen, "notes": console.notes}
         account |= {"written": console.written, "seconds": watch.seconds | {"total": watch.total}}
         write_text(outputs.json, json.dumps(account, indent=1, default=str) + "\n")
         say_written(console, ".", outputs.json)

@@ -1,7 +1,7 @@
 """Scripts that open the refined model and its maps in Coot and ChimeraX."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import jax_occupancy
@@ -54,8 +54,11 @@ key #d55e00:0 #f0e442:0.5 #0072b2:1
 {maps}"""
 
 
-def coot_script(path: Path, solution: Solution, model: Model, *, refined: Path, maps: Sequence[Path]) -> str:
-    """A script for Coot: a button for each group, the worst first, goes to the centre of its atoms."""
+def coot_script(path: Path, solution: Solution, model: Model, *, refined: Path, maps: Mapping[Path, bool]) -> str:
+    """A script for Coot, where a button for each group, the worst first, goes to the centre of its atoms.
+
+    Of each map it must be known whether it is one of differences; an MTZ file has both kinds.
+    """
     xyz, rows, buttons = model.atoms[["x", "y", "z"]].to_numpy(float), solution.table.to_dict("records"), []
     for i in worst_first(solution):
         if (atoms := solution.grouping.groups[i].atoms).size:
@@ -63,7 +66,7 @@ def coot_script(path: Path, solution: Solution, model: Model, *, refined: Path, 
             place = ", ".join(f"{one:.3f}" for one in xyz[atoms].mean(axis=0))
             buttons.append(f"    ({_quoted(label)}, ({place})),")
     opening = [f"coot.read_pdb(here({_quoted(_from(path, refined))}))"]
-    for one in maps:
+    for one, is_difference in maps.items():
         file = f"here({_quoted(_from(path, one))})"
         if one.suffix == ".mtz":
             opening += [
@@ -71,12 +74,12 @@ def coot_script(path: Path, solution: Solution, model: Model, *, refined: Path, 
                 f'coot.make_and_draw_map({file}, "DELFWT", "PHDELWT", "", 0, 1)',
             ]
         else:
-            opening.append(f"coot.handle_read_ccp4_map({file}, {int(one == maps[0])})")
+            opening.append(f"coot.handle_read_ccp4_map({file}, {int(is_difference)})")
     texts = {"groups": "\n".join(buttons), "opening": "\n".join(opening), "folder": _quoted(str(path.resolve().parent))}
     return COOT.format(version=jax_occupancy.__version__, name=path.name, **texts)
 
 
-def chimerax_script(path: Path, *, refined: Path, maps: Sequence[Path]) -> str:
+def chimerax_script(path: Path, *, refined: Path, maps: Iterable[Path]) -> str:
     """Commands for ChimeraX, which looks for files from the folder of the script on."""
     lines = []
     for number, one in enumerate(maps, start=2):
