@@ -1,5 +1,6 @@
 """Everything under one name, and that every output says the same."""
 
+import dataclasses
 import html
 import json
 import re
@@ -133,6 +134,18 @@ def test_what_needs_attention_comes_first_the_worst_at_its_top(found):
     assert "occupancies in 3 sets" not in brief
     solution.table["note"] = ""
     assert "Nothing needs attention.\n" in found(solution)
+
+
+def test_a_note_speaks_the_language_of_the_command_wherever_it_stands(found, tmp_path):
+    solution = make_solution(1)
+    grouping = solution.grouping.with_warnings("cut the data with d_min=2.0 or take intensity=IMEAN")
+    printed = found(dataclasses.replace(solution, grouping=grouping), "--json", "a.json", "--report", "a.html")
+    told = "cut the data with --d-min 2.0 or take --intensity IMEAN"
+    assert f"Note {told}\n" in printed
+    assert told in json.loads((tmp_path / "a.json").read_text())["notes"]
+    page = (tmp_path / "a.html").read_text()
+    assert told in page
+    assert "intensity=" not in page
 
 
 def test_a_table_is_whole_in_80_columns(found, monkeypatch):
