@@ -53,12 +53,13 @@ def test_groups_that_scatter_nothing_are_not_taken_for_one():
     assert coincident_members(np.zeros((0, 0)), []) == []
 
 
-def in_sum(*, esd=0.3, esd_of_sum=0.03, apart=0.2, sets=((0, 1, 2),)):
+def in_sum(*, esd=0.3, other=None, esd_of_sum=0.03, apart=0.2, sets=((0, 1, 2),)):
     """Two conformers near each other and a third far away."""
     shared = (esd_of_sum**2 - 2 * esd**2) / 2
     covariance = np.array([[esd**2, shared, 0], [shared, esd**2, 0], [0, 0, esd_of_sum**2]])
     places = [np.zeros((2, 3)), np.array([[apart, 0, 0], [0, 0, 0]]), np.full((2, 3), 2.0)]
-    return known_in_sum([np.array(members) for members in sets], np.sqrt(np.diag(covariance)), covariance, places)
+    unsure = np.array([esd, other or esd, esd_of_sum])
+    return known_in_sum([np.array(members) for members in sets], unsure, covariance, places)
 
 
 def test_near_conformers_whose_sum_alone_is_known():
@@ -66,6 +67,7 @@ def test_near_conformers_whose_sum_alone_is_known():
     assert in_sum() == pair
     assert in_sum(sets=((0, 2), (1,))) == {}
     assert in_sum(sets=((0, 1, 7),)) == pair  # a vacancy is no conformer
+    assert in_sum(other=0.01) == pair  # the other one as if this were held on its bound
     for inside, outside in (
         ({"esd": 0.21}, {"esd": 0.19}),
         ({"apart": 0.49}, {"apart": 0.51}),

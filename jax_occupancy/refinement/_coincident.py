@@ -17,7 +17,8 @@ CORRELATION = 0.9
 UNCERTAIN = 0.25
 # A standard uncertainty as large as this leaves nothing of the range from 0 to 1.
 UNKNOWN = 0.2
-# Two that are as uncertain and lie within this distance, in Å, are told as one where their sum is known to this part.
+# One that is as uncertain and those within this distance of it, in Å, are told as one where their sum is known to this
+# part of that, or better.
 NEAR, SUM_KNOWN = 0.5, 0.5
 
 
@@ -50,19 +51,20 @@ def _alike(information: np.ndarray, size: np.ndarray, a: int, b: int) -> bool:
 
 def known_in_sum(
     sets: Sequence[Int[np.ndarray, " _"]],
-    esd: Float[np.ndarray, " groups"],
+    unsure: Float[np.ndarray, " groups"],
     covariance: Float[np.ndarray, "groups groups"],
     places: Sequence[Float[np.ndarray, "_ 3"]],
 ) -> dict[int, tuple[int, ...]]:
-    """Members of a set that lie near others of it and are known in sum only, by their covariance: each with these."""
+    """Members of a set that lie near another and are known in sum only: each with these.
+
+    How unsure an occupancy is are its standard uncertainty or, on a bound, its limit.
+    """
     found = {}
-    for members in sets:
-        vague = [i for i in members.tolist() if i < len(esd) and esd[i] > UNKNOWN]
-        for i in vague:
-            near = tuple(j for j in vague if distance([places[i], places[j]]) <= NEAR)
-            of_sum = np.sqrt(max(covariance[np.ix_(near, near)].sum(), 0))
-            if len(near) > 1 and of_sum <= SUM_KNOWN * esd[list(near)].min():
-                found[i] = near
+    for members in ([i for i in one.tolist() if i < len(unsure)] for one in sets):
+        for i in (i for i in members if unsure[i] > UNKNOWN):
+            near = tuple(j for j in members if distance([places[i], places[j]]) <= NEAR)
+            if len(near) > 1 and np.sqrt(max(covariance[np.ix_(near, near)].sum(), 0)) <= SUM_KNOWN * unsure[i]:
+                found |= dict.fromkeys(near, near)
     return found
 
 

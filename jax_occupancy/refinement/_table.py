@@ -68,8 +68,9 @@ def _sums(
     """For groups that the data can't tell apart what they have together, its standard uncertainty and a sentence."""
     xyz, ties = problem.model.atoms[["x", "y", "z"]].to_numpy(np.float64), problem.constraints.ties
     places = [xyz[by_variable[i].atoms] for i in range(problem.n_groups)]
-    esd, covariance = assessment.groups["esd"].to_numpy(float), assessment.covariance
-    found = known_in_sum(problem.constraints.sets, esd, covariance, places)
+    esd, limit, covariance = assessment.groups["esd"], assessment.groups["limit"], assessment.covariance
+    unsure = np.asarray(esd.where(limit.isna(), np.abs(limit - q)), np.float64)
+    found = known_in_sum(problem.constraints.sets, unsure, covariance, places)
     sums = {}
     for i, members in {**found, **{i: tie for tie in ties for i in tie}}.items():
         total, total_esd = q[list(members)].sum(), np.sqrt(max(covariance[np.ix_(members, members)].sum(), 0))
