@@ -76,8 +76,8 @@ def _sums(
         total, total_esd = q[list(members)].sum(), np.sqrt(max(covariance[np.ix_(members, members)].sum(), 0))
         said = of_sum(total, total_esd)
         within = max(ceil(10 * distance([places[j] for j in members]) - 1e-6), 1) / 10
-        names = " and ".join(by_variable[j].name for j in members)
-        note = f"{names} lie within {within:.1f} Å: only their sum, {said}, is determined"
+        *first, last = (by_variable[j].name for j in members)
+        note = f"{', '.join(first)} and {last} lie within {within:.1f} Å: only their sum, {said}, is determined"
         sums[i] = (total, total_esd, note + (", split evenly" if members in ties else ""))
     return sums
 
