@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         save_solution,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Loaded on first use: jax alone takes a second, and a method developer needs neither pandas nor gemmi.
 _NAMES = {

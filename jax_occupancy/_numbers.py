@@ -36,6 +36,15 @@ def at_bound(value: float, limit: float) -> str:
     return f"{value:.2f} (<{max(math.ceil(round(limit * 100, 6)), 1) / 100:.2f})"
 
 
+def of_sum(value: float, esd: float) -> str:
+    """What several occupancies sum to; where equations leave no freedom, with two decimals.
+
+    >>> of_sum(0.388, 0.031), of_sum(1.0, 1e-9)
+    ('0.39(3)', '1.00')
+    """
+    return with_esd(value, esd) if esd > 1e-6 else f"{value:.2f}"
+
+
 def with_decimals(value: float | int, decimals: int) -> str:
     """A number with so many decimals; nothing for NaN."""
     return f"{value:z.{decimals}f}" if math.isfinite(value) else ""

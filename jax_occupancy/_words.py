@@ -1,14 +1,20 @@
 """What is said of a result: its tables and sentences as plain text, for the terminal and for pages alike."""
 
+import platform
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import gemmi
+import jax
 import numpy as np
+from scipy.optimize import curve_fit
 
-from jax_occupancy._numbers import at_bound, log_likelihood, two_digits, with_decimals, with_esd
+import jax_occupancy
+from jax_occupancy._numbers import at_bound, log_likelihood, of_sum, two_digits, with_decimals, with_esd
 from jax_occupancy.groups import GroupSet
-from jax_occupancy.io import Reflections
-from jax_occupancy.xray import completeness_by_shell, native_patterson, random_r_factor, twin_test
+from jax_occupancy.io import Model, Reflections
+from jax_occupancy.xray import completeness_by_shell, hydrogen_note, native_patterson, random_r_factor, twin_test
 
 if TYPE_CHECKING:
     from jax_occupancy.refinement import SeriesSolution, Solution
@@ -17,32 +23,31 @@ else:
     SeriesSolution = Solution = Any
 
 N_SHELLS = 5
+OUTLIERS_SHOWN = 5
 # Noise apart, refined models leave no more of the R of a random structure than this part at 0 Å, and this much more
 # for each Å: an acentric R-work of 0.26 at 1 Å, 0.28 at 2 Å, 0.31 at 3 Å (usual are 0.15, 0.19, 0.23).
 UNEXPLAINED, UNEXPLAINED_PER_ANGSTROM = 0.4, 0.04
 # Whatever the resolution and the noise, a model that leaves this part is wrong, or not of these data.
 UNRELATED = 0.76
 
-# What the columns mean, one by one and in a paragraph; `refined_besides` fills the gaps.
+# What the columns mean; `refined_besides` fills the gap.
 LEGEND = {
     "occupancy": "0.57(4): standard uncertainty in the last digit, {}",
     "held": "standard uncertainty with B factors and positions held",
-    "LLG": "log-likelihood gained over an occupancy of zero (absent) and of one (full)",
-    "unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
-    "ΔB": "shift of the B factors of the group",
+    "LLG absent": "log-likelihood gained over an occupancy of zero",
+    "LLG full": "log-likelihood gained over an occupancy of one",
+    "LLG unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
+    "ΔB, Å²": "shift of the B factors of the group",
+    "CC": "correlation of map and model around the group",
     "z": "(refined - truth) / standard uncertainty",
+    "note": "number in the list of what needs attention",
 }
+ON_A_BOUND = "; 0.00 (<0.03): on a bound, with the one-sided 95 % limit"
+TOGETHER = "; Σ 0.39(3): what conformers that can't be told apart have together"
 SERIES_LEGEND = "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held"
 # A model that explains a map correlates with it by this part at least of what the half maps say that the true one does,
 # and by this much with a single map.
 EXPLAINED, EXPLAINED_ALONE = 0.5, 0.2
-MAP_LEGEND = "CC         correlation of map and model around the group"
-
-EXPLANATION = (
-    "Occupancy: 0.57(4) has a standard uncertainty of 0.04, {}; on a bound the one-sided 95 % limit stands in "
-    "parentheses. Held: the standard uncertainty with B factors and positions held. LLG: log-likelihood gained over an "
-    "occupancy of zero (absent), of one (full), and over residues of the set that go their own way (unlinked)."
-)
 
 NO_FREE_SET = (
     "too few free reflections: sigma_A is estimated from the working set and therefore too high, standard "
@@ -50,10 +55,18 @@ NO_FREE_SET = (
 )
 REPRODUCIBLE = "Reproducible is not the same as accurate: that is what the standard uncertainties are for."
 
+# What the notes of a table say, the worst first.
+URGENT = ("not supported", "only their sum", "hardly see", "residues differ", "on a bound", "fully occupied")
 # What an occupancy trades with, and the prior that tells whether it was refined.
 NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
 
 Columns = dict[str, list[str]]
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were computed with."""
+    found = {"jax-occupancy": jax_occupancy.__version__, "Python": platform.python_version()}
+    return found | {one.__name__: one.__version__ for one in (jax, gemmi, np)}
 
 
 def data_words(data: Any) -> str:
@@ -207,12 +220,16 @@ def occupancy(row: dict[str, Any]) -> str:
     """The occupancy of a row of the table, with all that is known of it."""
     if not row.get("refinable", True):
         return f"{row['occupancy']:.2f} fixed"
-    return at_bound(row["occupancy"], row["limit"]) if row["at_bound"] else with_esd(row["occupancy"], row["esd"])
+    if row["at_bound"]:
+        return at_bound(row["occupancy"], row["limit"])
+    if np.isfinite(row.get("sum", np.nan)):
+        return f"Σ {of_sum(row['sum'], row['sum_esd'])}"
+    return with_esd(row["occupancy"], row["esd"])
 
 
 def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray | None = None) -> Columns:
     """A row for each group; a narrow table fits 80 columns, its notes are the numbers of `numbered_notes`."""
-    rows, groups = solution.table.to_dict("records"), solution.grouping.groups
+    rows, groups = _rows(solution), solution.grouping.groups
     sets = [solution.grouping.sets[row["set"]] for row in rows]
     held, gain = (two_digits, log_likelihood) if narrow else (partial(with_decimals, decimals=d) for d in (3, 1))
     first = [i for i, row in enumerate(rows) if i == 0 or row["set"] != rows[i - 1]["set"]]
@@ -227,7 +244,7 @@ def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray
         "LLG absent": [gain(row["llg_absent"]) for row in rows],
         "LLG full": [gain(row["llg_full"]) for row in rows],
         "LLG unlinked": [gain(row["llg_unlinked"]) for row in rows],
-        "ΔB, Å²": [with_esd(row["delta_b"], row["delta_b_esd"]) if np.isfinite(row["delta_b"]) else "" for row in rows],
+        "ΔB, Å²": [_delta_b(row["delta_b"], row["delta_b_esd"]) for row in rows],
         "CC": [with_decimals(row.get("map_cc", np.nan), 2) for row in rows],
         "note": [row["note"] for row in rows],
         "reason": [row["reason"] for row in rows],
@@ -245,10 +262,53 @@ def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray
     return columns
 
 
+def _delta_b(value: float, esd: float) -> str:
+    """A shift of B factors; on its lowest bound it has no standard uncertainty."""
+    return with_esd(value, esd) if np.isfinite(value) and esd > 0 else with_decimals(value, 1)
+
+
+def legend(solution: Solution, columns: Iterable[str]) -> dict[str, str]:
+    """What some of the columns mean."""
+    cells, meaning = " ".join(map(occupancy, _rows(solution))), LEGEND["occupancy"].format(refined_besides(solution))
+    meaning += (ON_A_BOUND if " (" in cells else "") + (TOGETHER if "Σ" in cells else "")
+    return {name: one for name, one in {**LEGEND, "occupancy": meaning}.items() if name in columns}
+
+
+def _rows(solution: Solution) -> list[dict[str, Any]]:
+    return solution.table.to_dict("records")
+
+
 def numbered_notes(solution: Solution) -> dict[str, int]:
-    """A number for every different note, in the order they come in."""
+    """A number for every different note, the worst first."""
     texts = dict.fromkeys(text for note in solution.table["note"] for text in _pieces(note))
-    return {text: number for number, text in enumerate(texts, start=1)}
+    return {text: number for number, text in enumerate(sorted(texts, key=_urgency), start=1)}
+
+
+def attention(solution: Solution) -> list[tuple[str, str]]:
+    """What needs attention, the worst first: each different note, and which groups have it."""
+    rows, found = _rows(solution), []
+    for text in numbered_notes(solution):
+        noted = [row for row in rows if text in _pieces(row["note"])]
+        named = all(row["name"] in text for row in noted)
+        found.append((text, "" if named else ", ".join(f"{row['name']} {occupancy(row)}" for row in noted)))
+    return found
+
+
+def attention_title(solution: Solution) -> str:
+    """How many occupancies need attention."""
+    noted, n = sum(map(bool, solution.table["note"])), len(solution.table)
+    return f"Needs attention: {noted} of {n} occupancies, the worst first" if noted else "Nothing needs attention"
+
+
+def worst_first(solution: Solution) -> list[int]:
+    """The rows of the table by their worst note, then by their standard uncertainty."""
+    esd = solution.table["esd"].fillna(0).to_numpy(float)
+    urgency = [min(map(_urgency, _pieces(note)), default=len(URGENT) + 1) for note in solution.table["note"]]
+    return sorted(range(len(esd)), key=lambda i: (urgency[i], -esd[i]))
+
+
+def _urgency(note: str) -> int:
+    return next((rank for rank, words in enumerate(URGENT) if words in note), len(URGENT))
 
 
 def _pieces(note: str) -> list[str]:
@@ -289,16 +349,51 @@ def outlier_columns(solution: Solution, *, most: int) -> Columns:
     }
 
 
-def outlier_sentence(solution: Solution, *, most: int) -> str | None:
+def notes(solution: Solution) -> list[str]:
+    """What should be known of groups, data and fit, the worst first."""
+    said = [doubt(solution), *solution.grouping.warnings, *data_warnings(solution.data), _outlier_sentence(solution)]
+    return [note for note in [*said, NO_FREE_SET if solution.sigma_a_source == "working" else None] if note]
+
+
+def model_notes(model: Model) -> list[str]:
+    """What should be known of the model."""
+    return [note for note in (*model.notes, hydrogen_note(model.atoms["element"])) if note is not None]
+
+
+def scale_words(solution: Solution) -> dict[str, str]:
+    """The overall scale and its anisotropy, and the bulk solvent as a Gaussian in resolution through its scale."""
+    scale, s2 = solution.scale, solution.scale.d_spacing**-2.0
+    k, d, tensor = scale.k_overall, scale.d_spacing, " ".join(f"{b:z.2f}" for b in scale.b_anisotropic)
+    said = {"Scale": f"k {k[0]:.3g} at {d[0]:.1f} Å, {k[-1]:.3g} at {d[-1]:.2f} Å; anisotropic B {tensor} Å²"}
+    said["Scale"] += " (11 22 33 12 13 23)"
+    if len(s2) > 2 and scale.k_mask.any():
+        start, bounds = (0.35, 46.0), ((0, 0), (10, 1000))
+        (k_sol, b_sol), _ = curve_fit(lambda x, k, b: k * np.exp(-b * x / 4), s2, scale.k_mask, start, bounds=bounds)
+        said["Bulk solvent"] = f"k_sol {k_sol:.2f}, B_sol {b_sol:.0f} Å², a Gaussian through the k_mask below"
+    return said
+
+
+def scale_columns(solution: Solution) -> Columns:
+    """The scales by resolution, and σ_A."""
+    scale, sigma_a = solution.scale, solution.sigma_a
+    columns = {"d, Å": [f"{d:.2f}" for d in scale.d_spacing], "k": [f"{k:.4g}" for k in scale.k_overall]}
+    columns["k_mask"] = [f"{k:.3f}" for k in scale.k_mask]
+    if sigma_a is not None:
+        at = np.interp(scale.d_spacing**-2.0, sigma_a.d_spacing**-2.0, sigma_a.at_nodes)
+        columns["sigma_A"] = [f"{one:.3f}" for one in at]
+    return columns
+
+
+def _outlier_sentence(solution: Solution) -> str | None:
     """The first outliers in a sentence."""
     rows = solution.outliers.to_dict("records")
     if not rows:
         return None
     shown = "; ".join(
         f"{row['h']} {row['k']} {row['l']} {row['reason']} ({row['observed']:.1f}, expected {row['expected']:.1f})"
-        for row in rows[:most]
+        for row in rows[:OUTLIERS_SHOWN]
     )
-    more = f"; and {len(rows) - most} more (see --json)" if len(rows) > most else ""
+    more = f"; and {len(rows) - OUTLIERS_SHOWN} more" if len(rows) > OUTLIERS_SHOWN else ""
     return f"{len(rows)} reflection{'s' * (len(rows) > 1)} left out as outliers: {shown}{more}"
 
 

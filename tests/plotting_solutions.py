@@ -46,7 +46,7 @@ def make_table(grouping: Grouping, *, seed: int = 0) -> pd.DataFrame:
     table["at_bound"] = np.arange(n) < 2
     table["limit"] = np.where(table["at_bound"], np.where(np.arange(n) == 0, 0.08, 0.92), np.nan)
     table["note"] = np.where(np.arange(n) % 3 == 2, "not supported", "")
-    for column in ("delta_b", "delta_b_esd", "b_correlation", "llg_full", "llg_unlinked"):
+    for column in ("sum", "sum_esd", "delta_b", "delta_b_esd", "b_correlation", "llg_full", "llg_unlinked"):
         table[column] = np.nan
     table["llg_absent"] = random.exponential(20, n)
     table.loc[table["at_bound"], "esd"] = np.nan

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -29,6 +30,10 @@ def ended(folder):
         "difference.mrc",
         "--omit",
         "W/301/HOH",
+        "--coot",
+        "a.py",
+        "--chimerax",
+        "a.cxc",
     ]
     half = ["half1.mrc", "half2.mrc", "--resolution", "2"]
     return command("refine", "example.pdb", *half, "-o", "refined.cif", "--starts", "1", *files, cwd=folder)
@@ -40,7 +45,7 @@ def test_what_is_printed(ended):
         "half maps of 56 x 56 x 56 voxels of 0.750 x 0.750 x 0.750 Å, used to 2 Å",
         "noise from the half maps, which correlate by",
         "FSC  0.",
-        "CC         correlation of map and model around the group",
+        "CC           correlation of map and model around the group",
         "minus model around the groups",
     ):
         assert words in ended.output
@@ -56,6 +61,9 @@ def test_what_is_written(ended, folder):
     assert found["r_work"]["end"] is None
     assert all(0 < row["map_cc"] <= 1 for row in found["groups"])
     assert "map_cc" in (folder / "a.csv").read_text().splitlines()[0]
+    for script in ("a.py", "a.cxc"):
+        names = re.findall(r'"([^"]*\.(?:cif|mrc))"', (folder / script).read_text())
+        assert names == ["refined.cif", "difference.mrc", "half1.mrc"]
     report = (folder / "a.html").read_text()
     assert "Correlation by resolution" in report
     assert "R-work" not in report

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from jax_occupancy import OccupancyTensor, automatic_groups, read_model, write_example
-from jax_occupancy.io import from_gemmi, to_gemmi
+from jax_occupancy.io import from_gemmi, model_from_gemmi, to_gemmi
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,18 @@ def test_the_table_is_that_of_the_file(file):
     pd.testing.assert_frame_equal(table.drop(columns="segment"), expected.drop(columns="segment"))
     assert automatic_groups(table).to_dict() == automatic_groups(expected).to_dict()
     assert [atom.atom.serial for atom in structure[0].all()] == [a.atom.serial for a in structure.clone()[0].all()]
+
+
+def test_a_structure_in_memory_is_a_model_as_its_file_is(file):
+    structure, expected = gemmi.read_pdb(str(file)), read_model(file)
+    model = model_from_gemmi(structure)
+    columns = ["chainid", "resseq", "resname", "name", "altloc", "x", "y", "z", "occupancy", "tempfactor", "element"]
+    pd.testing.assert_frame_equal(model.atoms[columns], expected.atoms[columns])
+    assert (model.spacegroup.hm, model.cell.parameters) == (expected.spacegroup.hm, expected.cell.parameters)
+    assert not structure.entities  # it stays as it is
+    assert model.path.name == "example.cif"
+    structure.name = "/"
+    assert model_from_gemmi(structure).path.name == "structure.cif"
 
 
 def test_occupancies_go_back_in_the_order_of_each(file):

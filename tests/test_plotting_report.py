@@ -27,7 +27,7 @@ def test_everything_is_in_it(tmp_path):
     text = html.unescape(report(tmp_path, solution))
     for name in solution.table["name"]:
         assert f">{name}<" in text
-    assert text.count("<td") == 9 * len(solution.table) + 4
+    assert text.count("<td") == 9 * len(solution.table) + 4 + 3
     for piece in ("0.2000 → 0.1000", "2 distinct minima", "structure factors 1.5", "look at <this>", "not supported"):
         assert piece in text
     assert "0.00 (<0.08)" in text
@@ -36,6 +36,38 @@ def test_everything_is_in_it(tmp_path):
     digits = re.search(rf">{row['name']}<.*?>(0\.\d+\(\d+\))<", text)
     assert digits is not None
     assert float(digits[1].split("(")[0]) == pytest.approx(row["occupancy"], abs=0.5 * 10 ** -(len(digits[1]) - 5))
+
+
+def test_what_needs_attention_comes_before_table_pictures_crystal_and_notes(tmp_path):
+    solution = make_solution(4)
+    text = html.unescape(report(tmp_path, solution))
+    order = [
+        "Needs attention: ",
+        ": not supported</li>",
+        "<h2>Occupancies<",
+        "Σ = 1",
+        "<img",
+        ">Scale<",
+        ">k_mask<",
+        ">Notes<",
+    ]
+    assert sorted(order, key=text.index) == order
+    listed = text[text.index("Needs attention: ") : text.index("<h2>Occupancies<")]
+    noted = solution.table.loc[solution.table["note"] != "", "name"]
+    assert all(name in listed for name in noted)
+    assert f"Needs attention: {len(noted)} of {len(solution.table)} occupancies" in text
+
+
+def test_a_command_says_its_notes_in_its_own_language(tmp_path):
+    data = dataclasses.replace(make_solution(1).data, notes=("choose with intensity=IOBS",))
+    solution = dataclasses.replace(make_solution(1), data=data)
+    assert "choose with intensity=IOBS" in report(tmp_path, solution)
+    about = {"command": "jax-occupancy refine", "versions": {"jax": "1.2"}}
+    write_report(tmp_path / "c.html", solution, notes=["choose with --intensity IOBS"], about=about)
+    text = (tmp_path / "c.html").read_text("utf-8")
+    assert "intensity=IOBS" not in text
+    assert "choose with --intensity IOBS" in text
+    assert "<dt>Versions</dt><dd>jax 1.2</dd><dt>Command</dt><dd>jax-occupancy refine</dd>" in text
 
 
 def test_names_are_escaped_and_nothing_comes_from_outside(tmp_path):
@@ -62,14 +94,14 @@ def test_outliers_are_listed_up_to_a_hundred(tmp_path):
     solution = make_solution(1)
     object.__setattr__(solution, "outliers", rows.assign(probability=1e-7, reason="too strong"))
     text = report(tmp_path, solution)
-    assert text.count("too strong") == 100
+    assert text.count(">too strong<") == 100
     assert "And 30 more." in text
 
 
 def test_many_sets_come_with_all_their_pages(tmp_path):
     solution = make_solution(60)
     text = report(tmp_path, solution)
-    assert text.count("<img") == 2 + int(re.search(r"All occupancies, part 1 of (\d+)", text)[1])
+    assert text.count("<img") == 2 + int(re.search(r"start values, part 1 of (\d+)", text)[1])
 
 
 def test_the_model_is_named(tmp_path):

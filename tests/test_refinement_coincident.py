@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jax_occupancy.refinement._coincident import coincident_members
+from jax_occupancy.refinement._coincident import coincident_members, distance, known_in_sum
 
 
 def information(*columns, weight=100.0):
@@ -51,3 +51,34 @@ def test_a_split_that_the_data_determine_is_refined_however_close_the_conformers
 def test_groups_that_scatter_nothing_are_not_taken_for_one():
     assert coincident_members(np.zeros((2, 2)), [[0, 1]]) == []
     assert coincident_members(np.zeros((0, 0)), []) == []
+
+
+def in_sum(*, esd=0.3, other=None, esd_of_sum=0.03, apart=0.2, sets=((0, 1, 2),)):
+    """Two conformers near each other and a third far away."""
+    shared = (esd_of_sum**2 - 2 * esd**2) / 2
+    covariance = np.array([[esd**2, shared, 0], [shared, esd**2, 0], [0, 0, esd_of_sum**2]])
+    places = [np.zeros((2, 3)), np.array([[apart, 0, 0], [0, 0, 0]]), np.full((2, 3), 2.0)]
+    unsure = np.array([esd, other or esd, esd_of_sum])
+    return known_in_sum([np.array(members) for members in sets], unsure, covariance, places)
+
+
+def test_near_conformers_whose_sum_alone_is_known():
+    pair = {0: (0, 1), 1: (0, 1)}
+    assert in_sum() == pair
+    assert in_sum(sets=((0, 2), (1,))) == {}
+    assert in_sum(sets=((0, 1, 7),)) == pair  # a vacancy is no conformer
+    assert in_sum(other=0.01) == pair  # the other one as if this were held on its bound
+    for inside, outside in (
+        ({"esd": 0.21}, {"esd": 0.19}),
+        ({"apart": 0.49}, {"apart": 0.51}),
+        ({"esd_of_sum": 0.149}, {"esd_of_sum": 0.151}),
+    ):
+        assert in_sum(**inside) == pair
+        assert in_sum(**outside) == {}
+
+
+def test_the_distance_is_that_of_the_atom_farthest_from_any_of_the_other():
+    one, other = np.zeros((1, 3)), np.array([[0.0, 0, 0], [0, 3, 4]])
+    assert distance([one, other]) == distance([other, one]) == 5
+    assert distance([one, one]) == 0
+    assert distance([one, np.zeros((0, 3))]) == np.inf

@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 
 import gemmi
@@ -75,8 +74,9 @@ def _within(one, other, name):
 
 def test_everything_comes_back_to_the_bit(solution, path):
     loaded = load_solution(path)
-    assert differences(solution, loaded, "solution") == []
-    assert differences(solution, dataclasses.replace(loaded, starts=99), "solution") == ["solution.starts"]
+    assert differences(solution, loaded, "solution") == ["solution.model"]  # which stays in its own file
+    changed = dataclasses.replace(loaded, starts=99, model=solution.model)
+    assert differences(solution, changed, "solution") == ["solution.starts"]
 
 
 def test_a_loaded_solution_does_what_the_first_one_does(solution, model, path, tmp_path):
@@ -100,7 +100,8 @@ def test_a_series_comes_back_to_the_bit(example, model, solution, path, tmp_path
     save_series(tmp_path / "series.npz", series)
     loaded = load_series(tmp_path / "series.npz", like=solution.tensor)
     assert list(loaded.solutions) == [0.5, 2]
-    assert differences((series.solutions, series.failed), (loaded.solutions, loaded.failed), "series") == []
+    solutions = {name: dataclasses.replace(one, model=None) for name, one in series.solutions.items()}
+    assert differences((solutions, series.failed), (loaded.solutions, loaded.failed), "series") == []
     pd.testing.assert_frame_equal(series.table, loaded.table, check_exact=True)
     pd.testing.assert_frame_equal(series.datasets, loaded.datasets, check_exact=True)
     with pytest.raises(ValueError, match=r"holds a saved series .*; a saved solution is wanted"):
@@ -166,7 +167,7 @@ def test_fields_to_come_need_no_word_here(solution, tmp_path):
         gains: dict[str, float] | None = None
         moved: np.ndarray | None = None
 
-    values = {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)}
+    values = {field.name: getattr(solution, field.name) for field in dataclasses.fields(solution)} | {"model": None}
     richer = Richer(**values, share=np.nan, gains={"a": 0.1, "b": np.inf}, moved=np.ones((4, 3)))
     save_solution(tmp_path / "richer.npz", richer)
     back = read_archive(tmp_path / "richer.npz", "solution", Richer)
@@ -183,8 +184,7 @@ def test_float64_is_not_lost_in_silence(path):
 
 
 def test_what_can_not_be_saved_is_named(solution, tmp_path):
-    wrong = copy.copy(solution)
-    object.__setattr__(wrong, "seconds", {"read": {1.0}})
-    with pytest.raises(TypeError, match=r"solution\.seconds\.read is a set"):
+    wrong = dataclasses.replace(solution, history=pd.DataFrame({"x": [{1.0}]}))
+    with pytest.raises(TypeError, match=r"solution\.history\.x\.0 is a set"):
         save_solution(tmp_path / "wrong.npz", wrong)
     assert not list(tmp_path.iterdir())

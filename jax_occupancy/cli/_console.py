@@ -1,13 +1,15 @@
 """What is printed is text as it is: names of files, columns and groups may look like rich's markup."""
 
+import io
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import rich.console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,10 +21,27 @@ PIPE_WIDTH = 200
 ELSEWHERE = {"cell": "a model that has it", "spacegroup": "a model that has it"}
 
 
-def make_console(*, quiet: bool = False) -> Console:
-    """The console of standard output."""
-    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(width=None if known else PIPE_WIDTH, quiet=quiet)
+class Console(rich.console.Console):
+    """Standard output, which remembers of what (see `provenance`) and what was said: all, notes, files written."""
+
+    def __init__(self, *, quiet: bool = False):
+        known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+        super().__init__(width=None if known else PIPE_WIDTH, quiet=quiet)
+        self.memory = io.StringIO()
+        self.copy = rich.console.Console(file=self.memory, width=self.width)
+        self.about: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.written: list[Path] = []
+
+    def print(self, *objects: Any, **style: Any) -> None:
+        """Print, and remember."""
+        self.copy.print(*objects, **style)
+        super().print(*objects, **style)
+
+    @property
+    def text(self) -> str:
+        """All that was printed."""
+        return self.memory.getvalue()
 
 
 def say(console: Console, text: str, *, indent: int = 0) -> None:
@@ -35,9 +54,16 @@ def say(console: Console, text: str, *, indent: int = 0) -> None:
 
 
 def say_note(console: Console, text: str) -> None:
-    """Print a line that begins with a coloured "Note"."""
-    wrapped = _wrapped(console, f"Note {text}", 5)
+    """Print a line that begins with a coloured "Note", in the language of the command."""
+    console.notes.append(as_options(text))
+    wrapped = _wrapped(console, f"Note {console.notes[-1]}", 5)
     console.print(Text.assemble(("Note", "yellow"), wrapped.removeprefix("Note")), soft_wrap=True)
+
+
+def say_written(console: Console, what: str, *paths: Path) -> None:
+    """Say what is in files that were written."""
+    console.written += paths
+    say(console, f"Wrote {', '.join(map(str, paths))}{what}", indent=6)
 
 
 def as_options(text: str) -> str:

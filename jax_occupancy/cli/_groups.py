@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from jax_occupancy import refinement
-from jax_occupancy.cli._console import make_console, print_columns, say, say_note
+from jax_occupancy.cli._console import Console, print_columns, say, say_note
 from jax_occupancy.cli._options import Groups, wrong_use
 from jax_occupancy.cli._outputs import check_files
 from jax_occupancy.groups import Grouping, UserGroups, parse_state
@@ -56,7 +56,7 @@ def choose_groups_of(model: Model, options: Groups, states: dict[str, tuple[str,
 
 
 def _print_table(grouping: Grouping) -> None:
-    console = make_console()
+    console = Console()
     rows = [(s, i, group) for s in grouping.sets for i, group in enumerate(s.groups)]
     columns = {
         "group": [group.name for _, _, group in rows],

@@ -4,7 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -24,6 +24,11 @@ _flag = functools.partial(option, False, panel="Output")
 class Outputs:
     """What `refine` writes; None for what is not wanted."""
 
+    prefix: Path | None = _file(
+        "Write everything: NAME.pdb or .cif, as the model, NAME_groups.toml, NAME.json, .csv, .html and .log, "
+        "NAME_maps.mtz, and NAME_coot.py and NAME_chimerax.cxc, which open it.",
+        metavar="NAME",
+    )
     out: Path | None = _file(
         "Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
         "-o",
@@ -49,17 +54,45 @@ class Outputs:
         metavar="FILE.html",
         callback=named("the report", ".html", ".htm"),
     )
+    coot: Path | None = _file(
+        "Write a script that opens model and maps in Coot and lists the groups, the worst first.",
+        metavar="FILE.py",
+        callback=named("a script for Coot", ".py"),
+    )
+    chimerax: Path | None = _file(
+        "Write commands that open model and maps in ChimeraX and colour atoms by occupancy.",
+        metavar="FILE.cxc",
+        callback=named("commands for ChimeraX", ".cxc"),
+    )
+    write: Path | None = _file(
+        "Write the groups for the next cycle of Refmac or servalcat (.refmac) or phenix (.eff), which start from the "
+        "refined model.",
+        callback=named("the groups", ".refmac", ".eff", ".toml"),
+    )
+    log: Path | None = _file("Write all that is printed, the command and versions.")
     omit: list[str] | None = _file(
         "Also a map without this group (A/54/ARG:A) or all its conformers (A/54/ARG), FILE_omit_NAME.mtz; may be "
         "repeated.",
         metavar="NAME",
         show_default=False,
     )
+    brief: bool = _flag("Print what needs attention, without the table.", "--brief")
     quiet: bool = _flag("Print nothing unless something is wrong.", "-q", "--quiet")
 
     def __post_init__(self) -> None:
-        if self.omit and self.maps is None:
+        if self.omit and self.maps is None and self.prefix is None:
             raise ValueError("--omit adds a map; name the file of the maps, such as --maps maps.mtz")
+
+    def with_names(self, model: Path, *, of_map: bool) -> "Outputs":
+        """The same with the names that the prefix gives to all that has none of its own."""
+        if self.prefix is None:
+            return self
+        endings = {"out": split_model_name(model)[1].lower(), "maps": "_maps.mrc" if of_map else "_maps.mtz"}
+        endings |= {"json": ".json", "csv": ".csv", "report": ".html", "log": ".log"}
+        endings |= {"coot": "_coot.py", "chimerax": "_chimerax.cxc"}
+        name = self.prefix.name
+        files = {what: getattr(self, what) or self.prefix.with_name(name + end) for what, end in endings.items()}
+        return replace(self, **files)
 
     def omit_map(self, name: str) -> Path:
         """The file of the map without a group: `maps.mtz` becomes `maps_omit_A-54-ARG-A.mtz`."""
@@ -76,8 +109,11 @@ class Outputs:
 
     def check(self, inputs: Sequence[Path | None], *, groups: Path | None = None) -> None:
         """Refuse names that could not be written in the end; `groups` is the file of groups beside the model."""
-        files = [self.out, groups, self.json, self.csv, self.maps, self.plot, self.report]
-        check_files([*files, *map(self.omit_map, self.omit or ())], inputs, beside=groups)
+        files = [self.out, groups, self.json, self.csv, self.maps, self.plot, self.report, self.log]
+        files += [self.write, self.coot, self.chimerax, *map(self.omit_map, self.omit or ())]
+        check_files(files, inputs, beside=groups)
+        if self.out is None and (self.coot or self.chimerax):
+            raise typer.BadParameter(f"{self.coot or self.chimerax} is to open the refined model: name it, too (-o)")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jax_occupancy import refinement
 from jax_occupancy._options import Options
-from jax_occupancy.cli._console import say, say_note
+from jax_occupancy.cli._console import Console, say, say_note, say_written
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._maps import chosen_groups, write_difference_maps, write_maps
 from jax_occupancy.cli._options import Data, Groups, MapChoice
@@ -31,6 +30,7 @@ from jax_occupancy.cli._session import (
     warnings_as_notes,
     write_text,
 )
+from jax_occupancy.cli._viewers import chimerax_script, coot_script
 from jax_occupancy.example import Example, write_example, write_map_example
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Maps, Model, Reflections, is_map, read_maps, read_model, read_reflections, write_groups
@@ -54,12 +54,15 @@ def run_refine(
     begin: float,
 ) -> None:
     """Refine a model against its data, print the result and write the files, also if it did not converge."""
+    outputs = outputs.with_names(model_path, of_map=is_map(reflections_path))
     out = outputs.out or default_output(model_path)
     outputs, beside = dataclasses.replace(outputs, out=out), groups_output(out)
     outputs.check([model_path, reflections_path, half2, maps.mask, groups.groups], groups=beside)
     outputs.check_maps(of_map=is_map(reflections_path))
     states = states_of(groups)
     console, watch = start(options, quiet=outputs.quiet, begin=begin)
+    files = {"model": model_path, "data": reflections_path, "half2": half2}
+    console.about["files"] = {what: str(path) for what, path in files.items() if path is not None}
     model = read_model(model_path, model_number=model_number)
     watch.lap("read")
     with warnings_as_notes(console):
@@ -73,14 +76,17 @@ def run_refine(
         note_on_dispersion(console, model, grouping, options, stated=stated)
         watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, options)
-    print_solution(console, solution)
+    print_solution(console, solution, brief=outputs.brief)
     _write(console, solution, model, reflections, outputs, options, beside)
-    _end(console, watch, solution, outputs)
+    chosen = vars(options) | vars(columns) | vars(maps) | vars(groups) | {"model_number": model_number}
+    _end(console, watch, solution, outputs, chosen)
 
 
 def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: float) -> None:
     """Refine the simulated crystal, or particle, and show what is true."""
-    outputs.check([])
+    outputs = outputs.with_names(Path("example.pdb"), of_map=with_map)
+    beside = None if outputs.prefix is None or outputs.out is None else groups_output(outputs.out)
+    outputs.check([], groups=beside)
     outputs.check_maps(of_map=with_map)
     console, watch = start(options, quiet=outputs.quiet, begin=begin)
     with tempfile.TemporaryDirectory() as folder:
@@ -96,9 +102,9 @@ def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: fl
         options = settled_beam(console, model, reflections, options)
         watch.lap("read")
         solution = _refine(console, watch, model, reflections, None, options)
-        print_solution(console, solution, truth=example.truth)
-        _write(console, solution, model, reflections, outputs, options)
-    _end(console, watch, solution, outputs)
+        print_solution(console, solution, brief=outputs.brief, truth=example.truth)
+        _write(console, solution, model, reflections, outputs, options, beside)
+    _end(console, watch, solution, outputs, vars(options))
 
 
 def _check_groups(model: Model, grouping: Grouping, omit: Sequence[str]) -> None:
@@ -145,35 +151,45 @@ def _write(
     data: Reflections | Maps,
     outputs: Outputs,
     options: Options,
-    beside: Path | None = None,
+    beside: Path | None,
 ) -> None:
     """Write every file that was asked for but the account of it all; `beside` is that of the groups."""
     if outputs.out is not None:
         solution.write(model, outputs.out, shifts=outputs.write_shifts)
-        header = "R values in its header, if any, are those of the model before"
-        say(console, f"Wrote {outputs.out}; {header}.")
-    if beside is not None:
-        _write_groups(console, beside, solution, model)
+        say_written(console, "; R values in its header, if any, are those of the model before.", outputs.out)
+    for groups in (beside, outputs.write):
+        if groups is not None:
+            _write_groups(console, groups, solution, model)
     if outputs.csv is not None:
         write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
-        say(console, f"Wrote {outputs.csv}: the table.")
+        say_written(console, ": the table.", outputs.csv)
     if isinstance(data, Maps):
         maps = write_difference_maps(solution, model, data, outputs)
-        what = "map minus model around the groups, on the grid of the map"
+        what = ": map minus model around the groups, on the grid of the map."
+        # those of the example are gone when it ends
+        seen = dict.fromkeys(maps[:1], True) | dict.fromkeys(data.paths[:1] if "files" in console.about else (), False)
     else:
-        maps, what = write_maps(solution, model, outputs, options), "maps, for Coot (File, Auto open MTZ)"
+        maps, what = write_maps(solution, model, outputs, options), ": maps, for Coot (File, Auto open MTZ)."
+        seen = dict.fromkeys(maps[:1], False)
     if maps:
-        say(console, f"Wrote {', '.join(map(str, maps))}: {what}.")
+        say_written(console, what, *maps)
+    if outputs.out is not None:
+        names: dict = {"refined": outputs.out, "maps": seen}
+        if outputs.coot is not None:
+            write_text(outputs.coot, coot_script(outputs.coot, solution, model, **names))
+            say_written(console, f": for Coot (coot --script {outputs.coot}).", outputs.coot)
+        if outputs.chimerax is not None:
+            write_text(outputs.chimerax, chimerax_script(outputs.chimerax, **names))
+            say_written(console, ": for ChimeraX.", outputs.chimerax)
     if outputs.plot is not None or outputs.report is not None:
         # matplotlib takes a second to load.
         from jax_occupancy.plotting import write_plot, write_report
 
         if outputs.plot is not None:
-            write_plot(outputs.plot, solution)
-            say(console, f"Wrote {outputs.plot}: the pictures.")
+            say_written(console, ": the pictures.", *write_plot(outputs.plot, solution))
         if outputs.report is not None:
-            write_report(outputs.report, solution, model)
-            say(console, f"Wrote {outputs.report}: the report, for a browser.")
+            write_report(outputs.report, solution, model, notes=console.notes, about=console.about)
+            say_written(console, ": the report, for a browser.", outputs.report)
 
 
 def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
@@ -183,16 +199,24 @@ def _write_groups(console: Console, path: Path, solution: Solution, model: Model
     except ValueError as error:
         say_note(console, f"the groups were not written: {error}")
     else:
-        say(console, f"Wrote {path}: the groups, for --groups.")
+        say_written(console, ": the groups, for --groups.", path)
 
 
-def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs) -> None:
+def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs, chosen: dict[str, Any]) -> None:
+    """Write the account of it all, and say how it ended."""
     watch.lap("write")
+    about, converged = console.about, solution.result == "converged"
     if outputs.json is not None:
-        seconds = watch.seconds | {"total": watch.total}
-        write_text(outputs.json, json.dumps(solution.to_dict() | {"seconds": seconds}, indent=1) + "\n")
-        say(console, f"Wrote {outputs.json}.")
+        account = solution.to_dict() | about | {"options": chosen, "notes": console.notes}
+        account |= {"written": console.written, "seconds": watch.seconds | {"total": watch.total}}
+        write_text(outputs.json, json.dumps(account, indent=1, default=str) + "\n")
+        say_written(console, ".", outputs.json)
     say(console, watch.report(), indent=9)
-    if solution.result != "converged":
+    if outputs.log is not None:
+        say_written(console, ": all of this.", outputs.log)
+        head = [about["command"], about["date"], ", ".join(f"{what} {one}" for what, one in about["versions"].items())]
+        end = "" if converged else f"not converged: {solution.message}\n"
+        write_text(outputs.log, "\n".join([*head, "", console.text + end]))
+    if not converged:
         typer.echo(f"not converged: {solution.message}", err=True)
         raise typer.Exit(NOT_CONVERGED)

@@ -2,21 +2,18 @@
 
 import numpy as np
 from rich import box
-from rich.console import Console
 
 from jax_occupancy import _words as words
-from jax_occupancy.cli._console import as_options, print_columns, say, say_note
+from jax_occupancy.cli._console import Console, as_options, print_columns, say, say_note
 from jax_occupancy.io import Maps, Model, Reflections
 from jax_occupancy.refinement import Solution
-from jax_occupancy.xray import hydrogen_note
 
-OUTLIERS_SHOWN = 5
 INDENT = 7
 # Headings that a narrow column breaks.
 HEADINGS = {"LLG absent": "LLG\nabsent", "LLG full": "LLG\nfull", "LLG unlinked": "LLG un-\nlinked"}
 LEFT = {"group", "sum", "occupancy", "note"}
 # These are left out where they say nothing.
-OPTIONAL = {"LLG unlinked": "unlinked", "ΔB, Å²": "ΔB", "note": ""}
+OPTIONAL = ("LLG unlinked", "ΔB, Å²", "note")
 # From this width on a column takes one blank more.
 ROOMY = 100
 
@@ -41,43 +38,56 @@ def print_input(console: Console, model: Model, reflections: Reflections | Maps)
     ]
     if left_out := words.left_out_words(reflections):
         lines.append(f"       left out: {left_out}")
-    for line in [*lines, *(f"       {as_options(note)}" for note in reflections.notes)]:
+    notes = [as_options(note) for note in reflections.notes]
+    for line in [*lines, *(f"       {note}" for note in notes)]:
         say(console, line, indent=INDENT)
+    console.notes += notes
     print_notes(console, model)
 
 
 def print_notes(console: Console, model: Model) -> None:
     """Say what should be known of the model."""
-    for note in [*model.notes, hydrogen_note(model.atoms["element"])]:
-        if note is not None:
-            say_note(console, note)
+    for note in words.model_notes(model):
+        say_note(console, note)
 
 
-def print_solution(console: Console, solution: Solution, *, truth: np.ndarray | None = None) -> None:
+def print_solution(
+    console: Console, solution: Solution, *, brief: bool = False, truth: np.ndarray | None = None
+) -> None:
     """Say what became of every group, beside the true occupancy of each atom if it is known, and how well it agrees."""
-    outliers = words.outlier_sentence(solution, most=OUTLIERS_SHOWN)
-    for warning in (*solution.grouping.warnings, *words.data_warnings(solution.data), outliers):
-        if warning is not None:
-            say_note(console, warning)
-    _print_table(console, solution, truth)
+    for note in words.notes(solution):
+        say_note(console, note)
+    _print_attention(console, solution)
+    if not brief:
+        _print_table(console, solution, truth)
+    if residues := words.differing_residues(solution):
+        say(console, "Table of residues: occupancies each would have alone, and the log-likelihood it would gain")
+    for line in residues:
+        say(console, f"      {line}", indent=8)
     if solution.fsc is not None:
         say(console, f"Used  {words.data_words(solution.data)}")
     for name, values in words.r_values(solution).items():
         say(console, f"{name}  {values}")
-    if (doubt := words.doubt(solution)) is not None:
-        say_note(console, doubt)
     name, values = words.target_words(solution)
     say(console, f"{name[0].upper()}{name[1:]}  {values} (both on the final scales)")
     if solution.minima:
         say(console, words.priors_sentence(solution))
-    if solution.sigma_a_source == "working":
-        say_note(console, words.NO_FREE_SET)
     _print_minima(console, solution)
     say(console, solution.message)
 
 
+def _print_attention(console: Console, solution: Solution) -> None:
+    """Each note with its number in the table, and the groups that have it."""
+    noted = words.attention(solution)
+    say(console, words.attention_title(solution) + (":" if noted else "."))
+    for number, (text, groups) in enumerate(noted, start=1):
+        say(console, f"{number:>4}  {text}", indent=6)
+        if groups:
+            say(console, f"      {groups}", indent=6)
+
+
 def _print_table(console: Console, solution: Solution, truth: np.ndarray | None) -> None:
-    """A row per group, narrow enough for 80 columns, and below what columns and numbers of notes mean."""
+    """A row per group, narrow enough for 80 columns, and below what columns mean."""
     columns = words.group_columns(solution, narrow=True, truth=truth)
     silent = {name for name in OPTIONAL if not any(columns[name])}
     shown = {HEADINGS.get(name, name): cells for name, cells in columns.items() if name not in silent}
@@ -93,18 +103,8 @@ def _print_table(console: Console, solution: Solution, truth: np.ndarray | None)
         box=box.HORIZONTALS,
         padding=(0, 0 if console.width < ROOMY else 1, 0, 0),
     )
-    left_out = {OPTIONAL[name] for name in silent} | ({"z"} if truth is None else set())
-    for name, meaning in words.LEGEND.items():
-        if name not in left_out:
-            say(console, f"{name:<11}{meaning.format(words.refined_besides(solution))}", indent=11)
-    if solution.fsc is not None:
-        say(console, words.MAP_LEGEND, indent=11)
-    for text, number in words.numbered_notes(solution).items():
-        say(console, f"{number:>4}  {text}", indent=6)
-    if residues := words.differing_residues(solution):
-        say(console, "Table of residues: occupancies each would have alone, and the log-likelihood it would gain")
-    for line in residues:
-        say(console, f"      {line}", indent=8)
+    for name, meaning in words.legend(solution, columns.keys() - silent).items():
+        say(console, f"{name:<13}{meaning}", indent=13)
 
 
 def _print_minima(console: Console, solution: Solution) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import typer
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jax_occupancy import _words as words
 from jax_occupancy._options import Options
 from jax_occupancy._words import dataset_name
-from jax_occupancy.cli._console import print_columns, say, say_note
+from jax_occupancy.cli._console import Console, as_options, print_columns, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._options import Data, Groups, MapChoice
 from jax_occupancy.cli._outputs import SeriesOutputs
@@ -145,7 +144,7 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
 def _end(series: SeriesSolution) -> None:
     unsettled = [dataset_name(name) for name, solution in series.solutions.items() if solution.result != "converged"]
     for name, message in series.failed.items():
-        typer.echo(f"failed: {dataset_name(name)}: {message}", err=True)
+        typer.echo(f"failed: {dataset_name(name)}: {as_options(message)}", err=True)
     for name in unsettled:
         typer.echo(f"not converged: {name}", err=True)
     if series.failed or unsettled:

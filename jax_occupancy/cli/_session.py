@@ -1,21 +1,24 @@
 """What every command that refines begins and ends with."""
 
 import os
+import shlex
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import typer
-from rich.console import Console
 
 from jax_occupancy._options import Options
-from jax_occupancy.cli._console import as_options, make_console, say_note
+from jax_occupancy._words import versions
+from jax_occupancy.cli._console import Console, say_note
 from jax_occupancy.cli._options import Data, MapChoice, wrong_use
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import (
@@ -87,7 +90,15 @@ def start(options: Options, *, quiet: bool, begin: float) -> tuple[Console, Stop
     _keep_compiled_programs()
     watch = Stopwatch(begin)
     watch.lap("start")
-    return make_console(quiet=quiet), watch
+    console = Console(quiet=quiet)
+    console.about = provenance()
+    return console, watch
+
+
+def provenance() -> dict[str, Any]:
+    """The command line, when it ran, and versions."""
+    command = shlex.join(["jax-occupancy", *sys.argv[1:]])
+    return {"command": command, "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}", "versions": versions()}
 
 
 def _keep_compiled_programs() -> None:
@@ -133,7 +144,7 @@ def settled_beam(console: Console, model: Model, reflections: Reflections | Maps
         return options.for_maps()
     radiation, note = agreed_radiation(model, reflections, asked=options.radiation)
     if note is not None:
-        say_note(console, as_options(note))
+        say_note(console, note)
     return replace(options, radiation=radiation)
 
 
@@ -158,7 +169,7 @@ def warnings_as_notes(console: Console) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*persistent compilation cache")
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        say_note(console, as_options(message))
+        say_note(console, message)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 `read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections (MTZ, mmCIF),
 `write_mtz` writes columns such as map coefficients, `read_groups` and `write_groups` handle occupancy groups (TOML,
 Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
-`from_gemmi` and `to_gemmi` are for structures that are in memory already.
+`from_gemmi`, `model_from_gemmi` and `to_gemmi` are for structures that are in memory already.
 `save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` whatever is made of arrays,
 tables and text.
 """
@@ -12,7 +12,7 @@ from jax_occupancy.io._atoms import atom_label
 from jax_occupancy.io._files import atomic_writer, format_of_name
 from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
 from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
-from jax_occupancy.io._model import Model, from_gemmi, read_model, to_gemmi
+from jax_occupancy.io._model import Model, from_gemmi, model_from_gemmi, read_model, to_gemmi
 from jax_occupancy.io._mtz import write_mtz
 from jax_occupancy.io._radiation import agreed_radiation
 from jax_occupancy.io._read_reflections import read_reflections
@@ -36,6 +36,7 @@ __all__ = [
     "from_gemmi",
     "is_map",
     "load_tensor",
+    "model_from_gemmi",
     "read_archive",
     "read_groups",
     "read_maps",

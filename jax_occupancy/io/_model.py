@@ -1,6 +1,7 @@
 """A model read from a file, with everything needed to write it back, and gemmi's structures in memory."""
 
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,6 +171,26 @@ def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
         "segment": [pieces.setdefault((chain.name, residue.subchain), len(pieces)) for chain, residue, _ in rows],
     }
     return atom_table(copy, text=text, path=f"the structure {structure.name!r}")
+
+
+def model_from_gemmi(structure: gemmi.Structure) -> Model:
+    """Make a model of a structure that is in memory already, as if it were read from an mmCIF file of it.
+
+    Raises:
+        ValueError: As `read_model`.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> model, _ = read_example()
+        >>> model_from_gemmi(model.structure).atoms["occupancy"].equals(model.atoms["occupancy"])
+        True
+    """
+    copy = structure.clone()
+    copy.setup_entities()
+    name = Path(Path(structure.name).name or "structure").with_suffix(".cif")
+    with tempfile.TemporaryDirectory() as folder:
+        copy.make_mmcif_document().write_file(str(folder / name))
+        return replace(read_model(folder / name), path=name)
 
 
 def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.Structure:

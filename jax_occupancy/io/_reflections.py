@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from jax_occupancy.io._reflection_table import frame_table
+from jax_occupancy.io._reflection_table import ReflectionTable, frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
 
 # In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
@@ -175,6 +175,32 @@ class Reflections:
             ('intensities', [-3.0, 20.0])
         """
         table = frame_table(frame, cell=cell, spacegroup=spacegroup, wavelength=wavelength)
+        return Reflections(**fields_of_table(table, **choice))
+
+    @staticmethod
+    def from_gemmi(
+        mtz: gemmi.Mtz, *, cell: gemmi.UnitCell | None = None, spacegroup: gemmi.SpaceGroup | None = None, **choice: Any
+    ) -> "Reflections":
+        """Reflections from an MTZ file that is in memory already, as `read_reflections` gives them.
+
+        Args:
+            mtz: It.
+            cell: The unit cell, for one that states none.
+            spacegroup: The space group, for one that states none.
+            choice: amplitude, intensity, sigma, free, free_value, d_min and d_max as in `read_reflections`.
+
+        Raises:
+            ValueError: As `read_reflections`.
+
+        Example:
+            >>> import tempfile
+            >>> from jax_occupancy.example import write_example
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     mtz = gemmi.read_mtz_file(str(write_example(folder).reflections))
+            >>> Reflections.from_gemmi(mtz, d_min=2.0).n_reflections
+            1524
+        """
+        table = ReflectionTable(mtz, "the Mtz", cell=cell, spacegroup=spacegroup)
         return Reflections(**fields_of_table(table, **choice))
 
     def __repr__(self) -> str:

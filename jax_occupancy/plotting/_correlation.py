@@ -11,27 +11,28 @@ from jax_occupancy.plotting._figure import COLUMN, GREY, PAGE, SMALL, axes_or_ne
 # Height of a name, width of a letter and of the colour bar, in inches.
 NAME, LETTER, BAR = 0.1, 0.06, 0.4
 LONGEST_NAME = 16
-# So many names fit beside a matrix one column wide, so many on a page.
-FEW, MANY = 18, 45
+# Of a new figure, in inches; the matrix takes this part of it.
+LARGEST, PART = 20.0, 0.85
 
 
 def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
     """Draw the correlation matrix of the occupancies; grey where one is on a bound.
 
     Members of a set that sums to one are correlated because of that sum; the line below says which groups of different
-    sets are correlated most. A new figure is as wide as a page where the names need it. Names are left out, and numbers
-    stand in their place, where they do not fit.
+    sets are correlated most. A new figure is as large as the names need, up to half a metre. Names are left out, and
+    numbers stand in their place, where they do not fit.
     """
     matrix = solution.correlation
     order = [name for name in solution.table["name"] if name in matrix.index]
     matrix = matrix.loc[order, order]
     n = len(matrix)
-    size = PAGE if FEW < n <= MANY else COLUMN
+    names = [shown(str(name), longest=LONGEST_NAME) for name in matrix.index]
+    needed = _needed(names) / PART
+    size = next((one for one in (COLUMN, PAGE, needed) if one >= needed), needed) if needed < LARGEST else COLUMN
     ax = axes_or_new(ax, width=size, height=size + 0.3)
     if n < 2:
         say_only(ax, "Fewer than two occupancies: no correlations.")
         return ax
-    names = [shown(str(name), longest=LONGEST_NAME) for name in matrix.index]
     fits = _names_fit(ax, names)
     values = matrix.to_numpy(float)
     ax.set_facecolor(GREY)
@@ -72,5 +73,9 @@ def _largest_between_sets(solution: Solution, matrix: pd.DataFrame) -> str:
 def _names_fit(ax: Axes, names: list[str]) -> bool:
     """Whether there is room for the matrix and all names beside it."""
     # A layout that leaves no room unused makes the axes about this much larger than they are now.
-    side = 1.15 * min(inches(ax)) - LETTER * max(map(len, names)) - BAR
-    return bool(side >= NAME * len(names))
+    return bool(1.15 * min(inches(ax)) >= _needed(names))
+
+
+def _needed(names: list[str]) -> float:
+    """Inches of the matrix with its names and the colour bar."""
+    return NAME * len(names) + LETTER * max(map(len, names), default=0) + BAR

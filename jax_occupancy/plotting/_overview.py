@@ -1,6 +1,7 @@
 """Everything about a solution on one page."""
 
 from collections.abc import Callable
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -31,21 +32,27 @@ def plot_solution(solution: Solution) -> Figure:
         b'PNG'
     """
     panels = _panels(solution)
-    n_rows, per_row = _arranged(panels)
+    n_rows, _ = _arranged(panels)
     above = PANEL * n_rows
     columns = _columns(solution)
     below = AROUND + LINE * n_lines_of(columns) if columns else 0.3
     figure = Figure(figsize=(PAGE, above + below))
     figure.suptitle(_title(solution), fontsize=NORMAL, x=0.01, ha="left")
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[above, below])[:, 0]
-    for ax, plot in zip(top.subplots(n_rows, per_row).flat, panels, strict=True):
-        plot(solution, ax)
+    _draw_panels(top, solution, panels)
     if columns:
         draw_columns(bottom, solution, columns)
     if not shows_every_set(solution):
         n_sets, n_drawn = len(solution.grouping.sets), sum(map(len, columns))
-        note = f"The first {n_drawn} of {n_sets} sets; occupancy_pages(solution) draws all."
-        bottom.suptitle(note, fontsize=SMALL, x=0.01, ha="left")
+        bottom.suptitle(f"The first {n_drawn} of {n_sets} sets.", fontsize=SMALL, x=0.01, ha="left")
+    return figure
+
+
+def plot_fit(solution: Solution) -> Figure:
+    """Draw convergence, R by resolution and, if there is more than one, the distinct minima; 178 mm wide."""
+    panels = [plot for plot in _panels(solution) if plot is not plot_correlation]
+    figure = Figure(figsize=(PAGE, PANEL))
+    _draw_panels(figure, solution, panels)
     return figure
 
 
@@ -67,6 +74,11 @@ def _arranged(panels: list[Callable[..., Axes]]) -> tuple[int, int]:
     return (1, len(panels)) if len(panels) <= 3 else (2, 2)
 
 
+def _draw_panels(figure: Any, solution: Solution, panels: list[Callable[..., Axes]]) -> None:
+    for ax, plot in zip(figure.subplots(*_arranged(panels)).flat, panels, strict=True):
+        plot(solution, ax)
+
+
 def _panels(solution: Solution) -> list[Callable[..., Axes]]:
     panels: list[Callable[..., Axes]] = [
         plot_convergence,
@@ -74,7 +86,7 @@ def _panels(solution: Solution) -> list[Callable[..., Axes]]:
     ]
     if len(solution.correlation) > 1:
         panels.append(plot_correlation)
-    if len(solution.minima) > 1 and len(panels) == 3:
+    if len(solution.minima) > 1:
         panels.append(plot_minima)
     return panels
 

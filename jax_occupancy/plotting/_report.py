@@ -2,20 +2,19 @@
 
 import base64
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from html import escape
 from typing import Any
 
 import numpy as np
 
-import jax_occupancy
 from jax_occupancy import _words as words
 from jax_occupancy._words import Solution
 from jax_occupancy.io import Model, atomic_writer
 from jax_occupancy.plotting._correlation import plot_correlation
 from jax_occupancy.plotting._figure import Figure
 from jax_occupancy.plotting._occupancies import occupancy_pages
-from jax_occupancy.plotting._overview import plot_solution, shows_every_set
+from jax_occupancy.plotting._overview import plot_fit
 
 RESULTS = {"converged": "converged", "nothing_to_refine": "nothing to refine"}
 OUTLIERS_SHOWN = 100
@@ -42,27 +41,62 @@ dt { font-weight: bold; float: left; clear: left; width: 9em; } dd { margin-left
 """
 
 
-def write_report(path: str | os.PathLike[str], solution: Solution, model: Model | None = None) -> None:
-    """Write what a refinement found as one HTML file.
+def write_report(
+    path: str | os.PathLike[str],
+    solution: Solution,
+    model: Model | None = None,
+    *,
+    notes: Sequence[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write what a refinement found as one HTML file: what needs attention, table, pictures, crystal, notes.
 
-    It needs no other file, no network and no JavaScript, can be printed, and is either complete or not there. The model
-    that was refined adds its name and size.
+    It needs no other file, no network and no JavaScript, can be printed, and is either complete or not there.
+
+    Args:
+        path: the file.
+        solution: what `refine` returned.
+        model: that was refined, for a solution that was loaded from a file.
+        notes: what was said besides; by default what is known of groups, data and model.
+        about: more that is to stand beside the crystal, such as the command and the date.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jax_occupancy import refine
+        >>> from jax_occupancy.example import read_example
+        >>> model, data = read_example()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_report(f"{folder}/r.html", refine(model, data, starts=0), model, about={"date": "today"})
+        ...     "Nothing needs attention" in pathlib.Path(folder, "r.html").read_text("utf-8")
+        True
     """
+    model = model or solution.model
     title = "Occupancies" if model is None else f"Occupancies of {model.path.name}"
     set_of_row = solution.table["set"].to_numpy()
     first_of_set = set(np.flatnonzero(np.diff(set_of_row, prepend=-1)).tolist())
     # Columns that say nothing take room away from those that do.
     columns = {name: cells for name, cells in words.group_columns(solution).items() if any(cells)}
+    if notes is None:
+        notes = [*([] if model is None else words.model_notes(model)), *solution.data.notes, *words.notes(solution)]
+    result = f"{RESULTS.get(solution.result, 'did not converge')}. {solution.message}"
+    doubt, account = words.doubt(solution), {"versions": words.versions(), **(about or {})}
     parts = [
         _paragraphs([title], kind="h1"),
-        _pairs(_summary(solution, model)),
-        _paragraphs([*solution.grouping.warnings, *solution.data.notes, *filter(None, [words.doubt(solution)])]),
-        *_pictures(solution),
+        _pairs({"Result": result, **words.r_values(solution)}),
+        _paragraphs([] if doubt is None else [doubt]),
+        _paragraphs([words.attention_title(solution)], kind="h2"),
+        _list([f"{groups}: {text}" if groups else text for text, groups in words.attention(solution)]),
         _paragraphs(["Occupancies"], kind="h2"),
         _table(columns, starts=first_of_set),
-        _paragraphs([words.EXPLANATION.format(words.refined_besides(solution))]),
+        _pairs(words.legend(solution, columns.keys() - {"note"})),
         *_residues(solution),
-        *(_outliers(solution) if solution.fsc is None else _shells(solution)),
+        *_pictures(solution),
+        _paragraphs(["Crystal and refinement" if solution.fsc is None else "Map and refinement"], kind="h2"),
+        _pairs(_summary(solution, model) | {name.capitalize(): _text(one) for name, one in account.items()}),
+        *([_table(words.scale_columns(solution))] if solution.fsc is None else _shells(solution)),
+        *(_outliers(solution) if solution.fsc is None else []),
+        _paragraphs(["Notes"], kind="h2"),
+        _list(dict.fromkeys(notes)),
     ]
     content = _page(title, parts).encode("utf-8", "backslashreplace")
     with atomic_writer(path) as handle:
@@ -72,9 +106,7 @@ def write_report(path: str | os.PathLike[str], solution: Solution, model: Model 
 def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
     data: Any = solution.data
     source = "" if data.path is None else f"{data.path.name}: "
-    entries = {"Result": f"{RESULTS.get(solution.result, 'did not converge')}. {solution.message}"}
-    if model is not None:
-        entries["Model"] = f"{model.path.name}: {model.n_atoms} atoms"
+    entries = {} if model is None else {"Model": f"{model.path.name}: {model.n_atoms} atoms"}
     entries["Data"] = f"{source}{words.data_words(data)}"
     if left_out := words.left_out_words(data):
         entries["Left out"] = left_out
@@ -82,7 +114,7 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
         cell = " ".join(f"{value:g}" for value in data.cell.parameters)
         entries["Data"] += f"; {data.kind}"
         entries["Crystal"] = f"{data.spacegroup.xhm()}, cell {cell} (Å, °)"
-    entries |= words.r_values(solution)
+        entries |= words.scale_words(solution)
     entries["Target"] = f"{' '.join(words.target_words(solution))} (both on the final scales)"
     if solution.sigma_a_source in ("free", "working"):
         entries["Sigma A"] = f"estimated from the {solution.sigma_a_source} set"
@@ -90,17 +122,14 @@ def _summary(solution: Solution, model: Model | None) -> dict[str, str]:
     entries["Other starts"] = words.minima_sentence(solution)
     seconds = ", ".join(f"{stage.replace('_', ' ')} {value:.1f}" for stage, value in solution.seconds.items())
     entries["Time"] = f"{sum(solution.seconds.values()):.1f} s ({seconds})"
-    entries["Program"] = f"jax_occupancy {jax_occupancy.__version__}"
     return entries
 
 
 def _pictures(solution: Solution) -> list[str]:
-    what = "R" if solution.fsc is None else "FSC"
-    caption = f"Convergence, {what} by resolution, correlations; refined occupancies (points) beside the start values."
-    parts = [_picture(plot_solution(solution), caption)]
-    if not shows_every_set(solution):
-        pages = occupancy_pages(solution)
-        parts += [_picture(one, f"All occupancies, part {i} of {len(pages)}.") for i, one in enumerate(pages, 1)]
+    pages, fit = occupancy_pages(solution), "R" if solution.fsc is None else "FSC"
+    caption = "Refined occupancies (points) beside the start values, part {} of {}."
+    parts = [_picture(page, caption.format(i, len(pages))) for i, page in enumerate(pages, start=1)]
+    parts.append(_picture(plot_fit(solution), f"Convergence, and {fit} by resolution."))
     if len(solution.correlation) > 1:
         matrix = plot_correlation(solution).get_figure(root=True)
         assert isinstance(matrix, Figure)
@@ -167,6 +196,16 @@ def _picture(figure: Figure, caption: str) -> str:
 def _paragraphs(texts: Sequence[str], *, kind: str = "p") -> str:
     """Escaped texts, each an element of its own."""
     return "\n".join(f"<{kind}>{escape(text)}</{kind}>" for text in texts)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)
+
+
+def _list(texts: Iterable[str]) -> str:
+    """Escaped texts as items of a list; nothing if there are none."""
+    items = _paragraphs([*texts], kind="li")
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def _pairs(entries: dict[str, str]) -> str:

@@ -15,13 +15,17 @@ from jax_occupancy.plotting._overview import plot_solution, shows_every_set
 KINDS = ("png", "svg", "pdf")
 
 
-def write_plot(path: str | os.PathLike[str], picture: Solution | Figure) -> None:
+def write_plot(path: str | os.PathLike[str], picture: Solution | Figure) -> list[Path]:
     """Write a picture to a file that is either complete or not there.
 
     Args:
         path: the file; its extension, .png, .svg or .pdf, says what is written.
         picture: what one of the functions of `jax_occupancy.plotting` returned; or a solution, for that of
-            `plot_solution`, to which a PDF file adds `occupancy_pages` where the page does not hold all sets.
+            `plot_solution` and, where that page does not hold all sets, `occupancy_pages`: in one PDF file, or in
+            files of their own, `plot_2.png` and so on.
+
+    Returns:
+        The files.
 
     Raises:
         ValueError: `path` has another extension.
@@ -30,19 +34,23 @@ def write_plot(path: str | os.PathLike[str], picture: Solution | Figure) -> None
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_plot(pathlib.Path(folder, "empty.pdf"), Figure(figsize=(1, 1)))
+        ...     files = write_plot(pathlib.Path(folder, "empty.pdf"), Figure(figsize=(1, 1)))
         ...     pathlib.Path(folder, "empty.pdf").read_bytes()[:4]
         b'%PDF'
     """
-    kind = Path(path).suffix.lower().removeprefix(".")
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
     if kind not in KINDS:
         raise ValueError(f"{path}: the name of a picture must end in {', '.join('.' + kind for kind in KINDS)}")
     pages = [picture if isinstance(picture, Figure) else plot_solution(picture)]
-    if kind == "pdf" and not isinstance(picture, Figure) and not shows_every_set(picture):
+    if not isinstance(picture, Figure) and not shows_every_set(picture):
         pages += occupancy_pages(picture)
-    content = pages[0].to_bytes(kind) if len(pages) == 1 else _pdf_of_pages(pages)
-    with atomic_writer(path) as handle:
-        handle.write(content)
+    contents = [_pdf_of_pages(pages)] if kind == "pdf" and len(pages) > 1 else [page.to_bytes(kind) for page in pages]
+    files = [path, *(path.with_name(f"{path.stem}_{i}{path.suffix}") for i in range(2, len(contents) + 1))]
+    for file, content in zip(files, contents, strict=True):
+        with atomic_writer(file) as handle:
+            handle.write(content)
+    return files
 
 
 def _pdf_of_pages(figures: list[Figure]) -> bytes:

@@ -91,36 +91,29 @@ class Objective(eqx.Module):
 
     def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
         """The target, and the prior of the B shifts."""
-        misfit = self.misfit(self.amplitude(x))
-        return misfit if self.spread_b is None else misfit + 0.5 * self.weight * jnp.sum(self._relative_shifts(x) ** 2)
+        return self.misfit(self.amplitude(x)) + self._prior(x)
 
     def gradient(self, x: Float[Array, " variables"]) -> Float[Array, " variables"]:
         """First derivatives."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
-        pulls = self._place(self.linear.gradient(direction, slope, q, delta_b), x.size)
-        if delta_b is None:
-            return pulls
-        shifts = self.weight * self._relative_shifts(x)
-        return pulls.at[x.size - q.size :].add(shifts).at[: q.size].add(-self.trend_b / self.spread_b * shifts)
+        return self._place(self.linear.gradient(direction, slope, q, delta_b), x.size) + jax.grad(self._prior)(x)
 
     def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
         """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b, self.tiles)
-        matrix = self._place(self._place(matrix, x.size).T, x.size)
-        if delta_b is None:
-            return matrix
-        first, last, by_q = jnp.arange(q.size), jnp.arange(x.size - q.size, x.size), -self.trend_b / self.spread_b
-        matrix = matrix.at[last, last].add(self.weight).at[first, first].add(self.weight * by_q**2)
-        return matrix.at[first, last].add(self.weight * by_q).at[last, first].add(self.weight * by_q)
+        return self._place(self._place(matrix, x.size).T, x.size) + jax.hessian(self._prior)(x)
 
-    def _relative_shifts(self, x: Array) -> Array:
-        """How far B shifts are from what their prior expects, in units of its spread."""
-        q, _ = self.split(x)
-        return (self.lowest_b - self.trend_b * (q - self.guess)) / self.spread_b + x[x.size - q.size :]
+    def _prior(self, x: Array) -> Array:
+        """Half the squares of how far B shifts are from those expected, in units of their spread."""
+        q, delta_b = self.split(x)
+        if delta_b is None:
+            return jnp.zeros((), x.dtype)
+        departed = (delta_b - self.trend_b * (q - self.guess)) / self.spread_b  # pyright: ignore[reportOperatorIssue]
+        return 0.5 * self.weight * jnp.sum(departed**2)
 
     def _place(self, parameters: Array, n_variables: int) -> Array:
         """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import gemmi
+import pandas as pd
 from jax.sharding import Mesh
 
 from jax_occupancy._options import Options
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Maps, Model, Reflections, is_map, read_model, read_reflections
+from jax_occupancy.io import Maps, Model, Reflections, is_map, model_from_gemmi, read_model, read_reflections
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._problem import Problem, prepare
@@ -28,8 +30,8 @@ class RefinementError(ValueError):
 
 
 def refine(
-    model: Model | str | os.PathLike,
-    reflections: Reflections | Maps | str | os.PathLike,
+    model: Model | gemmi.Structure | str | os.PathLike,
+    reflections: Reflections | Maps | gemmi.Mtz | pd.DataFrame | str | os.PathLike,
     *,
     groups: Grouping | UserGroups | str | os.PathLike | None = None,
     mesh: Mesh | None = None,
@@ -48,9 +50,9 @@ def refine(
     each group comes last.
 
     Args:
-        model: what `read_model` returned, or a path to a PDB or mmCIF file.
+        model: what `read_model` returned, a gemmi.Structure, or a path to a PDB or mmCIF file.
         reflections: what `read_reflections` returned, or a path to an MTZ or mmCIF file of amplitudes or intensities;
-            or what `read_maps` returned.
+            a gemmi.Mtz or a reciprocalspaceship DataSet; or what `read_maps` returned.
         groups: which atoms share an occupancy and which exclude each other; a grouping, the user's own wishes
             or a file of them (see `read_groups`); by default `automatic_groups`.
         mesh: devices to divide the reflections among (see `shard_reflections`); None uses one.
@@ -109,7 +111,9 @@ def check_mesh(mesh: Any) -> None:
 
 
 def model_of(given: Any) -> Model:
-    """A model, or the file of one; TypeError for anything else."""
+    """A model, or the structure or file of one; TypeError for anything else."""
+    if isinstance(given, gemmi.Structure):
+        return model_from_gemmi(given)
     return _given_or_read(given, Model, read_model, "model must be a Model or the path of one")
 
 
@@ -117,6 +121,11 @@ def reflections_of(given: Any, model: Model) -> Reflections | Maps:
     """Maps, or reflections, or a file of these, which may lack the model's cell; TypeError for anything else."""
     if isinstance(given, Maps):
         return given
+    if isinstance(given, gemmi.Mtz):
+        return Reflections.from_gemmi(given, cell=model.cell, spacegroup=model.spacegroup)
+    if isinstance(given, pd.DataFrame):
+        cell, spacegroup = (getattr(given, name, None) or getattr(model, name) for name in ("cell", "spacegroup"))
+        return Reflections.from_dataframe(given, cell=cell, spacegroup=spacegroup)
     if isinstance(given, str | os.PathLike) and is_map(given):
         raise ValueError(f"{given} is a map; read it with read_maps(half1, half2, resolution=...)")
     read = partial(read_reflections, cell=model.cell, spacegroup=model.spacegroup)

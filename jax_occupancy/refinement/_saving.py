@@ -1,6 +1,7 @@
 """Saving a solution or a series and loading it again, whole."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from jax_occupancy.core import OccupancyTensor
@@ -15,7 +16,7 @@ def save_solution(path: str | os.PathLike[str], solution: Solution) -> None:
     The model is not in it: keep its file. `like=group_model(model).to_tensor(occupancies)` makes sure, on loading,
     that both belong together.
     """
-    write_archive(path, "solution", solution)
+    write_archive(path, "solution", replace(solution, model=None))
 
 
 def load_solution(path: str | os.PathLike[str], like: OccupancyTensor | None = None, *, dtype: Any = None) -> Solution:
@@ -25,7 +26,8 @@ def load_solution(path: str | os.PathLike[str], like: OccupancyTensor | None = N
 
 def save_series(path: str | os.PathLike[str], series: SeriesSolution) -> None:
     """Save a series in one file: the solutions of all its data sets, and why others failed; as `save_tensor`."""
-    write_archive(path, "series", series)
+    solutions = {name: replace(solution, model=None) for name, solution in series.solutions.items()}
+    write_archive(path, "series", replace(series, solutions=solutions))
 
 
 def load_series(

@@ -12,6 +12,7 @@ from typing import Any
 
 import gemmi
 import numpy as np
+import pandas as pd
 from jax.sharding import Mesh
 
 from jax_occupancy._options import Options
@@ -33,7 +34,7 @@ from jax_occupancy.refinement._refine import (
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
 
-DataSet = Reflections | Maps | str | os.PathLike | ValueError | OSError
+DataSet = Reflections | Maps | gemmi.Mtz | pd.DataFrame | str | os.PathLike | ValueError | OSError
 Name = str | float | int
 
 # Cells are the same within this: relative for lengths, degrees for angles. It is what rounding in files makes.
@@ -42,7 +43,7 @@ SAME_ANGLE = 0.02
 
 
 def refine_series(
-    model: Model | str | os.PathLike,
+    model: Model | gemmi.Structure | str | os.PathLike,
     datasets: Sequence[DataSet],
     *,
     names: Sequence[Name] | None = None,
@@ -60,9 +61,8 @@ def refine_series(
     coordinates. A data set that can't be refined is reported and the others go on.
 
     Args:
-        model: what `read_model` returned, or a path to a PDB or mmCIF file.
-        datasets: what `read_reflections` or `read_maps` returned or, with names, raised, or paths to MTZ or mmCIF
-            files.
+        model: as in `refine`.
+        datasets: as in `refine`, or, with names, what `read_reflections` or `read_maps` raised.
         names: of the data sets, or the numbers they stand for (times, temperatures, concentrations), which plots draw
             to scale; by default the names of their files without extensions.
         groups: as in `refine`.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from jax_occupancy.refinement._solution import Solution
 
-COLUMNS = ("start", "occupancy", "esd", "esd_fixed", "at_bound", "limit", "delta_b", "delta_b_esd")
+COLUMNS = ("start", "occupancy", "esd", "esd_fixed", "sum", "sum_esd", "at_bound", "limit", "delta_b", "delta_b_esd")
 COLUMNS += ("llg_absent", "llg_full", "note")
 
 
@@ -18,9 +18,9 @@ class SeriesSolution:
 
     Attributes:
         table: in long form, one row per data set and group: dataset, group, set, start, occupancy, esd (B factors and
-            positions marginalised), esd_fixed (with them held), at_bound, the one-sided 95 % limit there, delta_b and
-            delta_b_esd (Å²), llg_absent, llg_full, note, and of the data set r_work, r_free and result. NaN where
-            something does not apply.
+            positions marginalised), esd_fixed (with them held), sum and sum_esd (see `Solution`), at_bound, the
+            one-sided 95 % limit there, delta_b and delta_b_esd (Å²), llg_absent, llg_full, note, and of the data set
+            r_work, r_free and result. NaN where something does not apply.
         solutions: what `refine` would return for each data set that could be refined, by name, in the order given.
         failed: why the others could not be, by name.
 

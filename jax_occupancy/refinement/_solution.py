@@ -1,16 +1,17 @@
 """What a refinement returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import gemmi
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping, whole_sets
-from jax_occupancy.io import Model, Reflections, format_of_name, write_model
+from jax_occupancy.io import Model, Reflections, format_of_name, to_gemmi, write_model
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._cycles import State
@@ -26,6 +27,8 @@ from jax_occupancy.xray import Scale, SigmaA, Sites, Target, r_factor
 SUM_TOLERANCE = 1e-3
 # An R-work that rises by less has not risen for those who look at three decimals.
 ROUNDING_OF_R = 5e-4
+# What `Solution.to_dict` tells of the scales.
+SCALE = ("d_spacing", "k_overall", "k_mask", "b_anisotropic")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,7 @@ class Solution:
         target_label: what the value of the target is called.
         target_digits: decimals of it that say something.
         fsc_shells: for a map, its correlation with the model by shell (see `MapData.table`), else None.
+        model: what was refined; None in a solution that was loaded from a file.
 
     Example:
         >>> from jax_occupancy import refine
@@ -122,6 +126,7 @@ class Solution:
     target_label: str = "-log-likelihood"
     target_digits: int = 2
     fsc_shells: pd.DataFrame | None = None
+    model: Model | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         fit = f"reflections, r_work={self.r_work.end:.4f}, r_free={self.r_free.end:.4f}"
@@ -191,6 +196,28 @@ class Solution:
             sets=_sets_to_round(self.grouping, self.sites, occupancies),
         )
 
+    def structure(self, model: Model | gemmi.Structure | None = None) -> gemmi.Structure:
+        """A copy of the structure that was refined, with the refined occupancies as they stand in a file.
+
+        Args:
+            model: it, for a solution that was loaded from a file.
+
+        Raises:
+            ValueError: there is no model.
+
+        Example:
+            >>> from jax_occupancy import refine
+            >>> from jax_occupancy.example import read_example
+            >>> model, data = read_example()
+            >>> solution = refine(model.structure, data, starts=0)
+            >>> round(solution.structure()[0]["A"][1]["CB"][0].occ, 2)
+            0.65
+        """
+        model = model or self.model
+        if model is None:
+            raise ValueError("a solution that was loaded from a file has no model: give the one that was refined")
+        return to_gemmi(model, self.sites.to_file(self.occupancies))
+
     def plot(self):
         """Draw occupancies with error bars, convergence, R by resolution and correlations on one page.
 
@@ -219,6 +246,8 @@ class Solution:
                 "r_work": vars(self.r_work),
                 "r_free": vars(self.r_free),
                 **({} if shells is None else {"fsc": vars(self.fsc), "fsc_shells": shells.to_dict("records")}),
+                "columns": self.data.labels,
+                "scale": {name: getattr(self.scale, name) for name in SCALE},
                 "n_reflections": self.data.n_reflections,
                 "n_free": self.data.n_free,
                 "resolution": [low, high],
@@ -299,6 +328,7 @@ def make_solution(
         target_label=target.label,
         target_digits=target.digits,
         fsc_shells=fsc_shells,
+        model=problem.model,
     )
 
 

@@ -1,12 +1,15 @@
 """The result group by group, with what should be said of each."""
 
+from math import ceil
+
 import numpy as np
 import pandas as pd
 
-from jax_occupancy._numbers import with_esd
+from jax_occupancy._numbers import of_sum
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.groups import Grouping
+from jax_occupancy.groups import Group, Grouping
 from jax_occupancy.refinement._assess import Assessment
+from jax_occupancy.refinement._coincident import UNKNOWN, distance, known_in_sum
 from jax_occupancy.refinement._problem import Problem
 
 # Log-likelihoods: e^3 = 20 is where a group counts as supported; a link is doubtful if its removal gains as much for
@@ -14,20 +17,19 @@ from jax_occupancy.refinement._problem import Problem
 SUPPORTED = 3.0
 # A B factor or a position that moved by this many times what its prior expects is told of.
 UNEXPECTED = 2.0
-# A standard uncertainty as large as this leaves nothing of the range from 0 to 1.
-UNKNOWN = 0.2
 
 
 def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
     """Put together what is known of each group.
 
     Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
-    all groups marginalised, unless they are held), esd_fixed (with them held); at_bound and the one-sided 95 % limit
-    there; delta_b, delta_b_esd, b_spread (what its prior expects, Å²) and b_correlation; shift (root mean square over
-    the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full (log-likelihood gained over an
-    occupancy of zero and over one of one), llg_unlinked (that would be gained by residues that go their own way);
-    map_cc (for a map, its correlation with the model around the group); note; refinable, reason. NaN where something
-    does not apply.
+    all groups marginalised, unless they are held), esd_fixed (with them held); sum and sum_esd (what a group has
+    together with those that it nearly coincides with, where the data determine no more); at_bound and the one-sided
+    95 % limit there; delta_b, delta_b_esd, b_spread (what its prior expects, Å²) and b_correlation; shift (root mean
+    square over the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full (log-likelihood gained
+    over an occupancy of zero and over one of one), llg_unlinked (that would be gained by residues that go their own
+    way); map_cc (for a map, its correlation with the model around the group); note; refinable, reason. NaN where
+    something does not apply.
     """
     table = problem.grouping.to_frame()
     groups = problem.grouping.groups
@@ -36,14 +38,17 @@ def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyT
     order = [variable.get(entry, -1) for entry in entries]
     q = np.asarray(refined.group_occupancies, np.float64)[entries]
     column = list(table.columns).index("start") + 1
-    names = {i: group.name for i, group in zip(order, groups, strict=True) if i >= 0}
+    by_variable = {i: group for i, group in zip(order, groups, strict=True) if i >= 0}
+    moving = np.asarray(refined.group_occupancies, np.float64)[problem.constraints.entries]
+    sums = _sums(problem, assessment, moving, by_variable)
     found = assessment.groups.reindex(order).reset_index(drop=True)
     found["at_bound"] = found["at_bound"].eq(True)
+    for place, name in enumerate(("sum", "sum_esd"), start=2):
+        found.insert(place, name, [sums[i][place - 2] if i in sums else np.nan for i in order])
     for name, values in {"occupancy": q, **found}.items():
         table.insert(column, name, values)
         column += 1
-    moving = np.asarray(refined.group_occupancies, np.float64)[problem.constraints.entries]
-    notes = [_note(problem, assessment, moving, i, names) if i >= 0 else "" for i in order]
+    notes = [_note(problem, assessment, moving, i, sums[i][2] if i in sums else None) if i >= 0 else "" for i in order]
     table.insert(column, "note", notes)
     return table
 
@@ -57,21 +62,39 @@ def entries_of_groups(grouping: Grouping, tensor: OccupancyTensor) -> list[int]:
     ]
 
 
-def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, names: dict[int, str]) -> str:
+def _sums(
+    problem: Problem, assessment: Assessment, q: np.ndarray, by_variable: dict[int, Group]
+) -> dict[int, tuple[float, float, str]]:
+    """For groups that the data can't tell apart what they have together, its standard uncertainty and a sentence."""
+    xyz, ties = problem.model.atoms[["x", "y", "z"]].to_numpy(np.float64), problem.constraints.ties
+    places = [xyz[by_variable[i].atoms] for i in range(problem.n_groups)]
+    esd, limit, covariance = assessment.groups["esd"], assessment.groups["limit"], assessment.covariance
+    unsure = np.asarray(esd.where(limit.isna(), np.abs(limit - q)), np.float64)
+    found = known_in_sum(problem.constraints.sets, unsure, covariance, places)
+    sums = {}
+    for i, members in {**found, **{i: tie for tie in ties for i in tie}}.items():
+        total, total_esd = q[list(members)].sum(), np.sqrt(max(covariance[np.ix_(members, members)].sum(), 0))
+        said = of_sum(total, total_esd)
+        within = max(ceil(10 * distance([places[j] for j in members]) - 1e-6), 1) / 10
+        *first, last = (by_variable[j].name for j in members)
+        note = f"{', '.join(first)} and {last} lie within {within:.1f} Å: only their sum, {said}, is determined"
+        sums[i] = (total, total_esd, note + (", split evenly" if members in ties else ""))
+    return sums
+
+
+def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, of_sum: str | None) -> str:
     """What a crystallographer should know of a group before believing its occupancy."""
     notes, known = [], assessment.groups.iloc[i]
-    for tie in problem.constraints.ties:
-        if i in tie:
-            others = ", ".join(names[j] for j in tie if j != i)
-            total = with_esd(q[list(tie)].sum(), np.sqrt(max(assessment.covariance[np.ix_(tie, tie)].sum(), 0)))
-            notes.append(f"the data can't tell it from {others}: only their sum is determined, {total}, split evenly")
-    if np.isfinite(known["limit"]):
-        notes.append("on a bound")
-    elif known["esd_fixed"] > UNKNOWN:
-        notes.append("too small or too disordered: the data hardly see it")
-    if known["llg_absent"] < SUPPORTED:
+    bounded = bool(np.isfinite(known["limit"]))
+    if of_sum:  # without one of them the others take its place
+        notes.append(of_sum)
+    elif known["llg_absent"] < SUPPORTED:
         notes.append(f"not supported: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
-    elif known["llg_full"] < SUPPORTED and not known["at_bound"]:
+    elif bounded:
+        notes.append("on a bound")
+    if not of_sum and not bounded and known["esd_fixed"] > UNKNOWN:
+        notes.append("too small or too disordered: the data hardly see it")
+    if not notes and known["llg_full"] < SUPPORTED and not known["at_bound"]:
         notes.append("the data do not tell it from fully occupied")
     notes += _moves(known, q[i] - float(problem.tensor.group_occupancies[problem.constraints.entries[i]]))
     if known["llg_unlinked"] > SUPPORTED * _freed(assessment, problem, i):
