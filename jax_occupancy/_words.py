@@ -55,10 +55,14 @@ NO_FREE_SET = (
 )
 REPRODUCIBLE = "Reproducible is not the same as accurate: that is what the standard uncertainties are for."
 
-# What the notes of a table say, the worst first.
-URGENT = ("not supported", "only their sum", "hardly see", "residues differ", "on a bound", "fully occupied")
+# What the notes of a table say, the worst first; one of them names its groups.
+NAMES_THEM = "only their sum"
+URGENT = ("not supported", NAMES_THEM, "hardly see", "residues differ", "on a bound", "fully occupied")
 # What an occupancy trades with, and the prior that tells whether it was refined.
 NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
+
+# Less than so many per cent of what a wrong occupancy does to B factors is not worth a word.
+FOLLOWING = 5
 
 Columns = dict[str, list[str]]
 
@@ -178,8 +182,9 @@ def priors_sentence(solution: Solution) -> str:
     if "position_error" in priors:
         parts.append(f"coordinates by {priors['position_error']:.3f} Å along each axis")
     if "b_error" in priors:
-        follows = f" besides {100 * priors['b_trend']:.0f} % of what a wrong occupancy does to them"
-        parts.append(f"B factors of groups by {priors['b_error']:.1f} Å²{follows if priors['b_trend'] > 0.05 else ''}")
+        follows = 100 * priors.get("b_trend", 0)
+        besides = f" besides {follows:.0f} % of what a wrong occupancy does to them" if follows >= FOLLOWING else ""
+        parts.append(f"B factors of groups by {priors['b_error']:.1f} Å²{besides}")
     if "relative_b_error_of_atoms" in priors:
         parts.append(f"those of atoms by {100 * priors['relative_b_error_of_atoms']:.0f} %")
     held = [name for name, key in NUISANCES if key not in priors]
@@ -263,7 +268,7 @@ def group_columns(solution: Solution, *, narrow: bool = False, truth: np.ndarray
 
 
 def _delta_b(value: float, esd: float) -> str:
-    """A shift of B factors; on its lowest bound it has no standard uncertainty."""
+    """A shift of B factors; that of what equations leave no freedom has no standard uncertainty."""
     return with_esd(value, esd) if np.isfinite(value) and esd > 0 else with_decimals(value, 1)
 
 
@@ -289,8 +294,9 @@ def attention(solution: Solution) -> list[tuple[str, str]]:
     rows, found = _rows(solution), []
     for text in numbered_notes(solution):
         noted = [row for row in rows if text in _pieces(row["note"])]
-        named = all(row["name"] in text for row in noted)
-        found.append((text, "" if named else ", ".join(f"{row['name']} {occupancy(row)}" for row in noted)))
+        found.append(
+            (text, "" if NAMES_THEM in text else ", ".join(f"{row['name']} {occupancy(row)}" for row in noted))
+        )
     return found
 
 

@@ -84,6 +84,15 @@ def test_names_of_their_own_and_the_kind_of_the_model(tmp_path, monkeypatch):
     assert str(seen[1].maps) == "m_maps.mrc"
 
 
+@pytest.mark.parametrize("prefix", ["", ".", "..", "folder", "folder/"])
+def test_a_folder_is_no_beginning_of_names(prefix, tmp_path):
+    (tmp_path / "folder").mkdir()
+    ended = command("refine", "model.pdb", "data.mtz", "--prefix", prefix, cwd=tmp_path)
+    assert ended.code == 2
+    assert "is a folder; give the beginning of the names in it" in " ".join(ended.errors.replace("│", " ").split())
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_name_that_an_input_has_is_refused(tmp_path):
     example = write_example(tmp_path)
     ended = command("refine", example.model, example.reflections, "--prefix", "example", cwd=tmp_path)

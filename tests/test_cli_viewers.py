@@ -80,9 +80,15 @@ def test_files_beside_the_script_are_found_where_it_was_moved_to(run, solution, 
     files = {"refined": tmp_path / "run.cif", "maps": {}}
     text = coot_script(Path("elsewhere", "run_coot.py"), solution, example[0], **files)
     assert run(text, version=1)[0] == [("read_pdb", str(tmp_path / "run.cif"))]
-    text = coot_script(tmp_path / "run_coot.py", solution, example[0], **files)
     (tmp_path / "run.cif").touch()
-    assert run(text, version=1)[0] == [("read_pdb", "run.cif")]
+    moved = coot_script(Path("lost", "run_coot.py"), solution, example[0], refined=Path("lost", "run.cif"), maps={})
+    assert run(moved, version=1)[0] == [("read_pdb", "run.cif")]
+    # a file of the same name where Coot was started is another one
+    folder = tmp_path / "there"
+    folder.mkdir()
+    (folder / "run.cif").touch()
+    text = coot_script(folder / "run_coot.py", solution, example[0], refined=folder / "run.cif", maps={})
+    assert run(text, version=1)[0] == [("read_pdb", str(folder / "run.cif"))]
 
 
 def test_what_needs_attention_is_on_top(run, solution, example, tmp_path):

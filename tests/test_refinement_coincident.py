@@ -77,6 +77,13 @@ def test_near_conformers_whose_sum_alone_is_known():
         assert in_sum(**outside) == {}
 
 
+def test_in_a_chain_of_near_conformers_one_that_is_known_keeps_its_own_value():
+    covariance = np.array([[0.0025, -0.00125, -0.00125], [-0.00125, 0.09, -0.08875], [-0.00125, -0.08875, 0.09]])
+    places = [np.array([[x, 0.0, 0.0]]) for x in (0.0, 0.4, 0.8)]
+    found = known_in_sum([np.arange(3)], np.array([0.05, 0.3, 0.3]), covariance, places)
+    assert found == {1: (1, 2), 2: (1, 2)}
+
+
 def test_the_distance_is_that_of_the_atom_farthest_from_any_of_the_other():
     one, other = np.zeros((1, 3)), np.array([[0.0, 0, 0], [0, 3, 4]])
     assert distance([one, other]) == distance([other, one]) == 5

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jax_occupancy import load_solution, refine, save_solution, write_example
+from jax_occupancy import load_solution, read_maps, refine, refine_series, save_solution, write_example
+from jax_occupancy.example import write_map_example
 from jax_occupancy.refinement._refine import model_of, reflections_of
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -52,9 +53,32 @@ def test_reflections_in_memory_take_the_crystal_of_the_model_where_they_have_non
         assert found.n_reflections == expected.n_reflections
         assert found.n_free == expected.n_free
         np.testing.assert_allclose(found.cell.parameters, cell.parameters, rtol=1e-6)
+    found = reflections_of(frame.assign(cell=1, spacegroup=2), model)  # columns of such names are no crystal
+    assert found.cell.parameters == model.cell.parameters
     bare = dataclasses.replace(model, cell=None, spacegroup=None)
     with pytest.raises(ValueError, match="cell"):
         reflections_of(frame, bare)
+
+
+def test_a_structure_refined_in_a_map_keeps_its_cell(tmp_path):
+    files = write_map_example(tmp_path)
+    structure = gemmi.read_structure(str(files.model))
+    structure.cell = gemmi.UnitCell(100, 100, 100, 90, 90, 90)
+    found = refine(structure, read_maps(files.half1, files.half2, resolution=3.0), starts=0, throw=False)
+    assert found.structure().cell.parameters == structure.cell.parameters
+
+
+def test_a_series_of_mtz_in_memory_has_names(files):
+    mtz = gemmi.read_mtz_file(str(files.reflections))
+    series = refine_series(str(files.model), [mtz, files.reflections], starts=0, throw=False)
+    assert list(series.solutions) == ["data 1", "example"]
+
+
+def test_a_structure_of_two_models_is_told_by_its_name(files):
+    structure = gemmi.read_structure(str(files.model))
+    structure.add_model(structure[0].clone())
+    with pytest.raises(ValueError, match="the structure 'example' has 2 models"):
+        model_of(structure)
 
 
 def test_a_model_is_taken_as_it_is(example):

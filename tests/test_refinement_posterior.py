@@ -142,14 +142,19 @@ def test_what_is_known_of_an_occupancy_counts_that_its_b_factor_is_not_known_on_
     assert np.all(table.loc[on_bound, "esd"] > 1.05 * table.loc[on_bound, "esd_fixed"])
 
 
-def test_b_factors_that_were_refined_at_a_guess_are_found_out(example):
+@pytest.fixture(scope="module")
+def guessed(example):
     """The B factors of each group as a refinement at even shares would have left them, by the widths of its peaks."""
     model, data, truth = example
-    problem = prepare(model, data, options=Options(starts=0))
-    even = np.asarray(problem.tensor.with_refinable_params(0 * problem.tensor.refinable_params)(), float)
+    tensor = prepare(model, data, options=Options(starts=0)).tensor
+    even = np.asarray(tensor.with_refinable_params(0 * tensor.refinable_params)(), float)
     departed = 0.8 * model.atoms["tempfactor"].to_numpy() * np.log((even + 0.05) / (truth + 0.05))
     other = dataclasses.replace(model, atoms=model.atoms.assign(occupancy=even))
-    guessed = moved_model(other, np.zeros((model.n_atoms, 3)), np.maximum(departed, -4.0))
+    return moved_model(other, np.zeros((model.n_atoms, 3)), np.maximum(departed, -4.0))
+
+
+def test_b_factors_that_were_refined_at_a_guess_are_found_out(example, guessed):
+    model, data, truth = example
     found = refine(guessed, data, starts=0, throw=False)
     assert found.priors["b_trend"] > 0.3
     assert refine(model, data, starts=0, throw=False).priors["b_trend"] < 0.1
@@ -158,6 +163,25 @@ def test_b_factors_that_were_refined_at_a_guess_are_found_out(example):
     assert pulled.priors["b_trend"] == 0
     assert rms < z_of(pulled, truth)[0]
     assert 0.6 < z < 1.4
+    # what follows its occupancy as expected is no news
+    assert found.table["note"].str.contains("had been refined at another").sum() <= 4
+
+
+def test_a_group_that_is_absent_has_nothing_that_its_prior_could_hold(example, guessed):
+    """Curvature and slope of the others are those of a posterior without its B factor and position."""
+    problem, _, posterior = settle(*search(prepare(guessed, example[1], options=Options(starts=0))))
+    assert posterior.spreads.trend > 0.3
+    everything = np.arange(problem.n_variables)
+    for group in (0, 3):
+        left = np.flatnonzero(posterior.group != group)
+        without = posterior.restricted(everything, np.arange(posterior.place.size), left).of_occupancies(marginal=True)
+        curvature, slope = posterior.following()("absent", group, everything)
+        there = np.diag(without.curvature) > 0  # vacancies have no curvature
+        scale = np.sqrt(np.diag(without.curvature)[there])
+        wanted, found = ((one[np.ix_(there, there)] / scale).T / scale for one in (without.curvature, curvature))
+        np.testing.assert_allclose(found, wanted, atol=1e-8)
+        # what is left of the slopes of what moves counts for little
+        assert np.max(np.abs(slope - without.gradient)[there] / scale) < 1
 
 
 def test_a_problem_keeps_its_model_when_its_atoms_move(example):

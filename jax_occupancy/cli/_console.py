@@ -28,14 +28,17 @@ class Console(rich.console.Console):
         known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
         super().__init__(width=None if known else PIPE_WIDTH, quiet=quiet)
         self.memory = io.StringIO()
-        self.copy = rich.console.Console(file=self.memory, width=self.width)
+        self.copy = rich.console.Console(
+            file=self.memory, width=self.width, force_terminal=False, force_interactive=False, color_system=None
+        )
         self.about: dict[str, Any] = {}
         self.notes: list[str] = []
         self.written: list[Path] = []
 
     def print(self, *objects: Any, **style: Any) -> None:
-        """Print, and remember."""
-        self.copy.print(*objects, **style)
+        """Print, and remember; a progress bar prints nothing."""
+        if objects:
+            self.copy.print(*objects, **style)
         super().print(*objects, **style)
 
     @property

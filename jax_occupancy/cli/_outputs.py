@@ -87,6 +87,8 @@ class Outputs:
         """The same with the names that the prefix gives to all that has none of its own."""
         if self.prefix is None:
             return self
+        if self.prefix.name in ("", "..") or self.prefix.is_dir():
+            raise typer.BadParameter(f"{str(self.prefix)!r} is a folder; give the beginning of the names in it, too")
         endings = {"out": split_model_name(model)[1].lower(), "maps": "_maps.mrc" if of_map else "_maps.mtz"}
         endings |= {"json": ".json", "csv": ".csv", "report": ".html", "log": ".log"}
         endings |= {"coot": "_coot.py", "chimerax": "_chimerax.cxc"}

@@ -68,6 +68,9 @@ def run_refine(
     with warnings_as_notes(console):
         grouping = choose_groups_of(model, groups, states)
         _check_groups(model, grouping, outputs.omit or ())
+        if outputs.write is not None:  # said now what could not be written in the end
+            with tempfile.TemporaryDirectory() as folder:
+                write_groups(Path(folder, outputs.write.name), grouping, model.atoms)
         watch.lap("groups")
         reflections = read_data(reflections_path, columns, model, maps, half2)
         print_input(console, model, reflections)
@@ -177,7 +180,7 @@ def _write(
         names: dict = {"refined": outputs.out, "maps": seen}
         if outputs.coot is not None:
             write_text(outputs.coot, coot_script(outputs.coot, solution, model, **names))
-            say_written(console, f": for Coot (coot --script {outputs.coot}).", outputs.coot)
+            say_written(console, ": for Coot (Calculate, Run Script).", outputs.coot)
         if outputs.chimerax is not None:
             write_text(outputs.chimerax, chimerax_script(outputs.chimerax, **names))
             say_written(console, ": for ChimeraX.", outputs.chimerax)

@@ -175,4 +175,4 @@ def warnings_as_notes(console: Console) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file that is either complete or not there."""
     with atomic_writer(path) as handle:
-        handle.write(text.encode())
+        handle.write(text.encode(errors="backslashreplace"))  # file names need not be UTF-8

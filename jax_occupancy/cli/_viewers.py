@@ -11,7 +11,7 @@ from jax_occupancy.refinement import Solution
 
 COOT = """\
 # -*- coding: utf-8 -*-
-# Written by jax-occupancy {version}, for Coot 0.9 and 1: coot --script {name}
+# Written by jax-occupancy {version}, for Coot 0.9 and 1: Calculate, Run Script
 # Opens the refined model and its maps, and lists the groups as buttons, first what needs attention.
 import os
 
@@ -29,7 +29,8 @@ GROUPS = [
 
 
 def here(name):
-    return name if os.path.exists(name) else os.path.join(FOLDER, name)
+    inside = os.path.join(FOLDER, name)
+    return name if os.path.exists(name) and not os.path.exists(inside) else inside
 
 
 def going_to(place):
@@ -76,7 +77,7 @@ def coot_script(path: Path, solution: Solution, model: Model, *, refined: Path, 
         else:
             opening.append(f"coot.handle_read_ccp4_map({file}, {int(is_difference)})")
     texts = {"groups": "\n".join(buttons), "opening": "\n".join(opening), "folder": _quoted(str(path.resolve().parent))}
-    return COOT.format(version=jax_occupancy.__version__, name=path.name, **texts)
+    return COOT.format(version=jax_occupancy.__version__, **texts)
 
 
 def chimerax_script(path: Path, *, refined: Path, maps: Iterable[Path]) -> str:

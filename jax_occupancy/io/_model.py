@@ -185,12 +185,16 @@ def model_from_gemmi(structure: gemmi.Structure) -> Model:
         >>> model_from_gemmi(model.structure).atoms["occupancy"].equals(model.atoms["occupancy"])
         True
     """
-    copy = structure.clone()
+    copy = _one_model(structure).clone()
     copy.setup_entities()
-    name = Path(Path(structure.name).name or "structure").with_suffix(".cif")
     with tempfile.TemporaryDirectory() as folder:
-        copy.make_mmcif_document().write_file(str(folder / name))
-        return replace(read_model(folder / name), path=name)
+        file = Path(folder, "structure.cif")
+        copy.make_mmcif_document().write_file(str(file))
+        try:
+            named = Path(Path(structure.name).name or "structure").with_suffix(".cif")
+            return replace(read_model(file), path=named)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), f"the structure {structure.name!r}")) from error
 
 
 def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.Structure:

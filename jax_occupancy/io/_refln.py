@@ -67,7 +67,7 @@ def refln_table(
             unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
     edges = [_single(of_cell, tag) for tag in _CELL]
     try:
-        stated = gemmi.UnitCell(*map(cif.as_number, edges)) if all(edges) else gemmi.UnitCell()
+        stated = gemmi.UnitCell(*map(cif.as_number, edges)) if any(edges) else gemmi.UnitCell()
     except RuntimeError as error:
         raise ValueError(f"{where} cannot be read: {error}") from error
     name = _stated_group(of_group)

@@ -77,7 +77,7 @@ def _nuisances(
 ) -> dict[str, np.ndarray]:
     """What B factors and positions of each group did, beside what their priors expect."""
     n = problem.n_groups
-    names = ("delta_b", "delta_b_esd", "b_correlation", "b_spread", "shift", "shift_spread")
+    names = ("delta_b", "delta_b_esd", "b_correlation", "b_expected", "b_spread", "shift", "shift_spread")
     found = {name: np.full(n, np.nan) for name in names}
     of_b = np.flatnonzero(posterior.kind == 0)
     group = posterior.group[of_b]
@@ -87,6 +87,7 @@ def _nuisances(
     own, shared = posterior.of_some(covariance, of_b)
     esd = np.sqrt(np.maximum(np.diag(own), 0))
     found["delta_b_esd"][group] = esd
+    found["b_expected"][group] = posterior.spreads.trend * posterior.expected[of_b]
     found["b_spread"][group] = posterior.spreads.group_b * posterior.size[of_b]
     with np.errstate(invalid="ignore", divide="ignore"):
         found["b_correlation"][group] = shared[group, np.arange(of_b.size)] / (
@@ -150,7 +151,7 @@ def _evidence(problem: Problem, state: State, posterior: Posterior, held: Inform
             of_parts.gradient[:n_parts],
             x,
             parts,
-            posterior.marginal[0],
+            posterior.marginal[:2],
         ),
     ]
     losses = _losses(_values(problem, state, [one.change for one in hypotheses]), state, problem)

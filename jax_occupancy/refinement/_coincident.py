@@ -62,9 +62,13 @@ def known_in_sum(
     found = {}
     for members in ([i for i in one.tolist() if i < len(unsure)] for one in sets):
         for i in (i for i in members if unsure[i] > UNKNOWN):
-            near = tuple(j for j in members if distance([places[i], places[j]]) <= NEAR)
-            if len(near) > 1 and np.sqrt(max(covariance[np.ix_(near, near)].sum(), 0)) <= SUM_KNOWN * unsure[i]:
-                found |= dict.fromkeys(near, near)
+            near = [j for j in members if j not in found and distance([places[i], places[j]]) <= NEAR]
+            # One that is known by itself is among them only where the others are not known without it.
+            for together in (tuple(j for j in near if unsure[j] > UNKNOWN), tuple(near)):
+                esd = np.sqrt(max(covariance[np.ix_(together, together)].sum(), 0))
+                if i in together and len(together) > 1 and esd <= SUM_KNOWN * unsure[i]:
+                    found |= dict.fromkeys(together, together)
+                    break
     return found
 
 

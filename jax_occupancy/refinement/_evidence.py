@@ -77,11 +77,11 @@ def absent_and_full(
     gradient: Float[np.ndarray, " variables"],
     x: Float[np.ndarray, " variables"],
     group_of_part: Int[np.ndarray, " parts"],
-    following: Callable[[str, int, np.ndarray], np.ndarray] | None = None,
+    following: Callable[[str, int, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Iterator[Hypothesis]:
     """For each group, that it is nowhere and that it is everywhere, as far as its set allows.
 
-    `following` gives the curvature of some variables if B factors and positions follow a hypothesis about a group.
+    `following` gives curvature and slope of some variables if B factors and positions follow a hypothesis on a group.
     """
     if not _has_minimum(curvature, gradient):
         return
@@ -94,15 +94,15 @@ def absent_and_full(
             wanted = (members == group).astype(float)
             equations = np.concatenate([sides[np.ix_(rows, members)], wanted[None]])
             sums = np.append(total[rows], value)
-            held = curvature[np.ix_(members, members)]
+            held = curvature[np.ix_(members, members)], gradient[members]
             flexible = held if following is None else following(kind, group, members)
-            new = constrained_minimum(flexible, gradient[members], x[members], equations, sums)
+            new = constrained_minimum(*flexible, x[members], equations, sums)
             if np.max(np.abs(equations @ new - sums)) > 1e-3:
                 continue  # it can't be: a fixed sibling has its share
             change, step = np.zeros(n_groups), new - x[members]
             inside = members < n_groups
             change[members[inside]] = step[inside]
-            losses = (float(gradient[members] @ step + 0.5 * step @ matrix @ step) for matrix in (held, flexible))
+            losses = (float(slope @ step + 0.5 * step @ matrix @ step) for matrix, slope in (held, flexible))
             yield Hypothesis(kind, group, change[group_of_part], {}, *losses)
 
 
@@ -112,16 +112,17 @@ def unlinked(
     gradient: Float[np.ndarray, " parts"],
     x: Float[np.ndarray, " variables"],
     parts: Parts,
-    following: Float[np.ndarray, "parts parts"] | None = None,
+    following: tuple[Float[np.ndarray, "parts parts"], Float[np.ndarray, " parts"]] | None = None,
 ) -> Iterator[Hypothesis]:
     """For each set that runs over several residues, that each residue goes its own way, and that all do.
 
-    `following` is the information on the parts if B factors and positions follow.
+    `following` are information and gradient of the parts if B factors and positions follow.
     """
-    held, information = information, information if following is None else following
+    held, (information, gradient) = (information, gradient), following or (information, gradient)
+    either = held, (information, gradient)
 
     def hypothesis(kind: str, subject: Any, change: np.ndarray, occupancies: dict[int, float]) -> Hypothesis:
-        losses = (float(gradient @ change + 0.5 * change @ matrix @ change) for matrix in (held, information))
+        losses = (float(slope @ change + 0.5 * change @ matrix @ change) for matrix, slope in either)
         return Hypothesis(kind, subject, change, occupancies, *losses)
 
     if not _has_minimum(information, gradient):

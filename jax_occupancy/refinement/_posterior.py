@@ -184,22 +184,25 @@ class Posterior:
         upper = np.triu(inverted(self._factor[0])[0])
         return upper + np.triu(upper, 1).T
 
-    def following(self) -> Callable[[str, int, np.ndarray], np.ndarray]:
-        """The curvature of some variables if B factors and positions follow a change of one group.
+    def following(self) -> Callable[[str, int, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """The curvature and slope of some variables if B factors and positions follow a change of one group.
 
-        Those of a group that is absent have nothing to follow with.
+        Those of a group that is absent have nothing to follow with, and its B factor may be what its prior expects.
         """
-        curvature, follow = self.of_occupancies(marginal=True).curvature, self.marginal[2]
-        inverse = self.covariance_of_nuisances
-        response = self.by_variable(follow.T)
+        slope, curvature, _ = self.of_occupancies(marginal=True)
+        inverse, response = self.covariance_of_nuisances, self.by_variable(self.marginal[2].T)
+        lever, precision = self.spreads.trend * self.response, self.spread**-2.0
+        pull = precision * (self.nuisance - self.spreads.trend * self.expected)
 
-        def of(kind: str, group: int, members: np.ndarray) -> np.ndarray:
+        def of(kind: str, group: int, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             own = np.flatnonzero(self.group == group)
-            found = curvature[np.ix_(members, members)]
+            found, gradient = curvature[np.ix_(members, members)], slope[members]
             if kind == "full" or not own.size:
-                return found
-            lost = response[np.ix_(members, own)]
-            return found + lost @ np.linalg.solve(inverse[np.ix_(own, own)], lost.T)
+                return found, gradient
+            lost, itself = response[np.ix_(members, own)], members == group
+            found = found + lost @ np.linalg.solve(inverse[np.ix_(own, own)], lost.T)
+            stiffness, pulled = np.sum(precision[own] * lever[own] ** 2), np.sum(lever[own] * pull[own])
+            return found - stiffness * np.outer(itself, itself), gradient + pulled * itself
 
         return of
 

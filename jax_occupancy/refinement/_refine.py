@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -85,14 +86,14 @@ def refine(
     problem = prepare(model, data, groups, chosen, stage=clock.begin)
     if throw and problem.n_groups == 0:
         raise RefinementError(NOTHING.format(model.path))
-    solution = refine_problem(problem.on(mesh), clock)
+    solution = refine_problem(problem.on(mesh), clock, model)
     if throw and solution.result != "converged":
         raise RefinementError(f"{model.path}: {solution.message} Use throw=False to see where it ended.")
     return solution
 
 
-def refine_problem(problem: Problem, clock: Clock) -> Solution:
-    """Refine when model, data, groups and structure factors have been brought together."""
+def refine_problem(problem: Problem, clock: Clock, model: Model) -> Solution:
+    """Refine when all has been brought together; the model is the one given, that of a map has another cell."""
     if problem.options.outliers:
         clock.begin("scale")
         problem = problem.without_outliers()
@@ -101,7 +102,7 @@ def refine_problem(problem: Problem, clock: Clock) -> Solution:
     clock.begin("assess")
     assessment = assess(problem, state, posterior)
     clock.begin("finish")
-    return make_solution(problem, state, posterior, assessment, clock)
+    return replace(make_solution(problem, state, posterior, assessment, clock), model=model)
 
 
 def check_mesh(mesh: Any) -> None:
@@ -124,8 +125,12 @@ def reflections_of(given: Any, model: Model) -> Reflections | Maps:
     if isinstance(given, gemmi.Mtz):
         return Reflections.from_gemmi(given, cell=model.cell, spacegroup=model.spacegroup)
     if isinstance(given, pd.DataFrame):
-        cell, spacegroup = (getattr(given, name, None) or getattr(model, name) for name in ("cell", "spacegroup"))
-        return Reflections.from_dataframe(given, cell=cell, spacegroup=spacegroup)
+        stated = {"cell": gemmi.UnitCell, "spacegroup": gemmi.SpaceGroup}  # a column may have such a name
+        own = {name: getattr(given, name, None) for name in stated}
+        crystal = {
+            name: own[name] if isinstance(own[name], kind) else getattr(model, name) for name, kind in stated.items()
+        }
+        return Reflections.from_dataframe(given, **crystal)
     if isinstance(given, str | os.PathLike) and is_map(given):
         raise ValueError(f"{given} is a map; read it with read_maps(half1, half2, resolution=...)")
     read = partial(read_reflections, cell=model.cell, spacegroup=model.spacegroup)

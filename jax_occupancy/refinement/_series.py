@@ -87,7 +87,7 @@ def refine_series(
         >>> list(series.solutions), list(series.failed)
         (['here'], ['lost'])
     """
-    if isinstance(datasets, str | os.PathLike | Reflections | Maps):
+    if isinstance(datasets, str | os.PathLike | Reflections | Maps | gemmi.Mtz | pd.DataFrame):
         raise ValueError(f"datasets is a single {type(datasets).__name__}; wanted a list of data sets")
     if isinstance(datasets, Mapping):
         raise TypeError("datasets is a mapping; give its values, and names=list(datasets)")
@@ -137,7 +137,7 @@ def refine_series(
             try:
                 if row is not None:
                     shared = shared.observing(Observations.from_reflections(usable[name])._replace(rows=row))
-                solutions[name] = refine_problem(shared, clock)
+                solutions[name] = refine_problem(shared, clock, model)
             except (ValueError, OSError) as error:
                 failed[name] = str(error)
     if throw and not solutions:
@@ -156,7 +156,8 @@ def names_of(paths: Sequence[Path | None]) -> list[str]:
 def _names(names: Sequence[Name] | None, datasets: Sequence[Any]) -> list[Name]:
     """A name for each data set, each another."""
     if names is None:
-        names = [*names_of([data.path if isinstance(data, Reflections | Maps) else Path(data) for data in datasets])]
+        paths = [Path(one) if isinstance(one, str | os.PathLike) else getattr(one, "path", None) for one in datasets]
+        names = [*names_of(paths)]
     names = list(names)
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if len(names) != len(datasets) or twice:

@@ -328,7 +328,6 @@ def make_solution(
         target_label=target.label,
         target_digits=target.digits,
         fsc_shells=fsc_shells,
-        model=problem.model,
     )
 
 

@@ -22,14 +22,14 @@ UNEXPECTED = 2.0
 def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
     """Put together what is known of each group.
 
-    Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions of
-    all groups marginalised, unless they are held), esd_fixed (with them held); sum and sum_esd (what a group has
+    Columns: name, set, kind, parent, n_atoms, residues, altloc, start; occupancy; esd (the B factors and positions
+    of all groups marginalised, unless they are held), esd_fixed (with them held); sum and sum_esd (what a group has
     together with those that it nearly coincides with, where the data determine no more); at_bound and the one-sided
-    95 % limit there; delta_b, delta_b_esd, b_spread (what its prior expects, Å²) and b_correlation; shift (root mean
-    square over the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full (log-likelihood gained
-    over an occupancy of zero and over one of one), llg_unlinked (that would be gained by residues that go their own
-    way); map_cc (for a map, its correlation with the model around the group); note; refinable, reason. NaN where
-    something does not apply.
+    95 % limit there; delta_b, delta_b_esd, b_expected and b_spread (what its prior expects, Å²) and b_correlation;
+    shift (root mean square over the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full
+    (log-likelihood gained over an occupancy of zero and over one of one), llg_unlinked (that would be gained by
+    residues that go their own way); map_cc (for a map, its correlation with the model around the group); note;
+    refinable, reason. NaN where something does not apply.
     """
     table = problem.grouping.to_frame()
     groups = problem.grouping.groups
@@ -48,7 +48,7 @@ def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyT
     for name, values in {"occupancy": q, **found}.items():
         table.insert(column, name, values)
         column += 1
-    notes = [_note(problem, assessment, moving, i, sums[i][2] if i in sums else None) if i >= 0 else "" for i in order]
+    notes = [_note(problem, assessment, moving, i, sums.get(i)) if i >= 0 else "" for i in order]
     table.insert(column, "note", notes)
     return table
 
@@ -82,21 +82,27 @@ def _sums(
     return sums
 
 
-def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, of_sum: str | None) -> str:
+def _note(
+    problem: Problem, assessment: Assessment, q: np.ndarray, i: int, together: tuple[float, float, str] | None
+) -> str:
     """What a crystallographer should know of a group before believing its occupancy."""
     notes, known = [], assessment.groups.iloc[i]
     bounded = bool(np.isfinite(known["limit"]))
-    if of_sum:  # without one of them the others take its place
-        notes.append(of_sum)
-    elif known["llg_absent"] < SUPPORTED:
+    supported = known["llg_absent"] >= SUPPORTED
+    if together is not None:
+        total, total_esd, sentence = together
+        notes.append(sentence)
+        supported |= total > UNEXPECTED * total_esd  # without one of them the others take its place
+    if not supported:
         notes.append(f"not supported: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
-    elif bounded:
+    elif bounded and not together:
         notes.append("on a bound")
-    if not of_sum and not bounded and known["esd_fixed"] > UNKNOWN:
+    if not together and not bounded and known["esd_fixed"] > UNKNOWN:
         notes.append("too small or too disordered: the data hardly see it")
     if not notes and known["llg_full"] < SUPPORTED and not known["at_bound"]:
         notes.append("the data do not tell it from fully occupied")
-    notes += _moves(known, q[i] - float(problem.tensor.group_occupancies[problem.constraints.entries[i]]))
+    if q[i] > 0:
+        notes += _moves(known, q[i] - float(problem.tensor.group_occupancies[problem.constraints.entries[i]]))
     if known["llg_unlinked"] > SUPPORTED * _freed(assessment, problem, i):
         notes.append("its residues differ, see the table of residues")
     return "; ".join(notes)
@@ -104,9 +110,9 @@ def _note(problem: Problem, assessment: Assessment, q: np.ndarray, i: int, of_su
 
 def _moves(known: pd.Series, rise: float) -> list[str]:
     """How the B factors and the position of a group moved, if it was further than their priors expect."""
-    names = ["delta_b", "delta_b_esd", "b_spread", "shift", "shift_spread"]
-    notes, (b, esd, spread, shift, expected) = [], np.array([known[name] for name in names], float)
-    if abs(b) > UNEXPECTED * max(spread, esd):
+    names = ["delta_b", "delta_b_esd", "b_expected", "b_spread", "shift", "shift_spread"]
+    notes, (b, esd, likely, spread, shift, expected) = [], np.array([known[name] for name in names], float)
+    if abs(b - likely) > UNEXPECTED * max(spread, esd):
         how = f"B {'rose' if b > 0 else 'fell'} by {abs(b):.0f} Å²"
         # Refined at too high an occupancy a B factor is too high, too.
         if b * rise > 0:
