@@ -16,8 +16,8 @@ among forty right waters may have moved far.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -132,31 +132,30 @@ class Posterior:
     @cached_property
     def of_nuisances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Curvature and slope by the nuisances, priors included, and the curvature between parts and nuisances."""
-        n, precision, steep = self.place.size, self.spread**-2.0, self._steepness
-        pull = precision * (self.nuisance - self.spreads.trend * self.expected)
-        between = self.likelihood.curvature[:n, n:] - np.where(
-            self.place[:, None] == self.group, precision * steep, 0.0
-        )
+        n, (precision, pull, lever) = self.place.size, self._prior
+        steep = lever / self._count[self.group]
+        own = self.place[:, None] == self.group
+        between = self.likelihood.curvature[:n, n:] - np.where(own, precision * steep, 0.0)
         slope = self.likelihood.gradient[n:] + pull
         slope = np.where(self.lowest, np.minimum(slope, 0), slope)
         return self.likelihood.curvature[n:, n:] + np.diag(precision), slope, between
 
-    @property
-    def _steepness(self) -> Float[np.ndarray, " nuisances"]:
-        """Derivative of what the prior expects by the occupancy of each part of the group, which has their mean."""
-        count = np.bincount(self.place, minlength=self.n_variables)
-        return self.spreads.trend * self.response / np.maximum(count[self.group], 1)
-
     @cached_property
-    def _of_parts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Curvature and slope by the parts, with what the priors of the nuisances say of them."""
-        n, precision, steep = self.place.size, self.spread**-2.0, self._steepness
-        pull = precision * (self.nuisance - self.spreads.trend * self.expected)
-        stiff, slope = np.zeros(self.n_variables), np.zeros(self.n_variables)
-        np.add.at(stiff, self.group, precision * steep**2)
-        np.add.at(slope, self.group, -steep * pull)
-        prior = np.where(self.place[:, None] == self.place, stiff[self.place], 0.0)
-        return self.likelihood.curvature[:n, :n] + prior, self.likelihood.gradient[:n] + slope[self.place]
+    def _prior(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each nuisance the precision, the slope, and how what is expected of it changes with the occupancy."""
+        precision, trend = self.spread**-2.0, self.spreads.trend
+        return precision, precision * (self.nuisance - trend * self.expected), trend * self.response
+
+    @property
+    def _count(self) -> Int[np.ndarray, " variables"]:
+        """Parts of each group, whose occupancy is their mean; at least one."""
+        return np.maximum(np.bincount(self.place, minlength=self.n_variables), 1)
+
+    def _of_occupancy(self, nuisances: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Curvature and slope by the variables of the priors of some nuisances."""
+        precision, pull, lever = (one[nuisances] for one in self._prior)
+        total = partial(np.bincount, self.group[nuisances], minlength=self.n_variables)
+        return total(precision * lever**2), -total(lever * pull)
 
     @cached_property
     def _factor(self) -> tuple[np.ndarray, bool]:
@@ -168,8 +167,11 @@ class Posterior:
 
         The response to a change d of the parts is −follow·d − rest.
         """
-        _, slope, between = self.of_nuisances
-        parts, of_parts = self._of_parts
+        n, (_, slope, between) = self.place.size, self.of_nuisances
+        (stiff, pulls), count = self._of_occupancy(), self._count
+        prior = np.where(self.place[:, None] == self.place, (stiff / count**2)[self.place], 0.0)
+        parts = self.likelihood.curvature[:n, :n] + prior
+        of_parts = self.likelihood.gradient[:n] + (pulls / count)[self.place]
         if not self.nuisance.size or not self.is_finite:
             return parts, of_parts, between.T, slope
         follow, rest = cho_solve(self._factor, between.T), cho_solve(self._factor, slope)
@@ -191,18 +193,15 @@ class Posterior:
         """
         slope, curvature, _ = self.of_occupancies(marginal=True)
         inverse, response = self.covariance_of_nuisances, self.by_variable(self.marginal[2].T)
-        lever, precision = self.spreads.trend * self.response, self.spread**-2.0
-        pull = precision * (self.nuisance - self.spreads.trend * self.expected)
 
         def of(kind: str, group: int, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             own = np.flatnonzero(self.group == group)
             found, gradient = curvature[np.ix_(members, members)], slope[members]
             if kind == "full" or not own.size:
                 return found, gradient
-            lost, itself = response[np.ix_(members, own)], members == group
+            lost, (stiff, pulls) = response[np.ix_(members, own)], self._of_occupancy(own)
             found = found + lost @ np.linalg.solve(inverse[np.ix_(own, own)], lost.T)
-            stiffness, pulled = np.sum(precision[own] * lever[own] ** 2), np.sum(lever[own] * pull[own])
-            return found - stiffness * np.outer(itself, itself), gradient + pulled * itself
+            return found - np.diag(stiff[members]), gradient - pulls[members]
 
         return of
 

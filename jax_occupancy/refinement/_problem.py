@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import equinox as eqx
@@ -130,7 +130,7 @@ class Problem:
         """The most negative shift of the B factors of each group, in Å²."""
         return np.minimum(SMALLEST_B - self.lowest_b, 0)
 
-    @property
+    @cached_property
     def guess(self) -> Float[Array, " groups"]:
         """The occupancies of the model, which its B factors may have been refined at."""
         return self.start("model")[: self.n_groups]

@@ -184,19 +184,22 @@ def _with_spreads(posterior: Posterior, expectations: np.ndarray, problem: Probl
     options, weights, spreads = problem.options, posterior.weights.copy(), posterior.spreads
     found, asked = list(spreads), (options.b_error, None, options.position_error)
     of_groups, (square, of_trend, product) = posterior.kind == 0, expectations
+
+    def departed(trend: float) -> np.ndarray:
+        return square - 2 * trend * product + trend**2 * of_trend
+
     if options.b_error is None and of_groups.any():
-        departed = square - 2 * spreads.trend * product + spreads.trend**2 * of_trend
-        tail = (TAIL + 1) / (TAIL + departed[of_groups] / spreads.group_b**2)
+        tail = (TAIL + 1) / (TAIL + departed(spreads.trend)[of_groups] / spreads.group_b**2)
         weights[posterior.free[of_groups]] = tail
         told = np.sum(tail * of_trend[of_groups]) + (spreads.group_b / TREND_SPREAD) ** 2
-        found[3] = trend = max(np.sum(tail * product[of_groups]) / told, 0.0)
-        square = square - 2 * trend * product + trend**2 * of_trend
+        found[3] = max(np.sum(tail * product[of_groups]) / told, 0.0)
+    from_expected = departed(found[3])
     for kind, before in enumerate(posterior.before[:3]):
         own = posterior.kind == kind
         if own.any() and asked[kind] is None:
             worth = WORTH / np.sqrt(own.sum())
             found[kind] = np.sqrt(
-                (np.sum(weights[posterior.free[own]] * square[own]) + worth * before**2) / (own.sum() + worth)
+                (np.sum(weights[posterior.free[own]] * from_expected[own]) + worth * before**2) / (own.sum() + worth)
             )
     return replace(posterior, spreads=Spreads(*map(float, found)), weights=weights)
 
