@@ -93,6 +93,14 @@ def test_a_folder_is_no_beginning_of_names(prefix, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_groups_that_a_format_cannot_say_are_refused_before_the_work(tmp_path):
+    example = write_example(tmp_path)
+    ended = command("refine", example.model, example.reflections, "--write", "next.eff", cwd=tmp_path)
+    assert ended.code == 1
+    assert ended.errors.startswith("error: next.eff: ")
+    assert not list(tmp_path.glob("*refined*"))
+
+
 def test_a_name_that_an_input_has_is_refused(tmp_path):
     example = write_example(tmp_path)
     ended = command("refine", example.model, example.reflections, "--prefix", "example", cwd=tmp_path)

@@ -33,7 +33,17 @@ from jax_occupancy.cli._session import (
 from jax_occupancy.cli._viewers import chimerax_script, coot_script
 from jax_occupancy.example import Example, write_example, write_map_example
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Maps, Model, Reflections, is_map, read_maps, read_model, read_reflections, write_groups
+from jax_occupancy.io import (
+    Maps,
+    Model,
+    Reflections,
+    is_map,
+    read_maps,
+    read_model,
+    read_reflections,
+    text_of_groups,
+    write_groups,
+)
 from jax_occupancy.refinement import Solution
 
 # Of the simulated half maps, in Å.
@@ -69,8 +79,7 @@ def run_refine(
         grouping = choose_groups_of(model, groups, states)
         _check_groups(model, grouping, outputs.omit or ())
         if outputs.write is not None:  # said now what could not be written in the end
-            with tempfile.TemporaryDirectory() as folder:
-                write_groups(Path(folder, outputs.write.name), grouping, model.atoms)
+            text_of_groups(outputs.write, grouping, model.atoms)
         watch.lap("groups")
         reflections = read_data(reflections_path, columns, model, maps, half2)
         print_input(console, model, reflections)

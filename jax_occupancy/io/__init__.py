@@ -10,7 +10,7 @@ tables and text.
 
 from jax_occupancy.io._atoms import atom_label
 from jax_occupancy.io._files import atomic_writer, format_of_name
-from jax_occupancy.io._groups import check_groups_name, read_groups, write_groups
+from jax_occupancy.io._groups import check_groups_name, read_groups, text_of_groups, write_groups
 from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
 from jax_occupancy.io._model import Model, from_gemmi, model_from_gemmi, read_model, to_gemmi
 from jax_occupancy.io._mtz import write_mtz
@@ -45,6 +45,7 @@ __all__ = [
     "rounded_units",
     "save_tensor",
     "select_atoms",
+    "text_of_groups",
     "to_gemmi",
     "write_archive",
     "write_groups",

@@ -87,13 +87,18 @@ def write_groups(path: PathLike, grouping: Grouping, atoms: pd.DataFrame) -> Non
         ...     file.read_text().splitlines()[2]
         'occupancy group id 1 chain A residue 2 alt A'
     """
-    check_groups_name(path)
-    try:
-        text = _WRITE[_EXTENSIONS[Path(path).suffix.lower()]](grouping, atoms)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    text = text_of_groups(path, grouping, atoms)
     with atomic_writer(path) as handle:
         handle.write(text.encode())
+
+
+def text_of_groups(path: PathLike, grouping: Grouping, atoms: pd.DataFrame) -> str:
+    """What `write_groups` writes, and its errors but those of the folder."""
+    check_groups_name(path)
+    try:
+        return _WRITE[_EXTENSIONS[Path(path).suffix.lower()]](grouping, atoms)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def check_groups_name(path: PathLike) -> None:
