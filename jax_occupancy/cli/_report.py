@@ -3,6 +3,7 @@
 import numpy as np
 from rich import box
 
+from jax_occupancy import _tables as tables
 from jax_occupancy import _words as words
 from jax_occupancy.cli._console import Console, as_options, print_columns, say, say_note
 from jax_occupancy.io import Maps, Model, Reflections
@@ -60,7 +61,7 @@ def print_solution(
     _print_attention(console, solution)
     if not brief:
         _print_table(console, solution, truth)
-    if residues := words.differing_residues(solution):
+    if residues := tables.differing_residues(solution):
         say(console, "Table of residues: occupancies each would have alone, and the log-likelihood it would gain")
     for line in residues:
         say(console, f"      {line}", indent=8)
@@ -78,8 +79,8 @@ def print_solution(
 
 def _print_attention(console: Console, solution: Solution) -> None:
     """Each note with its number in the table, and the groups that have it."""
-    noted = words.attention(solution)
-    say(console, words.attention_title(solution) + (":" if noted else "."))
+    noted = tables.attention(solution)
+    say(console, tables.attention_title(solution) + (":" if noted else "."))
     for number, (text, groups) in enumerate(noted, start=1):
         say(console, f"{number:>4}  {text}", indent=6)
         if groups:
@@ -88,7 +89,7 @@ def _print_attention(console: Console, solution: Solution) -> None:
 
 def _print_table(console: Console, solution: Solution, truth: np.ndarray | None) -> None:
     """A row per group, narrow enough for 80 columns, and below what columns mean."""
-    columns = words.group_columns(solution, narrow=True, truth=truth)
+    columns = tables.group_columns(solution, narrow=True, truth=truth)
     silent = {name for name in OPTIONAL if not any(columns[name])}
     shown = {HEADINGS.get(name, name): cells for name, cells in columns.items() if name not in silent}
     ends = np.cumsum([len(s.groups) for s in solution.grouping.sets]).tolist()
@@ -103,7 +104,7 @@ def _print_table(console: Console, solution: Solution, truth: np.ndarray | None)
         box=box.HORIZONTALS,
         padding=(0, 0 if console.width < ROOMY else 1, 0, 0),
     )
-    for name, meaning in words.legend(solution, columns.keys() - silent).items():
+    for name, meaning in tables.legend(solution, columns.keys() - silent).items():
         say(console, f"{name:<13}{meaning}", indent=13)
 
 

@@ -9,9 +9,10 @@ import typer
 from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from jax_occupancy import _tables as tables
 from jax_occupancy import _words as words
 from jax_occupancy._options import Options
-from jax_occupancy._words import dataset_name
+from jax_occupancy._tables import dataset_name
 from jax_occupancy.cli._console import Console, as_options, print_columns, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._options import Data, Groups, MapChoice
@@ -103,15 +104,15 @@ def _numbers_or_names(names: Sequence[str]) -> Sequence[str | float]:
 
 
 def _print_tables(console: Console, series: SeriesSolution) -> None:
-    columns = words.series_columns(series)
+    columns = tables.series_columns(series)
     ends = [i for i, name in enumerate([*columns["data set"][1:], "end"]) if name]
     columns = {HEADINGS.get(name, name): cells for name, cells in columns.items()}
     numbers = columns.keys() - {"data set", "group", "occupancy"}
     print_columns(console, columns, numbers=numbers, sections=set(ends), **STYLE)
-    say(console, words.SERIES_LEGEND)
-    for line in words.series_notes(series):
+    say(console, tables.SERIES_LEGEND)
+    for line in tables.series_notes(series):
         say(console, line, indent=3)
-    columns = words.dataset_columns(series)
+    columns = tables.dataset_columns(series)
     print_columns(console, columns, numbers=columns.keys() - {"data set", "result", "columns"}, **STYLE)
     for name, solution in series.solutions.items():
         if (doubt := words.doubt(solution)) is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import jax_occupancy
-from jax_occupancy._words import occupancy, worst_first
+from jax_occupancy._tables import occupancy, worst_first
 from jax_occupancy.io import Model
 from jax_occupancy.refinement import Solution
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from jax_occupancy._words import Solution, sum_label
+from jax_occupancy._tables import sum_label
+from jax_occupancy._words import Solution
 from jax_occupancy.groups import Grouping
 from jax_occupancy.plotting._figure import (
     BLUE,

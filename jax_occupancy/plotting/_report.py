@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_occupancy import _tables as tables
 from jax_occupancy import _words as words
 from jax_occupancy._words import Solution
 from jax_occupancy.io import Model, atomic_writer
@@ -75,7 +76,7 @@ def write_report(
     set_of_row = solution.table["set"].to_numpy()
     first_of_set = set(np.flatnonzero(np.diff(set_of_row, prepend=-1)).tolist())
     # Columns that say nothing take room away from those that do.
-    columns = {name: cells for name, cells in words.group_columns(solution).items() if any(cells)}
+    columns = {name: cells for name, cells in tables.group_columns(solution).items() if any(cells)}
     if notes is None:
         notes = [*([] if model is None else words.model_notes(model)), *solution.data.notes, *words.notes(solution)]
     result = f"{RESULTS.get(solution.result, 'did not converge')}. {solution.message}"
@@ -84,16 +85,16 @@ def write_report(
         _paragraphs([title], kind="h1"),
         _pairs({"Result": result, **words.r_values(solution)}),
         _paragraphs([] if doubt is None else [doubt]),
-        _paragraphs([words.attention_title(solution)], kind="h2"),
-        _list([f"{groups}: {text}" if groups else text for text, groups in words.attention(solution)]),
+        _paragraphs([tables.attention_title(solution)], kind="h2"),
+        _list([f"{groups}: {text}" if groups else text for text, groups in tables.attention(solution)]),
         _paragraphs(["Occupancies"], kind="h2"),
         _table(columns, starts=first_of_set),
-        _pairs(words.legend(solution, columns.keys() - {"note"})),
+        _pairs(tables.legend(solution, columns.keys() - {"note"})),
         *_residues(solution),
         *_pictures(solution),
         _paragraphs(["Crystal and refinement" if solution.fsc is None else "Map and refinement"], kind="h2"),
         _pairs(_summary(solution, model) | {name.capitalize(): _text(one) for name, one in account.items()}),
-        *([_table(words.scale_columns(solution))] if solution.fsc is None else _shells(solution)),
+        *([_table(tables.scale_columns(solution))] if solution.fsc is None else _shells(solution)),
         *(_outliers(solution) if solution.fsc is None else []),
         _paragraphs(["Notes"], kind="h2"),
         _list(dict.fromkeys(notes)),
@@ -142,14 +143,14 @@ def _residues(solution: Solution) -> list[str]:
         return []
     meaning = "The occupancy that each residue would have alone, and what that would gain."
     heading = _paragraphs(["Residues of linked groups"], kind="h2")
-    return [heading, _table(words.residue_columns(solution)), _paragraphs([meaning])]
+    return [heading, _table(tables.residue_columns(solution)), _paragraphs([meaning])]
 
 
 def _outliers(solution: Solution) -> list[str]:
     heading, n = _paragraphs(["Outliers"], kind="h2"), len(solution.outliers)
     if not n:
         return [heading, _paragraphs(["No reflection was left out as an outlier."])]
-    shown = [heading, _table(words.outlier_columns(solution, most=OUTLIERS_SHOWN))]
+    shown = [heading, _table(tables.outlier_columns(solution, most=OUTLIERS_SHOWN))]
     return shown if n <= OUTLIERS_SHOWN else [*shown, _paragraphs([f"And {n - OUTLIERS_SHOWN} more."])]
 
 
