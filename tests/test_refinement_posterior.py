@@ -7,6 +7,8 @@ import pytest
 
 from jax_occupancy import read_model, refine, write_model
 from jax_occupancy.refinement import Options, assess, moved_model, posterior_at, prepare, search, settle
+from jax_occupancy.refinement._posterior import RESTRAINT, _response
+from jax_occupancy.refinement._problem import size_of_b
 
 pytestmark = pytest.mark.usefixtures("x64")
 RANDOM = np.random.default_rng(3)
@@ -165,6 +167,44 @@ def test_b_factors_that_were_refined_at_a_guess_are_found_out(example, guessed):
     assert 0.6 < z < 1.4
     # what follows its occupancy as expected is no news
     assert found.table["note"].str.contains("had been refined at another").sum() <= 4
+
+
+def test_the_prior_expects_of_b_factors_what_occupancies_do_to_them(example, guessed):
+    """Its curvature over parts and nuisances is that of ½ Σ (ΔB − κ·R·(q − q₀))²/σ², with q the mean of the parts."""
+    problem, _, posterior = settle(*search(prepare(guessed, example[1], options=Options(starts=0))))
+    n_parts, groups, of_b = posterior.place.size, np.arange(problem.n_groups), posterior.kind == 0
+    likelihood, (of_nuisances, _, between) = posterior.likelihood.curvature, posterior.of_nuisances
+    marginal, _, follow, _ = posterior.marginal
+    of_q = posterior.by_variable(marginal + between @ follow - likelihood[:n_parts, :n_parts])
+    mixed = posterior.by_variable((between - likelihood[:n_parts, n_parts:])[:, of_b])
+    expects = posterior.spreads.trend * posterior.response[of_b][:, groups].toarray()
+    relative = expects / posterior.spread[of_b, None]
+    np.testing.assert_allclose(posterior.by_variable(of_q.T)[np.ix_(groups, groups)], relative.T @ relative, atol=1e-7)
+    np.testing.assert_allclose(mixed[groups], -(relative / posterior.spread[of_b, None]).T, atol=1e-7)
+    added = (of_nuisances - likelihood[n_parts:, n_parts:])[np.ix_(of_b, of_b)]
+    np.testing.assert_allclose(added, np.diag(posterior.spread[of_b] ** -2.0), rtol=1e-7, atol=1e-7)
+    assert np.abs(expects - np.diag(np.diag(expects))).max() > 0.1
+
+
+def test_b_factors_of_conformers_that_coincide_give_way_to_the_sum_of_their_occupancies_alone():
+    """The data hardly tell what one loses to the other; a group that is not there has what is usual."""
+    alike, stiff, steep = np.array([[1.0, 0.99, 0.0], [0.99, 1.0, 0.0], [0.0, 0.0, 0.0]]), 10.0, 30.0
+    curvature = np.block([[0 * alike, -steep * alike], [-steep * alike, stiff * alike]])
+    response = _response(np.arange(3), np.full(3, 10.0), curvature, np.array([0.5, 0.5, 0.0]), np.full(3, 0.5))
+    restraint = (RESTRAINT * 10.0) ** -2
+    both, exchanged = response[:2, :2] @ [1, 1], response[:2, :2] @ [1, -1]
+    np.testing.assert_allclose(both, steep * 1.99 / (stiff * 1.99 + restraint))
+    np.testing.assert_allclose(exchanged, np.array([1, -1]) * steep * 0.01 / (stiff * 0.01 + restraint))
+    assert exchanged[0] < 0.25 * both[0]
+    # at half the occupancy twice as much
+    assert response[2].tolist() == pytest.approx([0, 0, 2 * response[0, 0]])
+
+
+def test_a_b_factor_that_fell_to_nothing_is_not_known_for_that():
+    spread = size_of_b(np.array([1.0, 10.0, 10.0, 40.0]))
+    assert spread[0] > 5
+    assert spread[0] < spread[1] == pytest.approx(10.0)
+    assert spread[3] == pytest.approx(40 / np.sqrt(2), rel=0.05)
 
 
 def test_a_group_that_is_absent_has_nothing_that_its_prior_could_hold(example, guessed):

@@ -24,8 +24,8 @@ class Objective(eqx.Module):
         lowest_b: the most negative B shifts, in Å², which keep the B factors of all atoms positive; None holds B.
         spread_b: standard deviations of their prior, in Å²; it alone decides for a group that is not there.
         weight: of the prior in the target; 1 where the target is minus a log-likelihood.
-        trend_b: what the prior expects of a B factor that was refined at another occupancy, in Å² per unit of the
-            difference of both.
+        trend_b: what the prior expects of B factors (rows) that were refined at other occupancies (columns), in Å² per
+            unit of the difference.
         guess: the occupancies that the B factors may have been refined at.
         tiles: of the occupancies and B shifts, between which curvature is computed; None for all.
         blocks: of variables and equations, by which the solver goes (see `solve_on_simplexes`); None for one.
@@ -47,7 +47,7 @@ class Objective(eqx.Module):
     lowest_b: Float[Array, " groups"] | None = None
     spread_b: Float[Array, " groups"] | None = None
     weight: Float[Array, ""] | float = 1.0
-    trend_b: Float[Array, " groups"] | float = 0.0
+    trend_b: Float[Array, "groups groups"] | float = 0.0
     guess: Float[Array, " groups"] | float = 1.0
     tiles: Tiles | None = None
     blocks: Int[Array, "blocks size"] | None = None
@@ -112,7 +112,8 @@ class Objective(eqx.Module):
         q, delta_b = self.split(x)
         if delta_b is None:
             return jnp.zeros((), x.dtype)
-        departed = (delta_b - self.trend_b * (q - self.guess)) / self.spread_b  # pyright: ignore[reportOperatorIssue]
+        expected = jnp.dot(self.trend_b, q - self.guess, precision="highest")
+        departed = (delta_b - expected) / self.spread_b  # pyright: ignore[reportOperatorIssue]
         return 0.5 * self.weight * jnp.sum(departed**2)
 
     def _place(self, parameters: Array, n_variables: int) -> Array:

@@ -6,33 +6,37 @@ besides. So what is minimised in the end is
     −ln L(q, ΔB, δB, t) + Σ (ΔB − κ·R·(q − q₀))²/2(τB)² + Σ δB²/2(βB)² + Σ n|t|²/2σ²
 
 with a shift ΔB of the B factors of each group, a shift t of each of its residues as a body of n atoms and, where atoms
-are free, t and a shift δB of the B factor of each atom. A B factor that was refined at another occupancy q₀, that of
-the model, is wrong by R·(q − q₀), where R is how far the curvature lets it give way; κ is 1 if those of it were,
-and 0 if they are right. κ and the widths of the priors, τ, β and σ, the data say themselves: they are those that make
-the shifts found as likely as can be (empirical Bayes by expectation and maximisation; Dempster, Laird & Rubin, J. R.
-Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's distribution: one ligand with a wrong B factor
-among forty right waters may have moved far.
+are free, t and a shift δB of the B factor of each atom. B factors that were refined at other occupancies q₀, those of
+the model, are wrong by R·(q − q₀), where R is how far the curvature lets them give way, those of conformers that
+overlap together; κ is 1 if they were, and 0 if they are right. κ and the widths of the priors, τ, β and σ, the data say
+themselves: they are those that make the shifts found as likely as can be (empirical Bayes by expectation and
+maximisation; Dempster, Laird & Rubin, J. R. Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's
+distribution: one ligand with a wrong B factor among forty right waters may have moved far.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
+from scipy.sparse import csr_array
 
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._information import Information, extended_information
 from jax_occupancy.refinement._model_error import model_error
 from jax_occupancy.refinement._objective import amplitude_at
-from jax_occupancy.refinement._problem import RELATIVE_B_SPREAD, SMALLEST_B, Problem
+from jax_occupancy.refinement._problem import RELATIVE_B_SPREAD, SMALLEST_B, Problem, size_of_b
 
 # Spread of the B factors of atoms, relative to each, before the data have spoken.
 RELATIVE_ATOM_SPREAD = 0.1
+# How far B factors give way by themselves, relative to what is usual, where the data hardly tell: refinements have
+# restraints, and end before those of conformers that coincide have run away from each other.
+RESTRAINT = 0.15
 # Below such an occupancy a group does not tell how its B factor gives way to it.
 SOME = 0.05
 
@@ -41,7 +45,7 @@ class Spreads(NamedTuple):
     """Standard deviations of the priors, and how far B factors follow the occupancies that they were refined at.
 
     Attributes:
-        group_b: of ΔB of a group, relative to its mean B factor.
+        group_b: of ΔB of a group, relative to its mean B factor and that of groups (see `size_of_b`).
         atom_b: of δB of an atom, relative to its B factor.
         position: of an atom along each axis, in Å.
         trend: κ, 0 where B factors are right and 1 where they were refined against such data.
@@ -71,7 +75,7 @@ class Posterior:
         weights: of the tail, 1 for what lies where the spread says; of all nuisances.
         group: the group of each nuisance.
         expected: what the prior of each ΔB expects if κ is one, in Å².
-        response: R of each ΔB, in Å².
+        response: R, in Å²: rows of nuisances, columns of variables.
         spreads: of the priors.
         before: what was believed before the data were asked.
     """
@@ -87,7 +91,7 @@ class Posterior:
     weights: Float[np.ndarray, " all"]
     group: Int[np.ndarray, " nuisances"]
     expected: Float[np.ndarray, " nuisances"]
-    response: Float[np.ndarray, " nuisances"]
+    response: csr_array
     spreads: Spreads
     before: Spreads
 
@@ -119,13 +123,14 @@ class Posterior:
         """That of some variables with their parts and nuisances, all others held."""
         own = np.concatenate([parts, self.place.size + nuisances])
         gradient, curvature = self.likelihood.gradient[own], self.likelihood.curvature[np.ix_(own, own)]
-        names = ("free", "lowest", "nuisance", "kind", "size", "expected", "response")
+        names = ("free", "lowest", "nuisance", "kind", "size", "expected")
         return replace(
             self,
             likelihood=Information(gradient, curvature, None),
             place=np.searchsorted(variables, self.place[parts]),
             n_variables=len(variables),
             group=np.searchsorted(variables, self.group[nuisances]),
+            response=self.response[nuisances][:, variables],
             **{name: getattr(self, name)[nuisances] for name in names},
         )
 
@@ -133,16 +138,15 @@ class Posterior:
     def of_nuisances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Curvature and slope by the nuisances, priors included, and the curvature between parts and nuisances."""
         n, (precision, pull, lever) = self.place.size, self._prior
-        steep = lever / self._count[self.group]
-        own = self.place[:, None] == self.group
-        between = self.likelihood.curvature[:n, n:] - np.where(own, precision * steep, 0.0)
+        steep = lever.toarray().T * precision / self._count[:, None]
+        between = self.likelihood.curvature[:n, n:] - steep[self.place]
         slope = self.likelihood.gradient[n:] + pull
         slope = np.where(self.lowest, np.minimum(slope, 0), slope)
         return self.likelihood.curvature[n:, n:] + np.diag(precision), slope, between
 
     @cached_property
-    def _prior(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each nuisance the precision, the slope, and how what is expected of it changes with the occupancy."""
+    def _prior(self) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Of each nuisance the precision, the slope, and how what is expected of it changes with the variables."""
         precision, trend = self.spread**-2.0, self.spreads.trend
         return precision, precision * (self.nuisance - trend * self.expected), trend * self.response
 
@@ -153,9 +157,9 @@ class Posterior:
 
     def _of_occupancy(self, nuisances: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Curvature and slope by the variables of the priors of some nuisances."""
-        precision, pull, lever = (one[nuisances] for one in self._prior)
-        total = partial(np.bincount, self.group[nuisances], minlength=self.n_variables)
-        return total(precision * lever**2), -total(lever * pull)
+        precision, pull, lever = self._prior
+        lever, own = lever[nuisances], precision[nuisances]
+        return (lever.T @ lever.multiply(own[:, None])).toarray(), -(lever.T @ pull[nuisances])
 
     @cached_property
     def _factor(self) -> tuple[np.ndarray, bool]:
@@ -169,8 +173,8 @@ class Posterior:
         """
         n, (_, slope, between) = self.place.size, self.of_nuisances
         (stiff, pulls), count = self._of_occupancy(), self._count
-        prior = np.where(self.place[:, None] == self.place, (stiff / count**2)[self.place], 0.0)
-        parts = self.likelihood.curvature[:n, :n] + prior
+        prior = stiff / np.outer(count, count)
+        parts = self.likelihood.curvature[:n, :n] + prior[np.ix_(self.place, self.place)]
         of_parts = self.likelihood.gradient[:n] + (pulls / count)[self.place]
         if not self.nuisance.size or not self.is_finite:
             return parts, of_parts, between.T, slope
@@ -201,7 +205,7 @@ class Posterior:
                 return found, gradient
             lost, (stiff, pulls) = response[np.ix_(members, own)], self._of_occupancy(own)
             found = found + lost @ np.linalg.solve(inverse[np.ix_(own, own)], lost.T)
-            return found - np.diag(stiff[members]), gradient - pulls[members]
+            return found - stiff[np.ix_(members, members)], gradient - pulls[members]
 
         return of
 
@@ -268,7 +272,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     whole = np.flatnonzero(np.concatenate([np.ones(n_parts, bool), free]))
     free = np.flatnonzero(free)
     kind = np.repeat(np.arange(3), counts)
-    of_groups = np.maximum(problem.mean_b, SMALLEST_B) if options.b_error is None else options.b_error
+    of_groups = size_of_b(problem.mean_b) if options.b_error is None else options.b_error
     size = [
         np.broadcast_to(of_groups, n_groups),
         np.maximum(movers.b, SMALLEST_B)[: counts[1]],
@@ -289,7 +293,9 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     q, guess = np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)
     if before is None:
         first = _first_spreads(problem, state)
-        response = np.pad(_response(problem, curvature, q, guess), (0, kind.size - n_groups))[free]
+        response = _response(parts.group, size_of_b(problem.mean_b), curvature * unit, q, guess)
+        response = np.pad(response, ((0, kind.size - n_groups), (0, problem.n_variables - n_groups)))
+        response = csr_array(response[free])
     else:
         first, response = before.before, before.response
     return Posterior(
@@ -307,7 +313,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         size=np.concatenate(size)[free],
         weights=np.ones(kind.size) if before is None else before.weights,
         group=group[free],
-        expected=response * np.pad(q - guess, (0, kind.size - n_groups))[free],
+        expected=response[:, :n_groups] @ (q - guess),
         response=response,
         spreads=first if before is None else before.spreads,
         before=first,
@@ -330,22 +336,28 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
 
 
 def _response(
-    problem: Problem,
+    group: Int[np.ndarray, " parts"],
+    size: Float[np.ndarray, " groups"],
     curvature: Float[np.ndarray, "all all"],
     q: Float[np.ndarray, " groups"],
     guess: Float[np.ndarray, " groups"],
-) -> Float[np.ndarray, " groups"]:
-    """By how much the B factor of each group gives way to its occupancy where it is refined, in Å².
+) -> Float[np.ndarray, "groups groups"]:
+    """By how much the B factors of groups give way to the occupancies where they are refined, in Å².
 
-    It gives way to the logarithm of the occupancy evenly, of which the mean slope between the guess and the answer is
-    taken. A group that is hardly there does not tell; it gets what is usual for its B factor.
+    Those of groups that overlap do so together. They give way to the logarithm of their occupancy evenly, of which the
+    mean slope between the guess and the answer is taken. A group that is hardly there does not tell; it gets what is
+    usual for its own B factor.
     """
-    group, n, size = problem.parts.group, problem.n_groups, np.maximum(problem.mean_b, SMALLEST_B)
-    by_both = np.bincount(group, curvature[np.arange(group.size), group.size + group], minlength=n)
-    by_b = np.diagonal(curvature)[group.size : group.size + n]
-    tells = (q > SOME) & (by_b > 0)
-    relative = -q[tells] * by_both[tells] / (by_b[tells] * size[tells])
+    n, mean = q.size, np.maximum((q + guess) / 2, SOME)
+    of_b = slice(group.size, group.size + n)
+    by_both, by_b = np.zeros((n, n)), curvature[of_b, of_b]
+    np.add.at(by_both.T, group, curvature[of_b, : group.size].T)
+    tells = (q > SOME) & (by_b.diagonal() > 0)
+    these, raised = np.ix_(tells, tells), mean[tells] / q[tells]
+    stiff = by_b[these] * np.outer(raised, raised) + np.diag((RESTRAINT * size[tells]) ** -2.0)
+    found = np.zeros((n, n))
+    found[these] = -np.linalg.solve(stiff, raised[:, None] * by_both[these])
+    relative = np.diagonal(found)[tells] * mean[tells] / size[tells]
     usual = np.median(relative) if relative.size else 0.0
-    found = np.full(n, usual)
-    found[tells] = np.clip(relative, usual / 3, 3 * usual)
-    return found * size / np.maximum((q + guess) / 2, SOME)
+    found[~tells, ~tells] = usual * size[~tells] / mean[~tells]
+    return found

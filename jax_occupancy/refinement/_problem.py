@@ -76,7 +76,7 @@ class Problem:
         mean_b: mean B factor of each group in Å².
         lowest_b: lowest one, of an anisotropic atom along the direction in which it moves least.
         b_spread: standard deviation of the prior of the B shift of each group, in Å².
-        b_trend: what that prior expects per unit of the change of its occupancy from that of the model, in Å².
+        b_trend: what that prior expects per unit of the change of each occupancy from that of the model, in Å².
         mesh: the devices that the reflections are divided among.
         outliers: reflections that were left out because the model makes them too unlikely.
     """
@@ -98,7 +98,7 @@ class Problem:
     mean_b: Float[np.ndarray, " groups"]
     lowest_b: Float[np.ndarray, " groups"]
     b_spread: Float[np.ndarray, " groups"]
-    b_trend: Float[np.ndarray, " groups"]
+    b_trend: Float[np.ndarray, "groups groups"]
     mesh: Mesh | None = None
     outliers: Outliers | None = None
 
@@ -202,7 +202,7 @@ class Problem:
         self,
         shifts: Float[np.ndarray, "movers 3"],
         delta_b: Float[np.ndarray, " movers"],
-        **prior: Float[np.ndarray, " groups"],
+        **prior: Float[np.ndarray, "groups ..."],
     ) -> "Problem":
         """The same with the movers elsewhere and at other B factors, counted from the model, and another prior.
 
@@ -313,9 +313,19 @@ def prepare(
         lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
         b_spread=np.full_like(mean_b, options.b_error)
         if options.b_error is not None
-        else RELATIVE_B_SPREAD * np.maximum(mean_b, SMALLEST_B),
-        b_trend=np.zeros_like(mean_b),
+        else RELATIVE_B_SPREAD * size_of_b(mean_b),
+        b_trend=np.zeros((mean_b.size, mean_b.size)),
     )
+
+
+def size_of_b(mean_b: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " groups"]:
+    """What errors of the B factors of groups are relative to: as much to what is usual here as to their own, in Å².
+
+    A B factor that fell to nothing at a wrong occupancy would be taken to be known if it were its own alone.
+    """
+    there = mean_b[mean_b > 0]
+    usual = np.median(there) if there.size else 0.0
+    return np.maximum(np.sqrt((mean_b**2 + usual**2) / 2), SMALLEST_B)
 
 
 def decided(options: Options, model: Model, reflections: Reflections | Maps) -> Options:

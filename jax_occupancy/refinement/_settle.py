@@ -145,21 +145,21 @@ def _of_any_size(slope: np.ndarray, information: np.ndarray, matrix: np.ndarray,
 
 
 def _pieces(problem: Problem, posterior: Posterior) -> list[tuple[Posterior, np.ndarray, np.ndarray, np.ndarray]]:
-    """The posterior of each tile of groups, its equations, and which variables and nuisances it has."""
-    near, matrix, n = problem.near, problem.constraints.matrix, problem.n_groups
-    found = []
-    for tile in range(len(near.tiles)):
-        of_groups = np.flatnonzero(near.tile == tile)
+    """The posterior of each family of groups, its equations, and which variables and nuisances it has."""
+    matrix, n = problem.constraints.matrix, problem.n_groups
+    family, found = problem.constraints.family[:n], []
+    for one in np.unique(family):
+        of_groups = np.flatnonzero(family == one)
         equations = matrix[np.any(matrix[:, of_groups] != 0, axis=1)]
         variables = np.concatenate([of_groups, n + np.flatnonzero(np.any(equations[:, n:] != 0, axis=0))])
-        parts, nuisances = (np.flatnonzero(near.tile[group] == tile) for group in (posterior.place, posterior.group))
+        parts, nuisances = (np.flatnonzero(family[group] == one) for group in (posterior.place, posterior.group))
         piece = posterior.restricted(variables, parts, nuisances)
         found.append((piece, equations[:, variables], variables, nuisances))
     return found
 
 
 def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.ndarray:
-    """Expectations, each tile of groups for itself, of squares relative to the sizes of the nuisances: (3, nuisances).
+    """Expectations of squares relative to the sizes of the nuisances, each family of groups for itself: (3, nuisances).
 
     They are those of the nuisances, of what their priors expect if κ is one, and of the product of both.
     """
@@ -170,12 +170,13 @@ def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.n
         follow, own = piece.marginal[2], np.linalg.inv(piece.of_nuisances[0]).diagonal()
         of_parts = of_variables[np.ix_(piece.place, piece.place)]
         variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
-        shared = -np.sum(follow * of_variables[piece.group][:, piece.place], axis=1)
-        value, expected = piece.nuisance + change, piece.expected + piece.response * step[piece.group]
-        of_q = of_variables.diagonal()[piece.group]
+        response = piece.response.toarray()
+        value, expected = piece.nuisance + change, piece.expected + response @ step
+        of_expected = np.sum(response @ of_variables * response, axis=1)
+        shared = -np.sum(follow @ of_variables[piece.place] * response, axis=1)
         found[0, nuisances] = (value**2 + variance) / piece.size**2
-        found[1, nuisances] = (expected**2 + piece.response**2 * of_q) / piece.size**2
-        found[2, nuisances] = (value * expected + piece.response * shared) / piece.size**2
+        found[1, nuisances] = (expected**2 + of_expected) / piece.size**2
+        found[2, nuisances] = (value * expected + shared) / piece.size**2
     return found
 
 
@@ -211,8 +212,9 @@ def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarra
     after = posterior.nuisance + change
     delta_b, shifts, b_spread = movers.delta_b.copy(), movers.shifts.T.copy(), problem.b_spread.copy()
     b_spread[posterior.group[of_groups]] = posterior.spread[of_groups]
-    b_trend = np.zeros(problem.n_groups)
-    b_trend[posterior.group[of_groups]] = posterior.spreads.trend * posterior.response[of_groups]
+    b_trend = np.zeros((problem.n_groups, problem.n_groups))
+    response = posterior.response[of_groups][:, : problem.n_groups]
+    b_trend[posterior.group[of_groups]] = posterior.spreads.trend * response.toarray()
     delta_b[: of_atoms.sum()] = np.maximum(after[of_atoms], SMALLEST_B - movers.b[: of_atoms.sum()])
     shifts[:, movers.may_shift] = after[of_shifts].reshape(3, -1) if of_shifts.any() else 0.0
     x = np.maximum(np.asarray(state.x[:n_x], np.float64) + step, 0)
