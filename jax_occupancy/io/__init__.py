@@ -15,8 +15,7 @@ from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
 from jax_occupancy.io._model import Model, from_gemmi, model_from_gemmi, read_model, to_gemmi
 from jax_occupancy.io._mtz import write_mtz
 from jax_occupancy.io._radiation import agreed_radiation
-from jax_occupancy.io._read_reflections import read_reflections
-from jax_occupancy.io._reflections import Reflections
+from jax_occupancy.io._reflections import Reflections, read_reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
 from jax_occupancy.io._selecting import atoms_within, find_contacts, select_atoms
