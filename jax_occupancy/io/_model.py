@@ -19,19 +19,15 @@ from jax_occupancy.io._pdb import parse_pdb
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One model of a coordinate file.
-
-    Made by `read_model`; a position (0-based row of `atoms`) means the same atom in every field.
+    """One model of a coordinate file; a position (0-based row of `atoms`) means the same atom in every field.
 
     Attributes:
         path: The file it was read from.
-        format: "pdb" or "mmcif".
         atoms: The atom table, one row for each atom in the order of the file; coordinates in Å, B in Å², U in Å².
         cell: The unit cell, or None if the file gives none.
         spacegroup: The space group, or None if the file gives none or one that gemmi does not know.
         structure: gemmi's structure with this model only; `atom.serial` is position + 1, because gemmi puts together
             the atoms of residues that a file splits.
-        model_number: The number of the model in the file.
         source: The bytes of the file, decompressed.
         rows: For each atom the line (PDB) or the row of `_atom_site` (mmCIF) it was read from, 0-based.
         radiations: What the file says it was measured with: "electron", "neutron", "xray", none or several of them.
@@ -144,10 +140,7 @@ def _check_cell(cell: gemmi.UnitCell, path: Any) -> None:
 
 
 def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
-    """Make the atom table of a structure that is in memory already.
-
-    Returns:
-        One row for each atom in gemmi's order, with the columns of `Model.atoms`: coordinates in Å, B in Å², U in Å².
+    """Make the atom table of a structure in memory: columns as in `Model.atoms` (Å, Å²), rows in gemmi's order.
 
     Raises:
         ValueError: If there are several models or no atoms, or an atom has no residue number or a
@@ -198,12 +191,9 @@ def model_from_gemmi(structure: gemmi.Structure) -> Model:
 
 
 def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.Structure:
-    """Make a copy of a structure that has new occupancies.
+    """Make a copy of a model, or of a structure of one model, that has new occupancies, in single precision.
 
-    Args:
-        model: It, or a structure of one model, which stays as it is.
-        occupancies: One for each atom, in the order of `model.atoms`; for a structure in that of `from_gemmi`. gemmi
-            keeps them in single precision.
+    There is one for each atom, in the order of `model.atoms`; for a structure in that of `from_gemmi`.
 
     Raises:
         ValueError: If the number of occupancies is not the number of atoms, one is not finite, or the structure has

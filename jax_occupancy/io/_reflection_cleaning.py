@@ -80,10 +80,7 @@ def leave_out(
 def merge_repeats(
     data: Measured, free: Bool[np.ndarray, " rows"], label: str
 ) -> tuple[Measured, Bool[np.ndarray, " unique"], str]:
-    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
-
-    Returns what is left, and a note if the repeats contradict each other; ValueError if they are unmerged data.
-    """
+    """Merge repeats by the mean weighted with 1/σ²; a free one takes all there; a note if they contradict."""
     # A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
     # measurement: it counts once.
     unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)

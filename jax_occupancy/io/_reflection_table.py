@@ -21,12 +21,11 @@ Column = gemmi.Mtz.Column
 
 
 class ReflectionTable:
-    """The rows and columns of one file, block or table, with cell and space group from elsewhere if it states none.
+    """The rows and columns of one file, block or table, with cell and space group from elsewhere if it states none."""
 
-    Columns are all but the indices, NaN where there is no value. `where` says what was read, in messages; `excluded`
-    are rows that the file itself says are not to be used, by reason, `unreadable` is what is wrong with values of a
-    column, by its label, and `radiations` what the file says it was measured with.
-    """
+    # Columns are all but the indices, NaN where there is no value. `where` says what was read, in messages; `excluded`
+    # are rows that the file itself says are not to be used, by reason, `unreadable` is what is wrong with values of a
+    # column, by its label, and `radiations` what the file says it was measured with.
 
     def __init__(
         self,

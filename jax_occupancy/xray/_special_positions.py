@@ -60,7 +60,7 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
 
     Args:
         structure: its `atom.serial` is the position in the file plus one.
-        occupancies: occupancies in the file, by position.
+        occupancies: those in the file, by position.
 
     Raises:
         ValueError: as `site_orders`, or the occupancies do not match the structure.
@@ -159,7 +159,6 @@ def _site_order(cell: gemmi.UnitCell, position: gemmi.Position) -> int:
 def _cell_with_images(structure: gemmi.Structure) -> gemmi.UnitCell:
     # a structure that was built in memory has no images until setup_cell_images, which would change the caller's
     empty = gemmi.Structure()
-    empty.cell = structure.cell
-    empty.spacegroup_hm = structure.spacegroup_hm
+    empty.cell, empty.spacegroup_hm = structure.cell, structure.spacegroup_hm
     empty.setup_cell_images()
     return empty.cell

@@ -33,14 +33,9 @@ class Target(eqx.Module):
 
     Each number depends on that reflection's amplitude alone, has finite first and second derivatives for every
     amplitude ≥ 0, in float32 too, and is zero in the free set. All arrays of a target have one number per reflection.
-    A subclass brings `from_observations` and `__call__`; `refine(..., target=TheSubclass)` takes it as it is.
-
-    Attributes:
-        name: what results call it.
-        label: what the value is called where it is printed.
-        digits: decimals of the value that are printed.
-        is_likelihood: whether the value is minus a log-likelihood; else it is taken for a sum of squares.
-        weight: 0 in the free set.
+    A subclass brings `from_observations` and `__call__`; `refine(..., target=TheSubclass)` takes it as it is. `name` is
+    what results call it; its value is printed as `label`, with `digits` decimals. It is minus a log-likelihood, else
+    (`is_likelihood` False) it is taken for a sum of squares.
     """
 
     name: ClassVar[str] = "target"
@@ -96,11 +91,7 @@ class LeastSquares(Target):
 
     @classmethod
     def from_data(cls, observed: ArrayLike | list, free: ArrayLike | list, *, dtype=None) -> "LeastSquares":
-        """Take the observations, (reflections,), and leave the free set out.
-
-        Raises:
-            ValueError: no reflection is in the working set.
-        """
+        """Take the observations, (reflections,), but the free set; a ValueError says if no others are above zero."""
         values, working = np.asarray(observed, np.float64), ~np.asarray(free, bool)
         norm = np.sum(values[working] ** 2)
         if not norm > 0:
@@ -179,8 +170,7 @@ class MaximumLikelihood(Target):
         Args:
             effective: F_eff of `amplitudes_from_intensities`, on the scale of the model.
             precision: D_obs, 0 to 1.
-            sigma_a: what `estimate_sigma_a` found from `effective` and `precision`.
-            dtype: float32 or float64; JAX' default float when left out.
+            sigma_a: what `estimate_sigma_a` found from these.
 
         Raises:
             ValueError: lengths differ, a precision is not between 0 and 1, a variance is not positive, or no reflection
@@ -212,13 +202,7 @@ class MaximumLikelihood(Target):
         free: ArrayLike | list,
         dtype=None,
     ) -> "MaximumLikelihood":
-        """Build the target from D and V of each reflection, such as another program's α and εβ.
-
-        Args:
-            observed: F_obs, (reflections,).
-            shrinkage: D.
-            variance: V, in the square of the amplitudes' unit.
-            dtype: float32 or float64; JAX' default float when left out.
+        """Build the target from F_obs, D and V, in the square of F's unit, such as another program's α and εβ.
 
         Raises:
             ValueError: lengths differ, a variance is not positive, or no reflection is in the working set.
