@@ -18,6 +18,7 @@ from jax_occupancy.io._mtz import make_mtz
 STATUS = "s"
 _FRAME = "the table"
 Column = gemmi.Mtz.Column
+Indices = Int[np.ndarray, "rows 3"]
 
 
 class ReflectionTable:
@@ -156,9 +157,7 @@ def _is_possible(cell: gemmi.UnitCell) -> bool:
     return positive and bool(np.isfinite(cell.volume)) and cell.volume > 0
 
 
-def to_asu(
-    hkl: Int[np.ndarray, "rows 3"], cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
-) -> Int[np.ndarray, "rows 3"]:
+def to_asu(hkl: Indices, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup) -> Indices:
     """The equivalent of each reflection in the asymmetric unit, Friedel mates taken as equivalent."""
     rows = np.zeros(len(hkl), np.int32)
     data = gemmi.IntAsuData(cell, spacegroup, np.ascontiguousarray(hkl, np.int32), rows)

@@ -21,6 +21,8 @@ _LONGEST_OF_ELECTRONS = 0.1
 # Each kind of data and its σ.
 _PAIRS = {"amplitude": "sigma", "intensity": "intensity_sigma"}
 
+Values = Float[np.ndarray, " reflections"]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reflections:
@@ -59,10 +61,10 @@ class Reflections:
     free: Bool[np.ndarray, " reflections"]
     cell: gemmi.UnitCell
     spacegroup: gemmi.SpaceGroup
-    amplitude: Float[np.ndarray, " reflections"] | None = None
-    sigma: Float[np.ndarray, " reflections"] | None = None
-    intensity: Float[np.ndarray, " reflections"] | None = None
-    intensity_sigma: Float[np.ndarray, " reflections"] | None = None
+    amplitude: Values | None = None
+    sigma: Values | None = None
+    intensity: Values | None = None
+    intensity_sigma: Values | None = None
     wavelength: float | None = None
     radiation: str | None = None
     labels: Mapping[str, str | None] = field(default_factory=dict)
@@ -106,7 +108,7 @@ class Reflections:
         d = self.d_spacing()
         return float(d.max()), float(d.min())
 
-    def d_spacing(self) -> Float[np.ndarray, " reflections"]:
+    def d_spacing(self) -> Values:
         """Distance of the lattice planes of each reflection, in Å."""
         return self.cell.calculate_d_array(np.array(self.hkl))
 
@@ -124,9 +126,7 @@ class Reflections:
         arrays = {name: getattr(self, name) for name in ("hkl", "free", *_PAIRS, *_PAIRS.values())}
         return replace(self, **{name: values[mask] for name, values in arrays.items() if values is not None})
 
-    def with_amplitudes(
-        self, amplitude: Float[np.ndarray, " reflections"], sigma: Float[np.ndarray, " reflections"]
-    ) -> "Reflections":
+    def with_amplitudes(self, amplitude: Values, sigma: Values) -> "Reflections":
         """The same with amplitudes, such as French & Wilson derive from the intensities, which are kept."""
         return replace(self, amplitude=amplitude, sigma=sigma)
 
@@ -230,11 +230,9 @@ def read_reflections(
         sigma: Label of their σ, such as "SIGFP".
         free: Label of the free flags, such as "FreeR_flag" or "status".
         free_value: The flag that means free. Without it the rarer of two values, 0 of more than two.
-        d_min: Highest resolution to keep, in Å.
-        d_max: Lowest resolution to keep, in Å.
+        d_min, d_max: Highest and lowest resolution to keep, in Å.
         block: Name of the data block of an mmCIF file; without it the first one with measured data.
-        cell: The unit cell, for a file that states none.
-        spacegroup: The space group, for a file that states none.
+        cell, spacegroup: For a file that states none.
 
     Returns:
         The reflections; without free flags `free` is False everywhere and `labels["free"]` is None.

@@ -55,8 +55,6 @@ def write_report(
     It needs no other file, no network and no JavaScript, can be printed, and is either complete or not there.
 
     Args:
-        path: the file.
-        solution: what `refine` returned.
         model: that was refined, for a solution that was loaded from a file.
         notes: what was said besides; by default what is known of groups, data and model.
         about: more that is to stand beside the crystal, such as the command and the date.

@@ -76,6 +76,8 @@ def group_scatterers(
         )
     check_displacements(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic], u_cart[n_isotropic:], position)
     fractional = np.array(cell.frac.mat.tolist())
+    # x = A⁻¹X, so U* = A⁻¹ U A⁻ᵀ
+    u_star = np.einsum("ij,njk,lk->nil", fractional, full_tensors(u_cart[n_isotropic:]), fractional).reshape(-1, 9)
     charges = rows["charge"].tolist() if "charge" in rows else None
     elements = rows["element"].tolist()
     amplitudes, exponents, kind = form_factors(elements, charges, radiation=radiation, wavelength=wavelength)
@@ -87,16 +89,10 @@ def group_scatterers(
         xyz=cast(rows[["x", "y", "z"]].to_numpy(np.float64) @ fractional.T + cell.frac.vec.tolist()),
         weight=cast(weights[position]),
         b_iso=cast(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic]),
-        u_star=cast(_to_u_star(u_cart[n_isotropic:], fractional)),
+        u_star=cast(u_star[:, [0, 4, 8, 1, 2, 5]]),
         type_index=jnp.asarray(kind),
         group_index=jnp.asarray(group_index, dtype=jnp.int32),
         amplitudes=cast(amplitudes),
         exponents=cast(exponents),
         position=jnp.asarray(position, dtype=jnp.int32),
     )
-
-
-def _to_u_star(u_cart: np.ndarray, fractional: np.ndarray) -> np.ndarray:
-    """U on the fractional basis: x = A⁻¹X, so U* = A⁻¹ U A⁻ᵀ."""
-    star = np.einsum("ij,njk,lk->nil", fractional, full_tensors(u_cart), fractional)
-    return star.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]]

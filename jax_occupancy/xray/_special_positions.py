@@ -28,16 +28,11 @@ class Sites:
     *crystallographic* one has 1/n inside. An occupancy q > 1/n can only be chemical; q ≤ 1/n is taken as
     crystallographic. Where alternates (the same atom in several letters) share a site, that reading must leave their
     chemical sum at 1 or below, else all of them are chemical. Hydrogens follow the atom that carries them.
-
-    Attributes:
-        orders: n of each atom, by position in the file; 1 in general positions.
-        in_file: occupancies as in the file.
-        crystallographic: atoms whose occupancy in the file has 1/n inside.
     """
 
-    orders: Int[np.ndarray, " atoms"]
-    in_file: Float[np.ndarray, " atoms"]
-    crystallographic: Bool[np.ndarray, " atoms"]
+    orders: Int[np.ndarray, " atoms"]  # n of each atom, by position in the file; 1 in general positions
+    in_file: Float[np.ndarray, " atoms"]  # occupancies as in the file
+    crystallographic: Bool[np.ndarray, " atoms"]  # whether the occupancy in the file has 1/n inside
 
     @property
     def chemical(self) -> Float[np.ndarray, " atoms"]:

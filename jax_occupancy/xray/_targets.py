@@ -71,10 +71,6 @@ class Target(eqx.Module):
 class LeastSquares(Target):
     """Squared misfit of amplitudes, T = Σ (F_model − F_obs)² / Σ F_obs² over the working set, all weights alike.
 
-    Attributes:
-        observed: F_obs, on the scale of the model.
-        weight: 1/Σ F_obs² in the working set, 0 in the free set.
-
     Example:
         >>> target = LeastSquares.from_data([3.0, 4.0], free=[False, False])
         >>> print(target(jnp.array([3.0, 5.0])))
@@ -86,8 +82,8 @@ class LeastSquares(Target):
     digits: ClassVar[int] = 6
     is_likelihood: ClassVar[bool] = False
 
-    observed: Float[Array, " reflections"]
-    weight: Float[Array, " reflections"]
+    observed: Float[Array, " reflections"]  # F_obs, on the scale of the model
+    weight: Float[Array, " reflections"]  # 1/Σ F_obs² in the working set, 0 in the free set
 
     @classmethod
     def from_data(cls, observed: ArrayLike | list, free: ArrayLike | list, *, dtype=None) -> "LeastSquares":
@@ -116,13 +112,6 @@ class MaximumLikelihood(Target):
     which is good where σ is smaller than the model's error or the amplitude; for weak intensities there is
     `from_intensities`. Terms that depend on the observation alone are left out.
 
-    Attributes:
-        observed: F_obs, on the scale of the model.
-        shrinkage: D, the part of F_model that is right.
-        variance: V, of the model's and the measurement's error together.
-        centric: True for centric reflections.
-        weight: 1 in the working set, 0 in the free set.
-
     Example:
         >>> target = MaximumLikelihood.from_arrays(
         ...     [10.0, 10.0], shrinkage=[1.0, 1.0], variance=[4.0, 4.0], centric=[False, True], free=[False, False]
@@ -133,11 +122,11 @@ class MaximumLikelihood(Target):
 
     name: ClassVar[str] = "ml"
 
-    observed: Float[Array, " reflections"]
-    shrinkage: Float[Array, " reflections"]
-    variance: Float[Array, " reflections"]
+    observed: Float[Array, " reflections"]  # F_obs, on the scale of the model
+    shrinkage: Float[Array, " reflections"]  # D, the part of F_model that is right
+    variance: Float[Array, " reflections"]  # V, of the model's and the measurement's error together
     centric: Bool[Array, " reflections"]
-    weight: Float[Array, " reflections"]
+    weight: Float[Array, " reflections"]  # 1 in the working set, 0 in the free set
 
     @classmethod
     def from_observations(cls, observations: Observed, sigma_a: SigmaA, *, dtype=None) -> "MaximumLikelihood":
