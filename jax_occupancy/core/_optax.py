@@ -95,7 +95,6 @@ def _map_tensors(function: Callable, tree: Any, *others: Any) -> Any:
 
 
 def _zero(tree: Any) -> Any:
-    """Put zeros at the fixed entries."""
     # Not a product: 0 * NaN is NaN.
     return _map_tensors(lambda node: jnp.where(node.topology.refinable, node.logits, jnp.zeros_like(node.logits)), tree)
 

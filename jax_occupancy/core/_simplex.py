@@ -154,7 +154,6 @@ def _log(x):
 
 
 def segment_sum(values, segments, n):
-    """Sum the last axis by segment."""
     if isinstance(values, np.ndarray):  # the constructor's, one axis
         return np.bincount(segments, weights=values, minlength=n).astype(values.dtype)
     return jnp.zeros((*values.shape[:-1], n), values.dtype).at[..., segments].add(values)

@@ -137,15 +137,12 @@ class Grouping:
         return tuple(group for group_set in self.sets for group in group_set.groups)
 
     def __getitem__(self, name: str) -> Group:
-        """The group of that name."""
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[GroupSet]:
-        """Iterate over the sets."""
         return iter(self.sets)
 
     def __len__(self) -> int:
-        """Number of sets."""
         return len(self.sets)
 
     def with_warnings(self, *messages: str) -> "Grouping":

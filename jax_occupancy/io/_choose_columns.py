@@ -46,7 +46,6 @@ class Measurement(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The columns as a reader knows them."""
         return " and ".join(column.label for column in self.values)
 
     def usable(self) -> Bool[np.ndarray, " rows"]:

@@ -137,7 +137,6 @@ def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool
 
 
 def _indices(block: cif.Block, where: str) -> np.ndarray:
-    """Miller indices, which must be integers."""
     columns = []
     for letter in "hkl":
         column = block.find_values(f"{_REFLN}index_{letter}")

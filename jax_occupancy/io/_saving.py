@@ -147,7 +147,6 @@ def _pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _unpack(node: Any, wanted: Any, arrays: Mapping[str, np.ndarray], like: OccupancyTensor | None, dtype: Any) -> Any:
-    """What `_pack` has said."""
 
     def value(node: Any, wanted: Any = Any) -> Any:
         return _unpack(node, wanted, arrays, like, dtype)

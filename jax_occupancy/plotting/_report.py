@@ -162,7 +162,6 @@ def _shells(solution: Solution) -> list[str]:
 
 
 def _page(title: str, parts: Sequence[str]) -> str:
-    """A whole document."""
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
@@ -208,6 +207,5 @@ def _list(texts: Iterable[str]) -> str:
 
 
 def _pairs(entries: dict[str, str]) -> str:
-    """Names and what they are."""
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
     return f"<dl>{items}</dl>"

@@ -62,7 +62,6 @@ class MapLikelihood(Target):
         return cls(jnp.asarray(observations.amplitude, dtype), jnp.asarray(weight, dtype))
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Contribution of each coefficient."""
         return 0.5 * self.weight * (amplitude - self.observed) ** 2
 
     def information(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:

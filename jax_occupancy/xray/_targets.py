@@ -100,7 +100,6 @@ class LeastSquares(Target):
         return cls.from_data(observations.amplitude, observations.free, dtype=dtype)
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Contribution of each reflection to the target."""
         return self.weight * (amplitude - self.observed) ** 2
 
 
@@ -210,7 +209,6 @@ class MaximumLikelihood(Target):
         return cls(**arrays, centric=jnp.asarray(flags["centric"]), weight=jnp.asarray(1.0 - flags["free"], dtype))
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Contribution of each reflection to the target."""
         expected = self.shrinkage * amplitude
         return self.weight * _rice.minus_log_likelihood(self.observed, expected, self.variance, self.centric)
 
