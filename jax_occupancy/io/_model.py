@@ -1,6 +1,5 @@
 """A model read from a file, with everything needed to write it back, and gemmi's structures in memory."""
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +84,10 @@ def read_model(path: PathLike, *, model_number: int | None = None) -> Model:
         >>> model.n_atoms, model.spacegroup.hm, model.atoms.loc[9, "occupancy"].item()
         (128, 'P 21 21 21', 0.5)
     """
-    source = read_source(path)
+    return _model_of(path, read_source(path), model_number)
+
+
+def _model_of(path: PathLike, source: bytes, model_number: int | None = None) -> Model:
     file_format = model_format_of(path, source)
     parse = parse_pdb if file_format == "pdb" else parse_mmcif
     try:
@@ -180,14 +182,8 @@ def model_from_gemmi(structure: gemmi.Structure) -> Model:
     """
     copy = _one_model(structure).clone()
     copy.setup_entities()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "structure.cif")
-        copy.make_mmcif_document().write_file(str(file))
-        try:
-            named = Path(Path(structure.name).name or "structure").with_suffix(".cif")
-            return replace(read_model(file), path=named)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(file), f"the structure {structure.name!r}")) from error
+    model = _model_of(f"the structure {structure.name!r}", copy.make_mmcif_document().as_string().encode())
+    return replace(model, path=Path(Path(structure.name).name or "structure").with_suffix(".cif"))
 
 
 def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.Structure:
