@@ -114,12 +114,10 @@ def _print_tables(console: Console, series: SeriesSolution) -> None:
 
 def _write(console: Console, series: SeriesSolution, model: Model, outputs: SeriesOutputs) -> None:
     if outputs.out is not None:
-        files = {name: outputs.model(Path(model.path), dataset_name(name)) for name in series.solutions}
-        for name, solution in series.solutions.items():
+        files = [outputs.model(Path(model.path), dataset_name(name)) for name in series.solutions]
+        for number, (file, solution) in enumerate(zip(files, series.solutions.values(), strict=True), start=1):
             # Names may differ in what no file name can have.
-            alike = list(files.values()).count(files[name]) > 1
-            number = list(files).index(name) + 1
-            file = files[name]
+            alike = files.count(file) > 1
             solution.write(model, file.with_name(f"{number}_{file.name}") if alike else file)
         say(console, f"Wrote {len(series.solutions)} refined models to {outputs.out}.")
     if outputs.csv is not None:

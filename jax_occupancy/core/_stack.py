@@ -94,7 +94,7 @@ def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) 
 
 
 def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -> list[OccupancyTensor]:
-    """Take a concatenation, also one that was trained, frozen in parts or stacked since, apart again.
+    """Take a concatenation apart with its present logits and masks; it may have been trained, frozen or stacked since.
 
     Args:
         like: the tensors that were concatenated, or their topologies, in the same order.
