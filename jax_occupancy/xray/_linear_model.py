@@ -10,7 +10,7 @@ from jax_occupancy.xray._columns import Columns, along, flat, stored_batch, weig
 from jax_occupancy.xray._tiles import Tiles
 
 PerGroup = Float[Array, " groups"]
-Real = Float[Array, " reflections"]
+PerHkl = Float[Array, " reflections"]
 Pair = Float[Array, "2 reflections"]
 
 
@@ -95,9 +95,9 @@ class LinearModel(eqx.Module):
     fixed: Complex[Array, " reflections"]  # F_fixed, atoms that are not refined, at their own occupancies
     mask: Complex[Array, " reflections"]  # F_mask, the flat bulk solvent at density 1, where `displaced` is not
     columns: Columns  # G, each group at occupancy 1
-    overall: Real  # k
-    solvent: Real  # k_mask, the solvent's density on its own scale
-    s_squared: Real  # sin²θ/λ², in 1/Å²
+    overall: PerHkl  # k
+    solvent: PerHkl  # k_mask, the solvent's density on its own scale
+    s_squared: PerHkl  # sin²θ/λ², in 1/Å²
     displaced: DisplacedSolvent  # M, what a group keeps out
     # the part of `mask` that flows in where every set is empty; None where no group touches the solvent
     empty: Complex[Array, " reflections"] | None = None
@@ -160,7 +160,7 @@ class LinearModel(eqx.Module):
         pair = self._pair(occupancies, delta_b)
         return jax.lax.complex(pair[0], pair[1])
 
-    def amplitude(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Real:
+    def amplitude(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> PerHkl:
         """|F| on the scale of the observations; its derivative is zero, not NaN, where F is zero."""
         return self.size(self._pair(occupancies, delta_b))
 
@@ -171,7 +171,7 @@ class LinearModel(eqx.Module):
         # the inner where keeps 1/sqrt(0) out of the derivative
         return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
-    def amplitude_and_direction(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> tuple[Real, Pair]:
+    def amplitude_and_direction(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> tuple[PerHkl, Pair]:
         """|F|, and k·F/|F|: what changes F by δ (off scale) changes |F| by its product with this; zero where F is."""
         pair = self._pair(occupancies, delta_b)
         square = jnp.sum(pair**2, axis=0)
@@ -179,7 +179,7 @@ class LinearModel(eqx.Module):
         return self.size(pair), pair * (self.overall * inverse)
 
     def gradient(
-        self, direction: Pair, slope: Real, occupancies: PerGroup, delta_b: PerGroup | None = None
+        self, direction: Pair, slope: PerHkl, occupancies: PerGroup, delta_b: PerGroup | None = None
     ) -> Float[Array, " parameters"]:
         """Jᵀ·slope, J the derivative of the amplitudes by the occupancies and, where ΔB is given, by the ΔB in Å².
 
@@ -201,7 +201,7 @@ class LinearModel(eqx.Module):
     def curvature(
         self,
         direction: Pair,
-        weight: Real,
+        weight: PerHkl,
         occupancies: PerGroup,
         delta_b: PerGroup | None = None,
         tiles: Tiles | None = None,
