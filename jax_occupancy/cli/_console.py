@@ -43,7 +43,6 @@ class Console(rich.console.Console):
 
     @property
     def text(self) -> str:
-        """All that was printed."""
         return self.memory.getvalue()
 
 

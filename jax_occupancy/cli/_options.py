@@ -116,8 +116,7 @@ class MapChoice:
     mask: Path | None = _map("Mask on the grid of the map, besides that around the atoms.", metavar="FILE")
     radius: float | None = _map("Radius of the mask around the atoms. Default: 4.", metavar="Å")
     symmetry: str | None = _map(
-        "Of the particle about the centre of the map: C4, D2, T, O, I. Default: what the model says.",
-        metavar="NAME",
+        "Of the particle about the centre of the map: C4, D2, T, O, I. Default: what the model says.", metavar="NAME"
     )
 
 

@@ -11,39 +11,18 @@ from typing import Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from jax_occupancy import refinement
+from jax_occupancy import io, refinement
 from jax_occupancy._options import Options
+from jax_occupancy.cli import _session as session
 from jax_occupancy.cli._console import Console, say, say_note, say_written
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._maps import chosen_groups, write_difference_maps, write_maps
 from jax_occupancy.cli._options import Data, Groups, MapChoice
 from jax_occupancy.cli._outputs import Outputs, default_output, groups_output
 from jax_occupancy.cli._report import print_input, print_solution
-from jax_occupancy.cli._session import (
-    NOT_CONVERGED,
-    STAGES,
-    Stopwatch,
-    note_on_dispersion,
-    read_data,
-    settled_beam,
-    start,
-    warnings_as_notes,
-    write_text,
-)
 from jax_occupancy.cli._viewers import chimerax_script, coot_script
 from jax_occupancy.example import Example, write_example, write_map_example
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import (
-    Maps,
-    Model,
-    Reflections,
-    is_map,
-    read_maps,
-    read_model,
-    read_reflections,
-    text_of_groups,
-    write_groups,
-)
 from jax_occupancy.refinement import Solution
 
 # Of the simulated half maps, in Å.
@@ -64,28 +43,28 @@ def run_refine(
     begin: float,
 ) -> None:
     """Refine a model against its data, print the result and write the files, also if it did not converge."""
-    outputs = outputs.with_names(model_path, of_map=is_map(reflections_path))
+    outputs = outputs.with_names(model_path, of_map=io.is_map(reflections_path))
     out = outputs.out or default_output(model_path)
     outputs, beside = dataclasses.replace(outputs, out=out), groups_output(out)
     outputs.check([model_path, reflections_path, half2, maps.mask, groups.groups], groups=beside)
-    outputs.check_maps(of_map=is_map(reflections_path))
+    outputs.check_maps(of_map=io.is_map(reflections_path))
     states = states_of(groups)
-    console, watch = start(options, quiet=outputs.quiet, begin=begin)
+    console, watch = session.start(options, quiet=outputs.quiet, begin=begin)
     files = {"model": model_path, "data": reflections_path, "half2": half2}
     console.about["files"] = {what: str(path) for what, path in files.items() if path is not None}
-    model = read_model(model_path, model_number=model_number)
+    model = io.read_model(model_path, model_number=model_number)
     watch.lap("read")
-    with warnings_as_notes(console):
+    with session.warnings_as_notes(console):
         grouping = choose_groups_of(model, groups, states)
         _check_groups(model, grouping, outputs.omit or ())
         if outputs.write is not None:  # said now what could not be written in the end
-            text_of_groups(outputs.write, grouping, model.atoms)
+            io.text_of_groups(outputs.write, grouping, model.atoms)
         watch.lap("groups")
-        reflections = read_data(reflections_path, columns, model, maps, half2)
+        reflections = session.read_data(reflections_path, columns, model, maps, half2)
         print_input(console, model, reflections)
-        options = settled_beam(console, model, reflections, options)
-        stated = None if isinstance(reflections, Maps) else reflections.wavelength
-        note_on_dispersion(console, model, grouping, options, stated=stated)
+        options = session.settled_beam(console, model, reflections, options)
+        stated = None if isinstance(reflections, io.Maps) else reflections.wavelength
+        session.note_on_dispersion(console, model, grouping, options, stated=stated)
         watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, options)
     print_solution(console, solution, brief=outputs.brief)
@@ -100,18 +79,19 @@ def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: fl
     beside = None if outputs.prefix is None or outputs.out is None else groups_output(outputs.out)
     outputs.check([], groups=beside)
     outputs.check_maps(of_map=with_map)
-    console, watch = start(options, quiet=outputs.quiet, begin=begin)
+    console, watch = session.start(options, quiet=outputs.quiet, begin=begin)
     with tempfile.TemporaryDirectory() as folder:
         example = write_map_example(folder) if with_map else write_example(folder)
         watch.lap("simulate")
-        model = read_model(example.model)
+        model = io.read_model(example.model)
         if isinstance(example, Example):
-            reflections, what = read_reflections(example.reflections), "crystal"
+            reflections, what = io.read_reflections(example.reflections), "crystal"
         else:
-            reflections, what = read_maps(example.half1, example.half2, resolution=RESOLUTION), "particle in half maps"
+            reflections = io.read_maps(example.half1, example.half2, resolution=RESOLUTION)
+            what = "particle in half maps"
         say(console, f"A simulated {what}: a helix, a ligand in two poses, waters; the truth is known.")
         print_input(console, model, reflections)
-        options = settled_beam(console, model, reflections, options)
+        options = session.settled_beam(console, model, reflections, options)
         watch.lap("read")
         solution = _refine(console, watch, model, reflections, None, options)
         print_solution(console, solution, brief=outputs.brief, truth=example.truth)
@@ -119,7 +99,7 @@ def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: fl
     _end(console, watch, solution, outputs, vars(options))
 
 
-def _check_groups(model: Model, grouping: Grouping, omit: Sequence[str]) -> None:
+def _check_groups(model: io.Model, grouping: Grouping, omit: Sequence[str]) -> None:
     """Say at once what would be found out at the end of the work."""
     if not any(s.refinable for s in grouping.sets):
         found = "all of them are fixed" if grouping.groups else "there are none"
@@ -133,13 +113,13 @@ def _check_groups(model: Model, grouping: Grouping, omit: Sequence[str]) -> None
 
 def _refine(
     console: Console,
-    watch: Stopwatch,
-    model: Model,
-    reflections: Reflections | Maps,
+    watch: session.Stopwatch,
+    model: io.Model,
+    reflections: io.Reflections | io.Maps,
     grouping: Grouping | None,
     options: Options,
 ) -> Solution:
-    with warnings_as_notes(console), _progress(console) as show:
+    with session.warnings_as_notes(console), _progress(console) as show:
         solution = refinement.refine(model, reflections, groups=grouping, **vars(options), throw=False, progress=show)
     watch.lap("finish", parts=solution.seconds)
     if solution.result == "nothing_to_refine":
@@ -153,14 +133,14 @@ def _progress(console: Console) -> Iterator[Any]:
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("")
-        yield lambda stage: progress.update(task, description=STAGES[stage])
+        yield lambda stage: progress.update(task, description=session.STAGES[stage])
 
 
 def _write(
     console: Console,
     solution: Solution,
-    model: Model,
-    data: Reflections | Maps,
+    model: io.Model,
+    data: io.Reflections | io.Maps,
     outputs: Outputs,
     options: Options,
     beside: Path | None,
@@ -173,9 +153,9 @@ def _write(
         if groups is not None:
             _write_groups(console, groups, solution, model)
     if outputs.csv is not None:
-        write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
+        session.write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say_written(console, ": the table.", outputs.csv)
-    if isinstance(data, Maps):
+    if isinstance(data, io.Maps):
         maps = write_difference_maps(solution, model, data, outputs)
         what = ": map minus model around the groups, on the grid of the map."
         # those of the example are gone when it ends
@@ -188,10 +168,10 @@ def _write(
     if outputs.out is not None:
         names: dict = {"refined": outputs.out, "maps": seen}
         if outputs.coot is not None:
-            write_text(outputs.coot, coot_script(outputs.coot, solution, model, **names))
+            session.write_text(outputs.coot, coot_script(outputs.coot, solution, model, **names))
             say_written(console, ": for Coot (Calculate, Run Script).", outputs.coot)
         if outputs.chimerax is not None:
-            write_text(outputs.chimerax, chimerax_script(outputs.chimerax, **names))
+            session.write_text(outputs.chimerax, chimerax_script(outputs.chimerax, **names))
             say_written(console, ": for ChimeraX.", outputs.chimerax)
     if outputs.plot is not None or outputs.report is not None:
         # matplotlib takes a second to load.
@@ -204,31 +184,33 @@ def _write(
             say_written(console, ": the report, for a browser.", outputs.report)
 
 
-def _write_groups(console: Console, path: Path, solution: Solution, model: Model) -> None:
+def _write_groups(console: Console, path: Path, solution: Solution, model: io.Model) -> None:
     """Write the groups; labels that do not tell atoms apart cost the file of groups, not the refined model."""
     try:
-        write_groups(path, solution.grouping, model.atoms)
+        io.write_groups(path, solution.grouping, model.atoms)
     except ValueError as error:
         say_note(console, f"the groups were not written: {error}")
     else:
         say_written(console, ": the groups, for --groups.", path)
 
 
-def _end(console: Console, watch: Stopwatch, solution: Solution, outputs: Outputs, chosen: dict[str, Any]) -> None:
+def _end(
+    console: Console, watch: session.Stopwatch, solution: Solution, outputs: Outputs, chosen: dict[str, Any]
+) -> None:
     """Write the account of it all, and say how it ended."""
     watch.lap("write")
     about, converged = console.about, solution.result == "converged"
     if outputs.json is not None:
         account = solution.to_dict() | about | {"options": chosen, "notes": console.notes}
         account |= {"written": console.written, "seconds": watch.seconds | {"total": watch.total}}
-        write_text(outputs.json, json.dumps(account, indent=1, default=str) + "\n")
+        session.write_text(outputs.json, json.dumps(account, indent=1, default=str) + "\n")
         say_written(console, ".", outputs.json)
     say(console, watch.report(), indent=9)
     if outputs.log is not None:
         say_written(console, ": all of this.", outputs.log)
         head = [about["command"], about["date"], ", ".join(f"{what} {one}" for what, one in about["versions"].items())]
         end = "" if converged else f"not converged: {solution.message}\n"
-        write_text(outputs.log, "\n".join([*head, "", console.text + end]))
+        session.write_text(outputs.log, "\n".join([*head, "", console.text + end]))
     if not converged:
         typer.echo(f"not converged: {solution.message}", err=True)
-        raise typer.Exit(NOT_CONVERGED)
+        raise typer.Exit(session.NOT_CONVERGED)

@@ -13,19 +13,12 @@ from jax_occupancy import _tables as tables
 from jax_occupancy import _words as words
 from jax_occupancy._options import Options
 from jax_occupancy._tables import dataset_name
+from jax_occupancy.cli import _session as session
 from jax_occupancy.cli._console import Console, as_options, print_columns, say, say_note
 from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._options import Data, Groups, MapChoice
 from jax_occupancy.cli._outputs import SeriesOutputs
 from jax_occupancy.cli._report import HEADINGS, print_notes
-from jax_occupancy.cli._session import (
-    NOT_CONVERGED,
-    note_on_dispersion,
-    read_data,
-    start,
-    warnings_as_notes,
-    write_text,
-)
 from jax_occupancy.io import Model, read_model
 from jax_occupancy.refinement import DataSet, SeriesSolution, names_of, refine_series
 
@@ -49,13 +42,13 @@ def run_series(
     pairs = [half_maps(path) for path in data_paths]
     outputs.check([model_path, *(path for pair in pairs for path in pair), groups.groups])
     states = states_of(groups)
-    console, watch = start(options, quiet=outputs.quiet, begin=begin)
+    console, watch = session.start(options, quiet=outputs.quiet, begin=begin)
     model = read_model(model_path, model_number=model_number)
     say(console, f"Model  {model.path}: {model.n_atoms} atoms; {len(data_paths)} data sets", indent=7)
     print_notes(console, model)
     columns_shown = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with (
-        warnings_as_notes(console),
+        session.warnings_as_notes(console),
         Progress(*columns_shown, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("computing structure factors", total=len(data_paths))
@@ -70,7 +63,7 @@ def run_series(
         )
     watch.lap("solve")
     if any(solution.fsc is None for solution in series.solutions.values()):
-        note_on_dispersion(console, model, chosen, options)
+        session.note_on_dispersion(console, model, chosen, options)
     for warning in chosen.warnings:
         say_note(console, warning)
     _print_tables(console, series)
@@ -89,7 +82,7 @@ def half_maps(path: Path) -> tuple[Path, Path | None]:
 def _read_or_leave(pair: tuple[Path, Path | None], columns: Data, model: Model, maps: MapChoice) -> DataSet:
     """The data as the options say, or why they can't be read."""
     try:
-        return read_data(pair[0], columns, model, maps, pair[1])
+        return session.read_data(pair[0], columns, model, maps, pair[1])
     except (ValueError, OSError) as error:
         return error
 
@@ -121,16 +114,14 @@ def _print_tables(console: Console, series: SeriesSolution) -> None:
 
 def _write(console: Console, series: SeriesSolution, model: Model, outputs: SeriesOutputs) -> None:
     if outputs.out is not None:
-        files = {name: outputs.model(Path(model.path), dataset_name(name)) for name in series.solutions}
-        for name, solution in series.solutions.items():
+        files = [outputs.model(Path(model.path), dataset_name(name)) for name in series.solutions]
+        for number, (file, solution) in enumerate(zip(files, series.solutions.values(), strict=True), start=1):
             # Names may differ in what no file name can have.
-            alike = list(files.values()).count(files[name]) > 1
-            number = list(files).index(name) + 1
-            file = files[name]
+            alike = files.count(file) > 1
             solution.write(model, file.with_name(f"{number}_{file.name}") if alike else file)
         say(console, f"Wrote {len(series.solutions)} refined models to {outputs.out}.")
     if outputs.csv is not None:
-        write_text(outputs.csv, str(series.to_csv()))
+        session.write_text(outputs.csv, str(series.to_csv()))
         say(console, f"Wrote {outputs.csv}: the table.")
     if outputs.plot is not None:
         from jax_occupancy.plotting import write_plot
@@ -138,7 +129,7 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
         write_plot(outputs.plot, series.plot())
         say(console, f"Wrote {outputs.plot}: the occupancies against the data sets.")
     if outputs.json is not None:
-        write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")
+        session.write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")
         say(console, f"Wrote {outputs.json}.")
 
 
@@ -149,4 +140,4 @@ def _end(series: SeriesSolution) -> None:
     for name in unsettled:
         typer.echo(f"not converged: {name}", err=True)
     if series.failed or unsettled:
-        raise typer.Exit(NOT_CONVERGED)
+        raise typer.Exit(session.NOT_CONVERGED)

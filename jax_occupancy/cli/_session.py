@@ -16,21 +16,12 @@ import jax
 import numpy as np
 import typer
 
+from jax_occupancy import io
 from jax_occupancy._options import Options
 from jax_occupancy._words import versions
 from jax_occupancy.cli._console import Console, say_note
 from jax_occupancy.cli._options import Data, MapChoice, wrong_use
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import (
-    Maps,
-    Model,
-    Reflections,
-    agreed_radiation,
-    atomic_writer,
-    is_map,
-    read_maps,
-    read_reflections,
-)
 from jax_occupancy.xray import dispersion, dispersion_note
 
 # Exit code of a refinement that did not come to rest.
@@ -118,38 +109,38 @@ def _keep_compiled_programs() -> None:
 
 
 def read_data(
-    path: Path, columns: Data, model: Model, choice: MapChoice, other: Path | None = None
-) -> Reflections | Maps:
+    path: Path, columns: Data, model: io.Model, choice: MapChoice, other: Path | None = None
+) -> io.Reflections | io.Maps:
     """The maps, or the reflections that the options choose; without cell or space group these get the model's."""
     of_maps, of_reflections = (
         [f"--{name.replace('_', '-')}" for name, value in vars(one).items() if value is not None]
         for one in (choice, columns)
     )
-    if is_map(path):
+    if io.is_map(path):
         if of_reflections:
             raise typer.BadParameter(f"{path} is a map, and {', '.join(of_reflections)} for reflections; leave it out")
         if choice.resolution is None:
             raise typer.BadParameter(f"{path} is a map: say to which resolution it is to be used, --resolution 2.0")
-        return read_maps(path, other, **{name: value for name, value in vars(choice).items() if value is not None})
+        return io.read_maps(path, other, **{name: value for name, value in vars(choice).items() if value is not None})
     if other is not None:
         raise typer.BadParameter(f"{path} is no map, and a second file is for half maps; `series` takes many data sets")
     if of_maps:
         raise typer.BadParameter(f"{path} is no map, and {', '.join(of_maps)} for maps; leave it out")
-    return read_reflections(path, **asdict(columns), cell=model.cell, spacegroup=model.spacegroup)
+    return io.read_reflections(path, **asdict(columns), cell=model.cell, spacegroup=model.spacegroup)
 
 
-def settled_beam(console: Console, model: Model, reflections: Reflections | Maps, options: Options) -> Options:
+def settled_beam(console: Console, model: io.Model, reflections: io.Reflections | io.Maps, options: Options) -> Options:
     """The options with the radiation that was asked for or that the files state, which is said unless it is plain."""
-    if isinstance(reflections, Maps):
+    if isinstance(reflections, io.Maps):
         return options.for_maps()
-    radiation, note = agreed_radiation(model, reflections, asked=options.radiation)
+    radiation, note = io.agreed_radiation(model, reflections, asked=options.radiation)
     if note is not None:
         say_note(console, note)
     return replace(options, radiation=radiation)
 
 
 def note_on_dispersion(
-    console: Console, model: Model, grouping: Grouping, options: Options, *, stated: float | None = None
+    console: Console, model: io.Model, grouping: Grouping, options: Options, *, stated: float | None = None
 ) -> None:
     """Say so if heavy atoms are refined without f′; `stated` is the wavelength in the file of the data."""
     refined = [group.atoms for s in grouping.sets for group in s.groups if group.refinable]
@@ -174,5 +165,5 @@ def warnings_as_notes(console: Console) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file that is either complete or not there."""
-    with atomic_writer(path) as handle:
+    with io.atomic_writer(path) as handle:
         handle.write(text.encode(errors="backslashreplace"))  # file names need not be UTF-8

@@ -72,7 +72,6 @@ def check_dtype(dtype: Any, values: np.ndarray) -> np.dtype:
 
 
 def check_index(value: Any, argument: str) -> int:
-    """Check a static index: a concrete integer."""
     if isinstance(value, Tracer):
         raise TypeError(f"{argument} is traced, but it must be a concrete integer; the value set may be traced")
     try:
@@ -91,7 +90,6 @@ def check_margin(margin: float | int) -> float:
 
 
 def check_mask(mask: Any, n_atoms: int, argument: str) -> np.ndarray:
-    """Check an atom-space boolean mask."""
     array = host_array(mask, argument)
     if array.dtype != bool:
         raise TypeError(f"{argument} must be boolean, one entry per atom, not {array.dtype}; for indices use np.isin")

@@ -5,16 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jax_occupancy.core._arguments import (
-    ROUNDING,
-    check_complete,
-    check_conformers,
-    check_groups,
-    check_list,
-    check_mask,
-    check_parents,
-    first_five,
-)
+from jax_occupancy.core import _arguments as arguments
+from jax_occupancy.core._arguments import ROUNDING, first_five
 from jax_occupancy.core._simplex import collapse
 from jax_occupancy.core._topology import Topology
 
@@ -35,10 +27,10 @@ def build_topology(
     labels: Any,
 ) -> Topology:
     """Check the arguments of the constructor against each other and lay out collapsed space."""
-    group_of_atom, n_groups = check_groups(sharing_groups, n_atoms)
-    altloc_groups = check_list(altloc_groups, "altloc_groups")
-    parent_names = check_parents(parents, len(altloc_groups))
-    conformer_of_atom, sizes, set_of_member = check_conformers(altloc_groups, n_atoms, set(parent_names))
+    group_of_atom, n_groups = arguments.check_groups(sharing_groups, n_atoms)
+    altloc_groups = arguments.check_list(altloc_groups, "altloc_groups")
+    parent_names = arguments.check_parents(parents, len(altloc_groups))
+    conformer_of_atom, sizes, set_of_member = arguments.check_conformers(altloc_groups, n_atoms, set(parent_names))
     if sizes.size and not use_sigmoid:
         raise ValueError("altloc_groups need use_sigmoid=True: without it nothing keeps the sums")
     members = _adopt_conformers(group_of_atom, n_groups, conformer_of_atom, sizes, set_of_member)
@@ -54,7 +46,7 @@ def build_topology(
 
     refinable = np.ones(n_with_atoms + int(empty.sum()), bool)
     if refinable_mask is not None:
-        mask = check_mask(refinable_mask, n_atoms, "refinable_mask")
+        mask = arguments.check_mask(refinable_mask, n_atoms, "refinable_mask")
         refinable[:n_with_atoms] = np.bincount(expansion, weights=mask, minlength=n_with_atoms) > 0
     return Topology(
         expansion_index=expansion.astype(np.int32),
@@ -62,7 +54,7 @@ def build_topology(
         n_groups=n_groups,
         members=members.astype(np.int32),
         set_of_member=set_of_member,
-        complete=check_complete(complete, len(altloc_groups)),
+        complete=arguments.check_complete(complete, len(altloc_groups)),
         parent=_resolve_parents(parent_names, members, set_of_member, n_groups),
         use_sigmoid=bool(use_sigmoid),
         name=name,

@@ -39,11 +39,9 @@ def with_group_occupancies(logits: Collapsed, q: Array, topology: Topology, marg
 
 
 def change_mask(logits: Collapsed, old: Topology, new: Topology, margin: float) -> Array:
-    """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes.
-
-    What is frozen in a set gets the logit of its share, and its siblings' logits stay valid; what is unfrozen in one
-    needs new logits of all refinable members. All else keeps its bits. Compiled, it would be so for every mask.
-    """
+    """Carry the leaf over to a topology that differs in its mask alone; no occupancy changes."""
+    # What is frozen in a set gets the logit of its share, and its siblings' logits stay valid; what is unfrozen in one
+    # needs new logits of all refinable members. All else keeps its bits. Compiled, it would be so for every mask.
     changed = old.refinable != new.refinable
     fresh = changed & new.refinable
     in_set = new.set_of_entry >= 0

@@ -30,8 +30,7 @@ def is_occupancy_tensor(node: Any) -> bool:
 def zero_fixed() -> optax.GradientTransformationExtraArgs:
     """Make a transform that puts zeros at the fixed entries of every OccupancyTensor in the updates.
 
-    On its own it suffices for optimisers that turn a zero gradient into a zero update (sgd, adam); `refinable_only`
-    holds for all of them.
+    It suffices for optimisers that turn a zero gradient into a zero update (sgd, adam), `refinable_only` for all.
 
     Example:
         >>> import jax, optax
@@ -41,19 +40,17 @@ def zero_fixed() -> optax.GradientTransformationExtraArgs:
         >>> print(updates.logits)
         [0.25 0.  ]
     """
-    return optax.masked(optax.stateless(lambda updates, params: _zero(updates)), _where_tensors)
+    where_tensors = functools.partial(jax.tree.map, is_occupancy_tensor, is_leaf=is_occupancy_tensor)
+    return optax.masked(optax.stateless(lambda updates, params: _zero(updates)), where_tensors)
 
 
 def refinable_only(optimizer: optax.GradientTransformation | optax.MultiSteps) -> optax.GradientTransformationExtraArgs:
-    """Wrap any optimiser so that the fixed entries of OccupancyTensors keep their bits.
+    """Wrap any optimiser, chains and `MultiSteps` included, so that fixed entries of OccupancyTensors keep their bits.
 
     Fixed entries are zero in the gradients and parameters that the optimiser sees, so its moments and norms are those
     of the refinable ones, and in the updates it returns, so weight decay, noise and momentum can't move them. A state
     from before a freeze or unfreeze is carried over; what was fixed starts as in a new state. Functions among the extra
     arguments (of line searches) are evaluated at the true parameters.
-
-    Args:
-        optimizer: a whole optimiser of optax, chains, `MultiSteps` and those with extra arguments included.
 
     Raises:
         ValueError: from `update`, when the state belongs to parameters of other shapes.
@@ -98,7 +95,6 @@ def _map_tensors(function: Callable, tree: Any, *others: Any) -> Any:
 
 
 def _zero(tree: Any) -> Any:
-    """Put zeros at the fixed entries."""
     # Not a product: 0 * NaN is NaN.
     return _map_tensors(lambda node: jnp.where(node.topology.refinable, node.logits, jnp.zeros_like(node.logits)), tree)
 
@@ -117,10 +113,6 @@ def _reduced(value: Any, params: Any) -> Any:
         return value(true, *args, **kwargs)
 
     return at_true_values
-
-
-def _where_tensors(tree: Any) -> Any:
-    return jax.tree.map(is_occupancy_tensor, tree, is_leaf=is_occupancy_tensor)
 
 
 def _tensors(tree: Any) -> list[OccupancyTensor]:

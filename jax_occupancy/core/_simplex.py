@@ -93,11 +93,9 @@ def _sum_sets(values, sets, n):
 
 
 def collapse(values: Any, topology: Topology) -> Any:
-    """Average atom-space occupancies over each entry, on numpy and JAX arrays alike, with any leading axes.
-
-    An entry without atoms gets the sum of its children (the largest, where several sets share it out); without
-    children, what its siblings leave.
-    """
+    """Average atom-space occupancies over each entry, on numpy and JAX arrays alike, with any leading axes."""
+    # An entry without atoms gets the sum of its children (the largest, where several sets share it out); without
+    # children, what its siblings leave.
     counts = np.maximum(topology.atom_counts, 1).astype(values.dtype)
     q = segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
     empty = topology.atom_counts == 0
@@ -115,11 +113,9 @@ def collapse(values: Any, topology: Topology) -> Any:
 
 
 def to_logits(q: Any, topology: Topology, margin: float) -> Any:
-    """Find the logits whose occupancies are `q`, the inverse of `group_occupancies`.
-
-    Fixed entries come back as given, zeros and ones exactly. A refinable entry (and the vacancy of an incomplete set)
-    closer to a bound than `margin` is lifted to it: at the bound its gradient is zero and it could never move.
-    """
+    """Find the logits whose occupancies are `q`, the inverse of `group_occupancies`; fixed entries are exact."""
+    # A refinable entry (and the vacancy of an incomplete set) closer to a bound than the margin is lifted to it: at the
+    # bound its gradient is zero and it could never move.
     if not topology.use_sigmoid:
         return q
     xp = q.__array_namespace__()
@@ -158,7 +154,6 @@ def _log(x):
 
 
 def segment_sum(values, segments, n):
-    """Sum the last axis by segment."""
     if isinstance(values, np.ndarray):  # the constructor's, one axis
         return np.bincount(segments, weights=values, minlength=n).astype(values.dtype)
     return jnp.zeros((*values.shape[:-1], n), values.dtype).at[..., segments].add(values)

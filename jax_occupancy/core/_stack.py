@@ -12,13 +12,9 @@ from jax_occupancy.core._topology import Topology
 
 
 def stack(tensors: Iterable[OccupancyTensor]) -> OccupancyTensor:
-    """Put models of the same topology side by side, as one tensor with a leading axis of models.
+    """Put models that differ in their logits alone side by side, as one tensor with a leading axis of models.
 
-    The stack is evaluated in one go, and every method takes and gives one value per model. May be called on traced
-    logits.
-
-    Args:
-        tensors: one or more tensors, equal in everything but their logits.
+    The stack is evaluated in one go, and every method takes and gives one value per model. Logits may be traced.
 
     Raises:
         ValueError: there are none, or their topologies or shapes differ.
@@ -63,18 +59,11 @@ def unstack(tensor: OccupancyTensor) -> list[OccupancyTensor]:
 
 
 def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) -> OccupancyTensor:
-    """Join structures of any topologies into one tensor, the atoms of one after those of the other.
+    """Join structures of any topologies into one tensor, shape (..., atoms of all), the atoms of one after the other.
 
     Groups, sets, parents, masks, labels and every occupancy are kept; `split` takes the result apart again. Collapsed
-    space holds the groups of all parts, then their independent atoms, then their entries without atoms. May be called
-    on traced logits.
-
-    Args:
-        tensors: one or more tensors. Stacks are joined model by model.
-        name: name of the whole, for messages.
-
-    Returns:
-        A tensor of shape (..., atoms of all).
+    space holds the groups of all parts, then their independent atoms, then their entries without atoms. Stacks are
+    joined model by model. Logits may be traced. `name` is that of the whole, for messages.
 
     Raises:
         ValueError: there are none, they differ in `use_sigmoid`, or their leading axes differ.
@@ -105,10 +94,9 @@ def concatenate(tensors: Iterable[OccupancyTensor], *, name: str | None = None) 
 
 
 def split(tensor: OccupancyTensor, like: Iterable[OccupancyTensor | Topology]) -> list[OccupancyTensor]:
-    """Take a concatenation apart, the inverse of `concatenate`, with the present logits and masks.
+    """Take a concatenation apart with its present logits and masks; it may have been trained, frozen or stacked since.
 
     Args:
-        tensor: what `concatenate` returned, or anything made from it: trained, frozen in parts, stacked.
         like: the tensors that were concatenated, or their topologies, in the same order.
 
     Raises:

@@ -23,10 +23,9 @@ MARGIN = 1e-4
 class OccupancyTensor(eqx.Module):
     """Occupancies of the atoms of a structure, stored once per group of atoms that share one.
 
-    An immutable pytree with one float leaf, `logits` (collapsed space), and one static, hashable `topology`. It goes
-    through `jax.jit`, `jax.grad`, `jax.vmap` and optax as it is; new logits never recompile. Calling it gives the
-    occupancies in atom space. Conformers that exclude each other sum to one (or to at most one) at every evaluation.
-    Every method that changes something returns a new tensor. Train it through `refinable_only(optimizer)`.
+    An immutable pytree with one float leaf, `logits` (collapsed space), and one static, hashable `topology`: new logits
+    never recompile. Calling it gives the occupancies in atom space, where conformers that exclude each other sum to
+    one, or to at most one. Methods that change something return a new tensor. Train it through `refinable_only`.
 
     Args:
         initial_values: occupancy of each atom, from 0 to 1, shape (atoms,). A group starts at the mean of its atoms.
@@ -117,8 +116,8 @@ class OccupancyTensor(eqx.Module):
         Args:
             initial_values: occupancy of each atom, shape (atoms,).
             pdb_dataframe: one row per atom, in atom order whatever its index, with the columns `resname`, `resseq`,
-                `chainid`, `altloc` and optionally `icode`; or as biopandas names them; or with mmCIF `_atom_site`
-                names. A missing altloc may be NaN, None, "", " ", "." or "?".
+                `chainid`, `altloc` and optionally `icode`; or as biopandas or mmCIF (`_atom_site`) name them. A
+                missing altloc may be NaN, None, "", " ", "." or "?".
             **kwargs: passed on to the constructor.
 
         Raises:
@@ -137,10 +136,9 @@ class OccupancyTensor(eqx.Module):
 
     @classmethod
     def from_logits(cls, logits: Any, topology: Topology, *, dtype: Any = None) -> "OccupancyTensor":
-        """Put logits, shape (..., collapsed), and the topology of another tensor together.
+        """Put logits, shape (..., collapsed), traced or placeholders too, and the topology of another tensor together.
 
         Args:
-            logits: may be traced, or a placeholder.
             dtype: float32 or float64; None takes the logits as they are.
 
         Raises:
@@ -301,14 +299,11 @@ class OccupancyTensor(eqx.Module):
 
         In a complete set the refinable siblings share the rest in proportion to what they had; in an incomplete one
         they keep theirs as long as there is room. Other sets nested under the group keep their shares of it. A
-        refinable group set to exactly 0 or 1 stops short of it by the margin of 1e-4.
-
-        Args:
-            group_idx: index of the sharing group.
-            value: occupancy from 0 to 1, a scalar or one per model of a stack; may be traced.
+        refinable group set to exactly 0 or 1 stops short of it by the margin of 1e-4. The value, from 0 to 1, is a
+        scalar or one per model of a stack; it may be traced.
 
         Raises:
-            IndexError: there is no such group.
+            IndexError, TypeError: there is no such group, or the index is no integer.
             ValueError: the value is outside 0...1, or its set has no room for it or nobody to take the rest.
 
         Example:

@@ -20,19 +20,6 @@ class Topology:
     sharing groups, then the independent atoms in atom order, then the entries that have no atoms and only parent other
     sets. An entry that belongs to no set is a simplex of its own.
 
-    Attributes:
-        expansion_index: entry that each atom reads.
-        refinable: whether each entry may change.
-        n_groups: how many of the first entries are sharing groups.
-        members: entries that belong to a set, set after set.
-        set_of_member: the set each of `members` belongs to, ascending.
-        complete: whether the occupancies of each set sum to its parent's (True) or to at most that (False).
-        parent: the entry whose occupancy each set shares out; -1 stands for one, the whole crystal.
-        use_sigmoid: whether the leaf holds logits (True) or the occupancies themselves.
-        name: name of the tensor, for messages.
-        labels: names of the sharing groups, or nothing.
-        digest: 16 bytes that stand for all of the above.
-
     Example:
         >>> from jax_occupancy.core import OccupancyTensor
         >>> topology = OccupancyTensor([0.6, 0.6, 0.4, 1.0], altloc_groups=[[[0, 1], [2]]]).topology
@@ -42,17 +29,17 @@ class Topology:
         ([0, 0, 1, 2], [0, 1])
     """
 
-    expansion_index: Int[np.ndarray, " atoms"]
+    expansion_index: Int[np.ndarray, " atoms"]  # the entry that each atom reads
     refinable: Bool[np.ndarray, " collapsed"]
-    n_groups: int
-    members: Int[np.ndarray, " members"]
-    set_of_member: Int[np.ndarray, " members"]
-    complete: Bool[np.ndarray, " sets"]
-    parent: Int[np.ndarray, " sets"]
-    use_sigmoid: bool = True
+    n_groups: int  # how many of the first entries are sharing groups
+    members: Int[np.ndarray, " members"]  # entries that belong to a set, set after set
+    set_of_member: Int[np.ndarray, " members"]  # ascending
+    complete: Bool[np.ndarray, " sets"]  # whether a set sums to its parent's occupancy, or to at most that
+    parent: Int[np.ndarray, " sets"]  # the entry that each set shares out; -1 stands for one, the whole crystal
+    use_sigmoid: bool = True  # whether the leaf holds logits, or the occupancies themselves
     name: str | None = None
-    labels: tuple[str, ...] = ()
-    digest: bytes = dataclasses.field(init=False)
+    labels: tuple[str, ...] = ()  # of the sharing groups, or nothing
+    digest: bytes = dataclasses.field(init=False)  # 16 bytes that stand for all of the above
 
     def __post_init__(self):
         digest = hashlib.blake2b(digest_size=16)

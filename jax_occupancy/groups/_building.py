@@ -16,18 +16,14 @@ NO_LETTER = "the one without a letter"
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A group before it has a name.
-
-    ``reason`` is a sentence, or for a conformer what it is one of ("residue A/54 ARG"); then ``label`` is its letter,
-    with the residue name where one letter stands for two, and "" without a letter. No group is named after ``guests``.
-    """
+    """A group before it has a name."""
 
     atoms: np.ndarray
-    reason: str
+    reason: str  # a sentence, or for a conformer what it is one of ("residue A/54 ARG")
     letter: str = ""
-    label: str | None = None
+    label: str | None = None  # of a conformer: its letter, with the residue name where one letter stands for two
     notes: tuple[str, ...] = ()
-    guests: tuple[int, ...] = ()
+    guests: tuple[int, ...] = ()  # atoms that give no name
 
 
 Draft = tuple[Member, ...]  # a set before it has names

@@ -51,11 +51,10 @@ def automatic_groups(
     Args:
         atoms: one row per atom in file order with the columns name, altloc, resname, chainid, resseq, occupancy and
             x, y, z in Å; icode, element, kind and segment are used where present. Blanks may be "", " ", None, NaN.
-        link: link conformers along the chain; False treats every residue by itself.
+        link: link conformers along the chain.
         waters: "residue" treats waters as any residue; "individual" refines every water without letters, also at 0
             or 1; "omit" keeps all waters as they are.
-        hydrogens: "carrier" keeps hydrogens with their conformer or with the atom that carries them; "omit" keeps
-            them as they are.
+        hydrogens: "carrier" keeps them with their conformer or the atom that carries them; "omit" as they are.
         force_links: link bonded neighbours whatever their starting occupancies.
 
     Raises:
@@ -94,7 +93,6 @@ def choose_groups(
 
     Args:
         atoms: the atom table and link, waters, hydrogens: as for ``automatic_groups``.
-        user: what the user asks for; None makes the automatic groups.
         select: turns a selection in gemmi's syntax into 0-based positions of atoms; those of phenix and Refmac are
             found in the table.
         within: turns positions of atoms and a distance in Å into those of all atoms that near, for ``within(3, ...)``

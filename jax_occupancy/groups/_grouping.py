@@ -1,7 +1,7 @@
 """What grouping makes: groups, sets of groups that exclude each other, and all of them together."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,13 +59,10 @@ class Group:
 class GroupSet:
     """Groups that share one whole: "complete" sums to it, "incomplete" to at most it, "free" is one group alone.
 
-    Args:
-        kind: "complete", "incomplete" or "free".
-        groups: the members.
-        parent: name of the group whose occupancy is the whole; None for 1.
+    The whole is the occupancy of the group that is named as parent; None for 1.
 
     Raises:
-        ValueError: a free set has not exactly one member, or another set has fewer than two.
+        ValueError: a free set has a parent or not exactly one member, or another set has fewer than two.
     """
 
     kind: SetKind
@@ -106,10 +103,7 @@ class GroupSet:
 class Grouping:
     """All groups of a model; atoms of no group keep their occupancy.
 
-    Args:
-        n_atoms: number of atoms in the file.
-        sets: the sets, in the order of their first atoms.
-        warnings: what a crystallographer should look at, each naming what it is about.
+    Sets come in the order of their first atoms; warnings say what a crystallographer should look at.
 
     Raises:
         ValueError: a name occurs twice, an atom is in two groups or out of range, or parents are unknown or run in
@@ -143,15 +137,12 @@ class Grouping:
         return tuple(group for group_set in self.sets for group in group_set.groups)
 
     def __getitem__(self, name: str) -> Group:
-        """The group of that name."""
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[GroupSet]:
-        """Iterate over the sets."""
         return iter(self.sets)
 
     def __len__(self) -> int:
-        """Number of sets."""
         return len(self.sets)
 
     def with_warnings(self, *messages: str) -> "Grouping":
@@ -186,10 +177,10 @@ class Grouping:
     ) -> "jax_occupancy.core.OccupancyTensor":
         """Make the module whose parameters are the occupancies of these groups; all other atoms are fixed in it.
 
+        A refinable group starts from the mean of its atoms, a fixed one keeps its value or its fraction of its parent.
+
         Args:
-            occupancies: occupancy of every atom in file order; values outside 0…1 are clamped. A refinable group
-                starts from the mean of its atoms, a fixed group keeps its own value or its fraction of its parent,
-                all other atoms keep theirs.
+            occupancies: occupancy of every atom in file order; values outside 0…1 are clamped.
             dtype: float type of the parameters; None follows the occupancies.
 
         Raises:
@@ -203,6 +194,49 @@ class Grouping:
 def each(group_set: GroupSet, change: Callable[[Group], Group]) -> GroupSet:
     """The set with every group changed."""
     return replace(group_set, groups=tuple(change(group) for group in group_set.groups))
+
+
+def whole_sets(grouping: Grouping) -> list[list[np.ndarray]]:
+    """List the conformers that sum to exactly one, as positions of their atoms, so that ``write_model`` keeps the sum.
+
+    A complete set that nothing stands above is one list. Under a parent the members are followed by what the parent
+    leaves to its siblings, and a sibling without atoms (a state such as "bound") by the members of its first complete
+    child set. Parents come before their children. Sets that sum to less than one are left out.
+    """
+    home = {group.name: s for s in grouping for group in s.groups}
+    below = {s.parent: s for s in reversed(grouping.sets) if s.kind == "complete"}
+
+    def depth(group_set: GroupSet) -> int:
+        return 0 if group_set.parent is None else 1 + depth(home[group_set.parent])
+
+    def beside(group_set: GroupSet) -> list[Group] | None:
+        """Groups that with the parent of a set sum to one; None if there are none such."""
+        if group_set.parent is None:
+            return []
+        above = home[group_set.parent]
+        rest = beside(above)
+        if above.kind != "complete" or rest is None:
+            return None
+        return [*(group for group in above.groups if group.name != group_set.parent), *rest]
+
+    def spread(groups: Iterable[Group]) -> list[np.ndarray] | None:
+        """The atoms of groups, children in place of a group without atoms; None if there are none."""
+        conformers: list[np.ndarray] = []
+        for group in groups:
+            children = below.get(group.name)
+            inner = [group.atoms] if group.atoms.size else children and spread(children.groups)
+            if inner is None:
+                return None
+            conformers += inner
+        return conformers
+
+    found = []
+    for group_set in sorted(grouping.sets, key=depth):
+        others = beside(group_set)
+        conformers = None if others is None else spread([*group_set.groups, *others])
+        if group_set.kind == "complete" and conformers is not None and len(conformers) > 1:
+            found.append(conformers)
+    return found
 
 
 def _positions(name: str, atoms: Any) -> np.ndarray:

@@ -6,18 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from jax_occupancy.groups import _saying as saying
 from jax_occupancy.groups._grouping import Grouping
 from jax_occupancy.groups._phenix_selection import PhenixSelections
-from jax_occupancy.groups._saying import (
-    NAMES_ABOVE,
-    check_sayable,
-    comment_line,
-    fixed_lines,
-    names_above,
-    pieces,
-    rename,
-    table_of_grouping,
-)
 from jax_occupancy.groups._table import AtomTable, empty_table
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
@@ -30,15 +21,10 @@ _NAMED = re.compile(r"(selection) = ")
 
 
 def parse_phenix(text: str) -> UserGroups:
-    """Read occupancy groups from phenix parameters.
+    """Read ``refinement.refine.occupancies`` of phenix parameters; all other atoms get automatic groups, as there.
 
-    What ``refinement.refine.occupancies`` has is read: ``constrained_group { selection = ... }``, ``individual =
-    ...`` and ``remove_selection = ...``. phenix.refine chooses groups automatically for all other atoms, and so
-    does the result.
-
-    Returns:
-        Groups named "1:1", "1:2" for the first and second selection of the first constrained group, and so on, or as
-        the comments of `format_phenix` say.
+    ``constrained_group { selection = ... }`` makes groups named "1:1", "1:2" for the first and second selection of the
+    first, and so on, or as the comments of `format_phenix` say; ``individual`` and ``remove_selection`` are read, too.
 
     Raises:
         ValueError: a selection or a parameter of the occupancies is not understood, or braces do not match.
@@ -80,8 +66,8 @@ def parse_phenix(text: str) -> UserGroups:
     user = UserGroups(
         groups, tuple(sets), individual=tuple(other["individual"]), remove=tuple(other["remove_selection"])
     )
-    names = [name for _, name in names_above(text, _NAMED)]
-    return rename(user, dict(zip(groups, names, strict=True))) if len(names) == len(groups) else user
+    names = [name for _, name in saying.names_above(text, _NAMED)]
+    return saying.rename(user, dict(zip(groups, names, strict=True))) if len(names) == len(groups) else user
 
 
 def _checked(text: str) -> str:
@@ -99,27 +85,26 @@ def format_phenix(grouping: Grouping, atoms: pd.DataFrame) -> str:
         ValueError: the format cannot say it: sets that may be partly empty, sets under a parent, fixed members beside
             refined ones, groups fixed at an occupancy the model does not have. The message names the groups.
     """
-    table = table_of_grouping(grouping, atoms)
-    check_sayable(grouping, table, "phenix's parameters", kinds=("complete", "free"))
+    table = saying.sayable_table(grouping, atoms, "phenix's parameters", kinds=("complete", "free"))
     left = table.partial | table.lettered
-    lines = [f"  {line}" for line in fixed_lines(grouping)]
+    lines = [f"  {line}" for line in saying.fixed_lines(grouping)]
     for group_set in grouping:
         if group_set.refinable:
             lines.append("  constrained_group {")
             for group in group_set.groups:
                 selection = _selection(table, group.name, group.atoms)
-                lines += [f"    {comment_line(group.name)}", f"    selection = {selection}"]
+                lines += [f"    {saying.comment_line(group.name)}", f"    selection = {selection}"]
                 left[group.atoms] = False
             lines.append("  }")
     kept = np.flatnonzero(left)
     if kept.size:
         lines.append(f"  remove_selection = {_selection(table, 'remove', kept)}")
-    return "\n".join([NAMES_ABOVE, f"{_SCOPE} {{", *lines, "}"]) + "\n"
+    return "\n".join([saying.NAMES_ABOVE, f"{_SCOPE} {{", *lines, "}"]) + "\n"
 
 
 def _selection(table: AtomTable, name: str, atoms: np.ndarray) -> str:
     clauses = []
-    for piece in pieces(table, name, atoms):
+    for piece in saying.pieces(table, name, atoms):
         labels = {"chain": piece.chain, "resid": f"{piece.resseq}{piece.icode}", "resname": piece.resname}
         labels["altloc"] = piece.altloc
         words = [f"{key} {value if key == 'resid' else _value(value)}" for key, value in labels.items()]

@@ -6,18 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from jax_occupancy.groups import _saying as saying
 from jax_occupancy.groups._grouping import Grouping
-from jax_occupancy.groups._saying import (
-    NAMES_ABOVE,
-    NOTHING_ELSE,
-    check_sayable,
-    comment_line,
-    fixed_lines,
-    names_above,
-    pieces,
-    rename,
-    table_of_grouping,
-)
 from jax_occupancy.groups._table import AtomTable, empty_table, residues_between
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
@@ -34,11 +24,8 @@ def parse_refmac(text: str) -> UserGroups:
     the same), residues (a number, or ``from 5 to 9``, with insertion codes ``10A`` or ``insc A``), atoms and a
     letter in any order; lines of one id are united. ``occupancy group alts complete 1 2`` and ``... alts incomplete
     1 2`` make sets; with a single id the group is free. Words count by their first four letters, ``#`` and ``!``
-    begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords.
-
-    Returns:
-        Groups named by their ids, or as the comments of `format_refmac` say. As with all formats the other atoms get
-        automatic groups, but for files that `format_refmac` wrote.
+    begin comments, ``-`` or ``&`` at its end continues a line, and ``end`` ends the keywords. Groups are named by their
+    ids, or as the comments of `format_refmac` say, whose files alone leave the other atoms without automatic groups.
 
     Raises:
         ValueError: an occupancy line is not understood; the message quotes it.
@@ -69,9 +56,9 @@ def parse_refmac(text: str) -> UserGroups:
         else:
             raise _not_understood(line)
     first = text.lstrip("\ufeff \n").split("\n", 1)[0]
-    automatic = not (first.startswith(NAMES_ABOVE) and NOTHING_ELSE in first)
+    automatic = not (first.startswith(saying.NAMES_ABOVE) and saying.NOTHING_ELSE in first)
     user = UserGroups({n: UserGroup(tuple(s)) for n, s in groups.items()}, tuple(sets), automatic=automatic)
-    return rename(user, dict(names_above(text, _NAMED)))
+    return saying.rename(user, dict(saying.names_above(text, _NAMED)))
 
 
 def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
@@ -86,9 +73,8 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
             at an occupancy the model does not have, atoms that chain, number, atom name and letter do not tell
             apart or whose labels are no words (a blank chain). The message names the groups or atoms.
     """
-    table = table_of_grouping(grouping, atoms)
-    check_sayable(grouping, table, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
-    lines = [f"{NAMES_ABOVE}; {NOTHING_ELSE}", *fixed_lines(grouping)]
+    table = saying.sayable_table(grouping, atoms, "Refmac's keywords", kinds=("complete", "incomplete", "free"))
+    lines = [f"{saying.NAMES_ABOVE}; {saying.NOTHING_ELSE}", *saying.fixed_lines(grouping)]
     number = 0
     for group_set in grouping:
         if not group_set.refinable:
@@ -97,7 +83,7 @@ def format_refmac(grouping: Grouping, atoms: pd.DataFrame) -> str:
         for group in group_set.groups:
             number += 1
             ids.append(str(number))
-            lines += [comment_line(group.name), *_group_lines(table, group.name, group.atoms, number)]
+            lines += [saying.comment_line(group.name), *_group_lines(table, group.name, group.atoms, number)]
         if group_set.kind != "free":
             lines.append(f"occupancy group alts {group_set.kind} {' '.join(ids)}")
     return "\n".join([*lines, "occupancy refine"]) + "\n"
@@ -134,7 +120,7 @@ def _not_understood(line: str) -> ValueError:
 
 def _group_lines(table: AtomTable, name: str, atoms: np.ndarray, number: int) -> list[str]:
     lines = []
-    for piece in pieces(table, name, atoms, by_resname=False, blank=False):
+    for piece in saying.pieces(table, name, atoms, by_resname=False, blank=False):
         labels = {"chain": (piece.chain,), "letter": (piece.altloc or "A",), "atom name": piece.names}
         for what, value in ((what, value) for what, values in labels.items() for value in values):
             if _UNREADABLE.search(value):

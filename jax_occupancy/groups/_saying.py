@@ -70,11 +70,10 @@ def pieces(
 
 
 def describe_groups(grouping: Grouping, atoms: pd.DataFrame) -> UserGroups:
-    """Say any grouping in the user's terms: named groups by selection, and sets.
+    """Say any grouping in the user's terms, so that ``choose_groups`` makes the same groups whatever its options.
 
-    Nothing is left to the automatic choice, so that ``choose_groups`` makes the same groups of the same atoms
-    whatever its options. The free groups come after the sets; a fixed member of a nested set has the fraction of its
-    parent. ``atoms`` is the table that the groups were made from.
+    ``atoms`` is the table that the groups were made from. The free groups come after the sets; a fixed member of a
+    nested set has the fraction of its parent.
 
     Raises:
         ValueError: the table has another number of atoms than the grouping, atoms that no selection can tell
@@ -106,8 +105,9 @@ def _fixed_value(group: Group, parent: Group | None) -> float:
     return float(np.clip(np.round(group.start / parent.start, 12), 0, 1))
 
 
-def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Sequence[str]) -> None:
-    """Refuse what a format has no words for, naming the groups and the way out."""
+def sayable_table(grouping: Grouping, atoms: pd.DataFrame, what: str, *, kinds: Sequence[str]) -> AtomTable:
+    """The table of a grouping, unless a format has no words for it: then the groups are named and the way out."""
+    table = table_of_grouping(grouping, atoms)
     for group_set in grouping:
         names = listing((group.name for group in group_set.groups), at_most=5)
         lacking = {
@@ -127,6 +127,7 @@ def check_sayable(grouping: Grouping, table: AtomTable, what: str, *, kinds: Seq
             f"{what} cannot say that a group is fixed at an occupancy the model does not have: {shown}. Write these "
             "occupancies into the model and group that, or write TOML."
         )
+    return table
 
 
 def fixed_lines(grouping: Grouping) -> list[str]:

@@ -65,13 +65,8 @@ def parse_servalcat(text: str) -> UserGroups:
 
 def _check_read(content: dict[str, Any]) -> None:
     """Refuse what is said of occupancies and not read: misspelt or in another place, and start values."""
-    elsewhere = [
-        f"{key}.{inner}"
-        for key, value in content.items()
-        if isinstance(value, dict)
-        for inner in value
-        if inner in _READ
-    ]
+    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
+    elsewhere = [f"{key}.{inner}" for key, table in tables.items() for inner in table if inner in _READ]
     unknown = [key for key in content if str(key).startswith("occ") and key not in (*_READ, *_SETTINGS)]
     if elsewhere or unknown:
         wanted = "wanted occ_groups, occ_group_constraints and atom_selection, alone or under refine"

@@ -8,9 +8,6 @@ from typing import Any
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
 LISTS = ("remove", "link", "separate", "individual")
-TABLES = ("groups", "sets", "states")
-GROUP_KEYS = {"selection", "fixed"}
-SET_KEYS = {"groups", "kind", "parent"}
 
 
 def parse_toml(text: str) -> UserGroups:
@@ -44,7 +41,7 @@ def parse_toml(text: str) -> UserGroups:
         raise ValueError(f"the groups are no valid TOML: {error}.") from error
     except RecursionError as error:
         raise ValueError("the groups are no valid TOML: lists or tables are nested too deeply.") from error
-    _check_keys(content, {*LISTS, *TABLES, "automatic"}, "the file")
+    _check_keys(content, {*LISTS, "groups", "sets", "states", "automatic"}, "the file")
     return UserGroups(
         automatic=_get(content, "automatic", True, "true or false"),
         groups={name: _group(name, value) for name, value in _get(content, "groups", {}, "a table [groups]").items()},
@@ -114,7 +111,7 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
 def _group(name: str, value: Any) -> UserGroup:
     if not isinstance(value, dict):
         return UserGroup(_texts(f"group {name!r}", value))
-    _check_keys(value, GROUP_KEYS, f"group {name!r}")
+    _check_keys(value, {"selection", "fixed"}, f"group {name!r}")
     fixed = value.get("fixed")
     if fixed is not None and (isinstance(fixed, bool) or not isinstance(fixed, int | float)):
         raise ValueError(f"group {name!r} is fixed at {fixed!r}; wanted a number from 0 to 1.")
@@ -122,7 +119,7 @@ def _group(name: str, value: Any) -> UserGroup:
 
 
 def _set(number: int, value: Mapping[str, Any]) -> UserSet:
-    _check_keys(value, SET_KEYS, f"set {number}")
+    _check_keys(value, {"groups", "kind", "parent"}, f"set {number}")
     parent = value.get("parent")
     kind = value.get("kind", "complete")
     if not isinstance(kind, str) or not isinstance(parent, str | None):

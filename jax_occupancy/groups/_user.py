@@ -28,12 +28,9 @@ class UserGroup:
 
 @dataclass(frozen=True)
 class UserSet:
-    """Groups that exclude each other.
+    """Groups, by name, that exclude each other.
 
-    Args:
-        groups: names of the members.
-        kind: "complete" (they sum to the parent, or to 1) or "incomplete" (to at most that).
-        parent: name of the group whose occupancy they share out; None for 1.
+    They sum to the group named as their parent, or to 1 ("complete"), or to at most that ("incomplete").
     """
 
     groups: tuple[str, ...]

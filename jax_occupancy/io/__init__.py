@@ -15,41 +15,16 @@ from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
 from jax_occupancy.io._model import Model, from_gemmi, model_from_gemmi, read_model, to_gemmi
 from jax_occupancy.io._mtz import write_mtz
 from jax_occupancy.io._radiation import agreed_radiation
-from jax_occupancy.io._read_reflections import read_reflections
-from jax_occupancy.io._reflections import Reflections
+from jax_occupancy.io._reflections import Reflections, read_reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
 from jax_occupancy.io._selecting import atoms_within, find_contacts, select_atoms
 from jax_occupancy.io._write import write_model
 
 __all__ = [
-    "Maps",
-    "Model",
-    "Reflections",
-    "agreed_radiation",
-    "atom_label",
-    "atomic_writer",
-    "atoms_within",
-    "check_groups_name",
-    "find_contacts",
-    "format_of_name",
-    "from_gemmi",
-    "is_map",
-    "load_tensor",
-    "model_from_gemmi",
-    "read_archive",
-    "read_groups",
-    "read_maps",
-    "read_model",
-    "read_reflections",
-    "rounded_units",
-    "save_tensor",
-    "select_atoms",
-    "text_of_groups",
-    "to_gemmi",
-    "write_archive",
-    "write_groups",
-    "write_map",
-    "write_model",
+    "Maps", "Model", "Reflections", "agreed_radiation", "atom_label", "atomic_writer", "atoms_within",
+    "check_groups_name", "find_contacts", "format_of_name", "from_gemmi", "is_map", "load_tensor", "model_from_gemmi",
+    "read_archive", "read_groups", "read_maps", "read_model", "read_reflections", "rounded_units", "save_tensor",
+    "select_atoms", "text_of_groups", "to_gemmi", "write_archive", "write_groups", "write_map", "write_model",
     "write_mtz",
-]
+]  # fmt: skip

@@ -9,17 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from jax_occupancy.io._column_names import (
-    AMPLITUDES,
-    FREE,
-    INTENSITIES,
-    ending,
-    friedel_mate,
-    is_calculated,
-    is_difference,
-    plain,
-    sigma_names,
-)
+from jax_occupancy.io import _column_names as naming
 from jax_occupancy.io._reflection_table import STATUS, Column, ReflectionTable
 
 _NOUN = {"amplitude": "amplitudes", "intensity": "intensities"}
@@ -34,7 +24,7 @@ _FULL = 0.9
 # Amplitudes of which more than this part is negative are differences.
 _NEGATIVE = 0.25
 _EMPTY = "no values"
-_RANKS = {name: rank for names in (AMPLITUDES, INTENSITIES) for rank, name in enumerate(names)}
+_RANKS = {name: rank for names in (naming.AMPLITUDES, naming.INTENSITIES) for rank, name in enumerate(names)}
 
 
 class Measurement(NamedTuple):
@@ -46,7 +36,6 @@ class Measurement(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The columns as a reader knows them."""
         return " and ".join(column.label for column in self.values)
 
     def usable(self) -> Bool[np.ndarray, " rows"]:
@@ -120,10 +109,10 @@ def _named(table: ReflectionTable, label: str, types: str | None, role: str) -> 
 
 def _measurement(table: ReflectionTable, column: Column, sigma: Column | None) -> Measurement:
     """A column with its σ, and with its Friedel mate, (+) first, unless a σ for the one is named."""
-    columns, own = (column,), friedel_mate(column.label)
+    columns, own = (column,), naming.friedel_mate(column.label)
     if sigma is None and own is not None and _kind(column) in "GK":
         same = [c for c in table.columns if _kind(c) == _kind(column) and c.dataset_id == column.dataset_id]
-        mates = {mate[1]: c for c in same if (mate := friedel_mate(c.label)) and mate[0] == own[0]}
+        mates = {mate[1]: c for c in same if (mate := naming.friedel_mate(c.label)) and mate[0] == own[0]}
         columns = tuple(mates[sign] for sign in "+-" if sign in mates)
     quantity = "amplitude" if _kind(column) in _TYPES["amplitude"] else "intensity"
     return Measurement(quantity, columns, tuple(sigma or _partner(table, c) for c in columns))
@@ -131,10 +120,10 @@ def _measurement(table: ReflectionTable, column: Column, sigma: Column | None) -
 
 def _partner(table: ReflectionTable, column: Column) -> Column | None:
     """The σ of a column: by its name (SIGFP of FP) or ending, else the column of that type right behind it."""
-    names, end = sigma_names(column.label), ending(column.label)
+    names, end = naming.sigma_names(column.label), naming.ending(column.label)
     sigmas = [c for c in table.columns if c.type in _SIGMAS]
     owners = {id(c): [o for o in table.columns if _owns(o, c) and o is not column] for c in sigmas}
-    fitting = [c for c in sigmas if plain(c.label) in names]
+    fitting = [c for c in sigmas if naming.plain(c.label) in names]
     own = [c for c in fitting if c.dataset_id == column.dataset_id]
     lent = [c for c in fitting if all(o.dataset_id != c.dataset_id for o in owners[id(c)])]
     if own or lent:
@@ -142,13 +131,13 @@ def _partner(table: ReflectionTable, column: Column) -> Column | None:
     # SIGI behind FP belongs to I, wherever that is
     types = _SIGMA_TYPES[_kind(column)]
     free = [c for c in sigmas if c.type in types and c.dataset_id == column.dataset_id and not owners[id(c)]]
-    alike = [c for c in free if end and ending(c.label) == end and plain(c.label).startswith("SIG")]
+    alike = [c for c in free if end and naming.ending(c.label) == end and naming.plain(c.label).startswith("SIG")]
     behind = table.columns[min(table.columns.index(column) + 1, len(table.columns) - 1)]
     return alike[0] if len(alike) == 1 else next((c for c in free if c is behind), None)
 
 
 def _owns(column: Column, sigma: Column) -> bool:
-    return column.type in _DATA and plain(sigma.label) in sigma_names(column.label)
+    return column.type in _DATA and naming.plain(sigma.label) in naming.sigma_names(column.label)
 
 
 def _negative(measured: Measurement) -> str:
@@ -163,7 +152,7 @@ def _negative(measured: Measurement) -> str:
 
 
 def _objection(measured: Measurement) -> str:
-    if any(is_difference(column.label) for column in measured.values):
+    if any(naming.is_difference(column.label) for column in measured.values):
         return "difference by its name"
     return _negative(measured) or ("" if measured.usable().any() else _EMPTY)
 
@@ -171,7 +160,7 @@ def _objection(measured: Measurement) -> str:
 def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str]) -> Measurement:
     """The measured data: those with σ, the fullest, means before pairs, usual names first, the order of the file."""
     data = [c for c in table.columns if c.type in _DATA]
-    found = [(_measurement(table, column, sigma), column) for column in data if not is_calculated(column.label)]
+    found = [(_measurement(table, column, sigma), column) for column in data if not naming.is_calculated(column.label)]
     # one entry for each pair of mates
     objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
     refused = [f"{m.label} ({objection})" for m, objection in objections if objection]
@@ -192,7 +181,7 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
 
     def rank(measured: Measurement) -> tuple[bool, bool, int, int, int]:
         column = measured.values[0]
-        usual = _RANKS.get(plain(column.label), len(_RANKS))
+        usual = _RANKS.get(naming.plain(column.label), len(_RANKS))
         too_few = measured.n_usable < _FULL * most
         return unsuited(measured), too_few, _ORDER.index(_kind(column)), usual, table.columns.index(column)
 
@@ -210,10 +199,10 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
 def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) -> Column | None:
     """The free flags: those that tell measured reflections apart, of the same data set or ending, usual names first."""
     # Before others come mmCIF's status, then columns of integers that have "free" in their name.
-    known = {name: rank for rank, name in enumerate(FREE)}
+    known = {name: rank for rank, name in enumerate(naming.FREE)}
 
     def is_flag(column: Column) -> bool:
-        name = plain(column.label)
+        name = naming.plain(column.label)
         usual = column.type in ("I", "R") and name in known
         return usual or column.type == STATUS or (column.type == "I" and "FREE" in name)
 
@@ -221,18 +210,19 @@ def _find_free(table: ReflectionTable, measured: Measurement, notes: list[str]) 
     if not candidates:
         return None
     rows = measured.usable()
-    dataset, end = measured.values[0].dataset_id, ending(measured.values[0].label)
-    elsewhere = {ending(c.label) for c in table.columns if c.type in _DATA} - {end, ""}
+    dataset, end = measured.values[0].dataset_id, naming.ending(measured.values[0].label)
+    elsewhere = {naming.ending(c.label) for c in table.columns if c.type in _DATA} - {end, ""}
 
     def flagged(column: Column) -> np.ndarray:
         return column.array[rows & np.isfinite(column.array)]
 
     def rank(column: Column) -> tuple[bool, bool, bool, bool, int, int]:
-        own_end = ending(column.label)
+        own_end = naming.ending(column.label)
         kind = {STATUS: 0, "I": 1}.get(column.type, 2)
         tells_nothing = len(np.unique(flagged(column))) < 2
         ends = (own_end in elsewhere, not (end and own_end == end))
-        return tells_nothing, *ends, column.dataset_id != dataset, kind, known.get(plain(column.label), len(known))
+        usual = known.get(naming.plain(column.label), len(known))
+        return tells_nothing, *ends, column.dataset_id != dataset, kind, usual
 
     best, *others = sorted(candidates, key=rank)
     if others:

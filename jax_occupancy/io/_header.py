@@ -47,7 +47,6 @@ class Header(NamedTuple):
 
 
 def header_of_pdb(source: bytes) -> Header:
-    """The header of a PDB file."""
     lines = [line.decode("latin-1") for line in source.split(b"\n") if line.startswith((b"EXPDTA", b"REMARK   3"))]
     remark = " ".join(line[10:].strip() for line in lines if line.startswith("REMARK")).upper()
     groups = [_tls_group(text) for text in re.split(r"TLS GROUP *: *\d+", remark)[1:]]

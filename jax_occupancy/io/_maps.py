@@ -36,8 +36,6 @@ class Maps:
         mask: weights of the voxels, 0 to 1, to be multiplied with the mask around the atoms; None for this alone.
         radius: of the mask around the atoms, in Å; beyond it falls to zero.
         symmetry: of the particle about the centre of the map, such as "D2"; None takes what the model says.
-        paths: the files.
-        notes: what the reader should know of.
 
     Raises:
         ValueError: a size, resolution, radius or value is impossible.

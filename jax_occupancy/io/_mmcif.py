@@ -72,7 +72,8 @@ def atom_block(document: cif.Document, *, path: PathLike) -> cif.Block:
 def edit_mmcif(document: cif.Document, *, path: PathLike, rows: np.ndarray, new: pd.DataFrame) -> None:
     """Put new values of atoms (as `write_model` has them) into `_atom_site`, and shift each U and B beside them."""
     block, with_esd = atom_block(document, path=path), "esd" in new
-    items = ["occupancy", "occupancy_esd"] if with_esd or _values(block, "occupancy_esd") else ["occupancy"]
+    has_esd = with_esd or bool(block.find_values(_SITE + "occupancy_esd"))
+    items = ["occupancy", "occupancy_esd"] if has_esd else ["occupancy"]
     for item in items:
         _column(block, item)
     # adding a column moves the loop's storage
@@ -144,21 +145,16 @@ def _column(block: cif.Block, item: str) -> cif.Column:
     return block.find_values(_SITE + item)
 
 
-def _values(block: cif.Block, item: str) -> list[str] | None:
-    """The values of an item of `_atom_site` as spelled, None if the file has no such item."""
-    return list(block.find_values(_SITE + item)) or None
-
-
 def _complete(block: cif.Block, path: Any) -> None:
     """Add the items that gemmi insists on and that have a plain meaning when they are missing."""
-    missing = [item for item in _NEEDED if _values(block, item) is None]
+    missing = [item for item in _NEEDED if not block.find_values(_SITE + item)]
     if missing:
         raise ValueError(f"{path} has no {', '.join(_SITE + item for item in missing)}: it is no complete model")
     for item in ("label_alt_id", "occupancy", "id"):
         _column(block, item)
     for item, substitute in (("label_asym_id", "auth_asym_id"), ("auth_seq_id", "label_seq_id")):
         column = _column(block, item)
-        for row, other in enumerate(_values(block, substitute) or ()):
+        for row, other in enumerate(block.find_values(_SITE + substitute)):
             if cif.is_null(column[row]):
                 column[row] = other
 

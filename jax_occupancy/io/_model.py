@@ -1,6 +1,5 @@
 """A model read from a file, with everything needed to write it back, and gemmi's structures in memory."""
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,19 +18,15 @@ from jax_occupancy.io._pdb import parse_pdb
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One model of a coordinate file.
-
-    Made by `read_model`; a position (0-based row of `atoms`) means the same atom in every field.
+    """One model of a coordinate file; a position (0-based row of `atoms`) means the same atom in every field.
 
     Attributes:
         path: The file it was read from.
-        format: "pdb" or "mmcif".
         atoms: The atom table, one row for each atom in the order of the file; coordinates in Å, B in Å², U in Å².
         cell: The unit cell, or None if the file gives none.
         spacegroup: The space group, or None if the file gives none or one that gemmi does not know.
         structure: gemmi's structure with this model only; `atom.serial` is position + 1, because gemmi puts together
             the atoms of residues that a file splits.
-        model_number: The number of the model in the file.
         source: The bytes of the file, decompressed.
         rows: For each atom the line (PDB) or the row of `_atom_site` (mmCIF) it was read from, 0-based.
         radiations: What the file says it was measured with: "electron", "neutron", "xray", none or several of them.
@@ -89,7 +84,10 @@ def read_model(path: PathLike, *, model_number: int | None = None) -> Model:
         >>> model.n_atoms, model.spacegroup.hm, model.atoms.loc[9, "occupancy"].item()
         (128, 'P 21 21 21', 0.5)
     """
-    source = read_source(path)
+    return _model_of(path, read_source(path), model_number)
+
+
+def _model_of(path: PathLike, source: bytes, model_number: int | None = None) -> Model:
     file_format = model_format_of(path, source)
     parse = parse_pdb if file_format == "pdb" else parse_mmcif
     try:
@@ -144,10 +142,7 @@ def _check_cell(cell: gemmi.UnitCell, path: Any) -> None:
 
 
 def from_gemmi(structure: gemmi.Structure) -> pd.DataFrame:
-    """Make the atom table of a structure that is in memory already.
-
-    Returns:
-        One row for each atom in gemmi's order, with the columns of `Model.atoms`: coordinates in Å, B in Å², U in Å².
+    """Make the atom table of a structure in memory: columns as in `Model.atoms` (Å, Å²), rows in gemmi's order.
 
     Raises:
         ValueError: If there are several models or no atoms, or an atom has no residue number or a
@@ -187,23 +182,14 @@ def model_from_gemmi(structure: gemmi.Structure) -> Model:
     """
     copy = _one_model(structure).clone()
     copy.setup_entities()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "structure.cif")
-        copy.make_mmcif_document().write_file(str(file))
-        try:
-            named = Path(Path(structure.name).name or "structure").with_suffix(".cif")
-            return replace(read_model(file), path=named)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(file), f"the structure {structure.name!r}")) from error
+    model = _model_of(f"the structure {structure.name!r}", copy.make_mmcif_document().as_string().encode())
+    return replace(model, path=Path(Path(structure.name).name or "structure").with_suffix(".cif"))
 
 
 def to_gemmi(model: Model | gemmi.Structure, occupancies: ArrayLike) -> gemmi.Structure:
-    """Make a copy of a structure that has new occupancies.
+    """Make a copy of a model, or of a structure of one model, that has new occupancies, in single precision.
 
-    Args:
-        model: It, or a structure of one model, which stays as it is.
-        occupancies: One for each atom, in the order of `model.atoms`; for a structure in that of `from_gemmi`. gemmi
-            keeps them in single precision.
+    There is one for each atom, in the order of `model.atoms`; for a structure in that of `from_gemmi`.
 
     Raises:
         ValueError: If the number of occupancies is not the number of atoms, one is not finite, or the structure has

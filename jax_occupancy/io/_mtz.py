@@ -103,7 +103,6 @@ def write_mtz(
 
 
 def _checked(label: str, kind: str, values: Any, n_rows: int) -> np.ndarray:
-    """The values of a column, if it can be written."""
     if not label or len(label) > 30 or not label.isascii() or label.split() != [label] or label in ("H", "K", "L"):
         raise ValueError(f"column {label!r}: a label has 1 to 30 ASCII characters, no blanks, and is not H, K or L")
     if len(kind) != 1 or kind not in _TYPES:

@@ -12,23 +12,23 @@ from jax_occupancy.io._reflection_table import ReflectionTable
 _UNMERGED = 2.5
 # Repeats contradict each other where they differ by this many σ and this part of their mean.
 _CONTRADICTING_SIGMAS, _CONTRADICTING_PART = 3.0, 0.2
+Rows = Float[np.ndarray, " rows"]
+Flags = Bool[np.ndarray, " rows"]
 
 
 class Measured(NamedTuple):
     """Rows that belong together: indices, value and σ (of amplitude or intensity), free flag."""
 
     hkl: Int[np.ndarray, "rows 3"]
-    value: Float[np.ndarray, " rows"]
-    sigma: Float[np.ndarray, " rows"]
-    flag: Float[np.ndarray, " rows"]
+    value: Rows
+    sigma: Rows
+    flag: Rows
 
     def take(self, rows: np.ndarray) -> "Measured":
         return Measured(*(column[rows] for column in self))
 
 
-def join_mates(
-    values: tuple[np.ndarray, np.ndarray], sigmas: tuple[np.ndarray, np.ndarray], centric: Bool[np.ndarray, " rows"]
-) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+def join_mates(values: list[Rows], sigmas: list[Rows], centric: Flags) -> tuple[Rows, Rows]:
     """The mean of two Friedel mates weighted with 1/σ², and its σ; where one is missing, the other."""
     # In a centric reflection the mates are the same reflection, and some programs write its one measurement twice:
     # equal pairs count once there.
@@ -77,13 +77,8 @@ def leave_out(
     return data.take(~gone), counts
 
 
-def merge_repeats(
-    data: Measured, free: Bool[np.ndarray, " rows"], label: str
-) -> tuple[Measured, Bool[np.ndarray, " unique"], str]:
-    """Merge repeated reflections by the mean weighted with 1/σ²; one of them in the free set takes all there.
-
-    Returns what is left, and a note if the repeats contradict each other; ValueError if they are unmerged data.
-    """
+def merge_repeats(data: Measured, free: Flags, label: str) -> tuple[Measured, Bool[np.ndarray, " unique"], str]:
+    """Merge repeats by the mean weighted with 1/σ²; a free one takes all there; a note if they contradict."""
     # A row with the value and σ of another is a copy (files expanded to lower symmetry hold them), not a second
     # measurement: it counts once.
     unique, first, group = np.unique(data.hkl, axis=0, return_index=True, return_inverse=True)

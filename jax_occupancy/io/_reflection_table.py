@@ -18,15 +18,15 @@ from jax_occupancy.io._mtz import make_mtz
 STATUS = "s"
 _FRAME = "the table"
 Column = gemmi.Mtz.Column
+Indices = Int[np.ndarray, "rows 3"]
 
 
 class ReflectionTable:
-    """The rows and columns of one file, block or table, with cell and space group from elsewhere if it states none.
+    """The rows and columns of one file, block or table, with cell and space group from elsewhere if it states none."""
 
-    Columns are all but the indices, NaN where there is no value. `where` says what was read, in messages; `excluded`
-    are rows that the file itself says are not to be used, by reason, `unreadable` is what is wrong with values of a
-    column, by its label, and `radiations` what the file says it was measured with.
-    """
+    # Columns are all but the indices, NaN where there is no value. `where` says what was read, in messages; `excluded`
+    # are rows that the file itself says are not to be used, by reason, `unreadable` is what is wrong with values of a
+    # column, by its label, and `radiations` what the file says it was measured with.
 
     def __init__(
         self,
@@ -157,9 +157,7 @@ def _is_possible(cell: gemmi.UnitCell) -> bool:
     return positive and bool(np.isfinite(cell.volume)) and cell.volume > 0
 
 
-def to_asu(
-    hkl: Int[np.ndarray, "rows 3"], cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup
-) -> Int[np.ndarray, "rows 3"]:
+def to_asu(hkl: Indices, cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup) -> Indices:
     """The equivalent of each reflection in the asymmetric unit, Friedel mates taken as equivalent."""
     rows = np.zeros(len(hkl), np.int32)
     data = gemmi.IntAsuData(cell, spacegroup, np.ascontiguousarray(hkl, np.int32), rows)

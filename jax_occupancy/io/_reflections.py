@@ -1,4 +1,4 @@
-"""Measured amplitudes or intensities of unique reflections."""
+"""Measured amplitudes or intensities of unique reflections, from a file, a table or gemmi."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,27 +10,29 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from jax_occupancy.io._files import PathLike, kind_of_content, read_source
+from jax_occupancy.io._mtz import read_mtz
 from jax_occupancy.io._reflection_table import ReflectionTable, frame_table
 from jax_occupancy.io._reflections_of_table import fields_of_table
+from jax_occupancy.io._refln import refln_table
 
 # In Å: electrons of 100 to 300 kV have 0.037 to 0.020, X-rays and neutrons of any crystallographer are longer.
 _LONGEST_OF_ELECTRONS = 0.1
 # Each kind of data and its σ.
 _PAIRS = {"amplitude": "sigma", "intensity": "intensity_sigma"}
 
+Values = Float[np.ndarray, " reflections"]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reflections:
     """Amplitudes or intensities, their standard uncertainties and the free set, one row for each unique reflection.
 
-    Amplitudes and intensities each come with their σ; what was not measured is None. Arrays are copied and
-    read-only.
+    What was not measured is None. Arrays are copied and read-only.
 
     Attributes:
-        hkl: Miller indices, shape (reflections, 3), int32, in the asymmetric unit of the space group.
+        hkl: Miller indices in the asymmetric unit of the space group.
         free: True for reflections of the free (test) set.
-        cell: The unit cell.
-        spacegroup: The space group.
         amplitude: |F|, on the scale of the file, not negative.
         sigma: Standard uncertainty of the amplitude, positive.
         intensity: Intensity, on the scale of the file; weak ones may be negative.
@@ -59,10 +61,10 @@ class Reflections:
     free: Bool[np.ndarray, " reflections"]
     cell: gemmi.UnitCell
     spacegroup: gemmi.SpaceGroup
-    amplitude: Float[np.ndarray, " reflections"] | None = None
-    sigma: Float[np.ndarray, " reflections"] | None = None
-    intensity: Float[np.ndarray, " reflections"] | None = None
-    intensity_sigma: Float[np.ndarray, " reflections"] | None = None
+    amplitude: Values | None = None
+    sigma: Values | None = None
+    intensity: Values | None = None
+    intensity_sigma: Values | None = None
     wavelength: float | None = None
     radiation: str | None = None
     labels: Mapping[str, str | None] = field(default_factory=dict)
@@ -106,7 +108,7 @@ class Reflections:
         d = self.d_spacing()
         return float(d.max()), float(d.min())
 
-    def d_spacing(self) -> Float[np.ndarray, " reflections"]:
+    def d_spacing(self) -> Values:
         """Distance of the lattice planes of each reflection, in Å."""
         return self.cell.calculate_d_array(np.array(self.hkl))
 
@@ -124,9 +126,7 @@ class Reflections:
         arrays = {name: getattr(self, name) for name in ("hkl", "free", *_PAIRS, *_PAIRS.values())}
         return replace(self, **{name: values[mask] for name, values in arrays.items() if values is not None})
 
-    def with_amplitudes(
-        self, amplitude: Float[np.ndarray, " reflections"], sigma: Float[np.ndarray, " reflections"]
-    ) -> "Reflections":
+    def with_amplitudes(self, amplitude: Values, sigma: Values) -> "Reflections":
         """The same with amplitudes, such as French & Wilson derive from the intensities, which are kept."""
         return replace(self, amplitude=amplitude, sigma=sigma)
 
@@ -158,8 +158,7 @@ class Reflections:
         Args:
             frame: H, K, L as index levels or columns, and columns named as in an MTZ file. Their types are what the
                 dtypes say (those of reciprocalspaceship do), else the names.
-            cell: The unit cell; `frame.cell` if left out.
-            spacegroup: The space group; `frame.spacegroup` if left out.
+            cell, spacegroup: Those of the frame if left out.
             wavelength: In Å, if it is known.
             choice: amplitude, intensity, sigma, free, free_value, d_min and d_max as in `read_reflections`.
 
@@ -181,16 +180,7 @@ class Reflections:
     def from_gemmi(
         mtz: gemmi.Mtz, *, cell: gemmi.UnitCell | None = None, spacegroup: gemmi.SpaceGroup | None = None, **choice: Any
     ) -> "Reflections":
-        """Reflections from an MTZ file that is in memory already, as `read_reflections` gives them.
-
-        Args:
-            mtz: It.
-            cell: The unit cell, for one that states none.
-            spacegroup: The space group, for one that states none.
-            choice: amplitude, intensity, sigma, free, free_value, d_min and d_max as in `read_reflections`.
-
-        Raises:
-            ValueError: As `read_reflections`.
+        """Reflections from an MTZ file that is in memory already; otherwise as `read_reflections`, errors included.
 
         Example:
             >>> import tempfile
@@ -209,6 +199,78 @@ class Reflections:
             f"Reflections({self.kind} of {self.n_reflections} reflections, {self.n_free} free, "
             f"{low:.2f} to {high:.2f} Å, {self.spacegroup.hm})"
         )
+
+
+def read_reflections(
+    path: PathLike,
+    *,
+    amplitude: str | None = None,
+    intensity: str | None = None,
+    sigma: str | None = None,
+    free: str | None = None,
+    free_value: int | None = None,
+    d_min: float | None = None,
+    d_max: float | None = None,
+    block: str | None = None,
+    cell: gemmi.UnitCell | None = None,
+    spacegroup: gemmi.SpaceGroup | None = None,
+) -> Reflections:
+    """Read amplitudes or intensities, their σ and the free set from an MTZ or mmCIF file.
+
+    Columns that are not named are found by their type and usual names: mean amplitudes, else mean intensities, else
+    Friedel mates merged into their mean, never calculated ones. Reflections without a measurement are left out, the
+    rest is moved into the asymmetric unit, systematic absences are dropped and repeated reflections merged; `left_out`
+    counts all of this and `notes` tells every choice.
+
+    Args:
+        path: MTZ or mmCIF with a `_refln` loop, also gzipped; the content decides.
+        amplitude: Label of the amplitudes, such as "FP". One Friedel mate stands for both, unless `sigma` names the σ
+            of the one.
+        intensity: Label of the intensities, such as "IMEAN"; or give `amplitude`.
+        sigma: Label of their σ, such as "SIGFP".
+        free: Label of the free flags, such as "FreeR_flag" or "status".
+        free_value: The flag that means free. Without it the rarer of two values, 0 of more than two.
+        d_min, d_max: Highest and lowest resolution to keep, in Å.
+        block: Name of the data block of an mmCIF file; without it the first one with measured data.
+        cell, spacegroup: For a file that states none.
+
+    Returns:
+        The reflections; without free flags `free` is False everywhere and `labels["free"]` is None.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: If there is no such file, or it is a folder.
+        ValueError: If it is neither format, is damaged or unmerged, lacks a column, a block, a cell, a space group or
+            any usable reflection, or options contradict each other.
+
+    Example:
+        >>> import tempfile
+        >>> from jax_occupancy.example import write_example
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = read_reflections(write_example(folder).reflections)
+        >>> data.n_reflections, data.n_free, data.labels["amplitude"]
+        (5293, 432, 'FP')
+    """
+    source = read_source(path)
+    kind = kind_of_content(source)
+    if kind not in ("mmcif", "mtz"):
+        looks = {"pdb": "a model (PDB)", "binary": "an unknown binary file"}.get(kind, "neither MTZ nor mmCIF")
+        raise ValueError(
+            f"{path} looks like {looks}; reflections are wanted here, MTZ (starts with 'MTZ ') or mmCIF (a data_ block "
+            "with a _refln loop). Convert other formats to MTZ"
+        )
+    if kind == "mtz" and block is not None:
+        raise ValueError(f"{path} is an MTZ file and has no block {block!r}; leave block out")
+    names = {"amplitude": amplitude, "intensity": intensity, "sigma": sigma, "free": free}
+    try:
+        if kind == "mtz":
+            table = ReflectionTable(read_mtz(path, source), str(path), path=path, cell=cell, spacegroup=spacegroup)
+        else:
+            items = tuple(names.values())
+            table = refln_table(path, source, block=block, names=items, cell=cell, spacegroup=spacegroup)
+        return Reflections(**fields_of_table(table, **names, free_value=free_value, d_min=d_min, d_max=d_max))
+    except (RuntimeError, UnicodeDecodeError) as error:
+        # what gemmi finds wrong only when it is asked for it
+        raise ValueError(f"{path} is damaged ({error}); copy it again") from error
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:

@@ -100,7 +100,7 @@ def _rows(table: ReflectionTable, hkl: np.ndarray, measured: Measurement, flags:
     value, sigma = values[0], sigmas[0]
     if len(values) == 2:
         centric = table.spacegroup.operations().centric_flag_array(hkl).astype(bool)
-        value, sigma = join_mates((values[0], values[1]), (sigmas[0], sigmas[1]), centric)
+        value, sigma = join_mates(values, sigmas, centric)
     flag = np.full(len(hkl), np.nan) if flags is None else _values(table, flags)
     return Measured(hkl, value, sigma, flag)
 

@@ -58,13 +58,12 @@ def refln_table(
     flags, kind = _status(taken.find_values(_REFLN + "status"), len(others))
     columns, unreadable = {}, {}
     for item in _items(taken):
-        values, wrong = _numbers(taken.find_values(_REFLN + item)) if item != "status" else (flags, "")
         if item != "status":
+            values, wrong = _numbers(taken.find_values(_REFLN + item))
             columns[item] = _KINDS[item], values
+            unreadable |= {item: f"{where}: item {_REFLN}{item} has {wrong}"} if wrong else {}
         elif (flags == 0).any() or kind == "I":
             columns[item] = kind, np.where(np.isinf(flags), np.nan, flags)
-        if wrong:
-            unreadable[item] = f"{where}: item {_REFLN}{item} has {wrong}"
     edges = [_single(of_cell, tag) for tag in _CELL]
     try:
         stated = gemmi.UnitCell(*map(cif.as_number, edges)) if any(edges) else gemmi.UnitCell()
@@ -137,7 +136,6 @@ def _has_measurements(block: cif.Block, columns: tuple[str | None, ...]) -> bool
 
 
 def _indices(block: cif.Block, where: str) -> np.ndarray:
-    """Miller indices, which must be integers."""
     columns = []
     for letter in "hkl":
         column = block.find_values(f"{_REFLN}index_{letter}")

@@ -24,8 +24,7 @@ def rounded_units(
     whole conformers (poses of two residues that share one empty state).
 
     Args:
-        values: Occupancies, one per atom, 0 to 1.
-        decimals: Digits after the point.
+        values: Occupancies, 0 to 1.
         sets: One entry for each complete set: the atoms (0-based) of each of its conformers.
 
     Returns:

@@ -36,8 +36,7 @@ _SAID = {
 def save_tensor(path: PathLike, tensor: OccupancyTensor) -> None:
     """Save a tensor, its topology and its logits, in one file, which appears under its name only when it is complete.
 
-    Nothing is pickled: the file is a zip archive of numpy arrays with a header in JSON (versions, digest of the
-    topology), which `numpy.load` opens as well; the extension .npz fits.
+    It is a zip archive of numpy arrays with a header in JSON, which `numpy.load` opens as well; .npz fits as its end.
 
     Raises:
         TypeError: something in it can't be saved, such as traced logits; the message names it.
@@ -90,10 +89,7 @@ def write_archive(path: PathLike, kind: str, value: Any) -> None:
 
 
 def read_archive(path: PathLike, kind: str, wanted: Any, *, like: Any = None, dtype: Any = None) -> Any:
-    """Read what `write_archive` wrote, equal in every bit; otherwise as `load_tensor`.
-
-    `wanted` is the type of the value as an annotation: it, and those of its fields, say which classes are made.
-    """
+    """Read what `write_archive` wrote; `wanted`, the type of the value, and those of its fields say what is made."""
     data = read_source(path)
     try:
         # read() and not open(): the checksum of the archive vouches for all that is read from it.
@@ -151,7 +147,6 @@ def _pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _unpack(node: Any, wanted: Any, arrays: Mapping[str, np.ndarray], like: OccupancyTensor | None, dtype: Any) -> Any:
-    """What `_pack` has said."""
 
     def value(node: Any, wanted: Any = Any) -> Any:
         return _unpack(node, wanted, arrays, like, dtype)

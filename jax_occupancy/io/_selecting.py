@@ -9,15 +9,12 @@ from jax_occupancy.io._model import Model
 
 
 def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, " selected"]:
-    """Find the atoms that a selection in gemmi's syntax matches, such as "//A/45-47/CA,CB:A" or "(HOH)".
+    """Find the atoms that a selection in gemmi's syntax matches: 0-based positions in the file, increasing, maybe none.
 
     Args:
         model: It, or a structure whose `atom.serial` is the position in the file plus one.
         text: /model/chain/residues(names)/atoms[elements]:altloc, all parts optional; "*" is anything and ":" without a
             letter after it means atoms without one.
-
-    Returns:
-        0-based positions in the file, increasing; none where nothing matches.
 
     Raises:
         ValueError: If the selection cannot be read.
@@ -61,9 +58,7 @@ def atoms_within(model: Model, atoms: Int[np.ndarray, " some"], distance: float)
 
 
 def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs 2"]:
-    """Find atoms of two residues that carry the same letter and lie close together, symmetry images included.
-
-    Hydrogens and atoms without a letter take no part.
+    """Find heavy atoms of two residues that carry the same letter and lie close together, symmetry images included.
 
     Returns:
         0-based positions of both atoms of each pair, the smaller first, every pair once, sorted.

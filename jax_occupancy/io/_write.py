@@ -72,10 +72,8 @@ def write_model(
         raise ValueError(f"{path}: the extension must be .pdb, .ent, .cif or .mmcif, each optionally with .gz")
     if os.path.exists(path) and model.path.exists() and os.path.samefile(path, model.path):
         raise ValueError(f"{path} is the file the model was read from; give another name, so that it stays as it was")
-    slack = _ROUNDING_SLACK
-    values = _checked(
-        model, occupancies, "occupancies", "numbers from 0 to 1", lambda q: (q >= -slack) & (q <= 1 + slack)
-    )
+    slack, wanted = _ROUNDING_SLACK, "numbers from 0 to 1"
+    values = _checked(model, occupancies, "occupancies", wanted, lambda q: (q >= -slack) & (q <= 1 + slack))
     if esds is not None:
         if file_format == "pdb":
             raise ValueError("a PDB file has no place for standard uncertainties; write .cif, or leave esds out")

@@ -33,7 +33,8 @@ def plot_correlation(solution: Solution, ax: Axes | None = None) -> Axes:
     if n < 2:
         say_only(ax, "Fewer than two occupancies: no correlations.")
         return ax
-    fits = _names_fit(ax, names)
+    # A layout that leaves no room unused makes the axes about this much larger than they are now.
+    fits = 1.15 * min(inches(ax)) >= _needed(names)
     values = matrix.to_numpy(float)
     ax.set_facecolor(GREY)
     extent = (0.5, n + 0.5, n + 0.5, 0.5)
@@ -68,12 +69,6 @@ def _largest_between_sets(solution: Solution, matrix: pd.DataFrame) -> str:
         return ""
     pair = f"{shown(names[i], longest=LONGEST_NAME)} and {shown(names[j], longest=LONGEST_NAME)}"
     return f"largest between sets: {values[i, j]:.2f},\n{pair}"
-
-
-def _names_fit(ax: Axes, names: list[str]) -> bool:
-    """Whether there is room for the matrix and all names beside it."""
-    # A layout that leaves no room unused makes the axes about this much larger than they are now.
-    return bool(1.15 * min(inches(ax)) >= _needed(names))
 
 
 def _needed(names: list[str]) -> float:

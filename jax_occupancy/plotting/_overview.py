@@ -80,10 +80,7 @@ def _draw_panels(figure: Any, solution: Solution, panels: list[Callable[..., Axe
 
 
 def _panels(solution: Solution) -> list[Callable[..., Axes]]:
-    panels: list[Callable[..., Axes]] = [
-        plot_convergence,
-        plot_r_by_resolution if solution.fsc is None else plot_fsc,
-    ]
+    panels: list[Callable[..., Axes]] = [plot_convergence, plot_r_by_resolution if solution.fsc is None else plot_fsc]
     if len(solution.correlation) > 1:
         panels.append(plot_correlation)
     if len(solution.minima) > 1:

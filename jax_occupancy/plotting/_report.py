@@ -55,8 +55,6 @@ def write_report(
     It needs no other file, no network and no JavaScript, can be printed, and is either complete or not there.
 
     Args:
-        path: the file.
-        solution: what `refine` returned.
         model: that was refined, for a solution that was loaded from a file.
         notes: what was said besides; by default what is known of groups, data and model.
         about: more that is to stand beside the crystal, such as the command and the date.
@@ -164,7 +162,6 @@ def _shells(solution: Solution) -> list[str]:
 
 
 def _page(title: str, parts: Sequence[str]) -> str:
-    """A whole document."""
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
@@ -210,6 +207,5 @@ def _list(texts: Iterable[str]) -> str:
 
 
 def _pairs(entries: dict[str, str]) -> str:
-    """Names and what they are."""
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
     return f"<dl>{items}</dl>"

@@ -16,16 +16,13 @@ KINDS = ("png", "svg", "pdf")
 
 
 def write_plot(path: str | os.PathLike[str], picture: Solution | Figure) -> list[Path]:
-    """Write a picture to a file that is either complete or not there.
+    """Write a picture to a file that is either complete or not there; returns the files.
 
     Args:
-        path: the file; its extension, .png, .svg or .pdf, says what is written.
+        path: its extension, .png, .svg or .pdf, says what is written.
         picture: what one of the functions of `jax_occupancy.plotting` returned; or a solution, for that of
             `plot_solution` and, where that page does not hold all sets, `occupancy_pages`: in one PDF file, or in
             files of their own, `plot_2.png` and so on.
-
-    Returns:
-        The files.
 
     Raises:
         ValueError: `path` has another extension.

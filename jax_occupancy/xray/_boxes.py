@@ -35,22 +35,14 @@ Vector = Float[np.ndarray, "3"]
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """A piece of a map.
+    """A piece of a map."""
 
-    Attributes:
-        corner: the voxel of the map that its first voxel is.
-        place: where that is, in Å.
-        pixel: edges of a voxel, in Å.
-        mask: weight of each voxel, 0 to 1.
-        hkl: Miller indices in its cell to the limit of resolution, one of each Friedel pair.
-        images: rotation, translation (Å) and atoms of each copy of the model that has atoms in it.
-    """
-
-    corner: Int[np.ndarray, "3"]
-    place: Vector
-    pixel: Vector
-    mask: Density
-    hkl: Int[np.ndarray, "coefficients 3"]
+    corner: Int[np.ndarray, "3"]  # the voxel of the map that its first voxel is
+    place: Vector  # where that is, in Å
+    pixel: Vector  # edges of a voxel, in Å
+    mask: Density  # weight of each voxel, 0 to 1
+    hkl: Int[np.ndarray, "coefficients 3"]  # in its cell to the limit of resolution, one of each Friedel pair
+    # rotation, translation (Å) and atoms of each copy of the model that has atoms in it
     images: tuple[tuple[Float[np.ndarray, "3 3"], Vector, Int[np.ndarray, " inside"]], ...] = ()
 
     @cached_property
@@ -174,8 +166,7 @@ def boxes_around(
 
     Args:
         maps: what `read_maps` returned.
-        xyz: places of all atoms, in Å.
-        members: the atoms that the boxes go around.
+        xyz: places of all atoms, in Å; the boxes go around the `members` among them.
         operations: rotation and translation (Å) of each copy of the model, the identity first.
 
     Raises:

@@ -30,22 +30,15 @@ class Columns(eqx.Module):
 
     A chunk of them is an array (groups, 2, batch); with derivatives (4, groups, 2, batch), the columns first.
 
-    Attributes:
-        source: the columns of each chunk where they are stored, else the Miller indices to compute them from.
-        atoms: scatterers and crystal to compute from; None where the columns are stored.
-        axes: fractional shift of 1 Å along each Cartesian axis; None for columns without derivatives.
-        n_reflections: number of reflections; the last chunk is filled up with anything.
-        n_groups: number of groups.
-
     Example:
         >>> Columns.from_complex(jnp.array([[1.0, 2.0], [0.0, 1j]])).sum(jnp.array([0.5, 0.5])).tolist()
         [[0.5, 1.0], [0.0, 0.5]]
     """
 
-    source: Shaped[Array, "chunks *rows batch"]
-    atoms: tuple[Scatterers, Crystal] | None
-    axes: Float[Array, "3 3"] | None
-    n_reflections: int = eqx.field(static=True)
+    source: Shaped[Array, "chunks *rows batch"]  # the columns where they are stored, else the Miller indices
+    atoms: tuple[Scatterers, Crystal] | None  # to compute from; None where the columns are stored
+    axes: Float[Array, "3 3"] | None  # fractional shift of 1 Å along each Cartesian axis; None without derivatives
+    n_reflections: int = eqx.field(static=True)  # the last chunk is filled up with anything
     n_groups: int = eqx.field(static=True)
 
     @classmethod

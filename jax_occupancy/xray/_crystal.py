@@ -15,20 +15,13 @@ class Crystal(eqx.Module):
 
     Lattice centring multiplies a structure factor by Σ_c exp(2πi h·c) and inversion adds its (shifted) complex
     conjugate, so only the operations that are left after taking out both need a sine and a cosine for every atom.
-
-    Attributes:
-        rotations: rotation parts on the fractional basis, x' = R x + t.
-        translations: translation parts, in fractions of the cell.
-        centring: centring vectors, the zero vector among them.
-        inversion: translation of the operation −x + t, None in an acentric space group.
-        reciprocal_metric: G*, so that 1/d² = hᵀ G* h, in 1/Å².
     """
 
-    rotations: Float[Array, "operations 3 3"]
-    translations: Float[Array, "operations 3"]
-    centring: Float[Array, "centrings 3"]
-    inversion: Float[Array, "3"] | None
-    reciprocal_metric: Float[Array, "3 3"]
+    rotations: Float[Array, "operations 3 3"]  # on the fractional basis, x' = R x + t
+    translations: Float[Array, "operations 3"]  # in fractions of the cell
+    centring: Float[Array, "centrings 3"]  # the zero vector among them
+    inversion: Float[Array, "3"] | None  # translation of the operation −x + t; None in an acentric space group
+    reciprocal_metric: Float[Array, "3 3"]  # G*, so that 1/d² = hᵀ G* h, in 1/Å²
 
     @classmethod
     def from_gemmi(

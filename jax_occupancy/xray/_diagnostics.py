@@ -7,9 +7,10 @@ from typing import NamedTuple
 import gemmi
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from jax_occupancy.xray._checks import checked_columns, checked_hkl
+from jax_occupancy.xray._crystal import Flags, Values
 from jax_occupancy.xray._form_factors import Radiation
 
 # Below it the data are called twinned; two thirds of the way from perfect twin to untwinned, and more than three
@@ -180,10 +181,7 @@ def dispersion_note(
 ) -> str | None:
     """A sentence if occupancies of heavy atoms are refined without f′, which near an edge is several electrons.
 
-    Args:
-        elements: symbols of the atoms whose occupancies are refined.
-        wavelength: in Å; None where f′ is left out.
-        stated: the wavelength that stands in the file of the data, if any.
+    `elements` are symbols of the atoms that are refined, `stated` is the wavelength, in Å, in the file of the data.
     """
     if wavelength is not None or radiation != "xray":
         return None
@@ -202,7 +200,7 @@ def _keys(hkl: Int[np.ndarray, "reflections 3"]) -> Int[np.ndarray, " reflection
     return hkl.astype(np.int64) @ np.array([2**40, 2**20, 1])
 
 
-def _strong(inverse_d2: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray) -> Bool[np.ndarray, " reflections"]:
+def _strong(inverse_d2: Values, amplitude: Values, sigma: Values) -> Flags:
     """Reflections up to the first of twenty shells with too little signal; I/σ(I) is half of F/σ(F)."""
     order = np.argsort(inverse_d2, kind="stable")
     keep = np.zeros(len(order), bool)
@@ -213,9 +211,7 @@ def _strong(inverse_d2: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray) ->
     return keep
 
 
-def _local_differences(
-    hkl: Int[np.ndarray, "reflections 3"], intensity: Float[np.ndarray, " reflections"]
-) -> Float[np.ndarray, " pairs"]:
+def _local_differences(hkl: Int[np.ndarray, "reflections 3"], intensity: Values) -> Float[np.ndarray, " pairs"]:
     """L of all pairs whose indices differ by even numbers that add up to four at most."""
     keys = _keys(hkl)
     order = np.argsort(keys)

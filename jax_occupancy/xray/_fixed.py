@@ -36,7 +36,7 @@ def fixed_structure_factors(
         structure: its `atom.serial` is the position in the file plus one. It is not changed.
         hkl: Miller indices, integers (reflections, 3).
         refinable: positions of the atoms to leave out.
-        occupancies: occupancy of each atom, by position; on a special position 1/n of the chemical one.
+        occupancies: of each atom, by position; on a special position 1/n of the chemical one.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
         rate: grid points per d_min / 2; gemmi's 1.5 puts occupancies off by up to 1e-3 at 3 Å, 2 by a third of it.
 

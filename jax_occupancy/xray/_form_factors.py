@@ -53,9 +53,7 @@ def dispersion(elements: Sequence[str], *, wavelength: float | None, radiation: 
     (0 beyond it). For free atoms: near an absorption edge the chemistry of the site shifts f′ by electrons. The
     imaginary part f″ cancels to first order when the two reflections of a Friedel pair are merged.
 
-    Args:
-        elements: element symbols, in any case.
-        wavelength: in Å; f′ is 0 when None.
+    Element symbols may be in any case; without a wavelength, in Å, f′ is 0.
 
     Raises:
         ValueError: the wavelength is not between 0.1 and 5 Å, or given for other radiation than X-rays.

@@ -44,10 +44,6 @@ class MapModel(LinearModel):
 class MapLikelihood(Target):
     """Minus the logarithm of the likelihood of a map: Gaussian noise and errors of the model, quadratic in occupancies.
 
-    Attributes:
-        observed: the Hartley transform of the masked map.
-        weight: one over its variance, less where coefficients are not independent of each other.
-
     Example:
         >>> print(MapLikelihood(jnp.array([1.0, -2.0]), jnp.array([1.0, 0.25]))(jnp.array([3.0, -2.0])))
         [2. 0.]
@@ -55,8 +51,8 @@ class MapLikelihood(Target):
 
     name: ClassVar[str] = "map"
 
-    observed: Float[Array, " reflections"]
-    weight: Float[Array, " reflections"]
+    observed: Float[Array, " reflections"]  # the Hartley transform of the masked map
+    weight: Float[Array, " reflections"]  # one over its variance, less where coefficients depend on each other
 
     @classmethod
     def from_observations(cls, observations: Any, sigma_a: SigmaA | None, *, dtype: Any = None) -> "MapLikelihood":
@@ -66,7 +62,6 @@ class MapLikelihood(Target):
         return cls(jnp.asarray(observations.amplitude, dtype), jnp.asarray(weight, dtype))
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Contribution of each coefficient."""
         return 0.5 * self.weight * (amplitude - self.observed) ** 2
 
     def information(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:

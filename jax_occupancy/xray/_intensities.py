@@ -30,21 +30,13 @@ HALVINGS = 50
 
 @dataclass(frozen=True, eq=False)
 class FrenchWilson:
-    """What intensities say about amplitudes; `amplitudes_from_intensities` makes it.
+    """What intensities say about amplitudes; `amplitudes_from_intensities` makes it."""
 
-    Attributes:
-        amplitude: <F>, mean of the posterior distribution of the amplitude.
-        sigma: its standard deviation.
-        effective: F_eff, the observation of the intensity likelihood.
-        precision: D_obs, how much of the true structure factor the measurement determines: 0 (nothing) to 1 (all).
-        power: εΣ_N, the mean intensity that Wilson's distribution was given.
-    """
-
-    amplitude: Values
-    sigma: Values
-    effective: Values
-    precision: Values
-    power: Values
+    amplitude: Values  # <F>, mean of the posterior distribution of the amplitude
+    sigma: Values  # its standard deviation
+    effective: Values  # F_eff, the observation of the intensity likelihood
+    precision: Values  # D_obs, how much of the true structure factor is determined: 0 (nothing) to 1 (all)
+    power: Values  # εΣ_N, the mean intensity that Wilson's distribution was given
 
 
 def amplitudes_from_intensities(

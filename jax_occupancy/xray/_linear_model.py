@@ -10,33 +10,23 @@ from jax_occupancy.xray._columns import Columns, along, flat, stored_batch, weig
 from jax_occupancy.xray._tiles import Tiles
 
 PerGroup = Float[Array, " groups"]
+PerHkl = Float[Array, " reflections"]
+Pair = Float[Array, "2 reflections"]
 
 
 class DisplacedSolvent(eqx.Module):
-    """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule.
+    """The solvent that a group keeps out at occupancy 1, for groups at the border of the molecule."""
 
-    Attributes:
-        rows: real and imaginary part of −ΔF_mask of each group, for reflections of low resolution, zeros in the end.
-            One row per reflection: rows are gathered faster than columns.
-        low: the reflection of each row, the number of all reflections for one that fills up.
-        place: the row of each reflection; the last one where the solvent does not count any more.
-        share: how much of it the places of absent groups take in.
-    """
-
+    # Real and imaginary part of −ΔF_mask of each group, for reflections of low resolution, zeros in the end. One row
+    # per reflection: rows are gathered faster than columns.
     rows: Float[Array, "chunks rows 2 groups"]
-    low: Int[Array, "chunks rows"]
-    place: Int[Array, " reflections"]
-    share: Float[ArrayLike, ""] = 1.0
+    low: Int[Array, "chunks rows"]  # the reflection of each row, the number of all reflections for one that fills up
+    place: Int[Array, " reflections"]  # the row of each reflection, the last one where the solvent does not count
+    share: Float[ArrayLike, ""] = 1.0  # how much of it the places of absent groups take in
 
     @classmethod
     def from_structure_factors(cls, groups: Complex[np.ndarray, "groups reflections"], *, dtype) -> "DisplacedSolvent":
-        """Keep the reflections to which the solvent matters.
-
-        Args:
-            groups: −ΔF_mask of each group, as `group_solvent_structure_factors` gives it, zero where the solvent does
-                not count.
-            dtype: float32 or float64.
-        """
+        """Keep the reflections where what `group_solvent_structure_factors` gives for any group is not zero."""
         n_groups, n = groups.shape
         low = np.flatnonzero(np.any(groups != 0, axis=0))
         batch = stored_batch(low.size + 1, n_groups)
@@ -69,13 +59,13 @@ class DisplacedSolvent(eqx.Module):
         rows, (real, imag) = self._flat()[place], self.share * direction
         return (real[:, None] * rows[:, 0] + imag[:, None] * rows[:, 1]).T
 
-    def sum(self, occupancies: PerGroup) -> Float[Array, "2 reflections"]:
+    def sum(self, occupancies: PerGroup) -> Pair:
         """Σ q M."""
         weights = self.share * occupancies
         low = jax.lax.map(lambda rows: jnp.dot(rows, weights, precision="highest"), self.rows)
         return low.reshape(self.low.size, 2)[self.place].T
 
-    def gradient(self, pull: Float[Array, "2 reflections"]) -> PerGroup:
+    def gradient(self, pull: Pair) -> PerGroup:
         """Σ of the product of each group's M with a pull on every reflection."""
         pulls = jnp.moveaxis(self.share * pull.at[:, self.low].get(mode="fill", fill_value=0), 0, -1)
 
@@ -95,16 +85,6 @@ class LinearModel(eqx.Module):
     It is linear in the occupancies q. A shift ΔB of the B factors of a group, 0 unless given, needs no new structure
     factors either (s = sin θ/λ).
 
-    Attributes:
-        fixed: F_fixed, atoms that are not refined, at their own occupancies.
-        mask: F_mask, the flat bulk solvent at density 1, where no group keeps it out that `displaced` knows of.
-        empty: the part of it that flows in where every set is empty; None where no group touches the solvent.
-        columns: G, each group at occupancy 1.
-        overall: k, the overall scale of each reflection.
-        solvent: k_mask, the solvent's density on its own scale.
-        s_squared: sin²θ/λ², in 1/Å².
-        displaced: M, the solvent that a group keeps out.
-
     Example:
         >>> ones = jnp.ones(3)
         >>> model = LinearModel.from_structure_factors(1j * ones, 0j * ones, 2.0 * ones[None] + 0j, ones, ones)
@@ -112,29 +92,21 @@ class LinearModel(eqx.Module):
         [1.0, 1.0, 1.0]
     """
 
-    fixed: Complex[Array, " reflections"]
-    mask: Complex[Array, " reflections"]
-    columns: Columns
-    overall: Float[Array, " reflections"]
-    solvent: Float[Array, " reflections"]
-    s_squared: Float[Array, " reflections"]
-    displaced: DisplacedSolvent
+    fixed: Complex[Array, " reflections"]  # F_fixed, atoms that are not refined, at their own occupancies
+    mask: Complex[Array, " reflections"]  # F_mask, the flat bulk solvent at density 1, where `displaced` is not
+    columns: Columns  # G, each group at occupancy 1
+    overall: PerHkl  # k
+    solvent: PerHkl  # k_mask, the solvent's density on its own scale
+    s_squared: PerHkl  # sin²θ/λ², in 1/Å²
+    displaced: DisplacedSolvent  # M, what a group keeps out
+    # the part of `mask` that flows in where every set is empty; None where no group touches the solvent
     empty: Complex[Array, " reflections"] | None = None
 
     @classmethod
     def from_structure_factors(cls, fixed, mask, groups, overall, solvent, *, s_squared=None) -> "LinearModel":
-        """Build the model from complex structure factors and real scales, in the float type of `groups`.
+        """Build the model from its parts, each (reflections,), G (groups, reflections), in the float type of G.
 
-        Args:
-            fixed: F_fixed, (reflections,).
-            mask: F_mask.
-            groups: G, (groups, reflections).
-            overall: k, (reflections,).
-            solvent: k_mask.
-            s_squared: sin²θ/λ² in 1/Å², (reflections,); only B shifts need it, zero when left out.
-
-        Raises:
-            ValueError: the arrays do not have the same reflections.
+        Only B shifts need `s_squared`, zero when left out. A ValueError says if the reflections are not the same.
         """
         groups = jnp.asarray(groups)
         real = groups.real.dtype
@@ -188,7 +160,7 @@ class LinearModel(eqx.Module):
         pair = self._pair(occupancies, delta_b)
         return jax.lax.complex(pair[0], pair[1])
 
-    def amplitude(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Float[Array, " reflections"]:
+    def amplitude(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> PerHkl:
         """|F| on the scale of the observations; its derivative is zero, not NaN, where F is zero."""
         return self.size(self._pair(occupancies, delta_b))
 
@@ -199,9 +171,7 @@ class LinearModel(eqx.Module):
         # the inner where keeps 1/sqrt(0) out of the derivative
         return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
-    def amplitude_and_direction(
-        self, occupancies: PerGroup, delta_b: PerGroup | None = None
-    ) -> tuple[Float[Array, " reflections"], Float[Array, "2 reflections"]]:
+    def amplitude_and_direction(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> tuple[PerHkl, Pair]:
         """|F|, and k·F/|F|: what changes F by δ (off scale) changes |F| by its product with this; zero where F is."""
         pair = self._pair(occupancies, delta_b)
         square = jnp.sum(pair**2, axis=0)
@@ -209,11 +179,7 @@ class LinearModel(eqx.Module):
         return self.size(pair), pair * (self.overall * inverse)
 
     def gradient(
-        self,
-        direction: Float[Array, "2 reflections"],
-        slope: Float[Array, " reflections"],
-        occupancies: PerGroup,
-        delta_b: PerGroup | None = None,
+        self, direction: Pair, slope: PerHkl, occupancies: PerGroup, delta_b: PerGroup | None = None
     ) -> Float[Array, " parameters"]:
         """Jᵀ·slope, J the derivative of the amplitudes by the occupancies and, where ΔB is given, by the ΔB in Å².
 
@@ -234,8 +200,8 @@ class LinearModel(eqx.Module):
 
     def curvature(
         self,
-        direction: Float[Array, "2 reflections"],
-        weight: Float[Array, " reflections"],
+        direction: Pair,
+        weight: PerHkl,
         occupancies: PerGroup,
         delta_b: PerGroup | None = None,
         tiles: Tiles | None = None,
@@ -256,12 +222,12 @@ class LinearModel(eqx.Module):
         rows = (self.displaced.place, direction, self.solvent, self.s_squared, weight)
         return tiles.matrix(self.columns.fold(step, tiles.nothing(self.overall.dtype), *rows)[0])
 
-    def _pair(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
+    def _pair(self, occupancies: Array, delta_b: Array | None) -> Pair:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])
         mask = self.displaced.sum(occupancies) + jnp.stack([self.mask.real, self.mask.imag])
         return self.overall * (atoms + self.solvent * mask)
 
-    def _sum_groups(self, occupancies: Array, delta_b: Array | None) -> Float[Array, "2 reflections"]:
+    def _sum_groups(self, occupancies: Array, delta_b: Array | None) -> Pair:
         if delta_b is None:
             return self.columns.sum(occupancies)
 

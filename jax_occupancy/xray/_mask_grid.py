@@ -40,7 +40,6 @@ class MaskGrid:
 
     @property
     def size(self) -> int:
-        """Number of points."""
         return int(self.shape.prod())
 
     def points(self, flat: Int[np.ndarray, " points"]) -> Int[np.ndarray, "points 3"]:

@@ -25,23 +25,14 @@ STRONG, WEAK = "too strong for the model", "too weak for the model"
 
 @dataclass(frozen=True, eq=False)
 class Outliers:
-    """Which reflections are outliers, and for each of these why; `find_outliers` makes it.
+    """Which reflections are outliers, and for each of these why; `find_outliers` makes it."""
 
-    Attributes:
-        mask: True for the outliers among all reflections.
-        hkl: their Miller indices; this and the following have one row for each outlier.
-        observed: F_obs.
-        expected: root mean square of the amplitudes that were expected, the error of the measurement included.
-        probability: how likely a reflection is as far off as this one; below 1e-48 it may be 0.
-        reason: "too strong for its resolution", "too strong for the model" or "too weak for the model".
-    """
-
-    mask: Bool[np.ndarray, " reflections"]
+    mask: Bool[np.ndarray, " reflections"]  # True for the outliers among all reflections
     hkl: Int[np.ndarray, "outliers 3"]
-    observed: Float[np.ndarray, " outliers"]
-    expected: Float[np.ndarray, " outliers"]
-    probability: Float[np.ndarray, " outliers"]
-    reason: tuple[str, ...]
+    observed: Float[np.ndarray, " outliers"]  # F_obs
+    expected: Float[np.ndarray, " outliers"]  # root mean square amplitude, the error of the measurement included
+    probability: Float[np.ndarray, " outliers"]  # how likely one is as far off; below 1e-48 it may be 0
+    reason: tuple[str, ...]  # "too strong for its resolution", "too strong for the model" or "too weak for the model"
 
     def columns(self) -> dict[str, list]:
         """A table, for `pandas.DataFrame` or a file: h, k, l, observed, expected, probability, reason."""

@@ -2,23 +2,16 @@
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Float
 
 from jax_occupancy.xray._checks import checked_columns, checked_hkl
+from jax_occupancy.xray._crystal import Flags, Values
 
 # Each reflection is compared with as many others of its kind and resolution.
 NEIGHBOURS = 5
 
 
-def r_factor(
-    observed: Float[np.ndarray, " reflections"],
-    model_amplitude: Float[np.ndarray, " reflections"],
-    free: Bool[np.ndarray, " reflections"],
-) -> tuple[float, float]:
+def r_factor(observed: Values, model_amplitude: Values, free: Flags) -> tuple[float, float]:
     """R = Σ|F_obs − |F_model|| / ΣF_obs of the working and of the free set; NaN for a set without reflections.
-
-    Args:
-        model_amplitude: amplitudes of the model on the same scale.
 
     Example:
         >>> r_factor(np.array([10.0, 20.0, 5.0]), np.array([9.0, 22.0, 4.0]), np.array([False, False, True]))
@@ -47,7 +40,6 @@ def random_r_factor(
 
     Args:
         hkl: Miller indices, integers (reflections, 3), each reflection once.
-        model_amplitude: amplitudes of the model on the same scale.
 
     Raises:
         ValueError: the arrays differ in length or hold numbers that are not finite.

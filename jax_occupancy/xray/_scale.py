@@ -31,21 +31,16 @@ MAX_STEPS = 50
 class Scale:
     """k and k_mask of every reflection: F_model = overall·(F_calc + solvent·F_mask).
 
-    Attributes:
-        overall: k(h) = k_overall(s)·exp(−sᵀBs/4) with s the reciprocal-lattice vector; real and positive.
-        solvent: k_mask(s), never negative.
-        d_spacing: resolution of the nodes between which log k_overall and k_mask are straight lines in 1/d², in Å.
-        k_overall: overall factor at the nodes.
-        k_mask: density of the solvent at the nodes, in electrons per Å³ for X-rays.
-        b_anisotropic: traceless anisotropic B on Cartesian axes (11, 22, 33, 12, 13, 23), in Å².
+    k(h) = k_overall(s)·exp(−sᵀBs/4), with s the reciprocal-lattice vector and B traceless, is real and positive, and
+    k_mask(s) never negative. Log k_overall and k_mask are straight lines in 1/d² between nodes.
     """
 
-    overall: Float[np.ndarray, " reflections"]
-    solvent: Float[np.ndarray, " reflections"]
-    d_spacing: Float[np.ndarray, " nodes"]
+    overall: Float[np.ndarray, " reflections"]  # k
+    solvent: Float[np.ndarray, " reflections"]  # k_mask
+    d_spacing: Float[np.ndarray, " nodes"]  # in Å
     k_overall: Float[np.ndarray, " nodes"]
-    k_mask: Float[np.ndarray, " nodes"]
-    b_anisotropic: tuple[float, ...]
+    k_mask: Float[np.ndarray, " nodes"]  # density of the solvent, in electrons per Å³ for X-rays
+    b_anisotropic: tuple[float, ...]  # on Cartesian axes (11, 22, 33, 12, 13, 23), in Å²
 
     def apply(self, calculated, mask):
         """Put structure factors of the atoms and of the mask, (reflections,), on the scale of the observations."""

@@ -19,27 +19,17 @@ class Scatterers(eqx.Module):
     """Atoms of one or more groups, isotropic ones first; `group_scatterers` makes them from a table of atoms.
 
     The first `len(b_iso)` are isotropic. Replace `xyz` by `eqx.tree_at` or under `jax.vmap` to move them.
-
-    Attributes:
-        xyz: fractional coordinates.
-        weight: factor of each atom at occupancy 1, such as 1/n on a special position.
-        b_iso: B of the isotropic atoms, in Å².
-        u_star: U* = A⁻¹ U A⁻ᵀ of the anisotropic atoms (11, 22, 33, 12, 13, 23), exponent −2π² hᵀU*h.
-        type_index: row of the form-factor table.
-        group_index: group the atom belongs to.
-        amplitudes, exponents: of the form factor of each type, exponents in Å².
-        position: row of the atom table.
     """
 
-    xyz: Float[Array, "atoms 3"]
-    weight: Float[Array, " atoms"]
-    b_iso: Float[Array, " isotropic"]
-    u_star: Float[Array, "anisotropic 6"]
-    type_index: Int[Array, " atoms"]
+    xyz: Float[Array, "atoms 3"]  # in fractions of the cell
+    weight: Float[Array, " atoms"]  # at occupancy 1, such as 1/n on a special position
+    b_iso: Float[Array, " isotropic"]  # in Å²
+    u_star: Float[Array, "anisotropic 6"]  # U* = A⁻¹ U A⁻ᵀ (11, 22, 33, 12, 13, 23), exponent −2π² hᵀU*h
+    type_index: Int[Array, " atoms"]  # row of the form-factor table
     group_index: Int[Array, " atoms"]
     amplitudes: Float[Array, "types gaussians"]
-    exponents: Float[Array, "types gaussians"]
-    position: Int[Array, " atoms"]
+    exponents: Float[Array, "types gaussians"]  # in Å²
+    position: Int[Array, " atoms"]  # row of the atom table
 
 
 def group_scatterers(
@@ -59,7 +49,6 @@ def group_scatterers(
         groups: positions in the table of the atoms of each group. A group may be empty; its structure factor is zero.
         weights: one factor per row of the table, such as one over its `site_orders`; 1 when left out.
         wavelength: of the X-rays, in Å, to add f′ to the form factors; no dispersion when left out.
-        dtype: float32 or float64; JAX's default float when left out.
 
     Raises:
         ValueError: a position lies outside the table, weights have the wrong length, a coordinate or B is not finite,
@@ -87,6 +76,8 @@ def group_scatterers(
         )
     check_displacements(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic], u_cart[n_isotropic:], position)
     fractional = np.array(cell.frac.mat.tolist())
+    # x = A⁻¹X, so U* = A⁻¹ U A⁻ᵀ
+    u_star = np.einsum("ij,njk,lk->nil", fractional, full_tensors(u_cart[n_isotropic:]), fractional).reshape(-1, 9)
     charges = rows["charge"].tolist() if "charge" in rows else None
     elements = rows["element"].tolist()
     amplitudes, exponents, kind = form_factors(elements, charges, radiation=radiation, wavelength=wavelength)
@@ -98,16 +89,10 @@ def group_scatterers(
         xyz=cast(rows[["x", "y", "z"]].to_numpy(np.float64) @ fractional.T + cell.frac.vec.tolist()),
         weight=cast(weights[position]),
         b_iso=cast(rows["tempfactor"].to_numpy(np.float64)[:n_isotropic]),
-        u_star=cast(_to_u_star(u_cart[n_isotropic:], fractional)),
+        u_star=cast(u_star[:, [0, 4, 8, 1, 2, 5]]),
         type_index=jnp.asarray(kind),
         group_index=jnp.asarray(group_index, dtype=jnp.int32),
         amplitudes=cast(amplitudes),
         exponents=cast(exponents),
         position=jnp.asarray(position, dtype=jnp.int32),
     )
-
-
-def _to_u_star(u_cart: np.ndarray, fractional: np.ndarray) -> np.ndarray:
-    """U on the fractional basis: x = A⁻¹X, so U* = A⁻¹ U A⁻ᵀ."""
-    star = np.einsum("ij,njk,lk->nil", fractional, full_tensors(u_cart), fractional)
-    return star.reshape(-1, 9)[:, [0, 4, 8, 1, 2, 5]]

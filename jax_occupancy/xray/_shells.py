@@ -6,12 +6,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
+from jax_occupancy.xray._crystal import Values
+
+Nodes = Float[np.ndarray, " nodes"]
+
 
 @dataclass(frozen=True, eq=False)
 class Interpolation:
     """A function between nodes of 1/d², constant beyond them, as a matrix H (reflections, nodes)."""
 
-    nodes: Float[np.ndarray, " nodes"]
+    nodes: Nodes
     matrix: csr_array
 
     @classmethod
@@ -25,7 +29,7 @@ class Interpolation:
         return cls(nodes, csr_array((shares.ravel(), columns.ravel(), np.arange(0, 2 * n + 1, 2)), (n, last + 1)))
 
     @property
-    def d_spacing(self) -> Float[np.ndarray, " nodes"]:
+    def d_spacing(self) -> Nodes:
         """Resolution of the nodes, in Å."""
         return 1 / np.sqrt(np.maximum(self.nodes, np.finfo(float).tiny))
 
@@ -33,11 +37,11 @@ class Interpolation:
         """The chosen reflections only."""
         return Interpolation(self.nodes, self.matrix[chosen])
 
-    def interpolate(self, values: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " reflections"]:
+    def interpolate(self, values: Nodes) -> Values:
         """H @ values."""
         return self.matrix @ values
 
-    def collect(self, values: Float[np.ndarray, " reflections"]) -> Float[np.ndarray, " nodes"]:
+    def collect(self, values: Values) -> Nodes:
         """Hᵀ @ values."""
         return self.matrix.T @ values
 
@@ -47,7 +51,7 @@ class Interpolation:
         (left, right), (share, _) = self._pairs()
         return np.where(share > 0.5, left, right)
 
-    def gram(self, weights: Float[np.ndarray, " reflections"]) -> Float[np.ndarray, "nodes nodes"]:
+    def gram(self, weights: Values) -> Float[np.ndarray, "nodes nodes"]:
         """Hᵀ @ diag(weights) @ H; by hand, because a product of sparse matrices takes ten times as long."""
         (left, right), (a, b) = self._pairs()
         n = len(self.nodes)
@@ -60,9 +64,7 @@ class Interpolation:
         return self.matrix.indices.reshape(-1, 2).T, self.matrix.data.reshape(-1, 2).T
 
 
-def shell_nodes(
-    inverse_d2: Float[np.ndarray, " reflections"], *, smallest: int, most: int
-) -> Float[np.ndarray, " nodes"]:
+def shell_nodes(inverse_d2: Values, *, smallest: int, most: int) -> Nodes:
     """Borders, in 1/d², of shells of equal thickness in 1/d, thicker or only one where there are few reflections."""
     s = np.sort(np.sqrt(inverse_d2))
     if len(s) < smallest or s[-1] - s[0] < 1e-9:
@@ -76,9 +78,7 @@ def shell_nodes(
     return np.array([*borders, s[-1]]) ** 2
 
 
-def smooth_mean(
-    values: Float[np.ndarray, " reflections"], between: Interpolation, chosen: np.ndarray
-) -> Float[np.ndarray, " reflections"]:
+def smooth_mean(values: Values, between: Interpolation, chosen: np.ndarray) -> Values:
     """Mean around each reflection of the chosen values, none negative, interpolated in its logarithm."""
     inside, values = between.take(chosen), values[chosen]
     count, total = inside.collect(np.ones(len(values))), inside.collect(values)

@@ -33,27 +33,19 @@ MAX_STEPS = 200
 class SigmaA:
     """The error of the model's structure factors, for every reflection; `estimate_sigma_a` makes it.
 
-    Attributes:
-        sigma_a: σ_A.
-        shrinkage: D = σ_A·√(Σ_N/Σ_P): the expected structure factor is D·F_model.
-        variance: εΣ_N(1 − σ_A²), variance of the true about the expected structure factor.
-        centric: True for centric reflections.
-        epsilon: how often symmetry maps the reflection onto itself, lattice centring apart.
-        d_spacing: resolution of the nodes, in Å; between them the logit of σ_A² is a straight line in 1/d².
-        at_nodes: σ_A at the nodes.
-        source: "free", or "working" if there are fewer than 50 free reflections; "map" for a map.
-        n_used: how many reflections it was estimated from.
+    The expected structure factor is D·F_model with D = σ_A·√(Σ_N/Σ_P), and the true one has the variance εΣ_N(1 − σ_A²)
+    about it. Between nodes the logit of σ_A² is a straight line in 1/d².
     """
 
     sigma_a: Float[np.ndarray, " reflections"]
-    shrinkage: Float[np.ndarray, " reflections"]
+    shrinkage: Float[np.ndarray, " reflections"]  # D
     variance: Float[np.ndarray, " reflections"]
     centric: Bool[np.ndarray, " reflections"]
-    epsilon: Float[np.ndarray, " reflections"]
-    d_spacing: Float[np.ndarray, " nodes"]
-    at_nodes: Float[np.ndarray, " nodes"]
-    source: Literal["free", "working", "map"]
-    n_used: int
+    epsilon: Float[np.ndarray, " reflections"]  # how often symmetry maps each onto itself, lattice centring apart
+    d_spacing: Float[np.ndarray, " nodes"]  # in Å
+    at_nodes: Float[np.ndarray, " nodes"]  # σ_A
+    source: Literal["free", "working", "map"]  # "working" if there are fewer than 50 free reflections
+    n_used: int  # how many reflections it was estimated from
 
     @property
     def power(self) -> Float[np.ndarray, " reflections"]:

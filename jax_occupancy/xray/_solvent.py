@@ -30,10 +30,8 @@ CCTBX_RADII = {
 class SolventDifference(NamedTuple):
     """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g]."""
 
-    # Transform of the solvent that flows in where every set is empty (all its groups absent), and for each group minus
-    # that of the part of it that the group keeps out when it alone of its set is present.
-    empty: Complex[np.ndarray, " reflections"]
-    groups: Complex[np.ndarray, "groups reflections"]
+    empty: Complex[np.ndarray, " reflections"]  # of the solvent that flows in where all groups of every set are absent
+    groups: Complex[np.ndarray, "groups reflections"]  # minus the part that each keeps out when alone of its set there
 
 
 def solvent_structure_factors(
@@ -94,11 +92,9 @@ def group_solvent_structure_factors(
     others of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
 
     Args:
-        structure: its `atom.serial` is the position in the file plus one. It is not changed.
-        hkl: Miller indices, integers (reflections, 3).
+        structure, hkl, occupancies: as for `solvent_structure_factors`.
         groups: positions of the atoms of each group, of all that are refined; no atom is in two sets.
         sets: for each group the number of its (innermost) set, any integers; each group is its own when left out.
-        occupancies: of each atom, by position; those of the structure when left out. Zeros in no group are ignored.
 
     Raises:
         ValueError: an argument does not match the structure, which has no cell or a coordinate that is not finite.

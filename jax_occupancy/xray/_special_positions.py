@@ -28,16 +28,11 @@ class Sites:
     *crystallographic* one has 1/n inside. An occupancy q > 1/n can only be chemical; q ≤ 1/n is taken as
     crystallographic. Where alternates (the same atom in several letters) share a site, that reading must leave their
     chemical sum at 1 or below, else all of them are chemical. Hydrogens follow the atom that carries them.
-
-    Attributes:
-        orders: n of each atom, by position in the file; 1 in general positions.
-        in_file: occupancies as in the file.
-        crystallographic: atoms whose occupancy in the file has 1/n inside.
     """
 
-    orders: Int[np.ndarray, " atoms"]
-    in_file: Float[np.ndarray, " atoms"]
-    crystallographic: Bool[np.ndarray, " atoms"]
+    orders: Int[np.ndarray, " atoms"]  # n of each atom, by position in the file; 1 in general positions
+    in_file: Float[np.ndarray, " atoms"]  # occupancies as in the file
+    crystallographic: Bool[np.ndarray, " atoms"]  # whether the occupancy in the file has 1/n inside
 
     @property
     def chemical(self) -> Float[np.ndarray, " atoms"]:
@@ -60,7 +55,7 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
 
     Args:
         structure: its `atom.serial` is the position in the file plus one.
-        occupancies: occupancies in the file, by position.
+        occupancies: those in the file, by position.
 
     Raises:
         ValueError: as `site_orders`, or the occupancies do not match the structure.
@@ -159,7 +154,6 @@ def _site_order(cell: gemmi.UnitCell, position: gemmi.Position) -> int:
 def _cell_with_images(structure: gemmi.Structure) -> gemmi.UnitCell:
     # a structure that was built in memory has no images until setup_cell_images, which would change the caller's
     empty = gemmi.Structure()
-    empty.cell = structure.cell
-    empty.spacegroup_hm = structure.spacegroup_hm
+    empty.cell, empty.spacegroup_hm = structure.cell, structure.spacegroup_hm
     empty.setup_cell_images()
     return empty.cell

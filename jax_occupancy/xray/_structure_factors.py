@@ -20,6 +20,7 @@ CHUNK_ELEMENTS = 2**18
 # So many operations become one program, three times as fast as one by one; the 24 of a cubic group would take seconds
 # to compile.
 UNROLL = 4
+Planes = Float[Array, "*planes 2 batch"]
 
 
 def chunk_size(n_reflections: int, n_atoms: int) -> int:
@@ -98,9 +99,7 @@ def _combine(coefficients: Float[Array, "rows few"], basis: Float[Array, "few ba
     return sum(coefficients[:, j, None] * basis[j] for j in range(basis.shape[0]))  # pyright: ignore
 
 
-def _with_inversion(
-    pair: Float[Array, "*planes 2 batch"], indices: Float[Array, "batch 3"], crystal: Crystal
-) -> Float[Array, "*planes 2 batch"]:
+def _with_inversion(pair: Planes, indices: Float[Array, "batch 3"], crystal: Crystal) -> Planes:
     """F + conj(F)·exp(2πi h·t), t the translation of the inversion: real form factors are assumed."""
     if crystal.inversion is None:
         return pair

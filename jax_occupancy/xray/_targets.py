@@ -33,14 +33,9 @@ class Target(eqx.Module):
 
     Each number depends on that reflection's amplitude alone, has finite first and second derivatives for every
     amplitude ≥ 0, in float32 too, and is zero in the free set. All arrays of a target have one number per reflection.
-    A subclass brings `from_observations` and `__call__`; `refine(..., target=TheSubclass)` takes it as it is.
-
-    Attributes:
-        name: what results call it.
-        label: what the value is called where it is printed.
-        digits: decimals of the value that are printed.
-        is_likelihood: whether the value is minus a log-likelihood; else it is taken for a sum of squares.
-        weight: 0 in the free set.
+    A subclass brings `from_observations` and `__call__`; `refine(..., target=TheSubclass)` takes it as it is. `name` is
+    what results call it; its value is printed as `label`, with `digits` decimals. It is minus a log-likelihood, else
+    (`is_likelihood` False) it is taken for a sum of squares.
     """
 
     name: ClassVar[str] = "target"
@@ -76,10 +71,6 @@ class Target(eqx.Module):
 class LeastSquares(Target):
     """Squared misfit of amplitudes, T = Σ (F_model − F_obs)² / Σ F_obs² over the working set, all weights alike.
 
-    Attributes:
-        observed: F_obs, on the scale of the model.
-        weight: 1/Σ F_obs² in the working set, 0 in the free set.
-
     Example:
         >>> target = LeastSquares.from_data([3.0, 4.0], free=[False, False])
         >>> print(target(jnp.array([3.0, 5.0])))
@@ -91,16 +82,12 @@ class LeastSquares(Target):
     digits: ClassVar[int] = 6
     is_likelihood: ClassVar[bool] = False
 
-    observed: Float[Array, " reflections"]
-    weight: Float[Array, " reflections"]
+    observed: Float[Array, " reflections"]  # F_obs, on the scale of the model
+    weight: Float[Array, " reflections"]  # 1/Σ F_obs² in the working set, 0 in the free set
 
     @classmethod
     def from_data(cls, observed: ArrayLike | list, free: ArrayLike | list, *, dtype=None) -> "LeastSquares":
-        """Take the observations, (reflections,), and leave the free set out.
-
-        Raises:
-            ValueError: no reflection is in the working set.
-        """
+        """Take the observations, (reflections,), but the free set; a ValueError says if no others are above zero."""
         values, working = np.asarray(observed, np.float64), ~np.asarray(free, bool)
         norm = np.sum(values[working] ** 2)
         if not norm > 0:
@@ -113,7 +100,6 @@ class LeastSquares(Target):
         return cls.from_data(observations.amplitude, observations.free, dtype=dtype)
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Contribution of each reflection to the target."""
         return self.weight * (amplitude - self.observed) ** 2
 
 
@@ -125,13 +111,6 @@ class MaximumLikelihood(Target):
     which is good where σ is smaller than the model's error or the amplitude; for weak intensities there is
     `from_intensities`. Terms that depend on the observation alone are left out.
 
-    Attributes:
-        observed: F_obs, on the scale of the model.
-        shrinkage: D, the part of F_model that is right.
-        variance: V, of the model's and the measurement's error together.
-        centric: True for centric reflections.
-        weight: 1 in the working set, 0 in the free set.
-
     Example:
         >>> target = MaximumLikelihood.from_arrays(
         ...     [10.0, 10.0], shrinkage=[1.0, 1.0], variance=[4.0, 4.0], centric=[False, True], free=[False, False]
@@ -142,11 +121,11 @@ class MaximumLikelihood(Target):
 
     name: ClassVar[str] = "ml"
 
-    observed: Float[Array, " reflections"]
-    shrinkage: Float[Array, " reflections"]
-    variance: Float[Array, " reflections"]
+    observed: Float[Array, " reflections"]  # F_obs, on the scale of the model
+    shrinkage: Float[Array, " reflections"]  # D, the part of F_model that is right
+    variance: Float[Array, " reflections"]  # V, of the model's and the measurement's error together
     centric: Bool[Array, " reflections"]
-    weight: Float[Array, " reflections"]
+    weight: Float[Array, " reflections"]  # 1 in the working set, 0 in the free set
 
     @classmethod
     def from_observations(cls, observations: Observed, sigma_a: SigmaA, *, dtype=None) -> "MaximumLikelihood":
@@ -179,8 +158,7 @@ class MaximumLikelihood(Target):
         Args:
             effective: F_eff of `amplitudes_from_intensities`, on the scale of the model.
             precision: D_obs, 0 to 1.
-            sigma_a: what `estimate_sigma_a` found from `effective` and `precision`.
-            dtype: float32 or float64; JAX' default float when left out.
+            sigma_a: what `estimate_sigma_a` found from these.
 
         Raises:
             ValueError: lengths differ, a precision is not between 0 and 1, a variance is not positive, or no reflection
@@ -212,13 +190,7 @@ class MaximumLikelihood(Target):
         free: ArrayLike | list,
         dtype=None,
     ) -> "MaximumLikelihood":
-        """Build the target from D and V of each reflection, such as another program's α and εβ.
-
-        Args:
-            observed: F_obs, (reflections,).
-            shrinkage: D.
-            variance: V, in the square of the amplitudes' unit.
-            dtype: float32 or float64; JAX' default float when left out.
+        """Build the target from F_obs, D and V, in the square of F's unit, such as another program's α and εβ.
 
         Raises:
             ValueError: lengths differ, a variance is not positive, or no reflection is in the working set.
@@ -237,7 +209,6 @@ class MaximumLikelihood(Target):
         return cls(**arrays, centric=jnp.asarray(flags["centric"]), weight=jnp.asarray(1.0 - flags["free"], dtype))
 
     def __call__(self, amplitude: Float[Array, " reflections"]) -> Float[Array, " reflections"]:
-        """Contribution of each reflection to the target."""
         expected = self.shrinkage * amplitude
         return self.weight * _rice.minus_log_likelihood(self.observed, expected, self.variance, self.centric)
 

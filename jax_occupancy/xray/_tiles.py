@@ -15,11 +15,6 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 class Tiles(eqx.Module):
     """Rows of a Jacobian matrix put together in tiles, and which tiles are near.
 
-    Attributes:
-        rows: the rows of each tile; `n_rows` fills up.
-        beside: the tiles whose products with each are wanted, each pair once; `len(rows)` fills up.
-        n_rows: number of rows.
-
     Example:
         >>> tiles = Tiles.of(np.array([0, 0, 1]), np.eye(2, dtype=bool))
         >>> jacobian = jnp.ones((3, 5))
@@ -27,8 +22,8 @@ class Tiles(eqx.Module):
         [[5.0, 5.0, 0.0], [5.0, 5.0, 0.0], [0.0, 0.0, 5.0]]
     """
 
-    rows: Int[Array, "tiles size"]
-    beside: Int[Array, "tiles neighbours"]
+    rows: Int[Array, "tiles size"]  # of each tile; `n_rows` fills up
+    beside: Int[Array, "tiles neighbours"]  # whose products with each are wanted, each pair once; `len(rows)` fills up
     n_rows: int = eqx.field(static=True)
 
     @classmethod
