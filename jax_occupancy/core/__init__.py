@@ -6,6 +6,13 @@ from jax_occupancy.core._tensor import OccupancyTensor
 from jax_occupancy.core._topology import Topology
 
 __all__ = [
-    "OccupancyTensor", "Topology", "concatenate", "is_occupancy_tensor", "refinable_only", "split", "stack", "unstack",
+    "OccupancyTensor",
+    "Topology",
+    "concatenate",
+    "is_occupancy_tensor",
+    "refinable_only",
+    "split",
+    "stack",
+    "unstack",
     "zero_fixed",
-]  # fmt: skip
+]

@@ -10,7 +10,22 @@ from jax_occupancy.groups._toml import format_toml, parse_toml
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet, parse_state
 
 __all__ = [
-    "Group", "GroupSet", "Grouping", "UserGroup", "UserGroups", "UserSet", "automatic_groups", "choose_groups",
-    "describe_groups", "format_phenix", "format_refmac", "format_toml", "parse_phenix", "parse_refmac",
-    "parse_servalcat", "parse_state", "parse_toml", "whole_sets",
-]  # fmt: skip
+    "Group",
+    "GroupSet",
+    "Grouping",
+    "UserGroup",
+    "UserGroups",
+    "UserSet",
+    "automatic_groups",
+    "choose_groups",
+    "describe_groups",
+    "format_phenix",
+    "format_refmac",
+    "format_toml",
+    "parse_phenix",
+    "parse_refmac",
+    "parse_servalcat",
+    "parse_state",
+    "parse_toml",
+    "whole_sets",
+]

@@ -21,6 +21,15 @@ from jax_occupancy.plotting._series import plot_series
 from jax_occupancy.plotting._writing import write_plot
 
 __all__ = [
-    "Figure", "occupancy_pages", "plot_convergence", "plot_correlation", "plot_minima", "plot_occupancies",
-    "plot_r_by_resolution", "plot_series", "plot_solution", "write_plot", "write_report",
-]  # fmt: skip
+    "Figure",
+    "occupancy_pages",
+    "plot_convergence",
+    "plot_correlation",
+    "plot_minima",
+    "plot_occupancies",
+    "plot_r_by_resolution",
+    "plot_series",
+    "plot_solution",
+    "write_plot",
+    "write_report",
+]
