@@ -35,6 +35,7 @@ def read(path):
 def simulate(source, out, resolution, seed, scenario):
     """Amplitudes with errors of 3 %, those of the scenario besides."""
     random, d_min = np.random.default_rng(int(seed)), float(resolution)
+    flex.set_random_seed(int(seed))  # free flags are cctbx's own, and σ_A is estimated from them
     _, _, structure = read(source)
     indices = miller.build_set(structure.crystal_symmetry(), anomalous_flag=False, d_min=d_min, d_max=25.0)
     if scenario == "incomplete":
