@@ -207,6 +207,19 @@ def test_a_b_factor_that_fell_to_nothing_is_not_known_for_that():
     assert spread[3] == pytest.approx(40 / np.sqrt(2), rel=0.05)
 
 
+def test_a_b_factor_of_nothing_is_refined_and_uncertain_as_any_other(example):
+    """Somebody forgot to fill in the B factor of a water."""
+    model, data, truth = example
+    water = (model.atoms["resseq"] == 301).to_numpy()
+    assert water.sum() == 1
+    without = moved_model(model, np.zeros((model.n_atoms, 3)), np.where(water, -model.atoms["tempfactor"], 0.0))
+    found, right = (refine(one, data, starts=0, throw=False).table.set_index("name") for one in (without, model))
+    here, there = found.loc["W/301/HOH"], right.loc["W/301/HOH"]
+    assert abs(here["occupancy"] - truth[water][0]) < 3 * here["esd"]
+    assert here["esd"] == pytest.approx(there["esd"], rel=0.2)
+    assert here["delta_b_esd"] == pytest.approx(there["delta_b_esd"], rel=0.2)
+
+
 def test_a_group_that_is_absent_has_nothing_that_its_prior_could_hold(example, guessed):
     """Curvature and slope of the others are those of a posterior without its B factor and position."""
     problem, _, posterior = settle(*search(prepare(guessed, example[1], options=Options(starts=0))))

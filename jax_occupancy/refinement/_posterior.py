@@ -264,7 +264,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     )
     free = np.concatenate(
         [
-            np.zeros(n_groups, bool) if delta_b is None else problem.mean_b > 0,
+            np.array([delta_b is not None and atoms.size > 0 for atoms in problem.members], bool),
             np.ones(counts[1], bool),
             np.tile(movers.may_shift, 3 * may_shift),
         ]

@@ -49,7 +49,7 @@ from jax_occupancy.xray import (
 TARGETS: dict[str, type[Target]] = {"ml": MaximumLikelihood, "ls": LeastSquares}
 # A B factor is not shifted below this, in Å².
 SMALLEST_B = 1.0
-# Standard deviation of the prior of a B shift before the data are asked, relative to the mean B of the group.
+# Standard deviation of the prior of a B shift before the data are asked, see `size_of_b`.
 RELATIVE_B_SPREAD = 0.3
 
 

@@ -25,7 +25,7 @@ STRONG, WEAK = "too strong for the model", "too weak for the model"
 
 @dataclass(frozen=True, eq=False)
 class Outliers:
-    """Which reflections are outliers, and for each of these why; `find_outliers` makes it."""
+    """Which reflections are outliers (`mask`), and for each of these, one row each, why; `find_outliers` makes it."""
 
     mask: Bool[np.ndarray, " reflections"]  # True for the outliers among all reflections
     hkl: Int[np.ndarray, "outliers 3"]

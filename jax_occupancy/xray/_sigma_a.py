@@ -44,7 +44,7 @@ class SigmaA:
     epsilon: Float[np.ndarray, " reflections"]  # how often symmetry maps each onto itself, lattice centring apart
     d_spacing: Float[np.ndarray, " nodes"]  # in Å
     at_nodes: Float[np.ndarray, " nodes"]  # σ_A
-    source: Literal["free", "working", "map"]  # "working" if there are fewer than 50 free reflections
+    source: Literal["free", "working", "map"]  # "working" if there are fewer than 50 free ones; of a map "map"
     n_used: int  # how many reflections it was estimated from
 
     @property
