@@ -50,11 +50,12 @@ def test_every_atom_of_every_group_is_in_one_part():
         assert sorted(np.concatenate(own)) == sorted(members)
 
 
-def test_a_b_shift_may_spread_by_three_tenths_of_the_mean_and_keeps_every_atom_above_one(example):
+def test_a_b_shift_may_spread_by_three_tenths_of_its_own_and_usual_b_and_keeps_every_atom_above_one(example):
     model, data, _ = example
     model = dataclasses.replace(model, atoms=model.atoms.assign(tempfactor=np.linspace(0.5, 100.0, model.n_atoms)))
     problem = prepare(model, data.select(data.d_spacing() > 3))
-    np.testing.assert_allclose(problem.b_spread, 0.3 * np.maximum(problem.mean_b, 1.0))
+    usual = np.median(problem.mean_b)
+    np.testing.assert_allclose(problem.b_spread, 0.3 * np.sqrt((problem.mean_b**2 + usual**2) / 2))
     np.testing.assert_allclose(problem.lowest_shifts, np.minimum(1.0 - problem.lowest_b, 0.0))
 
 
