@@ -155,10 +155,12 @@ class Posterior:
         """Parts of each group, whose occupancy is their mean; at least one."""
         return np.maximum(np.bincount(self.place, minlength=self.n_variables), 1)
 
-    def _of_occupancy(self, nuisances: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Curvature and slope by the variables of the priors of some nuisances."""
+    def _of_occupancy(
+        self, nuisances: Any = slice(None), variables: Any = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Curvature and slope by some variables of the priors of some nuisances."""
         precision, pull, lever = self._prior
-        lever, own = lever[nuisances], precision[nuisances]
+        lever, own = lever[nuisances][:, variables], precision[nuisances]
         return (lever.T @ lever.multiply(own[:, None])).toarray(), -(lever.T @ pull[nuisances])
 
     @cached_property
@@ -203,9 +205,9 @@ class Posterior:
             found, gradient = curvature[np.ix_(members, members)], slope[members]
             if kind == "full" or not own.size:
                 return found, gradient
-            lost, (stiff, pulls) = response[np.ix_(members, own)], self._of_occupancy(own)
+            lost, (stiff, pulls) = response[np.ix_(members, own)], self._of_occupancy(own, members)
             found = found + lost @ np.linalg.solve(inverse[np.ix_(own, own)], lost.T)
-            return found - stiff[np.ix_(members, members)], gradient - pulls[members]
+            return found - stiff, gradient - pulls
 
         return of
 
@@ -236,9 +238,13 @@ class Posterior:
 
     def by_variable(self, of_parts: Float[np.ndarray, "parts *more"]) -> Float[np.ndarray, "variables *more"]:
         """Sum the rows of parts that belong to one variable; vacancies have none."""
-        rows = np.zeros((self.n_variables, *of_parts.shape[1:]))
-        np.add.at(rows, self.place, of_parts)
-        return rows
+        return _sum_parts(of_parts, self.place, self.n_variables)
+
+
+def _sum_parts(of_parts: np.ndarray, place: np.ndarray, n_rows: int) -> np.ndarray:
+    rows = np.zeros((n_rows, *of_parts.shape[1:]))
+    np.add.at(rows, place, of_parts)
+    return rows
 
 
 def posterior_at(problem: Problem, state: State, before: Posterior | None = None) -> Posterior:
@@ -272,7 +278,8 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     whole = np.flatnonzero(np.concatenate([np.ones(n_parts, bool), free]))
     free = np.flatnonzero(free)
     kind = np.repeat(np.arange(3), counts)
-    of_groups = size_of_b(problem.mean_b) if options.b_error is None else options.b_error
+    usual_b = size_of_b(problem.mean_b)
+    of_groups = usual_b if options.b_error is None else options.b_error
     size = [
         np.broadcast_to(of_groups, n_groups),
         np.maximum(movers.b, SMALLEST_B)[: counts[1]],
@@ -293,9 +300,9 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     q, guess = np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)
     if before is None:
         first = _first_spreads(problem, state)
-        response = _response(parts.group, size_of_b(problem.mean_b), curvature * unit, q, guess)
-        response = np.pad(response, ((0, kind.size - n_groups), (0, problem.n_variables - n_groups)))
-        response = csr_array(response[free])
+        response = csr_array(_response(parts.group, usual_b, curvature * unit, q, guess))
+        response.resize(kind.size, problem.n_variables)
+        response = response[free]
     else:
         first, response = before.before, before.response
     return Posterior(
@@ -350,8 +357,7 @@ def _response(
     """
     n, mean = q.size, np.maximum((q + guess) / 2, SOME)
     of_b = slice(group.size, group.size + n)
-    by_both, by_b = np.zeros((n, n)), curvature[of_b, of_b]
-    np.add.at(by_both.T, group, curvature[of_b, : group.size].T)
+    by_both, by_b = _sum_parts(curvature[of_b, : group.size].T, group, n).T, curvature[of_b, of_b]
     tells = (q > SOME) & (by_b.diagonal() > 0)
     these, raised = np.ix_(tells, tells), mean[tells] / q[tells]
     stiff = by_b[these] * np.outer(raised, raised) + np.diag((RESTRAINT * size[tells]) ** -2.0)
