@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 TARGETS = ("ml", "ls")
-LEVELS = ("group", "atom", "held")
+LEVELS = ("atom", "group", "held")
+# More atoms in groups than this do not move each on its own: the work grows with the square of their number.
+MOST_ATOMS = 1500
 STARTS = ("model", "even", "random")
 
 
@@ -27,10 +29,12 @@ class Options:
         b_factors: what is refined with the occupancies: "group", one shift of the B factors of each group; "atom",
             one of each atom besides; "held", none: the answer then takes the B factors of the model for right, and
             stays near the occupancies that they were refined at.
-        positions: the same of positions: "group", a shift of each residue of a group as a body; "atom", one of each
-            atom; "held", none. "atom" is for both.
+        positions: the same of positions: "group", a shift of each residue of a group as a body; "atom", then one of
+            each atom; "held", none. B factors by atom do not go with positions by group. Groups of more than 1,500
+            atoms in all stay bodies.
         position_error: how wrong coordinates may be, a standard deviation along each axis in Å; None asks the data.
-        b_error: how wrong the B factors of a group may be, a standard deviation in Å²; None asks the data.
+        b_error: how wrong B factors of groups, and of atoms besides, may be, a standard deviation in Å²; None asks the
+            data.
         starts: how many random starts check the answer.
         seed: of the random starts.
         start: start from the occupancies of the "model", from "even" shares in every set (a half for a free group),
@@ -54,16 +58,16 @@ class Options:
 
     target: Any = option("ml", "Maximum likelihood, or least squares for comparison.", choices=TARGETS)
     b_factors: str = option(
-        "group", "Refine a shift of the B factors of each group, of each atom besides, or hold them.", choices=LEVELS
+        "atom", "Refine a shift of the B factors of each group, of each atom besides, or hold them.", choices=LEVELS
     )
     positions: str = option(
-        "group", "Refine a shift of each residue of a group, of each atom, or hold them.", choices=LEVELS
+        "atom", "Refine a shift of each residue of a group, of each atom besides, or hold them.", choices=LEVELS
     )
     position_error: float | None = option(
         None, "How wrong coordinates may be. Default: what the data say.", metavar="Å"
     )
     b_error: float | None = option(
-        None, "How wrong the B factors of a group may be. Default: what the data say.", metavar="Å²"
+        None, "How wrong B factors may be, of groups and of atoms besides. Default: what the data say.", metavar="Å²"
     )
     starts: int = option(8, "Random starts that check the answer.", metavar="N", min=0)
     seed: int = option(0, "Seed of the random starts.", metavar="N", min=0)
@@ -90,8 +94,8 @@ class Options:
         for name in ("b_factors", "positions"):
             if getattr(self, name) not in LEVELS:
                 raise ValueError(f"{name} must be one of {', '.join(LEVELS)}, not {getattr(self, name)!r}")
-        if {self.b_factors, self.positions} == {"atom", "group"}:
-            raise ValueError("b_factors and positions are refined by atom together: one is 'atom', the other 'group'")
+        if (self.b_factors, self.positions) == ("atom", "group"):
+            raise ValueError("b_factors by atom do not go with positions by group: choose 'group' for both, or 'atom'")
         for name, unit in (("position_error", "Å"), ("b_error", "Å²")):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):

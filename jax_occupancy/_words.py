@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import curve_fit
 
 import jax_occupancy
+from jax_occupancy._options import MOST_ATOMS
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.xray import completeness_by_shell, hydrogen_note, native_patterson, random_r_factor, twin_test
 
@@ -165,6 +166,8 @@ def priors_sentence(solution: Solution) -> str:
         parts.append(f"those of atoms by {100 * priors['relative_b_error_of_atoms']:.0f} %")
     held = [name for name, key in NUISANCES if key not in priors]
     said = f"Groups were taken to be wrong in {', '.join(parts)}; all else stays as it is. " if parts else ""
+    if parts and sum(group.atoms.size for group in solution.grouping.groups if group.refinable) > MOST_ATOMS:
+        said += f"With more than {MOST_ATOMS:,} atoms in groups residues moved as bodies. "
     if held:
         held_words = " and ".join(held)
         said += f"{held_words[0].upper()}{held_words[1:]} were held: standard uncertainties take them to be right."

@@ -12,9 +12,9 @@ from jax_occupancy.refinement import Options
 refine, refine_series = map(inspect.unwrap, (jax_occupancy.refine, jax_occupancy.refine_series))
 WRONG = [
     ({"target": "mle"}, ValueError, "target must be one of ml, ls or a target of your own, not 'mle'"),
-    ({"b_factors": "free"}, ValueError, "b_factors must be one of group, atom, held, not 'free'"),
-    ({"positions": "all"}, ValueError, "positions must be one of group, atom, held, not 'all'"),
-    ({"positions": "atom"}, ValueError, "refined by atom together: one is 'atom', the other 'group'"),
+    ({"b_factors": "free"}, ValueError, "b_factors must be one of atom, group, held, not 'free'"),
+    ({"positions": "all"}, ValueError, "positions must be one of atom, group, held, not 'all'"),
+    ({"positions": "group"}, ValueError, "by atom do not go with positions by group: choose .group. for both"),
     ({"position_error": 0.0}, ValueError, "position_error must be a standard deviation in Å, above 0, not 0.0"),
     ({"b_error": -1.0}, ValueError, "b_error must be a standard deviation in Å², above 0, not -1.0"),
     ({"starts": -1}, ValueError, "starts must be the number of random starts"),

@@ -26,7 +26,7 @@ def wrong(example):
 @pytest.fixture(scope="module")
 def answers(example, wrong):
     with_x64 = {"starts": 0, "throw": False}
-    levels = {"group": {}, "held": {"b_factors": "held", "positions": "held"}}
+    levels = {name: {"b_factors": name, "positions": name} for name in ("atom", "group", "held")}
     return {name: refine(wrong, example[1], **with_x64, **level) for name, level in levels.items()}
 
 
@@ -36,10 +36,12 @@ def z_of(solution, truth):
     return float(np.sqrt(np.mean(error**2))), float(np.sqrt(np.nanmean((error / table["esd"]) ** 2)))
 
 
-def test_by_default_the_answer_of_a_wrong_model_is_right_within_its_esds(answers, example):
-    rms, z = z_of(answers["group"], example[2])
+def test_by_default_the_answer_of_a_wrong_model_is_right_within_its_esds(answers, example, wrong):
+    rms, z = z_of(answers["atom"], example[2])
     rms_held, z_held = z_of(answers["held"], example[2])
-    assert answers["group"].result == "converged"
+    assert answers["atom"].result == "converged"
+    default = refine(wrong, example[1], starts=0, throw=False).table["occupancy"]
+    np.testing.assert_allclose(default, answers["atom"].table["occupancy"], atol=1e-3)
     assert z < 0.5 * z_held
     assert rms < 0.5 * rms_held
 
@@ -59,7 +61,8 @@ def test_priors_are_told_and_can_be_set(answers, example, wrong):
     assert set_by_user.priors["position_error"] == 1e-4
     assert set_by_user.priors["b_error"] == 0.5
     assert np.abs(set_by_user.shifts).max() < 1e-3
-    assert np.abs(set_by_user.b_shifts).max() < np.abs(answers["group"].b_shifts).max()
+    assert set_by_user.priors["b_error_of_atoms"] == 0.5
+    assert set_by_user.table["delta_b"].abs().max() < answers["group"].table["delta_b"].abs().max()
 
 
 def test_held_is_held_and_its_esds_are_those_of_the_occupancies_alone(answers):
@@ -99,8 +102,8 @@ def test_a_coordinate_that_a_pdb_file_has_no_room_for_is_refused(example, tmp_pa
     assert not (tmp_path / "far.pdb").exists()
 
 
-def test_atoms_move_on_their_own_where_asked_for(example, wrong, answers):
-    by_atom = refine(wrong, example[1], starts=0, throw=False, b_factors="atom", positions="atom")
+def test_atoms_move_on_their_own(example, answers):
+    by_atom = answers["atom"]
     ligand = by_atom.grouping["B/201/IPH:A"].atoms
     assert np.ptp(by_atom.shifts[ligand], axis=0).max() > 0.01
     assert "relative_b_error_of_atoms" in by_atom.priors
@@ -113,7 +116,7 @@ def test_atoms_move_on_their_own_where_asked_for(example, wrong, answers):
 
 def test_the_optimum_is_one_of_the_posterior(example, wrong):
     """Where all has come to rest no gradient is left that its prior does not hold."""
-    begin = search(prepare(wrong, example[1], options=Options(starts=0, b_factors="held")))
+    begin = search(prepare(wrong, example[1], options=Options(starts=0, b_factors="held", positions="group")))
     problem, state, posterior = settle(*begin)
     curvature, slope, _ = posterior.of_nuisances
     at_first = posterior_at(*begin).of_nuisances[1]
@@ -123,9 +126,31 @@ def test_the_optimum_is_one_of_the_posterior(example, wrong):
     assert state.result.name == "converged"
 
 
+def test_the_step_of_the_atoms_ends_at_the_optimum_of_its_quadratic(example, wrong):
+    """Their steps are those of one Newton step, after which the same quadratic has no slope left."""
+    problem, state, posterior = settle(*search(prepare(wrong, example[1], options=Options(starts=0))))
+    assert problem.movers.by_atom
+    assert state.result.name == "converged"
+    curvature, slope, _ = posterior.of_nuisances
+    assert np.max(np.abs(slope) / np.sqrt(np.diag(curvature))) < 1e-6
+    occupancies, _, _ = posterior.of_occupancies(marginal=True)
+    inside = np.asarray(state.x[: problem.n_variables]) > 0
+    multipliers = np.linalg.lstsq(problem.constraints.matrix[:, inside].T, occupancies[inside], rcond=None)[0]
+    left = occupancies[inside] - problem.constraints.matrix[:, inside].T @ multipliers
+    assert np.max(np.abs(left)) < 1e-3 * np.max(np.abs(occupancies[inside]))
+    shifts = posterior.nuisance[posterior.kind == 2].reshape(3, -1).T
+    np.testing.assert_allclose(shifts, problem.movers.shifts[problem.movers.may_shift], atol=1e-9)
+
+
+def test_groups_of_very_many_atoms_stay_bodies(example, wrong, monkeypatch):
+    monkeypatch.setattr("jax_occupancy.refinement._problem.MOST_ATOMS", 30)
+    problem, _, _ = settle(*search(prepare(wrong, example[1], options=Options(starts=0))))
+    assert not problem.movers.by_atom
+
+
 def test_a_b_shift_on_its_lowest_bound_stays_there_and_is_told(example, wrong):
     """The ligand's B factors are 10 Å² too high, and may fall by 3 Å²."""
-    problem = prepare(wrong, example[1], options=Options(starts=0))
+    problem = prepare(wrong, example[1], options=Options(starts=0, b_factors="group", positions="group"))
     problem = dataclasses.replace(problem, lowest_b=np.full(problem.n_groups, 4.0))
     table = assess(*settle(*search(problem))).groups
     on_bound = np.isclose(table["delta_b"], -3.0)
@@ -134,7 +159,7 @@ def test_a_b_shift_on_its_lowest_bound_stays_there_and_is_told(example, wrong):
 
 
 def test_what_is_known_of_an_occupancy_counts_that_its_b_factor_is_not_known_on_its_bound(example, wrong):
-    problem = prepare(wrong, example[1], options=Options(starts=0))
+    problem = prepare(wrong, example[1], options=Options(starts=0, b_factors="group", positions="group"))
     problem = dataclasses.replace(problem, lowest_b=np.full(problem.n_groups, 4.0))
     end = settle(*search(problem))
     table = assess(*end).groups

@@ -26,7 +26,7 @@ class Parts(NamedTuple):
 
 
 class Movers(NamedTuple):
-    """What moves as a body: the parts, or single atoms.
+    """What moves as a body: the parts, or their atoms.
 
     Attributes:
         atoms: positions of the atoms of each.
@@ -35,6 +35,7 @@ class Movers(NamedTuple):
         may_shift: those that have no atom on a special position.
         shifts: how far each has been moved, in Å, (movers, 3).
         delta_b: what was added to its B factors beside the shift of its group, in Å².
+        by_atom: whether they are single atoms, but for hydrogens.
     """
 
     atoms: tuple[Int[np.ndarray, " _"], ...]
@@ -43,6 +44,7 @@ class Movers(NamedTuple):
     may_shift: Bool[np.ndarray, " movers"]
     shifts: Float[np.ndarray, "movers 3"]
     delta_b: Float[np.ndarray, " movers"]
+    by_atom: bool
 
     def of_atoms(self, n_atoms: int) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, " atoms"]]:
         """The shift and what was added to the B factor of each atom of the model."""
@@ -67,17 +69,22 @@ def parts_of(atoms: pd.DataFrame, groups: Sequence[Int[np.ndarray, " _"]]) -> Pa
     return Parts(tuple(found), np.array(group, np.int64), tuple(residue))
 
 
-def movers_of(parts: Parts, b: np.ndarray, orders: np.ndarray, *, by_atom: bool) -> Movers:
-    """What moves as a body, not moved yet."""
-    atoms = [np.array([a]) for part in parts.atoms for a in part] if by_atom else list(parts.atoms)
-    sizes = [len(part) if by_atom else 1 for part in parts.atoms]
+def movers_of(
+    parts: Parts, b: np.ndarray, orders: np.ndarray, *, alone: Bool[np.ndarray, " atoms"] | None = None
+) -> Movers:
+    """What moves as a body, not moved yet: parts, or those atoms of theirs that go `alone` and the rest of each."""
+    single = np.zeros(b.size, bool) if alone is None else alone
+    bodies = [[*part[single[part]][:, None], part[~single[part]]] for part in parts.atoms]
+    bodies = [[body for body in one if body.size] for one in bodies]
+    atoms = [body for one in bodies for body in one]
     return Movers(
         atoms=tuple(atoms),
-        part=np.repeat(np.arange(len(sizes)), sizes),
+        part=np.repeat(np.arange(len(bodies)), [len(one) for one in bodies]),
         b=np.array([b[one].mean() for one in atoms]),
         may_shift=np.array([bool(np.all(orders[one] == 1)) for one in atoms], bool),
         shifts=np.zeros((len(atoms), 3)),
         delta_b=np.zeros(len(atoms)),
+        by_atom=alone is not None,
     )
 
 

@@ -114,6 +114,7 @@ class Posterior:
             found["relative_b_error"] = self.spreads.group_b
             found["b_trend"] = self.spreads.trend
         if (self.kind == 1).any():
+            found["b_error_of_atoms"] = float(np.median(self.spreads.atom_b * self.size[self.kind == 1]))
             found["relative_b_error_of_atoms"] = self.spreads.atom_b
         if (self.kind == 2).any():
             found["position_error"] = self.spreads.position
@@ -133,6 +134,13 @@ class Posterior:
             response=self.response[nuisances][:, variables],
             **{name: getattr(self, name)[nuisances] for name in names},
         )
+
+    def after(self, step: Float[np.ndarray, " variables"], change: Float[np.ndarray, " nuisances"]) -> "Posterior":
+        """The same quadratic around another point."""
+        gradient = self.likelihood.gradient + self.likelihood.curvature @ np.concatenate([step[self.place], change])
+        expected = self.expected + self.response @ step
+        likelihood = self.likelihood._replace(gradient=gradient)
+        return replace(self, likelihood=likelihood, nuisance=self.nuisance + change, expected=expected)
 
     @cached_property
     def of_nuisances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -252,7 +260,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     objective, parts, movers, options = state.objective, problem.parts, problem.movers, problem.options
     q, delta_b = objective.split(state.x)
     n_groups, n_parts, n_movers = problem.n_groups, parts.group.size, len(movers.atoms)
-    by_mover, may_shift = options.b_factors == "atom", options.positions != "held"
+    by_mover, may_shift = movers.by_atom and options.b_factors == "atom", options.positions != "held"
     counts = np.array([n_groups, n_movers * by_mover, 3 * n_movers * may_shift])
     group = np.concatenate(
         [np.arange(n_groups), problem.group_of_mover[: counts[1]], np.tile(problem.group_of_mover, 3 * may_shift)]
@@ -278,11 +286,9 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     whole = np.flatnonzero(np.concatenate([np.ones(n_parts, bool), free]))
     free = np.flatnonzero(free)
     kind = np.repeat(np.arange(3), counts)
-    usual_b = size_of_b(problem.mean_b)
-    of_groups = usual_b if options.b_error is None else options.b_error
+    usual_b, of_movers = size_of_b(problem.mean_b), np.maximum(movers.b, SMALLEST_B)[: counts[1]]
     size = [
-        np.broadcast_to(of_groups, n_groups),
-        np.maximum(movers.b, SMALLEST_B)[: counts[1]],
+        *(size if options.b_error is None else np.full(size.shape, options.b_error) for size in (usual_b, of_movers)),
         np.tile([len(atoms) ** -0.5 for atoms in movers.atoms], 3 * may_shift),
     ]
     values = [
@@ -298,13 +304,14 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     unit = state.log_likelihood_unit(problem)
     scores, curvature = found.scores, np.asarray(found.curvature, np.float64)
     q, guess = np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)
+    weights = np.ones(kind.size)
     if before is None:
         first = _first_spreads(problem, state)
-        response = csr_array(_response(parts.group, usual_b, curvature * unit, q, guess))
-        response.resize(kind.size, problem.n_variables)
-        response = response[free]
+        response = csr_array(_response(parts.group, usual_b, curvature * unit, q, guess))[free[free < n_groups]]
     else:
-        first, response = before.before, before.response
+        first, response = before.before, before.response.copy()
+        weights[:n_groups] = before.weights[:n_groups]
+    response.resize(free.size, problem.n_variables)  # what is no B factor of a group has none
     return Posterior(
         likelihood=Information(
             np.asarray(found.gradient, np.float64)[whole] * unit,
@@ -318,7 +325,7 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         nuisance=np.concatenate(values)[free],
         kind=kind[free],
         size=np.concatenate(size)[free],
-        weights=np.ones(kind.size) if before is None else before.weights,
+        weights=weights,
         group=group[free],
         expected=response[:, :n_groups] @ (q - guess),
         response=response,
@@ -336,7 +343,7 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
     position = model_error(sigma_a, observations.sigma, 1 / (2 * problem.data.d_spacing()))
     return Spreads(
         RELATIVE_B_SPREAD if options.b_error is None else 1.0,
-        RELATIVE_ATOM_SPREAD,
+        RELATIVE_ATOM_SPREAD if options.b_error is None else 1.0,
         position if options.position_error is None else options.position_error,
         0.0,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from jax_occupancy._options import Options
+from jax_occupancy._options import MOST_ATOMS, Options
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Maps, Model, Reflections, agreed_radiation
@@ -136,6 +136,12 @@ class Problem:
         return self.start("model")[: self.n_groups]
 
     @property
+    def goes_by_atom(self) -> bool:
+        """Whether atoms move on their own in the end: where that is wanted and they are not too many."""
+        wanted = "atom" in (self.options.b_factors, self.options.positions)
+        return wanted and 0 < sum(len(atoms) for atoms in self.parts.atoms) <= MOST_ATOMS
+
+    @property
     def group_of_mover(self) -> Int[np.ndarray, " movers"]:
         """The group that each mover belongs to."""
         return self.parts.group[self.movers.part]
@@ -211,15 +217,30 @@ class Problem:
         if np.array_equal(shifts, self.movers.shifts) and np.array_equal(delta_b, self.movers.delta_b):
             return replace(self, **prior)
         movers = self.movers._replace(shifts=shifts, delta_b=delta_b)
-        model = moved_model(self.model, *movers.of_atoms(self.model.n_atoms))
-        options, dtype = self.options, self.linear.overall.dtype
-        compute = _columns_of(model, self.observations, self.hkl, options)
-        of_groups = compute(self.members, memory=options.memory, dtype=dtype)
-        of_movers = compute(movers.atoms, shifts=self.columns.axes is not None, dtype=np.float32)
+        model, dtype = moved_model(self.model, *movers.of_atoms(self.model.n_atoms)), self.linear.overall.dtype
+        compute = _columns_of(model, self.observations, self.hkl, self.options)
+        of_groups = compute(self.members, memory=self.options.memory, dtype=dtype)
         if self.mesh is not None:
-            of_groups, of_movers = shard_reflections((of_groups, jax.jit(Columns.stored)(of_movers)), self.mesh)
+            of_groups = shard_reflections(of_groups, self.mesh)
         linear = eqx.tree_at(lambda linear: linear.columns, self.linear, of_groups)
-        return replace(self, linear=linear, columns=of_movers, movers=movers, **prior)
+        return replace(self, linear=linear, **prior)._with_movers(movers, model)
+
+    def by_atom(self) -> "Problem":
+        """The same with atoms for movers; hydrogens, which X-rays hardly see, move together in each residue."""
+        b, _ = equivalent_and_lowest_b(self.model)
+        hydrogen = self.model.atoms["element"].isin(["H", "D"]).to_numpy() & (self.options.radiation != "neutron")
+        movers = movers_of(self.parts, b, self.sites.orders, alone=~hydrogen)
+        shifts, delta_b = self.movers.of_atoms(self.model.n_atoms)
+        first = np.array([atoms[0] for atoms in movers.atoms])
+        movers = movers._replace(shifts=shifts[first], delta_b=delta_b[first])
+        return self._with_movers(movers, moved_model(self.model, shifts, delta_b))
+
+    def _with_movers(self, movers: Movers, model: Model) -> "Problem":
+        compute = _columns_of(model, self.observations, self.hkl, self.options)
+        columns = compute(movers.atoms, shifts=self.columns.axes is not None, dtype=np.float32)
+        if self.mesh is not None:
+            columns = shard_reflections(jax.jit(Columns.stored)(columns), self.mesh)
+        return replace(self, movers=movers, columns=columns)
 
 
 def _columns_of(
@@ -289,7 +310,7 @@ def prepare(
         linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
     jax.block_until_ready(linear)
     b, lowest = equivalent_and_lowest_b(model)
-    movers = movers_of(parts, b, sites.orders, by_atom="atom" in (options.b_factors, options.positions))
+    movers = movers_of(parts, b, sites.orders)
     shifts = options.positions != "held"
     mean_b = np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members])
     return Problem(

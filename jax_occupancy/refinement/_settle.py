@@ -1,6 +1,10 @@
 """Occupancies, B factors and positions on their way to the optimum of their posterior.
 
 In rounds: the widths of the priors, a Newton step of everything on the quadratic, structure factors of what moved anew.
+Residues of groups move as bodies. Once they are at rest their atoms take one step, each on its own, and the answer is
+the optimum of that quadratic. One step from an estimate that is good already tells what the curvature knows (Le Cam,
+1956); more of them fit the noise: with coordinates off by 0.05 Å at 2 Å errors of conformers that overlap were 0.064
+after one, 0.069 after two and 0.080 at rest.
 """
 
 from collections.abc import Callable
@@ -36,6 +40,9 @@ EM_STEPS, EM_STEPS_AGAIN = 12, 3
 WORTH = 1.0
 # Standard deviation of κ before the data are asked.
 TREND_SPREAD = 1.0
+# No B factor is taken to be wrong by more than itself, no atom by more than this, in Å: where the data ask for more the
+# quadratic does not hold.
+WIDEST = (1.0, 1.0, 0.5)
 # Degrees of freedom of the prior of ΔB.
 TAIL = 4.0
 # No step along an axis is longer, in Å.
@@ -71,7 +78,8 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     rested, posterior = False, posterior_at(problem, state)
     wanted, factor = np.zeros(posterior.weights.size), np.ones(posterior.weights.size)
     for rounds in range(MAX_ROUNDS + 1):
-        posterior, step, change, esd = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior)
+        em_steps = EM_STEPS_AGAIN if rounds else EM_STEPS
+        posterior, step, change, esd = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior, em_steps)
         moved = np.abs(step[:n])
         others = np.abs(change) * np.sqrt(np.diag(posterior.of_nuisances[0]))
         rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
@@ -91,8 +99,15 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     if posterior.free.size:
         state = replace(state, moved=float(moved.max(initial=0)))
     in_esds = float(np.max(np.divide(moved, esd, out=np.zeros(n), where=esd > 0), initial=0))
-    ended = {"history": tuple(history), "begin": first.begin, "minima": first.minima, "moved_esds": in_esds}
-    return problem, replace(state, **ended), posterior
+    ended = {"begin": first.begin, "minima": first.minima, "moved": state.moved, "moved_esds": in_esds}
+    if rested and problem.goes_by_atom:
+        ended["result"] = state.result
+        problem = problem.by_atom()
+        posterior = posterior_at(problem, state, posterior)
+        posterior, step, change, _ = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior, EM_STEPS)
+        problem, start = _moved(problem, state, posterior, step, change)
+        state, posterior = cycles(problem, start, max_cycles=1, max_steps=0), posterior.after(step, change)
+    return problem, replace(state, history=tuple(history), **ended), posterior
 
 
 def _secant(factor: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -105,7 +120,7 @@ def _secant(factor: np.ndarray, before: np.ndarray, change: np.ndarray) -> np.nd
     return np.clip(np.where(ratio < 1, factor / np.maximum(1 - ratio, 0.1), 1.0), 0.2, 1.5)
 
 
-def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
+def _solve(problem: Problem, x: np.ndarray, posterior: Posterior, em_steps: int):
     """The spreads that the data ask for, the steps of variables and nuisances to the optimum, and esds."""
     matrix = problem.constraints.matrix
     step, change, esd = np.zeros(x.size), np.zeros(posterior.free.size), np.zeros(problem.n_groups)
@@ -113,7 +128,7 @@ def _solve(problem: Problem, x: np.ndarray, posterior: Posterior):
         return posterior, step, change, esd
     if change.size:
         pieces = _pieces(problem, posterior)
-        for _ in range(EM_STEPS if (posterior.weights == 1).all() else EM_STEPS_AGAIN):
+        for _ in range(em_steps):
             posterior = _with_spreads(posterior, _expected_squares(posterior, pieces, x), problem)
     blocks = problem.near.blocks(matrix, x.size)
     step, covariance, change = _optimum(posterior, matrix, x, partial(_on_simplexes, blocks=blocks))
@@ -167,7 +182,7 @@ def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.n
     for whole, equations, variables, nuisances in pieces:
         piece = replace(whole, spreads=posterior.spreads, weights=posterior.weights)
         step, of_variables, change = _optimum(piece, equations, x[variables], _of_any_size)
-        follow, own = piece.marginal[2], np.linalg.inv(piece.of_nuisances[0]).diagonal()
+        follow, own = piece.marginal[2], piece.covariance_of_nuisances.diagonal()
         of_parts = of_variables[np.ix_(piece.place, piece.place)]
         variance = own + np.einsum("ij,jk,ik->i", follow, of_parts, follow, optimize=True)
         response = piece.response.toarray()
@@ -183,7 +198,7 @@ def _expected_squares(posterior: Posterior, pieces: list, x: np.ndarray) -> np.n
 def _with_spreads(posterior: Posterior, expectations: np.ndarray, problem: Problem) -> Posterior:
     """Maximisation: κ, spreads and weights of the tail from the expected squares of the shifts."""
     options, weights, spreads = problem.options, posterior.weights.copy(), posterior.spreads
-    found, asked = list(spreads), (options.b_error, None, options.position_error)
+    found, asked = list(spreads), (options.b_error, options.b_error, options.position_error)
     of_groups, (square, of_trend, product) = posterior.kind == 0, expectations
 
     def departed(trend: float) -> np.ndarray:
@@ -195,13 +210,12 @@ def _with_spreads(posterior: Posterior, expectations: np.ndarray, problem: Probl
         told = np.sum(tail * of_trend[of_groups]) + (spreads.group_b / TREND_SPREAD) ** 2
         found[3] = max(np.sum(tail * product[of_groups]) / told, 0.0)
     from_expected = departed(found[3])
-    for kind, before in enumerate(posterior.before[:3]):
+    for kind, (before, widest) in enumerate(zip(posterior.before[:3], WIDEST, strict=True)):
         own = posterior.kind == kind
         if own.any() and asked[kind] is None:
             worth = WORTH / np.sqrt(own.sum())
-            found[kind] = np.sqrt(
-                (np.sum(weights[posterior.free[own]] * from_expected[own]) + worth * before**2) / (own.sum() + worth)
-            )
+            squares = np.sum(weights[posterior.free[own]] * from_expected[own]) + worth * before**2
+            found[kind] = min(np.sqrt(squares / (own.sum() + worth)), widest)
     return replace(posterior, spreads=Spreads(*map(float, found)), weights=weights)
 
 

@@ -56,9 +56,9 @@ class Solution:
         b_shifts: what was added to the B factor of each atom, in Å²; None where B factors were held.
         shifts: how far each atom was moved, in Å, (atoms, 3); None where positions were held.
         priors: how wrong coordinates ("position_error", Å along each axis) and B factors of groups ("b_error", Å², the
-            median, and "relative_b_error", to B of the group and of groups) and of atoms were taken to be, as standard
-            deviations; "b_trend" is the part of what a refinement at wrong occupancies does to B factors that was found
-            in those of the model.
+            median, and "relative_b_error", to B of the group and of groups) and of atoms besides ("b_error_of_atoms",
+            "relative_b_error_of_atoms") were taken to be, as standard deviations; "b_trend" is the part of what a
+            refinement at wrong occupancies does to B factors that was found in those of the model.
         table: one row per group, see `solution_table`.
         residues: one row per residue of each linked set and group: the occupancy it would have alone, and the
             log-likelihood that would gain.

@@ -11,6 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
+# Times that the lists of neighbours are evened out.
+BALANCING = 4
+# Rows of which all products are wanted go into so many tiles if they are more than this: three fifths of the work.
+MANY, SHARES = 1000, 9
+
 
 class Tiles(eqx.Module):
     """Rows of a Jacobian matrix put together in tiles, and which tiles are near.
@@ -33,14 +38,20 @@ class Tiles(eqx.Module):
         rows = [np.flatnonzero(tile_of_row == tile) for tile in range(n_tiles)]
         beside: list[list[int]] = [[] for _ in rows]
         for one, other in np.argwhere(np.triu(near)):
-            keeper, guest = sorted((one, other), key=lambda tile: len(beside[tile]))
-            beside[keeper].append(guest)
+            beside[one].append(other)
+        # The longest list counts: what a tile keeps goes to its neighbour where that has less.
+        for tile in [*range(n_tiles)] * BALANCING:
+            for other in list(beside[tile]):
+                if len(beside[other]) + 1 < len(beside[tile]):
+                    beside[tile].remove(other)
+                    beside[other].append(tile)
         return cls(_filled(rows, n_rows), _filled(beside, n_tiles), n_rows)
 
     @classmethod
     def whole(cls, n_rows: int) -> "Tiles":
-        """All in one."""
-        return cls.of(np.zeros(n_rows, int), np.ones((1, 1), bool))
+        """All with all; where they are many in tiles, of which each pair is taken once."""
+        n_tiles = SHARES if n_rows > MANY else 1
+        return cls.of(np.arange(n_rows) * n_tiles // max(n_rows, 1), np.ones((n_tiles, n_tiles), bool))
 
     def nothing(self, dtype: DTypeLike) -> Float[Array, "tiles size several"]:
         """Products to add to."""
