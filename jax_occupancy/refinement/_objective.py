@@ -139,10 +139,23 @@ class Objective(eqx.Module):
 
 @eqx.filter_jit
 def minimise(
-    objective: Objective, x: Float[Array, " variables"], *, tolerance: float, max_steps: Int[ArrayLike, ""] = MAX_STEPS
+    objective: Objective,
+    x: Float[Array, " variables"],
+    curvature: Float[Array, "variables variables"] | None = None,
+    *,
+    tolerance: float,
+    max_steps: Int[ArrayLike, ""] = MAX_STEPS,
 ) -> SolverResult:
-    """Minimise from x; see `gauss_newton`."""
-    return _minimised(objective, x, tolerance=tolerance, max_steps=max_steps)
+    """Minimise from x, with a matrix of second derivatives to begin with if one is known; see `gauss_newton`."""
+    # Not the method itself: JAX hashes what it branches to, and a method of a module has no hash.
+    return _minimised(
+        objective,
+        x,
+        lambda x: objective.curvature(x),
+        known_curvature=curvature,
+        tolerance=tolerance,
+        max_steps=max_steps,
+    )
 
 
 @eqx.filter_jit
@@ -159,17 +172,15 @@ def minimise_from(
     """
 
     def from_start(x):
-        found = _minimised(objective, x, tolerance=tolerance, known_curvature=curvature)
+        found = _minimised(objective, x, None, tolerance=tolerance, known_curvature=curvature)
         return found._replace(curvature=jnp.zeros(0))  # not one copy for each
 
     return jax.vmap(from_start)(starts)._replace(curvature=curvature)
 
 
-def _minimised(objective: Objective, x: Array, **settings: Any) -> SolverResult:
-    # Not the methods themselves: JAX hashes what it branches to, and a method of a module has no hash.
-    value, gradient, curvature = (lambda x: objective.value(x)), (lambda x: objective.gradient(x)), objective.curvature
-    settings |= {"blocks": objective.blocks}
-    return gauss_newton(value, gradient, lambda x: curvature(x), objective.matrix, x, **settings)
+def _minimised(objective: Objective, x: Array, curvature: Any, **settings: Any) -> SolverResult:
+    value, gradient, blocks = (lambda x: objective.value(x)), (lambda x: objective.gradient(x)), objective.blocks
+    return gauss_newton(value, gradient, curvature, objective.matrix, x, blocks=blocks, **settings)
 
 
 # Compiled as a whole: operation by operation the first call of each costs a second.
