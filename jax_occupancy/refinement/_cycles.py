@@ -140,6 +140,7 @@ def run_cycles(
     equations = jnp.asarray(matrix, dtype)
     model = Objective(linear.with_solvent_share(share), None, equations, tiles=tiles, blocks=blocks, **prior)
     history: list[dict[str, float]] = []
+    known = None
     while True:
         stage("scale")
         calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))
@@ -160,8 +161,10 @@ def run_cycles(
             model, objective = replace(model, linear=filled), replace(objective, linear=filled)
         stage("solve")
         before = float(value_at(objective, x))
-        solved = minimise(objective, x, tolerance=tolerance, max_steps=jnp.array(max_steps))
+        solved = minimise(objective, x, known, tolerance=tolerance, max_steps=jnp.array(max_steps))
         step = solved.x - x
+        # With B shifts nothing else asks for it, and the cycle before is near.
+        known = solved.curvature if with_b else None
         moved, x = float(jnp.max(jnp.abs(step), initial=0)), solved.x
         row = {"start": before, "end": float(solved.target), "max_shift": moved}
         history.append(row | {"steps": int(solved.steps)})

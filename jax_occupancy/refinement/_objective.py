@@ -105,7 +105,7 @@ class Objective(eqx.Module):
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b, self.tiles)
-        return self._place(self._place(matrix, x.size).T, x.size) + jax.hessian(self._prior)(x)
+        return self._place(self._place(matrix, x.size).T, x.size) + self._curvature_of_prior(x)
 
     def _prior(self, x: Array) -> Array:
         """Half the squares of how far B shifts are from those expected, in units of their spread."""
@@ -115,6 +115,16 @@ class Objective(eqx.Module):
         expected = jnp.dot(self.trend_b, q - self.guess, precision="highest")
         departed = (delta_b - expected) / self.spread_b  # pyright: ignore[reportOperatorIssue]
         return 0.5 * self.weight * jnp.sum(departed**2)
+
+    def _curvature_of_prior(self, x: Array) -> Array:
+        """Its second derivatives: automatic ones cost four times as much as the one product that they take."""
+        n, found = self.linear.n_groups, jnp.zeros((x.size, x.size), x.dtype)
+        if self.spread_b is None:
+            return found
+        lever = -jnp.broadcast_to(self.trend_b, (n, n)) / self.spread_b[:, None]
+        of_q = jnp.dot(lever.T, lever, precision="highest")
+        found = found.at[:n, :n].set(of_q).at[:n, -n:].set(lever.T).at[-n:, :n].set(lever).at[-n:, -n:].set(jnp.eye(n))
+        return self.weight * found
 
     def _place(self, parameters: Array, n_variables: int) -> Array:
         """Put derivatives by the parameters of the linear model, on the first axis, among those by the variables."""
@@ -129,10 +139,23 @@ class Objective(eqx.Module):
 
 @eqx.filter_jit
 def minimise(
-    objective: Objective, x: Float[Array, " variables"], *, tolerance: float, max_steps: Int[ArrayLike, ""] = MAX_STEPS
+    objective: Objective,
+    x: Float[Array, " variables"],
+    curvature: Float[Array, "variables variables"] | None = None,
+    *,
+    tolerance: float,
+    max_steps: Int[ArrayLike, ""] = MAX_STEPS,
 ) -> SolverResult:
-    """Minimise from x; see `gauss_newton`."""
-    return _minimised(objective, x, tolerance=tolerance, max_steps=max_steps)
+    """Minimise from x, with a matrix of second derivatives to begin with if one is known; see `gauss_newton`."""
+    # Not the method itself: JAX hashes what it branches to, and a method of a module has no hash.
+    return _minimised(
+        objective,
+        x,
+        lambda x: objective.curvature(x),
+        known_curvature=curvature,
+        tolerance=tolerance,
+        max_steps=max_steps,
+    )
 
 
 @eqx.filter_jit
@@ -149,17 +172,15 @@ def minimise_from(
     """
 
     def from_start(x):
-        found = _minimised(objective, x, tolerance=tolerance, known_curvature=curvature)
+        found = _minimised(objective, x, None, tolerance=tolerance, known_curvature=curvature)
         return found._replace(curvature=jnp.zeros(0))  # not one copy for each
 
     return jax.vmap(from_start)(starts)._replace(curvature=curvature)
 
 
-def _minimised(objective: Objective, x: Array, **settings: Any) -> SolverResult:
-    # Not the methods themselves: JAX hashes what it branches to, and a method of a module has no hash.
-    value, gradient, curvature = (lambda x: objective.value(x)), (lambda x: objective.gradient(x)), objective.curvature
-    settings |= {"blocks": objective.blocks}
-    return gauss_newton(value, gradient, lambda x: curvature(x), objective.matrix, x, **settings)
+def _minimised(objective: Objective, x: Array, curvature: Any, **settings: Any) -> SolverResult:
+    value, gradient, blocks = (lambda x: objective.value(x)), (lambda x: objective.gradient(x)), objective.blocks
+    return gauss_newton(value, gradient, curvature, objective.matrix, x, blocks=blocks, **settings)
 
 
 # Compiled as a whole: operation by operation the first call of each costs a second.

@@ -14,8 +14,9 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 
-# After a step shorter than this the matrix of second derivatives is kept: it changes less than the next step needs.
-REFRESH = 0.05
+# The matrix of second derivatives, by far the dearest, is kept after a step shorter than this: it changes less than the
+# next step needs. And as long as each step is shorter than this part of the last one: it leads there without a new one.
+REFRESH, FASTER = 0.05, 0.5
 MAX_STEPS = 100
 # A gain below this many units of its last digit can't be told from the rounding of a target.
 RESOLVED = 100
@@ -63,7 +64,7 @@ class SolverResult(NamedTuple):
 def gauss_newton(
     target: Callable[[Array], Array],
     gradient: Callable[[Array], Array],
-    curvature: Callable[[Array], Array],
+    curvature: Callable[[Array], Array] | None,
     matrix: Float[Array, "sets variables"],
     x: Float[Array, " variables"],
     *,
@@ -78,13 +79,12 @@ def gauss_newton(
         target: the function of x to minimise.
         gradient: its first derivatives.
         curvature: a positive semidefinite approximation of its second derivatives. It is evaluated where the steps
-            are long and kept where they are short.
+            are long and do not get shorter, and kept elsewhere. None keeps `known_curvature` all the way.
         matrix: rows of the equality constraints, which x satisfies.
         x: start values, none negative.
         tolerance: largest change of a variable that counts as none.
         blocks: of variables and equations that belong together, see `solve_on_simplexes`.
-        known_curvature: a matrix to keep all the way in place of `curvature`, such as that of the minimum another
-            start has found.
+        known_curvature: a matrix to begin with, such as that of the minimum another start has found.
         max_steps: limit on the number of steps.
 
     Returns:
@@ -101,11 +101,11 @@ def gauss_newton(
     """
     first = jnp.zeros((x.size, x.size), x.dtype) if known_curvature is None else known_curvature
 
-    def body(result):
+    def body(state):
+        result, again = state
         matrix_at = first
-        if known_curvature is None:
+        if curvature is not None:
             # Not `curvature` itself: JAX hashes what it branches to, and a method of a module has no hash.
-            again = result.shift > REFRESH
             matrix_at = lax.cond(again, lambda x: curvature(x), lambda _: result.curvature, result.x)
         slope_at = gradient(result.x)
         step = solve_on_simplexes(slope_at, matrix_at, matrix, result.x, blocks)
@@ -123,7 +123,7 @@ def gauss_newton(
             return ~(value <= result.target + 1e-4 * length * slope + slack) & (length > 1e-6)
 
         untried = (jnp.array(2.0, x.dtype), result.x, jnp.full_like(result.target, jnp.inf))
-        _, new_x, value = lax.while_loop(too_long, try_length, untried)
+        length, new_x, value = lax.while_loop(too_long, try_length, untried)
         better = value <= result.target + slack
         new_x, value = jnp.where(better, new_x, result.x), jnp.where(better, value, result.target)
         shift = jnp.max(jnp.abs(new_x - result.x), initial=0)
@@ -133,9 +133,14 @@ def gauss_newton(
         how = jnp.where(better, Result.max_steps, Result.stalled)
         how = jnp.where(at_rest, Result.converged, how)
         how = jnp.where(jnp.isfinite(result.target) & jnp.isfinite(wanted), how, Result.not_finite)
-        return SolverResult(new_x, value, result.steps + 1, shift, how, matrix_at)
+        again = (shift > REFRESH) & ((shift > FASTER * result.shift) | (length < 1))
+        return SolverResult(new_x, value, result.steps + 1, shift, how, matrix_at), again
 
     # Until it ends for another reason a search is one that runs out of steps.
     how = jnp.array(Result.max_steps if x.size else Result.converged)
-    start = SolverResult(x, target(x), jnp.array(0), jnp.array(jnp.inf, x.dtype), how, first)
-    return lax.while_loop(lambda r: (r.result == Result.max_steps) & (r.steps < max_steps), body, start)
+    start = SolverResult(x, target(x), jnp.array(0), jnp.array(0, x.dtype), how, first)
+
+    def goes_on(state):
+        return (state[0].result == Result.max_steps) & (state[0].steps < max_steps)
+
+    return lax.while_loop(goes_on, body, (start, jnp.array(known_curvature is None)))[0]
