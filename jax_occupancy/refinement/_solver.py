@@ -105,8 +105,7 @@ def gauss_newton(
         result, again = state
         matrix_at = first
         if curvature is not None:
-            # Not `curvature` itself: JAX hashes what it branches to, and a method of a module has no hash.
-            matrix_at = lax.cond(again, lambda x: curvature(x), lambda _: result.curvature, result.x)
+            matrix_at = lax.cond(again, curvature, lambda _: result.curvature, result.x)
         slope_at = gradient(result.x)
         step = solve_on_simplexes(slope_at, matrix_at, matrix, result.x, blocks)
         slope = jnp.minimum(slope_at @ step, 0)
