@@ -208,19 +208,23 @@ class LinearModel(eqx.Module):
     ) -> Float[Array, "parameters parameters"]:
         """Jᵀ·diag(weight)·J, J as in `gradient`: with the second derivatives of a target its Gauss-Newton matrix.
 
-        With `tiles` of the parameters it is zero between those that are far apart.
+        With `tiles` of the parameters it is zero between those that are far apart. With ΔB, which take most of the
+        time, its terms have the precision of the columns: steps need no more.
         """
+        dtype = self.overall.dtype if delta_b is None else self.columns.dtype
         tiles = Tiles.whole(self.n_groups * (1 if delta_b is None else 2)) if tiles is None else tiles
+        shift, q = None if delta_b is None else delta_b.astype(dtype), occupancies.astype(dtype)
 
         def step(total, block, place, row_direction, row_solvent, row_s2, row_weight):
-            atoms = along(row_direction, self._shifted(block, delta_b, row_s2))
-            jacobian = atoms + self.displaced.along(row_direction * row_solvent, place)
+            atoms = along(row_direction, self._shifted(block, shift, row_s2))
+            jacobian = atoms + self.displaced.along(row_direction * row_solvent, place).astype(dtype)
             if delta_b is not None:
-                jacobian = jnp.concatenate([jacobian, -occupancies[:, None] * atoms * row_s2])
+                jacobian = jnp.concatenate([jacobian, -q[:, None] * atoms * row_s2])
             return total + tiles.products(jacobian * row_weight, jacobian), None
 
-        rows = (self.displaced.place, direction, self.solvent, self.s_squared, weight)
-        return tiles.matrix(self.columns.fold(step, tiles.nothing(self.overall.dtype), *rows)[0])
+        rows = (row.astype(dtype) for row in (direction, self.solvent, self.s_squared, weight))
+        begin = tiles.nothing(self.overall.dtype)
+        return tiles.matrix(self.columns.fold(step, begin, self.displaced.place, *rows)[0])
 
     def _pair(self, occupancies: Array, delta_b: Array | None) -> Pair:
         atoms = self._sum_groups(occupancies, delta_b) + jnp.stack([self.fixed.real, self.fixed.imag])
