@@ -125,3 +125,30 @@ def test_no_number_at_all_is_told_wherever_it_appears():
     beyond = search(value=lambda x: jnp.where(x[0] > 0.7, jnp.nan, value(x)))
     assert Result(int(beyond.result)) != Result.converged
     assert 0.4 < beyond.x[0] <= 0.7
+
+
+def test_a_matrix_is_kept_while_steps_get_shorter_and_another_one_found_where_they_do_not(x64):
+    seen = []
+
+    def quartic(x):
+        return jnp.sum((x - 1) ** 4 + (x - 1) ** 2)
+
+    def curvature(x):
+        jax.debug.callback(seen.append, x)
+        return jax.hessian(quartic)(x)
+
+    def search_from(known, curvature=curvature):
+        seen.clear()
+        nothing, start, slope = jnp.zeros((0, 2)), jnp.array([1.3, 3.0]), jax.grad(quartic)
+        end = gauss_newton(quartic, slope, curvature, nothing, start, tolerance=1e-8, known_curvature=known)
+        jax.effects_barrier()
+        return end, len(seen)
+
+    for known, fewest in ((None, 2), (2.5 * jnp.eye(2), 1), (500 * jnp.eye(2), 1)):
+        end, count = search_from(known)
+        np.testing.assert_allclose(end.x, 1, atol=1e-7)
+        assert fewest <= count < end.steps
+    end, count = search_from(20 * jnp.eye(2), curvature=None)
+    np.testing.assert_allclose(end.x, 1, atol=1e-4)
+    assert count == 0
+    np.testing.assert_array_equal(end.curvature, 20 * np.eye(2))

@@ -312,10 +312,12 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         first, response = before.before, before.response.copy()
         weights[:n_groups] = before.weights[:n_groups]
     response.resize(free.size, problem.n_variables)  # what is no B factor of a group has none
+    curvature = curvature[np.ix_(whole, whole)]
+    curvature *= unit
     return Posterior(
         likelihood=Information(
             np.asarray(found.gradient, np.float64)[whole] * unit,
-            curvature[np.ix_(whole, whole)] * unit,
+            curvature,
             None if scores is None else np.asarray(scores, np.float64)[np.ix_(whole, whole)] * unit**2,
         ),
         place=parts.group,

@@ -19,6 +19,7 @@ import numpy as np
 from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import Stage, State, run_cycles
 from jax_occupancy.refinement._evidence import constrained_minimum
+from jax_occupancy.refinement._information import Information
 from jax_occupancy.refinement._posterior import Posterior, Spreads, posterior_at
 from jax_occupancy.refinement._problem import SMALLEST_B, Problem
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
@@ -92,6 +93,8 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
             factor[posterior.free] = _secant(factor[posterior.free], wanted[posterior.free], change)
         wanted[posterior.free] = change
         problem, start = _moved(problem, state, posterior, step, factor[posterior.free] * change)
+        # Its matrices, a gigabyte for a thousand groups, have done their work.
+        posterior = replace(posterior, likelihood=Information(None, None, None))
         state = cycles(problem, start, max_cycles=1, max_steps=STEPS_AGAIN)
         posterior = posterior_at(problem, state, posterior)
     if rested and state.result == Result.max_cycles:
