@@ -45,6 +45,15 @@ def precision_is_restored():
     jax.config.update("jax_enable_x64", PRECISION)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_given_back():
+    """Each compiled program takes memory maps, of which Linux allows a process 65,530: beyond, compiling crashes it."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """64-bit JAX for one test."""

@@ -11,7 +11,7 @@ from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import State
 from jax_occupancy.refinement._evidence import Hypothesis, absent_and_full, unlinked
-from jax_occupancy.refinement._information import Information, values_of_changes
+from jax_occupancy.refinement._information import values_of_changes
 from jax_occupancy.refinement._objective import amplitude_at, misfit_at
 from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
@@ -29,8 +29,8 @@ class Assessment(NamedTuple):
             with them held; at_bound, whether the occupancy sits on 0 or on all that its set has, and limit, the
             one-sided 95 % limit there; delta_b, the refined shift of the B factor in Å², delta_b_esd and b_correlation,
             its correlation with the occupancy; llg_absent and llg_full, the log-likelihood gained over an occupancy of
-            zero and of one, and llg_unlinked, that would be gained if all residues of the set went their own way. NaN
-            where something does not apply.
+            zero and of one, and llg_unlinked, that would be gained if all residues of the set went their own way, all
+            three with residues as bodies. NaN where something does not apply.
         covariance: of the occupancies, B factors and positions marginalised.
         residues: one row per residue of a linked set: what would be gained if it left the others, and where to.
     """
@@ -67,7 +67,8 @@ def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
         esd[list(tie)], esd_fixed[list(tie)] = np.nan, np.nan
     columns = {"esd": esd, "esd_fixed": esd_fixed, "at_bound": at_bound, "limit": limit}
     table = pd.DataFrame(columns | _nuisances(problem, state, posterior, covariance, pinned))
-    evidence, residues = _evidence(problem, state, posterior, with_held, x)
+    # Atoms on their own would make up for what residues should not share.
+    evidence, residues = _evidence(*(posterior.of_bodies or (problem, state, posterior)))
     covariance = np.where(pinned | pinned[:, None], 0.0, covariance[:n, :n])
     return Assessment(table.assign(**evidence), covariance, residues)
 
@@ -131,9 +132,10 @@ def _bounds_of_groups(
     return at_bound, np.clip(limits, 0, 1)
 
 
-def _evidence(problem: Problem, state: State, posterior: Posterior, held: Information, x: np.ndarray):
+def _evidence(problem: Problem, state: State, posterior: Posterior):
     """The columns llg_absent, llg_full and llg_unlinked, and the table of residues."""
-    constraints, parts = problem.constraints, problem.parts
+    constraints, parts, held = problem.constraints, problem.parts, posterior.of_occupancies(marginal=False)
+    x = np.asarray(state.x[: problem.n_variables], np.float64)
     n, n_parts = problem.n_groups, parts.group.size
     of_parts = posterior.likelihood
     hypotheses: list[Hypothesis] = [

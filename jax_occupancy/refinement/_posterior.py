@@ -78,6 +78,7 @@ class Posterior:
         response: R, in Å²: rows of nuisances, columns of variables.
         spreads: of the priors.
         before: what was believed before the data were asked.
+        of_bodies: problem, state and posterior where residues came to rest, before their atoms took a step.
     """
 
     likelihood: Information
@@ -94,6 +95,7 @@ class Posterior:
     response: csr_array
     spreads: Spreads
     before: Spreads
+    of_bodies: "tuple[Problem, State, Posterior] | None" = None
 
     @property
     def is_finite(self) -> bool:

@@ -105,11 +105,12 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     ended = {"begin": first.begin, "minima": first.minima, "moved": state.moved, "moved_esds": in_esds}
     if rested and problem.goes_by_atom:
         ended["result"] = state.result
-        problem = problem.by_atom()
+        bodies, problem = (problem, state, posterior), problem.by_atom()
         posterior = posterior_at(problem, state, posterior)
         posterior, step, change, _ = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior, EM_STEPS)
         problem, start = _moved(problem, state, posterior, step, change)
-        state, posterior = cycles(problem, start, max_cycles=1, max_steps=0), posterior.after(step, change)
+        state = cycles(problem, start, max_cycles=1, max_steps=0)
+        posterior = replace(posterior.after(step, change), of_bodies=bodies)
     return problem, replace(state, history=tuple(history), **ended), posterior
 
 
