@@ -3,6 +3,7 @@
 The help of the command answers at once: nothing heavy is imported here.
 """
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ LEVELS = ("atom", "group", "held")
 # More atoms in groups than this do not move each on its own: the work grows with the square of their number.
 MOST_ATOMS = 1500
 STARTS = ("model", "even", "random")
+TWIN_LAW = re.compile(r"[-+*/\dhkl ]+(,[-+*/\dhkl ]+){2}")
 
 
 def option(default: Any, help: str, *names: str, panel: str | None = "Refinement", **settings: Any) -> Any:
@@ -41,6 +43,8 @@ class Options:
             from a "random" point, or from occupancies given per atom, shape (atoms,); on special positions those of
             the site (see `Sites`).
         outliers: leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759, 1999).
+        twin: "auto" refines the fractions of twin laws that the data support, "none" takes the crystal for single; a
+            law, what becomes of h, k, l ("k,h,-l"), or several with semicolons between, is refined in any case.
         radiation: "xray", "electron" or "neutron"; None takes what the files say (see `agreed_radiation`), else X-rays.
         wavelength: of the X-rays in Å, for f′; None leaves it out.
         memory: gigabytes that the structure factors of the groups may take; above it they are computed in passes
@@ -81,6 +85,12 @@ class Options:
     outliers: bool = option(
         True, "Leave out reflections that are too unlikely for the model, or keep them.", panel="Data"
     )
+    twin: str = option(
+        "auto",
+        "Refine the twin laws that the data support, none, or a law: what becomes of h,k,l, such as k,h,-l.",
+        panel="Data",
+        metavar="auto|none|LAW",
+    )
     memory: float | int = option(
         4.0,
         "Limit for the structure factors of the groups; beyond it they are computed in passes.",
@@ -100,6 +110,11 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a standard deviation in {unit}, above 0, not {value}")
+        if self.twin not in ("auto", "none") and not all(TWIN_LAW.fullmatch(law) for law in self.twin.split(";")):
+            raise ValueError(
+                f"twin must be auto, none, or what becomes of h, k, l, such as k,h,-l, not {self.twin!r}; several laws "
+                "have semicolons between"
+            )
         if self.starts < 0:
             raise ValueError(f"starts must be the number of random starts, 0 or more, not {self.starts}")
         if isinstance(self.start, str) and self.start not in STARTS:
@@ -117,6 +132,7 @@ class Options:
         """
         wrong = {"radiation": self.radiation not in (None, "electron"), "wavelength": self.wavelength is not None}
         wrong |= {"target": isinstance(self.target, str) and self.target != "ml"}
+        wrong |= {"twin": self.twin not in ("auto", "none")}
         for name in (name for name, is_wrong in wrong.items() if is_wrong):
             raise ValueError(
                 f"{name} is {getattr(self, name)!r}, which makes no sense for a map: it is of electrons and refined "

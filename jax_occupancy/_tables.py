@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jax_occupancy._numbers import at_bound, log_likelihood, of_sum, two_digits, with_decimals, with_esd
-from jax_occupancy._words import SeriesSolution, Solution, refined_besides
+from jax_occupancy._words import SeriesSolution, Solution, refined_besides, twin_words
 from jax_occupancy.groups import GroupSet
 
 # What the columns mean; `refined_besides` fills the gap.
@@ -216,9 +216,12 @@ def dataset_columns(series: SeriesSolution) -> Columns:
     numbers = {"reflections": ("n_reflections", 0), "Å": ("d_min", 2), "R-work": ("r_work", 4), "R-free": ("r_free", 4)}
     if any(solution.fsc for solution in series.solutions.values()):
         numbers = {"coefficients": numbers["reflections"], "Å": numbers["Å"], "FSC": ("fsc", 4)}
+    of_rows = [series.solutions.get(row["dataset"]) for row in rows]
+    twins = ["" if solution is None else twin_words(solution) for solution in of_rows]
     return {
         "data set": [dataset_name(row["dataset"]) for row in rows],
         **{title: [with_decimals(row[name], n) for row in rows] for title, (name, n) in numbers.items()},
+        **({"twin": twins} if any(twins) else {}),
         "result": [row["result"] for row in rows],
         "columns": ["" if row["result"] == "failed" else row["columns"] for row in rows],
     }

@@ -9,9 +9,17 @@ import numpy as np
 from scipy.optimize import curve_fit
 
 import jax_occupancy
+from jax_occupancy._numbers import with_esd
 from jax_occupancy._options import MOST_ATOMS
 from jax_occupancy.io import Model, Reflections
-from jax_occupancy.xray import completeness_by_shell, hydrogen_note, native_patterson, random_r_factor, twin_test
+from jax_occupancy.xray import (
+    TwinOrbits,
+    completeness_by_shell,
+    hydrogen_note,
+    native_patterson,
+    random_r_factor,
+    twin_test,
+)
 
 if TYPE_CHECKING:
     from jax_occupancy.refinement import SeriesSolution, Solution
@@ -79,13 +87,14 @@ def completeness_words(data: Reflections) -> str:
     return f"completeness {100 * overall:.1f} % ({', '.join(shells)})"
 
 
-def data_warnings(data: Any) -> list[str]:
-    """What the data look like that the refinement takes no account of."""
+def data_warnings(data: Any, *, twinned: bool = False) -> list[str]:
+    """What the data look like that the refinement takes no account of; that of a twin it does."""
     if not isinstance(data, Reflections):
         return list(data.notes)
     amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
     crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
-    found = [twin_test(data.hkl, amplitude, sigma, **crystal), native_patterson(data.hkl, amplitude, **crystal)]
+    found: list[Any] = [] if twinned else [twin_test(data.hkl, amplitude, sigma, **crystal)]
+    found.append(native_patterson(data.hkl, amplitude, **crystal))
     return [test.warning for test in found if test.warning is not None]
 
 
@@ -94,7 +103,14 @@ def r_values(solution: Solution) -> dict[str, str]:
     if solution.fsc is not None:
         return {"FSC": f"{solution.fsc.start:.4f} → {solution.fsc.end:.4f}"}
     both = {"R-work": solution.r_work, "R-free": solution.r_free}
-    return {name: f"{r.start:.4f} → {r.end:.4f}" for name, r in both.items() if np.isfinite(r.end)}
+    said = {name: f"{r.start:.4f} → {r.end:.4f}" for name, r in both.items() if np.isfinite(r.end)}
+    return said | ({"Twin": twin_words(solution)} if len(solution.twin) else {})
+
+
+def twin_words(solution: Solution) -> str:
+    """The laws of a twin, each with the fraction of its domains; empty for a single crystal."""
+    rows = solution.twin.to_dict("records")
+    return "; ".join(f"{row['law']}, fraction {with_esd(row['fraction'], row['esd'])}" for row in rows)
 
 
 def target_words(solution: Solution) -> tuple[str, str]:
@@ -115,7 +131,7 @@ def doubt(solution: Solution) -> str | None:
     sigma_a, r_work, working = solution.sigma_a, solution.r_work.end, ~data.free
     amplitude, sigma, d_min = np.asarray(data.amplitude), np.asarray(data.sigma), data.resolution[1]
     crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
-    random = random_r_factor(data.hkl, amplitude, np.abs(solution.f_model), **crystal)
+    random = random_r_factor(data.hkl, amplitude, solution.model_amplitude, **crystal)
     noise = np.sqrt(2 / np.pi) * sigma[working].sum() / amplitude[working].sum()
     best = np.hypot((UNEXPLAINED + UNEXPLAINED_PER_ANGSTROM * d_min) * random, noise)
     limit, wrong = min(best, UNRELATED * random), 0 if sigma_a is None else np.sqrt(np.mean(1 - sigma_a.sigma_a**2))
@@ -197,7 +213,7 @@ def minima_lines(solution: Solution) -> list[str]:
 
 def notes(solution: Solution) -> list[str]:
     """What should be known of groups, data and fit, the worst first."""
-    said = [doubt(solution), *solution.grouping.warnings, *data_warnings(solution.data), _outlier_sentence(solution)]
+    said = [doubt(solution), *solution.grouping.warnings, *_twin_notes(solution), _outlier_sentence(solution)]
     return [note for note in [*said, NO_FREE_SET if solution.sigma_a_source == "working" else None] if note]
 
 
@@ -216,6 +232,22 @@ def scale_words(solution: Solution) -> dict[str, str]:
         start, bounds = (0.35, 46.0), ((0, 0), (10, 1000))
         (k_sol, b_sol), _ = curve_fit(lambda x, k, b: k * np.exp(-b * x / 4), s2, scale.k_mask, start, bounds=bounds)
         said["Bulk solvent"] = f"k_sol {k_sol:.2f}, B_sol {b_sol:.0f} Å², a Gaussian through the k_mask below"
+    return said
+
+
+def _twin_notes(solution: Solution) -> list[str]:
+    """What the data look like, and free reflections whose twin mates were refined against."""
+    data: Any = solution.data
+    laws = solution.twin["law"].tolist()
+    said = data_warnings(data, twinned=bool(laws))
+    if laws and data.n_free:
+        orbits = TwinOrbits.of(data.hkl, laws, cell=data.cell, spacegroup=data.spacegroup)
+        shared = int(np.isin(orbits.number[data.free], orbits.number[~data.free]).sum())
+        if shared:
+            said.append(
+                f"{shared} of {data.n_free} free reflections have a twin mate in the working set: R-free is too low, "
+                "and sigma_A too high; choose free reflections in the symmetry of the lattice"
+            )
     return said
 
 

@@ -272,3 +272,13 @@ def test_a_fit_begins_at_its_start(name, monkeypatch):
     again = fit_scale(**data, **model, start=found)
     np.testing.assert_allclose(again.overall, found.overall)
     assert again.b_anisotropic == pytest.approx(found.b_anisotropic)
+
+
+@pytest.mark.parametrize("name", ["C 1 2 1", "P 21 21 21", "P 61"])
+def test_scales_of_other_reflections(name):
+    """Those of the reflections that they were fitted to are the same as before, in any order."""
+    data, model, *_ = synthetic(name)
+    fitted = fit_scale(**data, **model)
+    overall, solvent = fitted.at(data["hkl"][::-1], model["cell"])
+    np.testing.assert_allclose(overall[::-1], fitted.overall, rtol=1e-9)
+    np.testing.assert_allclose(solvent[::-1], fitted.solvent, rtol=1e-9, atol=1e-12)

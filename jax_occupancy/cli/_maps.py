@@ -98,7 +98,7 @@ def _estimated_sigma_a(solution: Solution) -> SigmaA:
         np.asarray(data.amplitude),
         np.asarray(data.sigma),
         data.free,
-        model_amplitude=np.abs(solution.f_model),
+        model_amplitude=solution.model_amplitude,
         cell=data.cell,
         spacegroup=data.spacegroup,
     )
@@ -106,8 +106,7 @@ def _estimated_sigma_a(solution: Solution) -> SigmaA:
 
 def _write(solution: Solution, f_model: np.ndarray, sigma_a: SigmaA, path: Path, what: str) -> None:
     data: Any = solution.data
-    amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
-    maps = map_coefficients(f_model, amplitude, sigma=sigma, sigma_a=sigma_a)
+    maps = map_coefficients(f_model, solution.detwinned_amplitude, sigma=np.asarray(data.sigma), sigma_a=sigma_a)
     write_mtz(
         path,
         hkl=data.hkl,

@@ -39,7 +39,7 @@ def plot_r_by_resolution(solution: Solution, ax: Axes | None = None, *, n_shells
 def _by_shell(solution: Solution, n_shells: int | None) -> pd.DataFrame:
     """The limits of d and both R factors in each shell, low resolution first."""
     data = solution.data
-    observed, model, d = np.asarray(data.amplitude), np.abs(solution.f_model).astype(np.float64), data.d_spacing()
+    observed, model, d = np.asarray(data.amplitude), solution.model_amplitude, data.d_spacing()
     if n_shells is None:
         per_free = data.n_free // FREE_IN_SHELL if data.n_free else data.n_reflections // WORK_IN_SHELL
         n_shells = int(np.clip(per_free, 1, MOST_SHELLS))

@@ -14,13 +14,14 @@ from jax_occupancy.refinement._objective import (
     amplitude_at,
     by_solvent_share_at,
     minimise,
+    of_twin_at,
     unscaled_at,
     value_at,
 )
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import MAX_STEPS, Result, SolverResult
 from jax_occupancy.refinement._starts import Minimum
-from jax_occupancy.xray import LinearModel, Scale, SigmaA
+from jax_occupancy.xray import LinearModel, Scale, SigmaA, TwinnedModel, fit_fractions
 
 # The scales follow the occupancies so closely that a few rounds bring both to rest.
 MAX_CYCLES = 30
@@ -140,19 +141,28 @@ def run_cycles(
     equations = jnp.asarray(matrix, dtype)
     model = Objective(linear.with_solvent_share(share), None, equations, tiles=tiles, blocks=blocks, **prior)
     history: list[dict[str, float]] = []
-    known = None
+    known, of_twin = None, {}
+    if isinstance(linear, TwinnedModel) and scale is not None:
+        linear = linear.with_fractions(scale.fractions)
+        model = model.with_fractions(scale.fractions).with_scale(*problem.scales_of_all(scale))
     while True:
         stage("scale")
         calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))
+        if isinstance(linear, TwinnedModel):
+            of_twin = {"own_share": observations.gather(np.asarray(of_twin_at(model, x)[1], np.float64))}
         # of two minima of the scales that of the last cycle, or they change places for ever
-        scale = observations.scale(calculated, mask, start=scale)
-        model = model.with_scale(
-            observations.spread(scale.overall, n, fill=1.0), observations.spread(scale.solvent, n, fill=0.0)
-        )
+        scale = observations.scale(calculated, mask, start=scale, **of_twin)
+        model = model.with_scale(*problem.scales_of_all(scale))
         sigma_a = None
         if kind.is_likelihood:
             sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
-        objective = replace(model, target=observations.target(kind, sigma_a, n, dtype=dtype))
+        target = observations.target(kind, sigma_a, n, dtype=dtype)
+        if isinstance(linear, TwinnedModel):
+            fractions, esds, _ = fit_fractions(target, of_twin_at(model, x)[0], np.asarray(linear.fractions))
+            scale = replace(scale, fractions=fractions, fraction_esds=esds)
+            linear = linear.with_fractions(fractions)
+            model = model.with_fractions(fractions)
+        objective = replace(model, target=target)
         if not linear.displaced.is_empty:
             slope, curvature = by_solvent_share_at(objective, linear, x)
             # A model without solvent has no derivatives by it.

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jax_occupancy.refinement._objective import Objective
-from jax_occupancy.xray import Columns, Tiles, along
+from jax_occupancy.xray import Columns, Tiles, along, of_orbits
 
 
 class Information(NamedTuple):
@@ -63,15 +63,19 @@ def extended_information(
     def step(carry, block, place, *rows):
         row_direction, row_solvent, row_s2, row_slope, row_weight = (row.astype(block.dtype) for row in rows)
         fall_off = jnp.exp(-delta_b.astype(block.dtype)[:, None] * row_s2)[group_of_mover]
-        planes = along(row_direction, block) * fall_off
-        atoms = planes if movers.axes is None else planes[0]
-        # The solvent that a group displaces is shared out evenly among its residues.
-        displaced = linear.displaced.along(row_direction * row_solvent, place) / jnp.maximum(count, 1)[:, None]
-        displaced = displaced.astype(block.dtype)
-        by_b = -of_mover * atoms * row_s2
-        by_q = to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part]
-        shifts = [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
-        jacobian = jnp.concatenate([by_q, to_groups(by_b), *([by_b] if by_mover else []), *shifts])
+
+        def project(one):
+            planes = along(one, block) * fall_off
+            atoms = planes if movers.axes is None else planes[0]
+            # The solvent that a group displaces is shared out evenly among its residues.
+            displaced = linear.displaced.along(one * row_solvent, place) / jnp.maximum(count, 1)[:, None]
+            displaced = displaced.astype(block.dtype)
+            by_b = -of_mover * atoms * row_s2
+            by_q = to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part]
+            shifts = [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
+            return jnp.concatenate([by_q, to_groups(by_b), *([by_b] if by_mover else []), *shifts])
+
+        jacobian = of_orbits(row_direction, project)
         gradient, curvature, scores = carry  # in the precision of q
         return (
             gradient + jnp.dot(jacobian, row_slope, precision="highest"),

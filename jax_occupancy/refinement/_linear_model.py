@@ -97,6 +97,7 @@ def linear_model(
     tensor: OccupancyTensor,
     entries: np.ndarray,
     *,
+    hkl: Int[np.ndarray, "all 3"] | None = None,
     radiation: Radiation = "xray",
     wavelength: float | None = None,
     memory: float | int = Options.memory,
@@ -106,7 +107,8 @@ def linear_model(
 
     Args:
         model: the atoms; their order is the tensor's.
-        reflections: Miller indices to compute for.
+        reflections: whose Miller indices to compute for.
+        hkl: other indices to compute for.
         tensor: which atoms share an occupancy; its occupancies are chemical (see `Sites`), so that an atom on a
             special position of order n counts 1/n of its own.
         entries: entries of collapsed space that can move, one column of the result each.
@@ -133,7 +135,7 @@ def linear_model(
         raise ValueError(NO_CELL.format(model.path))
     groups = [np.flatnonzero(tensor.expansion_mask == entry) for entry in entries]
     moving = np.concatenate([np.zeros(0, int), *groups])
-    hkl = reflections.hkl
+    hkl = reflections.hkl if hkl is None else hkl
     occupancies = np.asarray(tensor(), np.float64)
     beam: dict[str, Any] = {"radiation": radiation, "wavelength": wavelength}
     fixed = fixed_structure_factors(

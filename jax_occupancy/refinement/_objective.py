@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
 from jax_occupancy.refinement._solver import MAX_STEPS, SolverResult, gauss_newton
-from jax_occupancy.xray import LinearModel, Target, Tiles
+from jax_occupancy.xray import LinearModel, Target, Tiles, TwinnedModel, of_orbits
 
 
 class Objective(eqx.Module):
@@ -63,17 +63,27 @@ class Objective(eqx.Module):
         """The same on other scales, each (reflections,)."""
         return eqx.tree_at(lambda one: one.linear, self, self.linear.with_scale(overall, solvent))
 
+    def with_fractions(self, fractions) -> "Objective":
+        """The same with other fractions of the domains of a twin."""
+        twin: TwinnedModel | Any = self.linear
+        return eqx.tree_at(lambda one: one.linear, self, twin.with_fractions(fractions))
+
     def unscaled(self, x: Float[Array, " variables"]) -> tuple[Array, Array]:
         """Structure factors of the atoms and of the solvent at density 1, which scales are fitted to."""
         q, delta_b = self.split(x)
         return self.linear.calculated(q, delta_b), self.linear.solvent_mask(q)
+
+    def of_twin(self, x: Float[Array, " variables"]) -> tuple[Array, Array]:
+        """Intensities of the domains of a twin, each as the whole crystal, and the share of the model's own."""
+        linear: TwinnedModel | Any = self.linear
+        return linear.powers(*self.split(x)), linear.own_share(*self.split(x))
 
     def by_solvent_share(self, base: LinearModel, x: Float[Array, " variables"]) -> tuple[Array, Array]:
         """First and second derivative by how much of the solvent of `base` fills the places of absent groups."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         added = base.solvent_mask(q) - base.mask + base.empty  # pyright: ignore[reportOperatorIssue]
-        by_share = self.linear.solvent * (direction[0] * added.real + direction[1] * added.imag)
+        by_share = of_orbits(direction, lambda one: self.linear.solvent * (one[0] * added.real + one[1] * added.imag))
         slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
         return jnp.sum(slope * by_share), jnp.sum(self.target.information(f) * by_share**2)
 
@@ -188,5 +198,6 @@ amplitude_at = eqx.filter_jit(Objective.amplitude)
 misfit_at = eqx.filter_jit(Objective.misfit)
 structure_factors_at = eqx.filter_jit(Objective.structure_factors)
 by_solvent_share_at = eqx.filter_jit(Objective.by_solvent_share)
+of_twin_at = eqx.filter_jit(Objective.of_twin)
 unscaled_at = eqx.filter_jit(Objective.unscaled)
 value_at = eqx.filter_jit(Objective.value)

@@ -118,12 +118,16 @@ class Observations(NamedTuple):
         mask: Complex[np.ndarray, " reflections"],
         *,
         start: Scale | None = None,
+        own_share: Float[np.ndarray, " reflections"] | float = 1.0,
     ) -> Scale:
-        """Fit the scales of atoms and solvent to the amplitudes, from a start on if there is one."""
+        """Fit the scales of atoms and solvent to the amplitudes, from a start on if there is one.
+
+        `own_share` is that of the model in the amplitudes of a twin.
+        """
         data = self.reflections
         return fit_scale(
             data.hkl,
-            self.amplitude,
+            self.amplitude * own_share,
             data.free,
             calculated=calculated,
             mask=mask,

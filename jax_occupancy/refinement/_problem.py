@@ -1,7 +1,7 @@
 """Everything that stays the same while occupancies are refined."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -41,14 +41,21 @@ from jax_occupancy.xray import (
     MapLikelihood,
     MaximumLikelihood,
     Outliers,
+    Scale,
+    SigmaA,
     Sites,
     Target,
+    TwinnedModel,
+    TwinOrbits,
     find_outliers,
+    fit_fractions,
 )
 
 TARGETS: dict[str, type[Target]] = {"ml": MaximumLikelihood, "ls": LeastSquares}
 # A B factor is not shifted below this, in Å².
 SMALLEST_B = 1.0
+# Rounds of scales and fractions of a twin before the refinement.
+TWIN_ROUNDS = 3
 # Standard deviation of the prior of a B shift before the data are asked, see `size_of_b`.
 RELATIVE_B_SPREAD = 0.3
 
@@ -79,6 +86,7 @@ class Problem:
         b_trend: what that prior expects per unit of the change of each occupancy from that of the model, in Å².
         mesh: the devices that the reflections are divided among.
         outliers: reflections that were left out because the model makes them too unlikely.
+        twin_laws: how the domains of a twin are turned against that of the model.
     """
 
     model: Model
@@ -101,6 +109,7 @@ class Problem:
     b_trend: Float[np.ndarray, "groups groups"]
     mesh: Mesh | None = None
     outliers: Outliers | None = None
+    twin_laws: tuple[str, ...] = ()
 
     @property
     def data(self) -> Reflections | MapData:
@@ -174,14 +183,12 @@ class Problem:
             return self
         data = observations.reflections
         q = self.start("even")[: self.n_groups]
-        parts = (self.linear.calculated(q), self.linear.solvent_mask(q))
-        calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
-        amplitude = np.abs(observations.scale(calculated, mask).apply(calculated, mask)).astype(np.float64)
+        amplitude, sigma_a = self.scaled_amplitude(q)
         outliers = find_outliers(
             data.hkl,
             observations.amplitude,
             observations.sigma,
-            sigma_a=observations.sigma_a(amplitude),
+            sigma_a=sigma_a,
             model_amplitude=amplitude,
             cell=data.cell,
             spacegroup=data.spacegroup,
@@ -189,6 +196,33 @@ class Problem:
         if not outliers.mask.any():
             return self
         return replace(self, observations=observations.select(~outliers.mask), outliers=outliers)
+
+    def scales_of_all(self, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+        """The scales k and k_mask of the reflections of the linear model; of those not measured only twins count."""
+        data: Any = self.data
+        if self.twin_laws:
+            return scale.at(self.hkl, data.cell)
+        n, spread = self.linear.fixed.size, self.observations.spread
+        return spread(scale.overall, n, fill=1.0), spread(scale.solvent, n, fill=0.0)
+
+    def scaled_amplitude(self, q: Float[Array, " groups"]) -> tuple[Float[np.ndarray, " reflections"], SigmaA]:
+        """Amplitudes of the model at these occupancies on the scale of the reflections, and its σ_A."""
+        observations, n = self.observations, len(self.hkl)
+        linear: Any = self.linear
+        assert isinstance(observations, Observations)
+        parts = (linear.calculated(q), linear.solvent_mask(q))
+        calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
+        if not isinstance(linear, TwinnedModel):
+            amplitude = np.abs(observations.scale(calculated, mask).apply(calculated, mask)).astype(np.float64)
+            return amplitude, observations.sigma_a(amplitude)
+        for _ in range(TWIN_ROUNDS):  # data are detwinned by the model, whose fractions follow from the data
+            own_share = observations.gather(np.asarray(linear.own_share(q), np.float64))
+            scale = observations.scale(calculated, mask, own_share=own_share)
+            linear = linear.with_scale(*self.scales_of_all(scale))
+            sigma_a = observations.sigma_a(observations.gather(np.asarray(linear.amplitude(q), np.float64)))
+            target = observations.target(MaximumLikelihood, sigma_a, n, dtype=linear.overall.dtype)
+            linear = linear.with_fractions(fit_fractions(target, linear.powers(q), linear.fractions)[0])
+        return observations.gather(np.asarray(linear.amplitude(q), np.float64)), sigma_a
 
     def observing(self, observations: Observations | MapData) -> "Problem":
         """The same model with other data; their `rows` say which reflections of `linear` they are."""
@@ -200,6 +234,8 @@ class Problem:
             return self
         if isinstance(self.observations, MapData):
             raise ValueError("mesh: maps are refined against on one device; leave mesh out")
+        if self.twin_laws:
+            raise ValueError("mesh: twins are refined on one device; leave mesh out, or choose twin='none'")
         # The linear model is filled up, so the data must know their rows of it.
         linear, columns = shard_reflections((self.linear, jax.jit(Columns.stored)(self.columns)), mesh)
         return replace(self, observations=self.observations.located(), linear=linear, columns=columns, mesh=mesh)
@@ -259,6 +295,7 @@ def prepare(
     groups: Any = None,
     options: Options | None = None,
     *,
+    twin_laws: Sequence[str] = (),
     stage: Callable[[str], Any] = lambda name: None,
     store: bool = False,
 ) -> Problem:
@@ -269,6 +306,7 @@ def prepare(
         reflections: what `read_reflections` or `read_maps` returned.
         groups: as for `group_model`.
         options: what is chosen; the defaults when left out.
+        twin_laws: how the domains of a twin are turned against that of the model, such as "k,h,-l".
         stage: called with "groups" and "structure_factors" as these begin.
         store: keep the structure factors of the parts too, for many data sets, if they fit in the memory allowed.
 
@@ -307,7 +345,14 @@ def prepare(
         hkl, linear = indices_in_map(observations, model), map_model(model, observations, tensor, members, dtype=dtype)
     else:
         observations, hkl = Observations.from_reflections(reflections), reflections.hkl
-        linear = linear_model(model, reflections, tensor, entries, memory=memory, dtype=dtype, **beam)
+        if twin_laws:
+            orbits = TwinOrbits.of(hkl, twin_laws, cell=reflections.cell, spacegroup=reflections.spacegroup)
+            observations, hkl = observations._replace(rows=orbits.rows), orbits.hkl.copy()
+            hkl[orbits.rows] = reflections.hkl  # whose phases are wanted
+        linear = linear_model(model, reflections, tensor, entries, hkl=hkl, memory=memory, dtype=dtype, **beam)
+        if twin_laws:
+            domains = 1 + len(twin_laws)
+            linear = TwinnedModel.of(linear, orbits.domains, np.full(domains, 1 / domains))
     jax.block_until_ready(linear)
     b, lowest = equivalent_and_lowest_b(model)
     movers = movers_of(parts, b, sites.orders)
@@ -336,6 +381,7 @@ def prepare(
         if options.b_error is not None
         else RELATIVE_B_SPREAD * size_of_b(mean_b),
         b_trend=np.zeros((mean_b.size, mean_b.size)),
+        twin_laws=tuple(twin_laws),
     )
 
 

@@ -19,6 +19,7 @@ from jax_occupancy.refinement._problem import Problem, prepare
 from jax_occupancy.refinement._search import search
 from jax_occupancy.refinement._settle import settle
 from jax_occupancy.refinement._solution import Solution, make_solution
+from jax_occupancy.refinement._twins import supported_twin_laws
 
 NOTHING = (
     "{}: no occupancy to refine: no atom has an alternate-location letter or an occupancy between 0 and 1, or all of "
@@ -60,7 +61,7 @@ def refine(
         throw: raise where there is no answer; otherwise the solution's `result` says why.
         progress: called with the name of each stage as it begins.
         options: those of `Options`, which has their defaults: target, b_factors, positions, position_error,
-            b_error, starts, seed, start, outliers, radiation, wavelength, memory.
+            b_error, starts, seed, start, outliers, twin, radiation, wavelength, memory.
 
     Returns:
         The solution: refined module, table, R factors, target, scales, timings.
@@ -84,6 +85,8 @@ def refine(
     model = model_of(model)
     data = reflections_of(reflections, model)
     problem = prepare(model, data, groups, chosen, stage=clock.begin)
+    if laws := supported_twin_laws(problem):
+        problem = prepare(model, data, problem.grouping, chosen, twin_laws=laws, stage=clock.begin)
     if throw and problem.n_groups == 0:
         raise RefinementError(NOTHING.format(model.path))
     solution = refine_problem(problem.on(mesh), clock, model)

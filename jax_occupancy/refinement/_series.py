@@ -33,6 +33,7 @@ from jax_occupancy.refinement._refine import (
 )
 from jax_occupancy.refinement._series_solution import SeriesSolution
 from jax_occupancy.refinement._solution import Solution
+from jax_occupancy.refinement._twins import supported_twin_laws
 
 DataSet = Reflections | Maps | gemmi.Mtz | pd.DataFrame | str | os.PathLike | ValueError | OSError
 Name = str | float | int
@@ -183,7 +184,15 @@ def _share(datasets: Sequence[Any], model: Model, grouping: Grouping, options: O
         hkl=hkl, free=ones < 0, amplitude=ones, sigma=ones, cell=first.cell, spacegroup=first.spacegroup
     )
     ends = np.cumsum([data.n_reflections for data in datasets])[:-1]
-    return prepare(model, everything, grouping, options, store=True), np.split(inverse.reshape(-1), ends)
+    rows = np.split(inverse.reshape(-1), ends)
+    problem, laws = prepare(model, everything, grouping, options, store=True), []
+    for data, row in zip(datasets, rows, strict=True):
+        of_one = problem.observing(Observations.from_reflections(data)._replace(rows=row))
+        laws += [law for law in supported_twin_laws(of_one) if law not in laws]
+    if not laws:
+        return problem, rows
+    problem = prepare(model, everything, grouping, options, twin_laws=laws, store=True)
+    return problem, [problem.observations.gather(np.arange(len(problem.hkl)))[row] for row in rows]
 
 
 def _by_cell(model: Model, datasets: Mapping[Any, Reflections]) -> list[tuple[Model, list]]:

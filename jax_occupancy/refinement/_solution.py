@@ -75,6 +75,9 @@ class Solution:
         r_work: R of the working set, NaN for a map.
         r_free: R of the free set, NaN without one.
         scale: overall and solvent scales at the end.
+        model_amplitude: amplitudes of the refined model on the scale of the data, (reflections,): those of `f_model`,
+            of a twin those of all domains together; of a map their Hartley transform.
+        twin: of a twin one row per law (what becomes of h, k, l), with the fraction of its domains and its esd.
         starts: number of random starts.
         minima: the distinct minima that the start, the random starts and the restarts ended in, the lowest first.
         history: one row per cycle of scaling and solving.
@@ -117,6 +120,8 @@ class Solution:
     r_work: StartEnd
     r_free: StartEnd
     scale: Scale
+    model_amplitude: Float[np.ndarray, " reflections"]
+    twin: pd.DataFrame
     starts: int
     minima: tuple[Minimum, ...]
     history: pd.DataFrame
@@ -166,6 +171,13 @@ class Solution:
     def sigma_a_source(self) -> str | None:
         """The set that σ_A was estimated from, "free" or "working"; None for least squares."""
         return None if self.sigma_a is None else self.sigma_a.source
+
+    @property
+    def detwinned_amplitude(self) -> Float[np.ndarray, " reflections"]:
+        """F_obs, of a twin as far as the model's amplitude is that of its own domain."""
+        observed, whole = np.asarray(self.data.amplitude), self.model_amplitude
+        own = np.divide(np.abs(self.f_model), whole, out=np.ones(len(whole)), where=whole > 0)
+        return observed if self.twin.empty else observed * own
 
     @property
     def correlation(self) -> pd.DataFrame:
@@ -249,6 +261,7 @@ class Solution:
                 **({} if shells is None else {"fsc": vars(self.fsc), "fsc_shells": shells.to_dict("records")}),
                 "columns": self.data.labels,
                 "scale": {name: getattr(self.scale, name) for name in SCALE},
+                "twin": self.twin.to_dict("records"),
                 "n_reflections": self.data.n_reflections,
                 "n_free": self.data.n_free,
                 "resolution": [low, high],
@@ -319,6 +332,8 @@ def make_solution(
         r_work=StartEnd(*r_work),
         r_free=StartEnd(*r_free),
         scale=state.scale,
+        model_amplitude=amplitudes[1],
+        twin=_twin(problem, state.scale),
         starts=problem.options.starts,
         minima=state.minima,
         history=pd.DataFrame(list(state.history)),
@@ -330,6 +345,11 @@ def make_solution(
         target_digits=target.digits,
         fsc_shells=fsc_shells,
     )
+
+
+def _twin(problem: Problem, scale: Scale) -> pd.DataFrame:
+    fractions, esds = (list(values[1:]) for values in (scale.fractions, scale.fraction_esds))
+    return pd.DataFrame({"law": list(problem.twin_laws), "fraction": fractions, "esd": esds})
 
 
 def _message(result: Result, state: State) -> str:

@@ -1,7 +1,7 @@
 """Structure factors: groups by direct summation, the rest by FFT, bulk solvent, scale, and the linear model of them."""
 
 from jax_occupancy.xray._boxes import Box, boxes_around, empty_box
-from jax_occupancy.xray._columns import Columns, along
+from jax_occupancy.xray._columns import Columns, along, of_orbits
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._diagnostics import (
     completeness_by_shell,
@@ -26,6 +26,7 @@ from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent
 from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders
 from jax_occupancy.xray._targets import LeastSquares, MaximumLikelihood, Target
 from jax_occupancy.xray._tiles import Tiles
+from jax_occupancy.xray._twinning import TwinnedModel, TwinOrbits, fit_fractions, twin_laws
 
 __all__ = [
     "Box",
@@ -47,6 +48,8 @@ __all__ = [
     "Sites",
     "Target",
     "Tiles",
+    "TwinOrbits",
+    "TwinnedModel",
     "across_symmetry",
     "along",
     "amplitudes_from_intensities",
@@ -57,6 +60,7 @@ __all__ = [
     "empty_box",
     "estimate_sigma_a",
     "find_outliers",
+    "fit_fractions",
     "fit_scale",
     "fixed_structure_factors",
     "group_scatterers",
@@ -65,6 +69,7 @@ __all__ = [
     "hydrogen_note",
     "map_coefficients",
     "native_patterson",
+    "of_orbits",
     "r_factor",
     "random_r_factor",
     "read_sites",
@@ -72,5 +77,6 @@ __all__ = [
     "site_orders",
     "smooth_mean",
     "solvent_structure_factors",
+    "twin_laws",
     "twin_test",
 ]

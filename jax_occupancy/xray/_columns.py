@@ -60,7 +60,7 @@ class Columns(eqx.Module):
     ) -> "Columns":
         """Sum over the atoms anew in every pass, for problems that memory can't hold."""
         n = hkl.shape[0]
-        batch = min(max(COMPUTED_CHUNK, chunk_size(n, scatterers.xyz.shape[0])), max(1, n))
+        batch = min(_whole_orbits(max(COMPUTED_CHUNK, chunk_size(n, scatterers.xyz.shape[0]))), max(1, n))
         return cls(_cut(hkl.T.astype(scatterers.xyz.dtype), batch), (scatterers, crystal), axes, n, n_groups)
 
     @property
@@ -152,11 +152,45 @@ def along(direction: Float[Array, "2 batch"], block: Float[Array, "*groups 2 bat
     return direction[0] * block[..., 0, :] + direction[1] * block[..., 1, :]
 
 
+def of_orbits(
+    direction: Float[Array, "*size 2 batch"], project: Callable[[Float[Array, "2 batch"]], Float[Array, "*rows batch"]]
+) -> Float[Array, "*rows batch"]:
+    """Derivatives of the amplitudes from components along a direction, for twins the sums over all of an orbit.
+
+    Reflections of twins come in orbits, and their directions are those of one member of each after the other.
+    """
+    if direction.ndim == 2:
+        return project(direction)
+    sums = [jnp.sum(_orbits(project(one), len(direction)), axis=-1) for one in direction]
+    whole = jnp.stack(sums, axis=-1)
+    return whole.reshape(*whole.shape[:-2], direction.shape[-1])
+
+
+def pull_of(
+    direction: Float[Array, "*size 2 reflections"], slope: Float[Array, " reflections"]
+) -> Float[Array, "2 reflections"]:
+    """What derivatives by the amplitudes are by the structure factors: the transpose of `of_orbits`."""
+    if direction.ndim == 2:
+        return direction * slope
+    size = len(direction)
+    of_members = jnp.repeat(_orbits(slope, size).T, size, axis=-1)
+    return jnp.sum(direction * of_members[:, None], axis=0)
+
+
+def _orbits(row: Shaped[Array, "*rows reflections"], size: int) -> Shaped[Array, "*rows orbits {size}"]:
+    return row.reshape(*row.shape[:-1], row.shape[-1] // size, size)
+
+
 def stored_batch(n_reflections: int, n_groups: int) -> int:
-    """Reflections in a stored chunk: few of them fill up the last one."""
+    """Reflections in a stored chunk: few of them fill up the last one, and orbits of twins are whole in each."""
     largest = max(SHORTEST_CHUNK, min(STORED_CHUNK, STORED_ELEMENTS // (2 * max(1, n_groups))))
     n_chunks = max(1, -(-n_reflections // largest))
-    return max(1, -(-n_reflections // n_chunks))
+    return max(1, n_reflections) if n_chunks == 1 else _whole_orbits(-(-n_reflections // n_chunks))
+
+
+def _whole_orbits(n: int) -> int:
+    """Not less than n, and a multiple of what an orbit of twins may have: 2, 3, 4, 6, 8, 12 or 24 members."""
+    return -(-n // 24) * 24
 
 
 def _cut(row: Shaped[Array, "*rows reflections"], batch: int) -> Shaped[Array, "chunks *rows {batch}"]:

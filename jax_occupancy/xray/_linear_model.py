@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
-from jax_occupancy.xray._columns import Columns, along, flat, stored_batch, weighted_sum
+from jax_occupancy.xray._columns import Columns, along, flat, of_orbits, pull_of, stored_batch, weighted_sum
 from jax_occupancy.xray._tiles import Tiles
 
 PerGroup = Float[Array, " groups"]
 PerHkl = Float[Array, " reflections"]
 Pair = Float[Array, "2 reflections"]
+Direction = Float[Array, "*size 2 reflections"]  # for twins those of each member of an orbit, see `of_orbits`
 
 
 class DisplacedSolvent(eqx.Module):
@@ -166,10 +167,7 @@ class LinearModel(eqx.Module):
 
     def size(self, pair: Float[Array, "*sets 2 reflections"]) -> Float[Array, "*sets reflections"]:
         """What a target takes of structure factors given by real and imaginary part: |F|."""
-        square = jnp.sum(pair**2, axis=-2)
-        positive = square > 0
-        # the inner where keeps 1/sqrt(0) out of the derivative
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+        return root(jnp.sum(pair**2, axis=-2))
 
     def amplitude_and_direction(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> tuple[PerHkl, Pair]:
         """|F|, and k·F/|F|: what changes F by δ (off scale) changes |F| by its product with this; zero where F is."""
@@ -179,13 +177,13 @@ class LinearModel(eqx.Module):
         return self.size(pair), pair * (self.overall * inverse)
 
     def gradient(
-        self, direction: Pair, slope: PerHkl, occupancies: PerGroup, delta_b: PerGroup | None = None
+        self, direction: Direction, slope: PerHkl, occupancies: PerGroup, delta_b: PerGroup | None = None
     ) -> Float[Array, " parameters"]:
         """Jᵀ·slope, J the derivative of the amplitudes by the occupancies and, where ΔB is given, by the ΔB in Å².
 
         `direction` comes from `amplitude_and_direction`; with the slope of a target this is its gradient.
         """
-        pull = direction * slope
+        pull = pull_of(direction, slope)
 
         def step(carry, block, row_pull, row_s2):
             if delta_b is None:
@@ -200,7 +198,7 @@ class LinearModel(eqx.Module):
 
     def curvature(
         self,
-        direction: Pair,
+        direction: Direction,
         weight: PerHkl,
         occupancies: PerGroup,
         delta_b: PerGroup | None = None,
@@ -216,10 +214,14 @@ class LinearModel(eqx.Module):
         shift, q = None if delta_b is None else delta_b.astype(dtype), occupancies.astype(dtype)
 
         def step(total, block, place, row_direction, row_solvent, row_s2, row_weight):
-            atoms = along(row_direction, self._shifted(block, shift, row_s2))
-            jacobian = atoms + self.displaced.along(row_direction * row_solvent, place).astype(dtype)
-            if delta_b is not None:
-                jacobian = jnp.concatenate([jacobian, -q[:, None] * atoms * row_s2])
+            shifted = self._shifted(block, shift, row_s2)
+
+            def project(one):
+                atoms = along(one, shifted)
+                by_q = atoms + self.displaced.along(one * row_solvent, place).astype(dtype)
+                return by_q if delta_b is None else jnp.concatenate([by_q, -q[:, None] * atoms * row_s2])
+
+            jacobian = of_orbits(row_direction, project)
             return total + tiles.products(jacobian * row_weight, jacobian), None
 
         rows = (row.astype(dtype) for row in (direction, self.solvent, self.s_squared, weight))
@@ -245,3 +247,10 @@ class LinearModel(eqx.Module):
     def _shifted(block: Array, delta_b: Array | None, s_squared: Float[Array, " batch"]) -> Array:
         """The columns of one chunk at other B factors."""
         return block if delta_b is None else block * jnp.exp(-delta_b[:, None] * s_squared)[:, None]
+
+
+def root(square: Array) -> Array:
+    """The square root, whose derivative is zero where it is."""
+    positive = square > 0
+    # the inner where keeps 1/sqrt(0) out of the derivative
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

@@ -41,10 +41,19 @@ class Scale:
     k_overall: Float[np.ndarray, " nodes"]
     k_mask: Float[np.ndarray, " nodes"]  # density of the solvent, in electrons per Å³ for X-rays
     b_anisotropic: tuple[float, ...]  # on Cartesian axes (11, 22, 33, 12, 13, 23), in Å²
+    fractions: tuple[float, ...] = (1.0,)  # of the domains of a twin, the first that of the model
+    fraction_esds: tuple[float, ...] = (0.0,)
 
     def apply(self, calculated, mask):
         """Put structure factors of the atoms and of the mask, (reflections,), on the scale of the observations."""
         return self.overall * (calculated + self.solvent * mask)
+
+    def at(self, hkl: np.ndarray, cell: gemmi.UnitCell) -> tuple[np.ndarray, np.ndarray]:
+        """The scales k and k_mask of other reflections of the crystal."""
+        between = Interpolation.from_nodes(self.d_spacing**-2.0, cell.calculate_1_d2_array(hkl))
+        s, b = hkl @ np.array(cell.frac.mat.tolist()), np.array(self.b_anisotropic)[[0, 3, 4, 3, 1, 5, 4, 5, 2]]
+        falloff = np.einsum("hi,ij,hj->h", s, b.reshape(3, 3), s) / 4
+        return np.exp(between.interpolate(np.log(self.k_overall)) - falloff), between.interpolate(self.k_mask)
 
     def parameters(self, tensors: Float[np.ndarray, "elements 3 3"]) -> Float[np.ndarray, " parameters"]:
         """Log k and k_mask at the nodes and the elements of the tensor in terms of others."""

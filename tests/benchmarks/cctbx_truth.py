@@ -1,6 +1,7 @@
 """Data of a known model, and the B factors that another would be given: run by `bench_truth.py` in cctbx's Python.
 
-simulate TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO     data with noise, bulk solvent and anisotropy
+simulate TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO [LAW FRACTION]
+                                                        data with noise, bulk solvent and anisotropy, of a twin
 refine_b MODEL.pdb DATA.mtz GROUPS.json OUT.pdb         one B shift per group, at the occupancies of the model
 """
 
@@ -32,7 +33,7 @@ def read(path):
     return given, hierarchy, structure
 
 
-def simulate(source, out, resolution, seed, scenario):
+def simulate(source, out, resolution, seed, scenario, law=None, fraction=0):
     """Amplitudes with errors of 3 %, those of the scenario besides."""
     random, d_min = np.random.default_rng(int(seed)), float(resolution)
     flex.set_random_seed(int(seed))  # free flags are cctbx's own, and σ_A is estimated from them
@@ -42,13 +43,20 @@ def simulate(source, out, resolution, seed, scenario):
         indices = indices.select(flex.bool((random.uniform(size=indices.size()) < 0.6).tolist()))
     calculated = structure.structure_factors(d_min=d_min * 0.999, algorithm="fft").f_calc()
     calculated = abs(calculated).common_set(indices)
-    flags = calculated.generate_r_free_flags(fraction=0.06, use_lattice_symmetry=False)
+    flags = calculated.generate_r_free_flags(fraction=0.06, use_lattice_symmetry=law is not None)
     k_sol, b_sol = SOLVENT.get(scenario, (0.37, 48.0))
-    b_cart = B_CART.get(scenario, [2, -1, -1, 0, 0.5, 0])
+    b_cart = B_CART.get(scenario, [2, -1, -1, 0, 0.5, 0] if law is None else [1, 1, -2, 0, 0, 0])
     model = mmtbx.f_model.manager(
         f_obs=calculated, r_free_flags=flags, xray_structure=structure, k_sol=k_sol, b_sol=b_sol, b_cart=b_cart
     )
-    size = abs(model.f_model()).data().as_numpy_array()
+    perfect = abs(model.f_model())
+    if law is not None:
+        intensity = (
+            perfect.set_observation_type_xray_amplitude().f_as_f_sq().twin_data(twin_law=law, alpha=float(fraction))
+        )
+        perfect = intensity.f_sq_as_f()
+        calculated, flags = perfect, flags.common_set(perfect)
+    size = perfect.data().as_numpy_array()
     sigma = np.sqrt((0.03 * size) ** 2 + (0.02 * size.mean()) ** 2) * random.uniform(0.8, 1.25, size.size)
     observed = np.abs(size + random.normal(size=size.size) * sigma)
     if scenario == "outliers":
