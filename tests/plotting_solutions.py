@@ -105,6 +105,8 @@ def make_solution(n_sets: int = 4, *, n_minima: int = 1, n_free: int = 80, name:
         r_work=StartEnd(0.2, 0.1),
         r_free=StartEnd(0.25, 0.2) if n_free else StartEnd(np.nan, np.nan),
         scale=Scale(np.ones(n), np.zeros(n), np.array([2.0]), np.ones(1), np.zeros(1), (0.0,) * 6),
+        model_amplitude=abs(f_model),
+        twin=pd.DataFrame({"law": [], "fraction": [], "esd": []}),
         starts=8,
         minima=tuple(Minimum(np.zeros(1), 100.4 + i, 9 - i, 0.1 * i) for i in range(n_minima if n_sets else 0)),
         history=pd.DataFrame(history if n_sets else []),

@@ -154,13 +154,23 @@ def test_compiled_programs_are_kept_in_the_users_cache_folder(run, example, tmp_
     assert settings(XDG_CACHE_HOME="relative", HOME=tmp_path)[folder] == str(tmp_path / ".cache" / "jax-occupancy")
 
 
-def test_a_model_without_space_group_says_so(run, example):
+@pytest.mark.parametrize(
+    ("kept", "lacks"), [(54, "space group"), (0, "unit cell and space group"), (None, "unit cell and space group")]
+)
+def test_a_model_without_crystal_gets_that_of_the_data(run, example, kept, lacks):
+    """Without a space group, without CRYST1, and with the cell of 1 Å that stands for none."""
     text = example.model.read_text()
     cryst = next(line for line in text.splitlines() if line.startswith("CRYST1"))
-    example.model.write_text(text.replace(cryst, cryst[:54]))
-    code, _, errors, _ = run("refine", example.model, example.reflections)
-    assert code == 1
-    assert "example.pdb: no space group that is known" in errors
+    dummy = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1"
+    example.model.write_text(text.replace(cryst, dummy if kept is None else cryst[:kept]))
+    code, output, *_ = run("refine", example.model, example.reflections, "--starts", "0", "--json", "lost.json")
+    assert code == 0
+    assert f"has no {lacks} that is known: taken from the data" in " ".join(output.split())
+    alone = json.loads((example.model.parent / "lost.json").read_text())["groups"]
+    example.model.write_text(text)
+    run("refine", example.model, example.reflections, "--starts", "0", "--json", "whole.json")
+    whole = json.loads((example.model.parent / "whole.json").read_text())["groups"]
+    assert [one["occupancy"] for one in alone] == pytest.approx([one["occupancy"] for one in whole], abs=1e-6)
 
 
 def test_heavy_atoms_without_dispersion_are_told(run, example):

@@ -11,7 +11,7 @@ from model_files import MMCIF, MMCIF_ROWS, anisou, pdb_line, write_mmcif, write_
 
 from jax_occupancy import automatic_groups
 from jax_occupancy.example import read_example
-from jax_occupancy.io import atom_label, read_model, write_model
+from jax_occupancy.io import atom_label, read_groups, read_model, read_reflections, write_model
 from jax_occupancy.refinement import prepare
 
 
@@ -29,7 +29,6 @@ from jax_occupancy.refinement import prepare
         (b"data_x\nloop_\n_a.b\n_a.c\n1 2 3\n", "not valid CIF"),
         (b"data_x\nloop_\n_refln.index_h\n1\n", "holds reflections"),
         (b"data_x\nloop_\n_atom_site_fract_x\n1\n", "small-molecule CIF"),
-        (b"\xef\xbb\xbfATOM      1", "byte order mark"),
         (b"ATOM      1  CA  ALA A   1       1.000\n", "x|cannot be read as PDB"),
     ],
 )
@@ -39,6 +38,29 @@ def test_bad_files_are_named(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_model(path)
     assert "bad.file" in str(caught.value)
+
+
+def test_a_byte_order_mark_is_looked_through(tmp_path):
+    """In a model of either format, reflections and a file of groups."""
+    model, reflections = read_example()
+    sf = gemmi.MtzToCif().write_cif_to_string(_mtz_of(reflections))
+    texts = {"m.pdb": model.structure.make_pdb_string(), "m.cif": model.structure.make_mmcif_document().as_string()}
+    for name, text in {**texts, "r.cif": sf, "g.toml": 'remove = "//S"\n'}.items():
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    for name in texts:
+        assert read_model(tmp_path / name).n_atoms == model.n_atoms
+    assert read_reflections(tmp_path / "r.cif").n_reflections == reflections.n_reflections
+    assert read_groups(tmp_path / "g.toml").remove
+
+
+def _mtz_of(reflections):
+    mtz = gemmi.Mtz(with_base=True)
+    mtz.cell, mtz.spacegroup = reflections.cell, reflections.spacegroup
+    mtz.add_dataset("d")
+    for label, kind in (("F", "F"), ("SIGF", "Q")):
+        mtz.add_column(label, kind)
+    mtz.set_data(np.column_stack([reflections.hkl, reflections.amplitude, reflections.sigma]).astype(np.float32))
+    return mtz
 
 
 def test_missing_file_and_folder(tmp_path):

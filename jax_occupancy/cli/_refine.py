@@ -53,14 +53,15 @@ def run_refine(
     files = {"model": model_path, "data": reflections_path, "half2": half2}
     console.about["files"] = {what: str(path) for what, path in files.items() if path is not None}
     model = io.read_model(model_path, model_number=model_number)
-    watch.lap("read")
     with session.warnings_as_notes(console):
+        reflections = session.read_data(reflections_path, columns, model, maps, half2)
+        model = model if isinstance(reflections, io.Maps) else io.placed_in(model, reflections)
+        watch.lap("read")
         grouping = choose_groups_of(model, groups, states)
         _check_groups(model, grouping, outputs.omit or ())
         if outputs.write is not None:  # said now what could not be written in the end
             io.text_of_groups(outputs.write, grouping, model.atoms)
         watch.lap("groups")
-        reflections = session.read_data(reflections_path, columns, model, maps, half2)
         print_input(console, model, reflections)
         options = session.settled_beam(console, model, reflections, options)
         stated = None if isinstance(reflections, io.Maps) else reflections.wavelength

@@ -19,7 +19,7 @@ from jax_occupancy.cli._groups import choose_groups_of, states_of
 from jax_occupancy.cli._options import Data, Groups, MapChoice
 from jax_occupancy.cli._outputs import SeriesOutputs
 from jax_occupancy.cli._report import HEADINGS, print_notes
-from jax_occupancy.io import Model, read_model
+from jax_occupancy.io import Model, Reflections, placed_in, read_model
 from jax_occupancy.refinement import DataSet, SeriesSolution, names_of, refine_series
 
 STYLE = {"box": box.HORIZONTALS, "padding": (0, 1, 0, 0)}
@@ -52,10 +52,13 @@ def run_series(
         Progress(*columns_shown, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         task = progress.add_task("computing structure factors", total=len(data_paths))
+        datasets = [_read_or_leave(pair, columns, model, maps) for pair in pairs]
+        for crystal in (one for one in datasets if isinstance(one, Reflections)):
+            model = placed_in(model, crystal)
         chosen = choose_groups_of(model, groups, states)
         series = refine_series(
             model,
-            [_read_or_leave(pair, columns, model, maps) for pair in pairs],
+            datasets,
             names=_numbers_or_names(names or names_of([first for first, _ in pairs])),
             groups=chosen,
             **vars(options),

@@ -12,7 +12,7 @@ from jax_occupancy.io._atoms import atom_label
 from jax_occupancy.io._files import atomic_writer, format_of_name
 from jax_occupancy.io._groups import check_groups_name, read_groups, text_of_groups, write_groups
 from jax_occupancy.io._maps import Maps, is_map, read_maps, write_map
-from jax_occupancy.io._model import Model, from_gemmi, model_from_gemmi, read_model, to_gemmi
+from jax_occupancy.io._model import Model, from_gemmi, model_from_gemmi, placed_in, read_model, to_gemmi
 from jax_occupancy.io._mtz import write_mtz
 from jax_occupancy.io._radiation import agreed_radiation
 from jax_occupancy.io._reflections import Reflections, read_reflections
@@ -36,6 +36,7 @@ __all__ = [
     "is_map",
     "load_tensor",
     "model_from_gemmi",
+    "placed_in",
     "read_archive",
     "read_groups",
     "read_maps",

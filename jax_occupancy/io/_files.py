@@ -41,7 +41,8 @@ def read_source(path: PathLike) -> bytes:
             raise ValueError(f"{file} is a damaged or truncated gzip file ({error}); copy it again") from error
     if not data.strip():
         raise ValueError(f"{file} is empty")
-    return data
+    # A byte order mark would hide the name of the first record.
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def kind_of_content(data: bytes) -> str:
@@ -65,9 +66,6 @@ def model_format_of(path: PathLike, data: bytes) -> str:
     if kind in ("mtz", "binary"):
         what = "an MTZ file of reflections" if kind == "mtz" else "a binary file"
         raise ValueError(f"{path} is {what}; a model (PDB or mmCIF) is wanted here")
-    if data.startswith(b"\xef\xbb\xbf"):
-        # the mark hides the name of the first record from every reader of PDB files
-        raise ValueError(f"{path} starts with a byte order mark; save it as plain text (UTF-8 without BOM)")
     found = format_of_name(path) if kind == "unknown" else kind
     if found is None:
         raise ValueError(f"{path} is neither PDB nor mmCIF: no PDB record and no data_ block was found in it")

@@ -110,7 +110,7 @@ def check_groups_name(path: PathLike) -> None:
 
 def _text(path: PathLike) -> str:
     try:
-        return read_source(path).decode("utf-8-sig")
+        return read_source(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is no text file in UTF-8; groups are TOML, Refmac keywords, phenix or servalcat files"

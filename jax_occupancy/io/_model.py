@@ -87,6 +87,23 @@ def read_model(path: PathLike, *, model_number: int | None = None) -> Model:
     return _model_of(path, read_source(path), model_number)
 
 
+def placed_in(model: Model, crystal: Any) -> Model:
+    """The model, with the cell and the space group of its data where its file names none; a note says so.
+
+    Args:
+        crystal: anything with `cell` and `spacegroup`, such as `Reflections`.
+    """
+    lacks = {"unit cell": model.cell is None, "space group": model.spacegroup is None}
+    if not any(lacks.values()) or crystal.cell is None:
+        return model
+    structure, names = model.structure.clone(), " and ".join(name for name, one in lacks.items() if one)
+    structure.cell, structure.spacegroup_hm = model.cell or crystal.cell, crystal.spacegroup.xhm()
+    structure.setup_cell_images()
+    note = f"the file of the model has no {names} that is known: taken from the data"
+    new = {"cell": structure.cell, "spacegroup": crystal.spacegroup, "structure": structure}
+    return replace(model, **new, notes=(*model.notes, note))
+
+
 def _model_of(path: PathLike, source: bytes, model_number: int | None = None) -> Model:
     file_format = model_format_of(path, source)
     parse = parse_pdb if file_format == "pdb" else parse_mmcif

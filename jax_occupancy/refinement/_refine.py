@@ -12,7 +12,16 @@ from jax.sharding import Mesh
 
 from jax_occupancy._options import Options
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Maps, Model, Reflections, is_map, model_from_gemmi, read_model, read_reflections
+from jax_occupancy.io import (
+    Maps,
+    Model,
+    Reflections,
+    is_map,
+    model_from_gemmi,
+    placed_in,
+    read_model,
+    read_reflections,
+)
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._problem import Problem, prepare
@@ -84,6 +93,7 @@ def refine(
     clock.begin("read")
     model = model_of(model)
     data = reflections_of(reflections, model)
+    model = model if isinstance(data, Maps) else placed_in(model, data)
     problem = prepare(model, data, groups, chosen, stage=clock.begin)
     if laws := supported_twin_laws(problem):
         problem = prepare(model, data, problem.grouping, chosen, twin_laws=laws, stage=clock.begin)

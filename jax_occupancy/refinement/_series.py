@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from jax_occupancy._options import Options
 from jax_occupancy.groups import Grouping, UserGroups
-from jax_occupancy.io import Maps, Model, Reflections
+from jax_occupancy.io import Maps, Model, Reflections, placed_in
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal
@@ -96,7 +96,6 @@ def refine_series(
     check_mesh(mesh)
     given = dict(zip(_names(names, datasets), datasets, strict=True))
     model = model_of(model)
-    grouping = group_model(model, groups)
     tell = progress or (lambda stage: None)
     failed: dict[Name, str] = {}
     usable: dict[Name, Any] = {}
@@ -107,6 +106,7 @@ def refine_series(
                 raise data
             usable[name] = reflections_of(data, model)
             if not isinstance(usable[name], Maps):
+                model = placed_in(model, usable[name])
                 check_same_crystal(model, usable[name])
             radiations[name] = decided(chosen, model, usable[name]).radiation
         except (ValueError, OSError) as error:
@@ -118,6 +118,7 @@ def refine_series(
             del usable[name]
             failed[name] = f"measured with {radiation}, and the series with {chosen.radiation}: refine it by itself"
     solutions: dict[Name, Solution] = {}
+    grouping = group_model(model, groups)
     crystals = {name: data for name, data in usable.items() if not isinstance(data, Maps)}
     shares = [([name], None) for name in usable if name not in crystals]
     shares += [(members, placed) for placed, members in (_by_cell(model, crystals) if crystals else ())]
