@@ -38,6 +38,14 @@ class Outputs:
     write_shifts: bool = _flag(
         "Write the shifted B factors and coordinates, too; without it only occupancies change.", "--write-shifts"
     )
+    prune: bool = _flag(
+        "Leave groups out of the refined model that the data do not support: waters, ligands, and one conformer of a "
+        "set; the others share what it had. Refine again.",
+        "--prune",
+    )
+    full_waters: bool = _flag(
+        "Write waters that the data do not tell from fully occupied ones with 1.00.", "--full-waters"
+    )
     json: Path | None = _file("Write all results as JSON.")
     csv: Path | None = _file("Write the table of occupancies.")
     maps: Path | None = _file(
@@ -116,6 +124,8 @@ class Outputs:
         check_files(files, inputs, beside=groups)
         if self.out is None and (self.coot or self.chimerax):
             raise typer.BadParameter(f"{self.coot or self.chimerax} is to open the refined model: name it, too (-o)")
+        if self.out is None and (self.prune or self.full_waters):
+            raise typer.BadParameter("--prune and --full-waters change the refined model that is written: name it (-o)")
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,10 @@ def write_report(
         *_residues(solution),
         *_pictures(solution),
         _paragraphs(["Crystal and refinement" if solution.fsc is None else "Map and refinement"], kind="h2"),
-        _pairs(_summary(solution, model) | {name.capitalize(): _text(one) for name, one in account.items()}),
+        _pairs(
+            _summary(solution, model)
+            | {name.capitalize().replace("_", " "): _text(one) for name, one in account.items() if one}
+        ),
         *([_table(tables.scale_columns(solution))] if solution.fsc is None else _shells(solution)),
         *(_outliers(solution) if solution.fsc is None else []),
         _paragraphs(["Notes"], kind="h2"),
@@ -197,7 +200,9 @@ def _paragraphs(texts: Sequence[str], *, kind: str = "p") -> str:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {one}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _list(texts: Iterable[str]) -> str:
