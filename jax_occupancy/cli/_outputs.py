@@ -140,11 +140,16 @@ class SeriesOutputs:
     plot: Path | None = _file(
         "Draw occupancies against data sets: .png, .svg or .pdf.", panel=None, callback=named("a picture", *PICTURES)
     )
+    report: Path | None = _file(
+        "Write a report with the tables and pictures, one file for any browser.",
+        metavar="FILE.html",
+        callback=named("the report", ".html", ".htm"),
+    )
     quiet: bool = _flag("Print nothing unless something is wrong.", "-q", "--quiet")
 
     def check(self, inputs: Sequence[Path | None]) -> None:
         """Refuse names that could not be written in the end, and make the folder."""
-        check_files([self.json, self.csv, self.plot], inputs)
+        check_files([self.json, self.csv, self.plot, self.report], inputs)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
 
