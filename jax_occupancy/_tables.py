@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jax_occupancy._numbers import at_bound, log_likelihood, of_sum, two_digits, with_decimals, with_esd
-from jax_occupancy._words import SeriesSolution, Solution, refined_besides, twin_words
+from jax_occupancy._words import SeriesSolution, Solution, notes, refined_besides, twin_words
 from jax_occupancy.groups import GroupSet
 
 # What the columns mean; `refined_besides` fills the gap.
@@ -187,6 +187,14 @@ def dataset_name(name: Any) -> str:
     return name if isinstance(name, str) else f"{name:g}"
 
 
+def occupancy_matrix(series: SeriesSolution) -> Columns:
+    """A row for each group, a column for each data set."""
+    cells = {(row["group"], row["dataset"]): occupancy(row) for row in series.table.to_dict("records")}
+    groups = list(dict.fromkeys(group for group, _ in cells))
+    columns = {dataset_name(name): [cells[group, name] for group in groups] for name in series.solutions}
+    return {"group, by data set": groups, **columns}
+
+
 def series_columns(series: SeriesSolution) -> Columns:
     """A row for each group in each data set, whose name stands in the first of its rows only."""
     rows = series.table.to_dict("records")
@@ -225,3 +233,13 @@ def dataset_columns(series: SeriesSolution) -> Columns:
         "result": [row["result"] for row in rows],
         "columns": ["" if row["result"] == "failed" else row["columns"] for row in rows],
     }
+
+
+def dataset_notes(series: SeriesSolution) -> list[str]:
+    """What should be known of groups and of each data set, and why some could not be refined."""
+    said = [f"{dataset_name(name)}: {message}" for name, message in series.failed.items()]
+    for name, solution in series.solutions.items():
+        groups = solution.grouping.warnings
+        own = [note for note in [*solution.data.notes, *notes(solution)] if note not in groups]
+        said += [*groups, *(f"{dataset_name(name)}: {note}" for note in own)]
+    return list(dict.fromkeys(said))

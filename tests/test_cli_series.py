@@ -1,5 +1,6 @@
 """`jax-occupancy series`: what it prints and writes, also after a bad file."""
 
+import html
 import json
 import re
 
@@ -37,7 +38,7 @@ def series(*arguments, cwd):
 
 def test_it_goes_on_after_a_bad_file(folder):
     names = ("--name", "0", "--name", "1", "--name", "2.5")
-    outputs = ("-o", "new/models", "--json", "a.json", "--csv", "a.csv", "--plot", "a.svg")
+    outputs = ("-o", "new/models", "--json", "a.json", "--csv", "a.csv", "--plot", "a.svg", "--report", "a.html")
     ended = series("t0.mtz", "junk.mtz", "t1.mtz", *names, *outputs, cwd=folder)
     assert ended.code == 3
     assert re.match("failed: 1: .*junk.mtz looks like neither", ended.errors)
@@ -48,6 +49,15 @@ def test_it_goes_on_after_a_bad_file(folder):
     assert list(content["failed"]) == ["1.0"]
     assert content["datasets"]["0.0"]["result"] == "converged"
     assert "<svg" in (folder / "a.svg").read_text()
+    page = html.unescape((folder / "a.html").read_text())
+    assert "<p>2 data sets; 1 more could not be refined.</p>" in page
+    for words in (
+        "junk.mtz looks like neither",
+        "The model has no hydrogens",
+        "<dt>Command</dt><dd>jax-occupancy series",
+    ):
+        assert words in page
+    assert page.count("IPH:B = 0.66") == 1
     for name in ("0", "2.5"):
         back = read_model(folder / "new" / "models" / f"model_{name}.pdb").atoms["occupancy"]
         first = table[table["dataset"] == float(name)].iloc[0]

@@ -125,3 +125,32 @@ def test_groups_by_name_and_iteration():
     assert [s.kind for s in grouping] == ["complete", "complete", "free"]
     assert len(grouping) == 3
     assert [g.name for g in grouping.groups] == ["apo", "bound", "p", "q", "w"]
+
+
+def gone(n, *positions):
+    return np.isin(np.arange(n), positions)
+
+
+def test_without_some_atoms_positions_are_counted_anew():
+    triple = GroupSet("complete", tuple(group(name, [i, i + 3]) for i, name in enumerate("abc")))
+    left = Grouping(7, (triple, GroupSet("free", (group("w", [6]),)))).without(gone(7, 1, 4, 5))
+    assert left.n_atoms == 4
+    assert [(g.name, g.atoms.tolist(), g.counted.tolist()) for g in left.groups] == [
+        ("a", [0, 2], [0, 2]),
+        ("c", [1], [1]),
+        ("w", [3], [3]),
+    ]
+    assert [s.kind for s in left] == ["complete", "free"]
+
+
+@pytest.mark.parametrize(("kind", "names"), [("complete", []), ("incomplete", ["a"])])
+def test_who_is_left_alone(kind, names):
+    left = Grouping(2, (GroupSet(kind, (group("a", [0]), group("b", [1]))),)).without(gone(2, 1))
+    assert [(s.kind, [g.name for g in s.groups]) for s in left] == [("free", [name]) for name in names]
+
+
+def test_a_state_that_is_left_alone_shares_out_the_whole():
+    left = nested().without(gone(6, 0, 1, 5))
+    assert [(s.parent, [g.name for g in s.groups]) for s in left] == [(None, ["p", "q"])]
+    with pytest.raises(ValueError, match="a complete set has the 1 groups"):
+        nested().without(gone(6, 2))

@@ -113,7 +113,7 @@ def show_groups(
 
 
 @app.command(
-    epilog="**Examples:** `jax-occupancy series model.pdb t0.mtz t1.mtz t2.mtz --csv table.csv --plot series.png` · "
+    epilog="**Examples:** `jax-occupancy series model.pdb t0.mtz t1.mtz t2.mtz --csv table.csv --report series.html` · "
     "`jax-occupancy series model.pdb 0.mtz 5.mtz 20.mtz --name 0 --name 5 --name 20 -o refined`\n\n"
     "**Exit codes:** 0 all converged · 1 not one usable, a sentence says what · 2 wrong use · "
     "3 some failed or did not converge (the others are written)"

@@ -38,6 +38,14 @@ class Outputs:
     write_shifts: bool = _flag(
         "Write the shifted B factors and coordinates, too; without it only occupancies change.", "--write-shifts"
     )
+    prune: bool = _flag(
+        "Leave groups out of the refined model that the data do not support: waters, ligands, and one conformer of a "
+        "set; the others share what it had. Refine again.",
+        "--prune",
+    )
+    full_waters: bool = _flag(
+        "Write waters that the data do not tell from fully occupied ones with 1.00.", "--full-waters"
+    )
     json: Path | None = _file("Write all results as JSON.")
     csv: Path | None = _file("Write the table of occupancies.")
     maps: Path | None = _file(
@@ -116,6 +124,8 @@ class Outputs:
         check_files(files, inputs, beside=groups)
         if self.out is None and (self.coot or self.chimerax):
             raise typer.BadParameter(f"{self.coot or self.chimerax} is to open the refined model: name it, too (-o)")
+        if self.out is None and (self.prune or self.full_waters):
+            raise typer.BadParameter("--prune and --full-waters change the refined model that is written: name it (-o)")
 
 
 @dataclass(frozen=True)
@@ -130,11 +140,16 @@ class SeriesOutputs:
     plot: Path | None = _file(
         "Draw occupancies against data sets: .png, .svg or .pdf.", panel=None, callback=named("a picture", *PICTURES)
     )
+    report: Path | None = _file(
+        "Write a report with the tables and pictures, one file for any browser.",
+        metavar="FILE.html",
+        callback=named("the report", ".html", ".htm"),
+    )
     quiet: bool = _flag("Print nothing unless something is wrong.", "-q", "--quiet")
 
     def check(self, inputs: Sequence[Path | None]) -> None:
         """Refuse names that could not be written in the end, and make the folder."""
-        check_files([self.json, self.csv, self.plot], inputs)
+        check_files([self.json, self.csv, self.plot, self.report], inputs)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
 

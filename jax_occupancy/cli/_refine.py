@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -69,7 +70,8 @@ def run_refine(
         watch.lap("read")
     solution = _refine(console, watch, model, reflections, grouping, options)
     print_solution(console, solution, brief=outputs.brief)
-    _write(console, solution, model, reflections, outputs, options, beside)
+    changes = _changes(console, solution, model, outputs)
+    _write(console, solution, model, reflections, outputs, options, beside, changes)
     chosen = vars(options) | vars(columns) | vars(maps) | vars(groups) | {"model_number": model_number}
     _end(console, watch, solution, outputs, chosen)
 
@@ -96,7 +98,8 @@ def run_example(outputs: Outputs, options: Options, *, with_map: bool, begin: fl
         watch.lap("read")
         solution = _refine(console, watch, model, reflections, None, options)
         print_solution(console, solution, brief=outputs.brief, truth=example.truth)
-        _write(console, solution, model, reflections, outputs, options, beside)
+        changes = _changes(console, solution, model, outputs)
+        _write(console, solution, model, reflections, outputs, options, beside, changes)
     _end(console, watch, solution, outputs, vars(options))
 
 
@@ -128,6 +131,25 @@ def _refine(
     return solution
 
 
+def _changes(console: Console, solution: Solution, model: io.Model, outputs: Outputs) -> dict[str, Any]:
+    """What `Solution.write` is to leave out and to fill up, which is said; empty unless it was asked for."""
+    changes = {}
+    if outputs.prune:
+        changes["without"] = console.about["pruned"] = solution.unsupported(model)
+        said = "--prune: no group that the data do not support can be left out"
+        if names := ", ".join(changes["without"]):
+            said = f"--prune: left out of the refined model, for the data do not support them: {names}. The others of "
+            said += (
+                "their sets share what these had, which is approximate: refine again, with the groups beside the model"
+            )
+        say_note(console, said)
+    if outputs.full_waters:
+        changes["full"] = console.about["full_waters"] = solution.full_waters(model)
+        names = ", ".join(changes["full"]) or "none"
+        say_note(console, f"--full-waters: written with 1.00, for the data do not tell them from full: {names}")
+    return changes
+
+
 @contextmanager
 def _progress(console: Console) -> Iterator[Any]:
     """Show the stage and how long it has taken so far; only on a terminal, and gone afterwards."""
@@ -145,14 +167,15 @@ def _write(
     outputs: Outputs,
     options: Options,
     beside: Path | None,
+    changes: dict[str, tuple[str, ...]],
 ) -> None:
     """Write every file that was asked for but the account of it all; `beside` is that of the groups."""
     if outputs.out is not None:
-        solution.write(model, outputs.out, shifts=outputs.write_shifts)
+        solution.write(model, outputs.out, shifts=outputs.write_shifts, **changes)
         say_written(console, "; R values in its header, if any, are those of the model before.", outputs.out)
     for groups in (beside, outputs.write):
         if groups is not None:
-            _write_groups(console, groups, solution, model)
+            _write_groups(console, groups, solution.grouping, model, **changes)
     if outputs.csv is not None:
         session.write_text(outputs.csv, solution.table.to_csv(index=False, lineterminator="\n"))
         say_written(console, ": the table.", outputs.csv)
@@ -185,10 +208,24 @@ def _write(
             say_written(console, ": the report, for a browser.", outputs.report)
 
 
-def _write_groups(console: Console, path: Path, solution: Solution, model: io.Model) -> None:
-    """Write the groups; labels that do not tell atoms apart cost the file of groups, not the refined model."""
+def _write_groups(
+    console: Console,
+    path: Path,
+    grouping: Grouping,
+    model: io.Model,
+    *,
+    without: tuple[str, ...] = (),
+    full: tuple[str, ...] = (),
+) -> None:
+    """Write the groups of the refined model.
+
+    Labels that do not tell atoms apart cost the file of groups, not the refined model.
+    """
+    gone = refinement.atoms_of_groups(grouping, without, model.atoms)
+    left = grouping.without(gone)
+    left = dataclasses.replace(left, sets=tuple(s for s in left.sets if s.groups[0].name not in full))
     try:
-        io.write_groups(path, solution.grouping, model.atoms)
+        io.write_groups(path, left, model.atoms.drop(index=np.flatnonzero(gone)).reset_index(drop=True))
     except ValueError as error:
         say_note(console, f"the groups were not written: {error}")
     else:

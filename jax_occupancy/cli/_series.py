@@ -131,6 +131,12 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
 
         write_plot(outputs.plot, series.plot())
         say(console, f"Wrote {outputs.plot}: the occupancies against the data sets.")
+    if outputs.report is not None:
+        from jax_occupancy.plotting import write_series_report
+
+        notes = [*console.notes, *map(as_options, tables.dataset_notes(series))]
+        write_series_report(outputs.report, series, model, notes=notes, about=console.about)
+        say(console, f"Wrote {outputs.report}: the report, for a browser.")
     if outputs.json is not None:
         session.write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")
         say(console, f"Wrote {outputs.json}.")

@@ -2,6 +2,7 @@
 
 from jax_occupancy.groups._choose import automatic_groups, choose_groups
 from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, whole_sets
+from jax_occupancy.groups._hydrogens import hydrogens_on
 from jax_occupancy.groups._phenix import format_phenix, parse_phenix
 from jax_occupancy.groups._refmac import format_refmac, parse_refmac
 from jax_occupancy.groups._saying import describe_groups
@@ -22,6 +23,7 @@ __all__ = [
     "format_phenix",
     "format_refmac",
     "format_toml",
+    "hydrogens_on",
     "parse_phenix",
     "parse_refmac",
     "parse_servalcat",

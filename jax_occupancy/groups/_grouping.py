@@ -149,6 +149,36 @@ class Grouping:
         """The same groups with more warnings."""
         return replace(self, warnings=(*self.warnings, *messages))
 
+    def without(self, gone: Any) -> "Grouping":
+        """The groups of a model that lacks some atoms, positions counted among those that stay.
+
+        A group whose atoms are all gone leaves its set. Who is left alone in a complete set is always there, so it is
+        no group any more, and sets that it parents share out the whole; alone in an incomplete one it is free.
+
+        Args:
+            gone: which atoms are gone, bool, shape (atoms,).
+
+        Raises:
+            ValueError: one group is left alone under a parent, or a parent is gone.
+
+        Example:
+            >>> pair = GroupSet("complete", (Group("A", [0], 0.9, True, ""), Group("B", [1], 0.1, True, "")))
+            >>> water = GroupSet("free", (Group("W", [2], 0.5, True, ""),))
+            >>> [group.atoms.tolist() for group in Grouping(3, (pair, water)).without([False, True, False]).groups]
+            [[1]]
+        """
+        gone = np.asarray(gone, bool)
+        place, sets, settled = np.cumsum(~gone) - 1, [], set()
+        for s in self.sets:
+            left = tuple(group for group in s.groups if not group.atoms.size or not gone[group.atoms].all())
+            if s.kind == "complete" and s.parent is None and len(left) == 1:
+                settled.add(left[0].name)
+            elif left:
+                kind = "free" if s.kind == "incomplete" and len(left) == 1 else s.kind
+                sets.append(GroupSet(kind, tuple(_moved(group, gone, place) for group in left), s.parent))
+        sets = [replace(s, parent=None) if s.parent in settled else s for s in sets]
+        return Grouping(int((~gone).sum()), tuple(sets), self.warnings)
+
     def to_frame(self) -> pd.DataFrame:
         """One row per group, for reading; ``set`` is the number of its set."""
         columns = ["name", "set", "kind", "parent", "n_atoms", "residues", "altloc", "start", "refinable", "reason"]
@@ -189,6 +219,12 @@ class Grouping:
         from jax_occupancy.groups._starts import make_tensor  # it makes groups
 
         return make_tensor(self, occupancies, dtype=dtype, name=name)
+
+
+def _moved(group: Group, gone: np.ndarray, place: np.ndarray) -> Group:
+    """A group whose remaining atoms have other places."""
+    atoms, counted = (place[some[~gone[some]]] for some in (group.atoms, group.counted))
+    return replace(group, atoms=atoms, counted=counted)
 
 
 def each(group_set: GroupSet, change: Callable[[Group], Group]) -> GroupSet:

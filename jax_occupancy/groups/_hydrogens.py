@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 import numpy as np
+import pandas as pd
 
 from jax_occupancy.groups._grouping import GroupSet
 from jax_occupancy.groups._linking import compatible
@@ -85,6 +86,20 @@ def riders(table: AtomTable, hydrogens: np.ndarray, grouped: np.ndarray) -> tupl
         elif lettered and not table.partial[atom]:
             silent.append(atom)
     return following, np.array(silent, np.int64)
+
+
+def hydrogens_on(atoms: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:
+    """Positions of the hydrogens that sit on some heavy atoms, whatever group they are in.
+
+    Example:
+        >>> places = {"x": [0.0, 1.0, 3.0], "y": 0.0, "z": 0.0, "name": ["O", "H1", "O2"], "element": ["O", "H", "O"]}
+        >>> water = pd.DataFrame(places | {"altloc": "", "resname": "HOH", "chainid": "W", "resseq": 1, "occupancy": 1})
+        >>> hydrogens_on(water, np.array([0])).tolist()
+        [1]
+    """
+    table = AtomTable(atoms)
+    hydrogens = np.flatnonzero(table.hydrogen)
+    return hydrogens[np.isin(carriers(table, hydrogens), chosen)]
 
 
 def carriers(table: AtomTable, hydrogens: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ _FIELDS = {
 }
 # columns of U11, U22 and U33 in an ANISOU record, in units of 1e-4 Å², and what may stand between it and its atom
 _ANISOU = ((28, 35), (35, 42), (42, 49))
-_BESIDE = (b"SIGA", b"ANIS", b"SIGU")
+BESIDE = (b"SIGA", b"ANIS", b"SIGU")
 
 
 def parse_pdb(
@@ -119,7 +119,7 @@ def _shift_b(lines: list[bytes], row: int, field: bytes, shift: float) -> None:
         lines[row] = _put(lines[row], 60, field)
     change = round(shift / B_PER_U * 1e4)
     row += 1
-    while row < len(lines) and (record := lines[row][:4].upper()) in _BESIDE:
+    while row < len(lines) and (record := lines[row][:4].upper()) in BESIDE:
         for start, stop in _ANISOU if change and record == b"ANIS" else ():
             line = lines[row]
             field = b"%7d" % (int(line[start:stop].strip() or 0) + change)

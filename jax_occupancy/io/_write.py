@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from jax_occupancy.io._atoms import first_labels, walk
 from jax_occupancy.io._files import PathLike, atomic_writer, format_of_name
 from jax_occupancy.io._header import RESIDUAL_FLAG, RESIDUAL_REMARK
-from jax_occupancy.io._mmcif import add_item, edit_mmcif, read_document, to_bytes
+from jax_occupancy.io._leaving_out import leave_out_of_mmcif, leave_out_of_pdb, leave_out_of_structure
+from jax_occupancy.io._mmcif import add_item, atom_block, edit_mmcif, read_document, to_bytes
 from jax_occupancy.io._model import Model
 from jax_occupancy.io._pdb import edit_pdb, scan_lines
 from jax_occupancy.io._rounding import ConformerSets, rounded_units
@@ -36,6 +37,7 @@ def write_model(
     b_shifts: ArrayLike | None = None,
     shifts: ArrayLike | None = None,
     sets: ConformerSets = (),
+    without: ArrayLike | None = None,
 ) -> None:
     """Write a model with new occupancies, as PDB or mmCIF, two or four decimals.
 
@@ -53,11 +55,12 @@ def write_model(
         shifts: How far each atom is moved, in Å, (atoms, 3).
         sets: One entry for each set of conformers that sum to one: the atoms of each of its conformers. Their
             occupancies are rounded by largest remainder, so that their sum in the file is exactly one.
+        without: Which atoms to leave out of the file, bool, (atoms,), with their tensors and links.
 
     Raises:
         ValueError: If the name has no known extension, `path` is the file that was read, occupancies, esds or
-            shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, or the format
-            cannot hold the model, a shifted B or coordinate.
+            shifts have the wrong length or values, esds go to a PDB file, `sets` do not sum to one, no atom is left, or
+            the format cannot hold the model, a shifted B or coordinate.
         FileNotFoundError, IsADirectoryError: If the folder of `path` does not exist, or `path` is one.
 
     Example:
@@ -98,31 +101,42 @@ def write_model(
     new["b_shift"], new["moved"] = moves[:, 0], moves[:, 1:].any(axis=1)
     if esds is not None:
         new["esd"] = esds
-    data = _edited(model, new, file_format)
+    gone = np.zeros(model.n_atoms, bool)
+    if without is not None:
+        gone = _checked(model, without, "without", "true or false", lambda one: (one == 0) | (one == 1)) == 1
+    if gone.all():
+        raise ValueError(f"{path} would have no atoms: without leaves out all {model.n_atoms}; keep some")
+    data = _edited(model, new, file_format, gone)
     with atomic_writer(path) as handle:
         # no name and no time in the gzip header: the same model gives the same bytes
         handle.write(gzip.compress(data, mtime=0) if Path(path).suffix.lower() == ".gz" else data)
 
 
-def _edited(model: Model, new: pd.DataFrame, file_format: str) -> bytes:
+def _edited(model: Model, new: pd.DataFrame, file_format: str, gone: np.ndarray) -> bytes:
     """The source with new values for each atom, or what gemmi makes of the model in the other format."""
     structure, rows, same = model.structure.clone(), model.rows, file_format == model.format
-    structure.setup_entities()
     if same:
         new["tempfactor"] -= 0.0 if model.added_b is None else model.added_b
     else:
+        if gone.any():
+            leave_out_of_structure(structure, gone)
         # gemmi's order puts split residues together
-        rows = np.arange(model.n_atoms)
         new = new.iloc[[atom.serial - 1 for _, _, atom in walk(structure)]].assign(keep=False)
+        rows, gone = np.arange(len(new)), np.zeros(len(new), bool)
+    structure.setup_entities()
+    removed = rows[gone].tolist()
     if file_format == "pdb":
         text = model.source if same else _pdb_text(model, structure)
-        return edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path)[1], new=new)
+        edited = edit_pdb(text, rows=rows if same else scan_lines(text, path=model.path)[1], new=new)
+        return leave_out_of_pdb(edited, removed) if removed else edited
     # gemmi calls whatever it reads from memory "string"; the name of a block has no spaces
     structure.name = "_".join(Path(model.path).name.split(".")[0].split()) or "model"
     document = read_document(model.source, path=model.path) if same else structure.make_mmcif_document()
     if model.residual and not same:
         add_item(document.sole_block(), RESIDUAL_FLAG, "'LIKELY RESIDUAL'")
     edit_mmcif(document, path=model.path, rows=rows, new=new)
+    if removed:
+        leave_out_of_mmcif(atom_block(document, path=model.path), removed)
     return to_bytes(document)
 
 

@@ -4,7 +4,7 @@
 `write_report` makes an HTML file with the tables. `plot_occupancies`, `plot_convergence`, `plot_minima`,
 `plot_r_by_resolution` and `plot_correlation` draw one picture of what `refine` returned, on axes of yours or, without
 `ax`, in a new figure, one column of a journal wide. `occupancy_pages` is for structures with more sets than a page
-holds, `plot_series` for a series of data sets.
+holds, `plot_series` and `write_series_report` are for a series of data sets.
 
 Colours are those of Okabe and Ito, which the colour-blind can tell apart; letters are 7 points or larger at the size
 that the figures come in, 89 mm (one column of a journal) or 178 mm wide.
@@ -18,6 +18,7 @@ from jax_occupancy.plotting._overview import plot_solution
 from jax_occupancy.plotting._r_by_resolution import plot_r_by_resolution
 from jax_occupancy.plotting._report import write_report
 from jax_occupancy.plotting._series import plot_series
+from jax_occupancy.plotting._series_report import write_series_report
 from jax_occupancy.plotting._writing import write_plot
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "plot_solution",
     "write_plot",
     "write_report",
+    "write_series_report",
 ]

@@ -79,6 +79,14 @@ def plot_series(table: pd.DataFrame, *, groups: Sequence[str] | None = None) -> 
     return figure
 
 
+def series_pages(table: pd.DataFrame) -> list[Figure]:
+    """Draw all sets of a table of a series as `plot_series` does, as many to a figure as a page holds."""
+    sets = _checked(table, None).groupby("set", sort=False)["group"].unique().tolist()
+    most = 2 * int((PAGE_HEIGHT - NAMES) / PANEL)
+    pages = [np.concatenate(sets[i : i + most]) for i in range(0, len(sets), most)]
+    return [plot_series(table, groups=groups.tolist()) for groups in pages]
+
+
 def _checked(table: pd.DataFrame, groups: Sequence[str] | None) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in table]
     if missing:

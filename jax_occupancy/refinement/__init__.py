@@ -22,6 +22,7 @@ from jax_occupancy.refinement._movers import moved_model
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._posterior import Posterior, posterior_at
 from jax_occupancy.refinement._problem import Problem, prepare
+from jax_occupancy.refinement._pruning import atoms_of_groups
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine
 from jax_occupancy.refinement._saving import load_series, load_solution, save_series, save_solution
@@ -46,6 +47,7 @@ __all__ = [
     "Solution",
     "State",
     "assess",
+    "atoms_of_groups",
     "check_same_crystal",
     "constraints_of",
     "gauss_newton",

@@ -1,6 +1,6 @@
 """What a refinement returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._objective import amplitude_at, misfit_at, structure_factors_at
 from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
+from jax_occupancy.refinement._pruning import atoms_of_groups, full_waters, occupancies_without, unsupported_groups
 from jax_occupancy.refinement._solver import Result
 from jax_occupancy.refinement._starts import Minimum
 from jax_occupancy.refinement._table import entries_of_groups, solution_table
@@ -186,7 +187,36 @@ class Solution:
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.covariance / np.outer(spread, spread)
 
-    def write(self, model: Model, path, *, shifts: bool = False) -> None:
+    def unsupported(self, model: Model | None = None) -> tuple[str, ...]:
+        """Name the groups that the data do not support and that the model can do without, for `write(without=...)`.
+
+        Of a set it is one at most, for without it another may be supported; a ligand or a water may go that is a group
+        by itself. Of a chain no residue goes, nor a lone conformer.
+
+        Args:
+            model: what was refined, for a solution that was loaded from a file.
+
+        Raises:
+            ValueError: there is no model.
+
+        Example:
+            >>> from jax_occupancy import refine
+            >>> from jax_occupancy.example import read_example
+            >>> refine(*read_example(), starts=0).unsupported()
+            ()
+        """
+        return unsupported_groups(self.table, self.grouping, self._model(model).atoms)
+
+    def full_waters(self, model: Model | None = None) -> tuple[str, ...]:
+        """Name the waters that the data do not tell from full ones, for `write(full=...)`; otherwise as `unsupported`.
+
+        These are groups by themselves, whose note says so.
+        """
+        return full_waters(self.table, self.grouping, self._model(model).atoms)
+
+    def write(
+        self, model: Model, path, *, shifts: bool = False, without: Collection[str] = (), full: Collection[str] = ()
+    ) -> None:
         """Write the model with the refined occupancies, PDB or mmCIF by the extension of `path`.
 
         The sums of complete sets are kept when the values are rounded, nested ones included. On special positions
@@ -194,19 +224,31 @@ class Solution:
         uncertainties in `_atom_site.occupancy_esd`. B factors and coordinates stay as they were read; with `shifts`
         they are written as they were refined.
 
+        Args:
+            without: names of groups that are left out of the file, with the hydrogens on them. The others of a complete
+                set share what these had, in proportion to what they have: refine again, for that is approximate.
+            full: names of groups that get an occupancy of one.
+
         Raises:
-            ValueError: `path` is the file the model was read from, or has no known extension.
+            KeyError: there is no group of such a name.
+            ValueError: `path` is the file the model was read from, or has no known extension; or no atom is left.
         """
-        occupancies = self.sites.to_file(self.occupancies)
+        gone, new = atoms_of_groups(self.grouping, without, model.atoms), self.occupancies
+        if gone.any():
+            new = occupancies_without(self.tensor, gone)
+        new = np.where(atoms_of_groups(self.grouping, full, model.atoms), 1.0, new)
+        occupancies, esds = self.sites.to_file(new), np.where(new == self.occupancies, self.esds, np.nan)
+        sets = _sets_to_round(self.grouping, self.sites, occupancies)
         write_model(
             model,
             path,
             occupancies,
             # A PDB file has no place for standard uncertainties.
-            esds=self.sites.to_file(self.esds) if format_of_name(path) == "mmcif" else None,
+            esds=self.sites.to_file(esds) if format_of_name(path) == "mmcif" else None,
             b_shifts=self.b_shifts if shifts else None,
             shifts=self.shifts if shifts else None,
-            sets=_sets_to_round(self.grouping, self.sites, occupancies),
+            sets=[[atoms for atoms in conformers if not gone[atoms].all()] for conformers in sets],
+            without=gone if gone.any() else None,
         )
 
     def structure(self, model: Model | gemmi.Structure | None = None) -> gemmi.Structure:
@@ -226,10 +268,7 @@ class Solution:
             >>> round(solution.structure()[0]["A"][1]["CB"][0].occ, 2)
             0.65
         """
-        model = model or self.model
-        if model is None:
-            raise ValueError("a solution that was loaded from a file has no model: give the one that was refined")
-        return to_gemmi(model, self.sites.to_file(self.occupancies))
+        return to_gemmi(self._model(model), self.sites.to_file(self.occupancies))
 
     def plot(self):
         """Draw occupancies with error bars, convergence, R by resolution and correlations on one page.
@@ -276,6 +315,13 @@ class Solution:
                 "history": self.history.to_dict("records"),
             }
         )
+
+    def _model(self, model: Any) -> Any:
+        """The model that is given, or else the one that was refined."""
+        model = model or self.model
+        if model is None:
+            raise ValueError("a solution that was loaded from a file has no model: give the one that was refined")
+        return model
 
 
 def make_solution(

@@ -17,6 +17,8 @@ from jax_occupancy.refinement._problem import Problem
 SUPPORTED = 3.0
 # A B factor or a position that moved by this many times what its prior expects is told of.
 UNEXPECTED = 2.0
+# What notes say of groups that need not stay, or not as they are.
+NOT_SUPPORTED, NOT_TOLD_FROM_FULL = "not supported", "the data do not tell it from fully occupied"
 
 
 def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyTensor) -> pd.DataFrame:
@@ -94,13 +96,13 @@ def _note(
         notes.append(sentence)
         supported |= total > UNEXPECTED * total_esd  # without one of them the others take its place
     if not supported:
-        notes.append(f"not supported: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
+        notes.append(f"{NOT_SUPPORTED}: the log-likelihood gained over its absence is below {SUPPORTED:.0f}")
     elif bounded and not together:
         notes.append("on a bound")
     if not together and not bounded and known["esd_fixed"] > UNKNOWN:
         notes.append("too small or too disordered: the data hardly see it")
     if not notes and known["llg_full"] < SUPPORTED and not known["at_bound"]:
-        notes.append("the data do not tell it from fully occupied")
+        notes.append(NOT_TOLD_FROM_FULL)
     if q[i] > 0:
         notes += _moves(known, q[i] - float(problem.tensor.group_occupancies[problem.constraints.entries[i]]))
     if known["llg_unlinked"] > SUPPORTED * _freed(assessment, problem, i):
