@@ -33,6 +33,8 @@ PLAIN_ROUNDS = 2
 # At rest: no occupancy wants to move by more than this part of its standard uncertainty, or this much, and nothing else
 # by more than so many of what it is known to beside all others.
 AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
+# The same of bodies whose atoms go on their own from there: these move more than what is left then.
+AT_REST_BEFORE_ATOMS = 0.6
 # What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
 ROUGH, STEPS_AGAIN = 1e-3, 2
 EM_STEPS, EM_STEPS_AGAIN = 12, 3
@@ -83,7 +85,8 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         posterior, step, change, esd = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior, em_steps)
         moved = np.abs(step[:n])
         others = np.abs(change) * np.sqrt(np.diag(posterior.of_nuisances[0]))
-        rested = bool(np.all(moved <= np.maximum(AT_REST * esd, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
+        small = (AT_REST_BEFORE_ATOMS if problem.goes_by_atom else AT_REST) * esd
+        rested = bool(np.all(moved <= np.maximum(small, AT_REST_ABSOLUTE)) and np.all(others <= AT_REST_OTHERS))
         if rested or not posterior.free.size or state.result not in (Result.converged, Result.max_cycles):
             break
         if rounds == MAX_ROUNDS:
