@@ -62,10 +62,14 @@ class Options:
 
     target: Any = option("ml", "Maximum likelihood, or least squares for comparison.", choices=TARGETS)
     b_factors: str = option(
-        "atom", "Refine a shift of the B factors of each group, of each atom besides, or hold them.", choices=LEVELS
+        "atom",
+        "atom: shift the B factors of each group, and of each atom besides; group: of each group; held: none.",
+        choices=LEVELS,
     )
     positions: str = option(
-        "atom", "Refine a shift of each residue of a group, of each atom besides, or hold them.", choices=LEVELS
+        "atom",
+        "atom: shift each residue of a group, then each of its atoms; group: each residue; held: none.",
+        choices=LEVELS,
     )
     position_error: float | None = option(
         None, "How wrong coordinates may be. Default: what the data say.", metavar="Å"
@@ -80,7 +84,10 @@ class Options:
         None, "What the crystal was measured with. Default: what the files say, else X-rays.", panel="Data"
     )
     wavelength: float | None = option(
-        None, "Of the X-rays, to add f' of every element. Default: without f'.", panel="Data", metavar="Å"
+        None,
+        "Wavelength of the X-rays, which adds f' of every element. Default: f' is left out.",
+        panel="Data",
+        metavar="Å",
     )
     outliers: bool = option(
         True, "Leave out reflections that are too unlikely for the model, or keep them.", panel="Data"
@@ -93,7 +100,7 @@ class Options:
     )
     memory: float | int = option(
         4.0,
-        "Limit for the structure factors of the groups; beyond it they are computed in passes.",
+        "Memory for the structure factors of the groups; beyond it they are computed in passes.",
         metavar="GB",
         min=0,
     )

@@ -173,15 +173,15 @@ def priors_sentence(solution: Solution) -> str:
     """How wrong B factors and positions were taken to be."""
     priors, parts = solution.priors, []
     if "position_error" in priors:
-        parts.append(f"coordinates by {priors['position_error']:.3f} Å along each axis")
+        parts.append(f"coordinates {priors['position_error']:.3f} Å along each axis")
     if "b_error" in priors:
         follows = 100 * priors.get("b_trend", 0)
         besides = f" besides {follows:.0f} % of what a wrong occupancy does to them" if follows >= FOLLOWING else ""
-        parts.append(f"B factors of groups by {priors['b_error']:.1f} Å²{besides}")
+        parts.append(f"B factors of groups {priors['b_error']:.1f} Å²{besides}")
     if "relative_b_error_of_atoms" in priors:
-        parts.append(f"those of atoms by {100 * priors['relative_b_error_of_atoms']:.0f} %")
+        parts.append(f"those of atoms {100 * priors['relative_b_error_of_atoms']:.0f} %")
     held = [name for name, key in NUISANCES if key not in priors]
-    said = f"Groups were taken to be wrong in {', '.join(parts)}; all else stays as it is. " if parts else ""
+    said = f"How wrong groups were taken to be: {', '.join(parts)}; all else stays as it is. " if parts else ""
     if parts and sum(group.atoms.size for group in solution.grouping.groups if group.refinable) > MOST_ATOMS:
         said += f"With more than {MOST_ATOMS:,} atoms in groups residues moved as bodies. "
     if held:

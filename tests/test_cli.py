@@ -100,7 +100,7 @@ def test_what_is_printed(refined):
         "R-free",
         "8 random starts ended in the same minimum. Reproducible is not the same as accurate",
         "move no occupancy by more than 1e-05, or 0.01 of its uncertainty",
-        "R values in its header, if any, are those of the model before",
+        "R values in its header, if any, are those of the model that was read",
         "maps_omit_B-201-IPH.mtz",
     ):
         assert words in re.sub(r"more than \de-\d\d, or 0.\d\d", "more than 1e-05, or 0.01", printed)

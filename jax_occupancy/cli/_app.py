@@ -70,9 +70,9 @@ def refine(
 
     Conformers with alternate-location letters, and residues or single atoms that are partly there, get one
     occupancy each; conformers of a residue sum to one exactly. The B factors and the position of each group are
-    refined with its occupancy, for they were refined at another one (--b-factors held --positions held: not).
-    Writes the model with nothing but the occupancies changed (--write-shifts: the others, too), and beside it the
-    groups (_groups.toml).
+    refined with its occupancy, for they were refined at another one; --b-factors held --positions held leaves them.
+    Writes the model with nothing but the occupancies changed (with --write-shifts B factors and coordinates, too), and
+    beside it the groups (_groups.toml).
     """
     if example and (model is not None or reflections is not None):
         raise typer.BadParameter("--example brings its own model and data; leave MODEL and REFLECTIONS out")
@@ -133,7 +133,7 @@ def series(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="Of each data set in turn, once for each; numbers are drawn to scale. Default: those of the files.",
+            help="Name of a data set, once for each in order; numbers are drawn to scale. Default: the file names.",
         ),
     ] = None,
     outputs: SeriesOutputs,
@@ -143,10 +143,10 @@ def series(
     model_number: ModelNumber = None,
     grouping: Groups,
 ) -> None:
-    """Refine the occupancies of one model against many data sets; half maps are one, HALF1,HALF2 with a comma.
+    """Refine the occupancies of one model against many data sets.
 
-    Groups are chosen once, structure factors are computed once for all data sets in the same cell. A data set that
-    can't be used is reported and the others go on.
+    Two half maps are one data set, HALF1,HALF2 with a comma. Groups are chosen once, structure factors are computed
+    once for all data sets in the same cell. A data set that can't be used is reported and the others go on.
     """
     if name and not len(name) == len(set(name)) == len(data):
         raise typer.BadParameter(

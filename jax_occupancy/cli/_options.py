@@ -112,11 +112,12 @@ _map = functools.partial(option, None, panel="Maps")
 class MapChoice:
     """How to read maps: arguments of `read_maps`."""
 
-    resolution: float | None = _map("To which the map is used; a map needs it.", metavar="Å")
+    resolution: float | None = _map("Resolution to which the map is used; needed with a map.", metavar="Å")
     mask: Path | None = _map("Mask on the grid of the map, besides that around the atoms.", metavar="FILE")
     radius: float | None = _map("Radius of the mask around the atoms. Default: 4.", metavar="Å")
     symmetry: str | None = _map(
-        "Of the particle about the centre of the map: C4, D2, T, O, I. Default: what the model says.", metavar="NAME"
+        "Symmetry of the particle about the centre of the map: C4, D2, T, O, I. Default: what the model says.",
+        metavar="NAME",
     )
 
 
@@ -126,21 +127,23 @@ class Groups:
 
     groups: Path | None = _groups(
         None,
-        "Your own groups: .toml, Refmac keywords (.refmac, .txt) or phenix parameters (.eff, .params).",
+        "Your own groups: .toml, Refmac (.refmac, .txt), phenix (.eff, .params) or servalcat (.yaml).",
         metavar="FILE",
     )
     state: list[str] | None = _groups(
         None,
-        "A state and its letters, at least two states: --state ground=A,B --state bound=C,D refines one ratio.",
+        "A state and its letters; two or more states: --state ground=A,B --state bound=C,D refines one ratio.",
         metavar="NAME=LETTERS",
         show_default=False,
     )
-    link: bool = _groups(True, "Link conformers along the chain, or residue by residue.", "--link/--no-link")
+    link: bool = _groups(True, "Link conformers along the chain, or refine each residue by itself.", "--link/--no-link")
     force_links: bool = _groups(False, "Link neighbours even if their start occupancies differ.", "--force-links")
     waters: Literal["residue", "individual", "omit"] = _groups(
-        "residue", "As any residue, each one refined, or left as they are."
+        "residue", "residue: as any residue; individual: refine every water; omit: leave them as they are."
     )
-    hydrogens: Literal["carrier", "omit"] = _groups("carrier", "With the atom that carries them, or left as they are.")
+    hydrogens: Literal["carrier", "omit"] = _groups(
+        "carrier", "carrier: with the atom that carries them; omit: leave them as they are."
+    )
     contact_distance: float | None = _groups(
         None,
         "Join conformers of one letter that come this close, over chains and symmetry: ligand, side chain, water.",

@@ -30,13 +30,13 @@ class Outputs:
         metavar="NAME",
     )
     out: Path | None = _file(
-        "Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, as read.",
+        "Refined model, .pdb or .cif (also .gz). Default: MODEL_refined, in the format of MODEL.",
         "-o",
         "--out",
         callback=named("the refined model", *MODELS, *(f"{kind}.gz" for kind in MODELS)),
     )
     write_shifts: bool = _flag(
-        "Write the shifted B factors and coordinates, too; without it only occupancies change.", "--write-shifts"
+        "Write the refined B factors and coordinates, too; without it only occupancies change.", "--write-shifts"
     )
     prune: bool = _flag(
         "Leave groups out of the refined model that the data do not support: waters, ligands, and one conformer of a "
@@ -133,12 +133,12 @@ class SeriesOutputs:
     """What `series` writes; None for what is not wanted."""
 
     out: Path | None = _file(
-        "Write a refined model for each data set into this folder.", "-o", "--out", panel=None, metavar="FOLDER"
+        "Write a refined model for each data set into this folder.", "-o", "--out", metavar="FOLDER"
     )
     json: Path | None = _file("Write all results as JSON.")
     csv: Path | None = _file("Write the table of occupancies.")
     plot: Path | None = _file(
-        "Draw occupancies against data sets: .png, .svg or .pdf.", panel=None, callback=named("a picture", *PICTURES)
+        "Draw occupancies against data sets: .png, .svg or .pdf.", callback=named("a picture", *PICTURES)
     )
     report: Path | None = _file(
         "Write a report with the tables and pictures, one file for any browser.",

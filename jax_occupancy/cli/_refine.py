@@ -136,13 +136,10 @@ def _changes(console: Console, solution: Solution, model: io.Model, outputs: Out
     changes = {}
     if outputs.prune:
         changes["without"] = console.about["pruned"] = solution.unsupported(model)
-        said = "--prune: no group that the data do not support can be left out"
-        if names := ", ".join(changes["without"]):
-            said = f"--prune: left out of the refined model, for the data do not support them: {names}. The others of "
-            said += (
-                "their sets share what these had, which is approximate: refine again, with the groups beside the model"
-            )
-        say_note(console, said)
+        names = ", ".join(changes["without"])
+        said = f"left out of the refined model, for the data do not support them: {names}. Conformers that stay take "
+        said += "over their shares; refine again, with the groups beside the model"
+        say_note(console, f"--prune: {said if names else 'no group that the data do not support can be left out'}")
     if outputs.full_waters:
         changes["full"] = console.about["full_waters"] = solution.full_waters(model)
         names = ", ".join(changes["full"]) or "none"
@@ -172,7 +169,7 @@ def _write(
     """Write every file that was asked for but the account of it all; `beside` is that of the groups."""
     if outputs.out is not None:
         solution.write(model, outputs.out, shifts=outputs.write_shifts, **changes)
-        say_written(console, "; R values in its header, if any, are those of the model before.", outputs.out)
+        say_written(console, "; R values in its header, if any, are those of the model that was read.", outputs.out)
     for groups in (beside, outputs.write):
         if groups is not None:
             _write_groups(console, groups, solution.grouping, model, **changes)

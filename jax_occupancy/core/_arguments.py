@@ -56,7 +56,7 @@ def check_occupancies(value: Any, *, use_sigmoid: bool) -> np.ndarray:
     return array
 
 
-def check_dtype(dtype: Any, values: np.ndarray) -> np.dtype:
+def check_dtype(dtype: Any, values: Any) -> np.dtype:
     """Choose the float type: the one asked for, else the input's, else JAX' default."""
     if dtype is None:
         wanted = jnp.result_type(float) if values.dtype.kind in "biu" else jax.dtypes.canonicalize_dtype(values.dtype)

@@ -141,7 +141,9 @@ def _clamp_sets(q, topology, level, low, high):
     count = np.bincount(sets, minlength=topology.n_sets).astype(q.dtype)
     # Rounding of the sums must not make a bound that is just met (four members, low = 0.25) impossible.
     slack = (ROUNDING * np.maximum(count, 1)).astype(q.dtype)
-    too_little = topology.complete & (count * high < room - slack)
+    # for each model, as ranks are not raised silently where numpy_rank_promotion is "raise"
+    count, slack, complete = (jnp.broadcast_to(one, room.shape) for one in (count, slack, topology.complete))
+    too_little = complete & (count * high < room - slack)
     impossible = (count > 0) & ((count * low > room + slack) | too_little)
     start = q[..., members]
     clipped = jnp.clip(start, low, high)
@@ -156,7 +158,7 @@ def _clamp_sets(q, topology, level, low, high):
     _, shift = jax.lax.fori_loop(0, 60, halve, (-one, one))
     shifted = jnp.clip(start + shift[..., sets], low, high)
     # An incomplete set that still fits may keep its vacancy.
-    must_fill = topology.complete | (total(clipped, sets) > room)
+    must_fill = complete | (total(clipped, sets) > room)
     return q.at[..., members].set(jnp.where(must_fill[..., sets], shifted, clipped)), impossible
 
 

@@ -97,7 +97,8 @@ def collapse(values: Any, topology: Topology) -> Any:
     # An entry without atoms gets the sum of its children (the largest, where several sets share it out); without
     # children, what its siblings leave.
     counts = np.maximum(topology.atom_counts, 1).astype(values.dtype)
-    q = segment_sum(values, topology.expansion_index, topology.n_collapsed) / counts
+    sums = segment_sum(values, topology.expansion_index, topology.n_collapsed)
+    q = sums / sums.__array_namespace__().broadcast_to(counts, sums.shape)
     empty = topology.atom_counts == 0
     for level in reversed(topology.set_levels) if empty.any() else ():
         totals = segment_sum(q[..., topology.members], topology.set_of_member, topology.n_sets)

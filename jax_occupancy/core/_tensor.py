@@ -138,6 +138,9 @@ class OccupancyTensor(eqx.Module):
     def from_logits(cls, logits: Any, topology: Topology, *, dtype: Any = None) -> "OccupancyTensor":
         """Put logits, shape (..., collapsed), traced or placeholders too, and the topology of another tensor together.
 
+        `jax.export` serialises functions of arrays: export one of the logits, which puts them together, or of the
+        leaves that `jax.tree.flatten` finds, which unflattens them; the topology is written with it.
+
         Args:
             dtype: float32 or float64; None takes the logits as they are.
 
@@ -148,6 +151,10 @@ class OccupancyTensor(eqx.Module):
         Example:
             >>> occ = OccupancyTensor([0.5, 0.5, 1.0], [[0, 1]])
             >>> OccupancyTensor.from_logits(jnp.zeros(2), occ.topology)().tolist()
+            [0.5, 0.5, 0.5]
+            >>> from jax import export
+            >>> of_logits = jax.jit(lambda logits: OccupancyTensor.from_logits(logits, occ.topology)())
+            >>> export.export(of_logits)(occ.logits).call(jnp.zeros(2)).tolist()
             [0.5, 0.5, 0.5]
         """
         if dtype is not None:
