@@ -94,15 +94,29 @@ def refine(
     model = model_of(model)
     data = reflections_of(reflections, model)
     model = model if isinstance(data, Maps) else placed_in(model, data)
-    problem = prepare(model, data, groups, chosen, stage=clock.begin)
-    if laws := supported_twin_laws(problem):
-        problem = prepare(model, data, problem.grouping, chosen, twin_laws=laws, stage=clock.begin)
-    if throw and problem.n_groups == 0:
-        raise RefinementError(NOTHING.format(model.path))
-    solution = refine_problem(problem.on(mesh), clock, model)
+    # No name for the problem here: its structure factors can go as soon as atoms have moved.
+    solution = refine_problem(_prepared(model, data, groups, chosen, mesh, clock, throw=throw), clock, model)
     if throw and solution.result != "converged":
         raise RefinementError(f"{model.path}: {solution.message} Use throw=False to see where it ended.")
     return solution
+
+
+def _prepared(
+    model: Model,
+    data: Reflections | Maps,
+    groups: Any,
+    options: Options,
+    mesh: Mesh | None,
+    clock: Clock,
+    *,
+    throw: bool,
+) -> Problem:
+    problem = prepare(model, data, groups, options, stage=clock.begin)
+    if laws := supported_twin_laws(problem):
+        problem = prepare(model, data, problem.grouping, options, twin_laws=laws, stage=clock.begin)
+    if throw and problem.n_groups == 0:
+        raise RefinementError(NOTHING.format(model.path))
+    return problem.on(mesh)
 
 
 def refine_problem(problem: Problem, clock: Clock, model: Model) -> Solution:

@@ -63,12 +63,14 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     Returns:
         The problem with the moved atoms, the state with the moved occupancies, and the posterior there.
     """
-    n, n_x, first = problem.n_groups, problem.n_variables, state
+    n, n_x, dtype = problem.n_groups, problem.n_variables, state.x.dtype
+    # Not the state itself: the structure factors before the first move can go.
+    ended: dict[str, Any] = {"begin": state.begin, "minima": state.minima}
     history, weight = list(state.history), 1 / state.log_likelihood_unit(problem)
 
     def cycles(problem: Problem, x: np.ndarray, **limits: Any) -> State:
         kept = {"share": state.share, "scale": state.scale, "weight": weight}
-        found = run_cycles(problem, jnp.asarray(x, first.x.dtype), tolerance=ROUGH, **kept, **limits)
+        found = run_cycles(problem, jnp.asarray(x, dtype), tolerance=ROUGH, **kept, **limits)
         history.extend(found.history)
         # Where steps are few on purpose the search is under way.
         under_way = found.result == Result.max_steps and "max_steps" in limits
@@ -105,7 +107,7 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
     if posterior.free.size:
         state = replace(state, moved=float(moved.max(initial=0)))
     in_esds = float(np.max(np.divide(moved, esd, out=np.zeros(n), where=esd > 0), initial=0))
-    ended = {"begin": first.begin, "minima": first.minima, "moved": state.moved, "moved_esds": in_esds}
+    ended |= {"moved": state.moved, "moved_esds": in_esds}
     if rested and problem.goes_by_atom:
         ended["result"] = state.result
         bodies, problem = (problem, state, posterior), problem.by_atom()
