@@ -1,10 +1,10 @@
 """servalcat's YAML, read and written."""
 
 import pytest
-from groups_models import residue, table
+from groups_models import described, molecule, residue, table
 from test_groups_saying import structure_of
 
-from jax_occupancy.groups import UserGroup, UserGroups, UserSet, choose_groups, parse_servalcat
+from jax_occupancy.groups import UserGroup, UserGroups, UserSet, choose_groups, format_servalcat, parse_servalcat
 from jax_occupancy.io import select_atoms
 
 FILE = """
@@ -96,3 +96,34 @@ refine:
     (pair,) = grouping.sets
     assert (pair.kind, [(g.name, g.start) for g in pair.groups]) == ("complete", [("1", 0.6), ("2", 0.4)])
     assert sum(group.atoms.size for group in pair.groups) == len(atoms)
+
+
+def test_what_is_written_says_the_same_again():
+    """Names that YAML would take for something else, a fixed group, and free ones."""
+    atoms = table(
+        residue(("A", 45), letters={"A": 0.6, "B": 0.4}),
+        molecule(("L", 1), "LIG", {"A": 0.3, "B": 0.2}),
+        molecule(("W", 7), "HOH", 0.5),
+        molecule(("W", 8), "HOH", 0.5),
+    )
+    structure = structure_of(atoms)
+
+    def select(one):
+        return select_atoms(structure, one)
+
+    user = UserGroups({"yes: #1": UserGroup(("//W/7",)), "half": UserGroup(("//W/8",), 0.5)})
+    grouping = choose_groups(atoms, user, select=select)
+    text = format_servalcat(grouping, atoms)
+    assert "# half is fixed at the occupancy the model has, 0.5" in text
+    read = parse_servalcat(text)
+    assert not read.automatic
+    again = choose_groups(atoms, read, select=select)
+    assert sorted(described(again)) == sorted(one for one in described(grouping) if one[1] != ["half"])
+    assert all((again[g.name].atoms == g.atoms).all() for g in grouping.groups if g.name != "half")
+
+
+def test_what_yaml_can_not_say():
+    atoms = table(molecule(("W", 7), "HOH", 0.5))
+    grouping = choose_groups(atoms, UserGroups({"w": UserGroup(("phenix: chain W",), 0.3)}))
+    with pytest.raises(ValueError, match="servalcat's YAML cannot say that a group is fixed at an occupancy the model"):
+        format_servalcat(grouping, atoms)

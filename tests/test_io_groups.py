@@ -81,7 +81,7 @@ def test_missing_files_and_folders(tmp_path):
         read_groups(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["out.toml", "out.refmac", "out.keywords", "out.params", "out.phil"])
+@pytest.mark.parametrize("name", ["out.toml", "out.refmac", "out.keywords", "out.params", "out.phil", "out.yaml"])
 def test_what_is_written_is_read_again(tmp_path, name):
     from test_groups_saying import structure_of
 
@@ -98,6 +98,6 @@ def test_what_a_format_cannot_say_writes_nothing(tmp_path):
     atoms = table(molecule(("L", 1), "LIG", {"A": 0.4, "B": 0.3}))
     with pytest.raises(ValueError, match=r"out\.eff: phenix's parameters cannot say that L/1/LIG:A, L/1/LIG:B may be"):
         write_groups(tmp_path / "out.eff", automatic_groups(atoms), atoms)
-    with pytest.raises(ValueError, match=r"out\.yaml: the extension must be one of \.toml, \.refmac"):
-        write_groups(tmp_path / "out.yaml", automatic_groups(atoms), atoms)
+    with pytest.raises(ValueError, match=r"out\.ini: the extension must be one of \.toml, \.refmac"):
+        write_groups(tmp_path / "out.ini", automatic_groups(atoms), atoms)
     assert not list(tmp_path.iterdir())

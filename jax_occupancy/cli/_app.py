@@ -101,7 +101,10 @@ def show_groups(
     json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
     write: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write them: .toml, Refmac keywords (.refmac) or phenix (.eff)."),
+        typer.Option(
+            metavar="FILE",
+            help="Also write them: .toml, Refmac keywords (.refmac), servalcat (.yaml) or phenix (.eff).",
+        ),
     ] = None,
     model_number: ModelNumber = None,
     grouping: Groups,

@@ -73,9 +73,9 @@ class Outputs:
         callback=named("commands for ChimeraX", ".cxc"),
     )
     write: Path | None = _file(
-        "Write the groups for the next cycle of Refmac or servalcat (.refmac) or phenix (.eff), which start from the "
-        "refined model.",
-        callback=named("the groups", ".refmac", ".eff", ".toml"),
+        "Write the groups for the next cycle of Refmac (.refmac), servalcat (.refmac, .yaml) or phenix (.eff), which "
+        "start from the refined model.",
+        callback=named("the groups", ".refmac", ".yaml", ".eff", ".toml"),
     )
     log: Path | None = _file("Write all that is printed, the command and versions.")
     omit: list[str] | None = _file(

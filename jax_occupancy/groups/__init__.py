@@ -6,7 +6,7 @@ from jax_occupancy.groups._hydrogens import hydrogens_on
 from jax_occupancy.groups._phenix import format_phenix, parse_phenix
 from jax_occupancy.groups._refmac import format_refmac, parse_refmac
 from jax_occupancy.groups._saying import describe_groups
-from jax_occupancy.groups._servalcat import parse_servalcat
+from jax_occupancy.groups._servalcat import format_servalcat, parse_servalcat
 from jax_occupancy.groups._toml import format_toml, parse_toml
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet, parse_state
 
@@ -22,6 +22,7 @@ __all__ = [
     "describe_groups",
     "format_phenix",
     "format_refmac",
+    "format_servalcat",
     "format_toml",
     "hydrogens_on",
     "parse_phenix",

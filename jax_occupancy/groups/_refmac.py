@@ -55,9 +55,9 @@ def parse_refmac(text: str) -> UserGroups:
             sets += [UserSet(tuple(words[2:]), kind)] if len(words) > 3 or words[2] not in groups else []
         else:
             raise _not_understood(line)
-    first = text.lstrip("\ufeff \n").split("\n", 1)[0]
-    automatic = not (first.startswith(saying.NAMES_ABOVE) and saying.NOTHING_ELSE in first)
-    user = UserGroups({n: UserGroup(tuple(s)) for n, s in groups.items()}, tuple(sets), automatic=automatic)
+    user = UserGroups(
+        {n: UserGroup(tuple(s)) for n, s in groups.items()}, tuple(sets), automatic=not saying.says_all(text)
+    )
     return saying.rename(user, dict(saying.names_above(text, _NAMED)))
 
 

@@ -144,6 +144,12 @@ def comment_line(text: str) -> str:
     return f"# {' '.join(text.split())}"
 
 
+def says_all(text: str) -> bool:
+    """Whether a file that we wrote says that there are no other groups."""
+    first = text.lstrip("\ufeff \n").split("\n", 1)[0]
+    return first.startswith(NAMES_ABOVE) and NOTHING_ELSE in first
+
+
 def names_above(text: str, group_line: re.Pattern) -> list[tuple[str, str]]:
     """The key (first group of the pattern) and the name of each group line under a comment, in a file that we wrote."""
     lines = [line.strip() for line in text.splitlines()]

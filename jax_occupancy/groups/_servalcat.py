@@ -1,11 +1,17 @@
 """servalcat's occupancy groups in YAML."""
 
+import json
+import re
 from typing import Any
 
+import pandas as pd
 import yaml  # pyright: ignore[reportMissingModuleSource]
 
+from jax_occupancy.groups import _saying as saying
+from jax_occupancy.groups._grouping import Grouping
 from jax_occupancy.groups._user import UserGroup, UserGroups, UserSet
 
+_NAMED = re.compile(r"- id: (\d+)")
 _READ = ("occ_groups", "occ_group_constraints", "atom_selection")
 # How servalcat refines, not what.
 _SETTINGS = tuple(f"occ_group_const_mu{end}" for end in ("", "_update_factor", "_update_tol_rel", "_update_tol_abs"))
@@ -16,7 +22,8 @@ def parse_servalcat(text: str) -> UserGroups:
 
     ``occ_groups`` (``id``, ``selections`` in gemmi's syntax), ``occ_group_constraints`` (``ids``, ``complete``) and
     ``atom_selection.occ`` (``include`` makes a group of each atom that is in none, ``exclude`` keeps atoms as they
-    are) are read, alone or under ``refine``. As with all formats the other atoms get automatic groups.
+    are) are read, alone or under ``refine``. Groups are named by their ids, or as the comments of `format_servalcat`
+    say, whose files alone leave the other atoms without automatic groups.
 
     Raises:
         ValueError: the text is no YAML, one of these is of the wrong kind, or what it says of occupancies elsewhere
@@ -60,7 +67,45 @@ def parse_servalcat(text: str) -> UserGroups:
     chosen = _given(content.get("atom_selection"), dict, "atom_selection").get("occ")
     chosen = _known(chosen, "atom_selection.occ", ("include", "exclude", "exclude_restraint"))
     alone, kept = (_texts(chosen.get(key), f"atom_selection.occ.{key}") for key in ("include", "exclude"))
-    return UserGroups(groups, tuple(sets), individual=alone, remove=kept)
+    user = UserGroups(groups, tuple(sets), individual=alone, remove=kept, automatic=not saying.says_all(text))
+    return saying.rename(user, dict(saying.names_above(text, _NAMED)))
+
+
+def format_servalcat(grouping: Grouping, atoms: pd.DataFrame) -> str:
+    r"""Write groups as the YAML that servalcat takes by ``--config``; ``atoms`` is the table they were made from.
+
+    Of fixed groups at the occupancies the model has there is only a comment.
+
+    Raises:
+        ValueError: as `format_refmac`, of what YAML can't say; labels need be no words.
+
+    Example:
+        >>> from jax_occupancy.groups import automatic_groups
+        >>> from jax_occupancy.example import read_example
+        >>> atoms = read_example()[0].atoms
+        >>> print(*format_servalcat(automatic_groups(atoms), atoms).splitlines()[4:8], sep="\n")
+          occ_groups:
+          # A/2/SER:A
+          - id: 1
+            selections: ["//A/2.(SER)/*:A"]
+    """
+    saying.sayable_table(grouping, atoms, "servalcat's YAML", kinds=("complete", "incomplete", "free"))
+    said, groups, constraints, include = saying.describe_groups(grouping, atoms), [], [], []
+    for group_set in (one for one in grouping if one.refinable):
+        ids = range(len(groups) + 1, len(groups) + 1 + len(group_set.groups))
+        for number, group in zip(ids, group_set.groups, strict=True):
+            selections = list(said.groups[group.name].selection)
+            include += selections
+            quoted = json.dumps(selections, ensure_ascii=False)
+            groups.append(f"  {saying.comment_line(group.name)}\n  - id: {number}\n    selections: {quoted}")
+        if group_set.kind != "free":
+            complete = json.dumps(group_set.kind == "complete")
+            constraints.append(f"  - {{ids: {[*ids]}, complete: {complete}}}")
+    lines = [f"{saying.NAMES_ABOVE}; {saying.NOTHING_ELSE}", *saying.fixed_lines(grouping), "refine:"]
+    lines += ["  atom_selection:", f"    occ: {{include: {json.dumps(include, ensure_ascii=False)}}}"]
+    lines += ["  occ_groups:", *groups] if groups else []
+    lines += ["  occ_group_constraints:", *constraints] if constraints else []
+    return "\n".join(lines) + "\n"
 
 
 def _check_read(content: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 `read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections (MTZ, mmCIF),
 `write_mtz` writes columns such as map coefficients, `read_groups` and `write_groups` handle occupancy groups (TOML,
-Refmac, phenix). `select_atoms` and `find_contacts` look into a model.
+Refmac, phenix, servalcat). `select_atoms` and `find_contacts` look into a model.
 `from_gemmi`, `model_from_gemmi` and `to_gemmi` are for structures that are in memory already.
 `save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` whatever is made of arrays,
 tables and text.

@@ -11,6 +11,7 @@ from jax_occupancy.groups import (
     describe_groups,
     format_phenix,
     format_refmac,
+    format_servalcat,
     format_toml,
     parse_phenix,
     parse_refmac,
@@ -31,7 +32,12 @@ _TELLING = {
     "servalcat": re.compile(r"^\s*occ_groups\s*:", re.MULTILINE),
     "phenix": re.compile(r"^[^#\n]*(constrained_group|occupancies)[^=\n]*(\{|$)", re.MULTILINE),
 }
-_WRITE = {"toml": lambda *made: format_toml(describe_groups(*made)), "refmac": format_refmac, "phenix": format_phenix}
+_WRITE = {
+    "toml": lambda *made: format_toml(describe_groups(*made)),
+    "refmac": format_refmac,
+    "phenix": format_phenix,
+    "servalcat": format_servalcat,
+}
 _PARSE = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix, "servalcat": parse_servalcat}
 
 
@@ -68,7 +74,7 @@ def read_groups(path: PathLike) -> UserGroups:
 
 
 def write_groups(path: PathLike, grouping: Grouping, atoms: pd.DataFrame) -> None:
-    """Write groups as TOML, Refmac keywords or phenix parameters, by the extension as in `read_groups`.
+    """Write groups as TOML, Refmac keywords, phenix parameters or servalcat's YAML; the extension says which.
 
     `atoms` is the table they were made from. The file appears under its name only when it is complete.
 
