@@ -12,7 +12,8 @@ LEVELS = ("atom", "group", "held")
 # More atoms in groups than this do not move each on its own: the work grows with the square of their number.
 MOST_ATOMS = 1500
 STARTS = ("model", "even", "random")
-TWIN_LAW = re.compile(r"[-+*/\dhkl ]+(,[-+*/\dhkl ]+){2}")
+# One or several, with semicolons between.
+TWIN_LAWS = re.compile(r"([-+*/\dhkl ]+(,[-+*/\dhkl ]+){2}(;|$))+", re.IGNORECASE)
 
 
 def option(default: Any, help: str, *names: str, panel: str | None = "Refinement", **settings: Any) -> Any:
@@ -117,7 +118,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a standard deviation in {unit}, above 0, not {value}")
-        if self.twin not in ("auto", "none") and not all(TWIN_LAW.fullmatch(law) for law in self.twin.split(";")):
+        if self.twin not in ("auto", "none") and not TWIN_LAWS.fullmatch(str(self.twin)):
             raise ValueError(
                 f"twin must be auto, none, or what becomes of h, k, l, such as k,h,-l, not {self.twin!r}; several laws "
                 "have semicolons between"

@@ -48,6 +48,8 @@ REPRODUCIBLE = "Reproducible is not the same as accurate: that is what the stand
 # What an occupancy trades with, and the prior that tells whether it was refined.
 NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
 
+# A smaller fraction of domains is as good as none.
+NO_TWIN = 0.02
 # Less than so many per cent of what a wrong occupancy does to B factors is not worth a word.
 FOLLOWING = 5
 
@@ -240,13 +242,16 @@ def _twin_notes(solution: Solution) -> list[str]:
     data: Any = solution.data
     laws = solution.twin["law"].tolist()
     said = data_warnings(data, twinned=bool(laws))
+    for law in solution.twin["law"][solution.twin["fraction"] < NO_TWIN]:
+        said.append(f"hardly any of the crystal is a twin by {law}: take it for single (twin='none')")
     if laws and data.n_free:
         orbits = TwinOrbits.of(data.hkl, laws, cell=data.cell, spacegroup=data.spacegroup)
         shared = int(np.isin(orbits.number[data.free], orbits.number[~data.free]).sum())
         if shared:
+            too_high = "" if solution.sigma_a is None else ", and sigma_A too high"
             said.append(
-                f"{shared} of {data.n_free} free reflections have a twin mate in the working set: R-free is too low, "
-                "and sigma_A too high; choose free reflections in the symmetry of the lattice"
+                f"{shared} of {data.n_free} free reflections have a twin mate in the working set: R-free is too low"
+                f"{too_high}; choose free reflections in the symmetry of the lattice"
             )
     return said
 

@@ -206,7 +206,7 @@ def test_nothing_to_refine(example):
 
 def test_cycles_that_do_not_come_to_rest(example, monkeypatch):
     monkeypatch.setattr(_search, "run_cycles", partial(_search.run_cycles, max_cycles=1))
-    for name, value in {"MAX_ROUNDS": 1, "AT_REST": 0.0, "AT_REST_ABSOLUTE": 0.0}.items():
+    for name, value in {"MAX_ROUNDS": 1, "AT_REST_BEFORE_ATOMS": 0.0, "AT_REST_ABSOLUTE": 0.0}.items():
         monkeypatch.setattr(_settle, name, value)
     with pytest.raises(RefinementError, match=r"still moved by .* throw=False"):
         refine(*example[:2], starts=0)

@@ -11,6 +11,8 @@ import pytest
 from test_xray_structure_factors import cctbx_python
 
 from jax_occupancy import refine, refine_series
+from jax_occupancy._tables import dataset_columns
+from jax_occupancy._words import notes
 from jax_occupancy.example import read_example
 from jax_occupancy.io import Reflections
 from jax_occupancy.refinement import load_solution, save_solution
@@ -108,12 +110,14 @@ def test_powers_are_those_of_turned_reflections(name, cell):
         ("nonsense", "is no twin law"),
         ("k,l,h", "lattice into itself"),
         ("-h,-k,l", "is a symmetry of"),
+        ("-h,-k,-l", "is a symmetry of"),
+        ("k,h,-l;-h,k,-l", "are the same law in P 4"),
     ],
 )
 def test_wrong_laws_are_refused(law, message):
     of = crystal("P 4", (80, 80, 60, 90, 90, 90))
     with pytest.raises(ValueError, match=message):
-        TwinOrbits.of(np.array([[1, 2, 3]]), [law], **of)
+        TwinOrbits.of(np.array([[1, 2, 3]]), law.split(";"), **of)
 
 
 def random_twin(size, n_orbits, n_groups=3, seed=0):
@@ -250,13 +254,14 @@ def test_untwinned_data_are_refined_as_such(twinned):
     found = refine(structure, data(0.0), starts=0)
     assert found.twin.empty
     np.testing.assert_allclose(found.model_amplitude, np.abs(found.f_model), rtol=1e-6)
-    np.testing.assert_array_equal(found.detwinned_amplitude, found.data.amplitude)
+    np.testing.assert_array_equal(found.detwinned_amplitude(), found.data.amplitude)
 
 
 def test_a_law_that_is_asked_for_and_not_there(twinned):
     structure, data, _ = twinned
-    with pytest.warns(UserWarning, match=r"twin law h,-k,-l is not refined: the fraction of its domains is 0\.0"):
-        assert refine(structure, data(0.0), starts=0, twin=LAW).twin.empty
+    found = refine(structure, data(0.0), starts=0, twin=" H, -K, -L;")
+    assert found.twin["fraction"].item() < 0.01
+    assert [note for note in notes(found) if "hardly any of the crystal is a twin by h,-k,-l" in note]
 
 
 def test_model_amplitudes_and_detwinned_data(solution):
@@ -265,7 +270,7 @@ def test_model_amplitudes_and_detwinned_data(solution):
     observed = solution.data.amplitude
     r = np.abs(observed - solution.model_amplitude)[working].sum() / observed[working].sum()
     assert r == pytest.approx(solution.r_work.end, abs=1e-6)
-    detwinned, own = solution.detwinned_amplitude, np.abs(solution.f_model)
+    detwinned, own = solution.detwinned_amplitude(), np.abs(solution.f_model)
     assert np.abs(detwinned - own).sum() / own.sum() < 1.2 * r
     assert np.abs(observed - own).sum() / own.sum() > 3 * r
 
@@ -278,8 +283,6 @@ def test_a_saved_twin(solution, tmp_path):
 
 
 def test_free_mates_in_the_working_set_are_told(twinned):
-    from jax_occupancy._words import notes
-
     structure, data, _ = twinned
     kept = notes(refine(structure, data(0.3), starts=0))
     split = notes(refine(structure, data(0.3, free=lambda random, n: random.random(n) < 0.1), starts=0))
@@ -288,8 +291,6 @@ def test_free_mates_in_the_working_set_are_told(twinned):
 
 
 def test_a_series_with_and_without_twins(solution, twinned):
-    from jax_occupancy._tables import dataset_columns
-
     structure, data, _ = twinned
     series = refine_series(structure, [data(0.3), data(0.0, seed=2)], names=["twin", "single"], starts=2)
     of_twin, of_single = (series.solutions[name].twin["fraction"].item() for name in ("twin", "single"))
@@ -335,10 +336,64 @@ def test_mates_need_not_be_measured(solution, twinned):
     assert np.sqrt(np.mean((error / esd) ** 2)) < 1.6
 
 
-def test_least_squares_of_a_twin(twinned):
+def test_least_squares_of_a_twin(solution, twinned):
     structure, data, _ = twinned
     found = refine(structure, data(0.3), starts=0, target="ls")
     assert found.twin["fraction"].item() == pytest.approx(0.3, abs=0.01)
+    assert 0.5 < found.twin["esd"].item() / solution.twin["esd"].item() < 2
+
+
+@pytest.mark.parametrize("second", [[4.0, 9.0, 1.0], [4.0 + 1e-9, 9.0, 1.0], [0.0, 0.0, 0.0]])
+def test_domains_that_do_not_differ(second):
+    """Or have no intensity at all: there are fractions, whatever they are."""
+    target = MaximumLikelihood.from_arrays(
+        [2.0, 3.0, 1.0], shrinkage=np.ones(3), variance=np.ones(3), centric=np.zeros(3, bool), free=np.zeros(3, bool)
+    )
+    fractions, _, value = fit_fractions(target, np.array([[4.0, 9.0, 1.0], second]), [0.5, 0.5])
+    assert sum(fractions) == pytest.approx(1)
+    assert np.isfinite(value)
+
+
+def test_copies_that_a_law_maps_onto_each_other_are_no_twin():
+    """Each copy of the model is wrong in its own way, and a sum of both less so: that is no twin."""
+    crystal = {"cell": gemmi.UnitCell(60, 60, 40, 90, 90, 120), "spacegroup": gemmi.SpaceGroup("P 3")}
+    random, structure = np.random.default_rng(7), read_example()[0].structure.clone()
+    structure.cell, structure.spacegroup_hm = crystal["cell"], "P 3"
+    structure.setup_cell_images()
+    turn = gemmi.Transform(gemmi.Mat33([[-1, 0, 0], [0, -1, 0], [0, 0, 1]]), gemmi.Vec3(0, 0, 0))
+    for chain in list(structure[0]):
+        copy = chain.clone()
+        copy.name = chain.name.lower()
+        for residue in copy:
+            for atom in residue:
+                atom.pos = gemmi.Position(*turn.apply(atom.pos).tolist())
+        structure[0].add_chain(copy)
+    hkl = indices(**crystal, d_min=2.2)
+    calculator = gemmi.StructureFactorCalculatorX(structure.cell)
+    amplitude = np.array([abs(calculator.calculate_sf_from_model(structure[0], index)) for index in hkl.tolist()])
+    sigma = 0.03 * (amplitude + amplitude.mean()) / 2
+    observed = np.abs(amplitude + sigma * random.normal(size=amplitude.size))
+    free = random.random(len(hkl)) < 0.1
+    data = Reflections(hkl=hkl, amplitude=observed, sigma=sigma, free=free, **crystal)
+    for site in structure[0].all():
+        site.atom.pos += gemmi.Position(*random.normal(scale=0.15, size=3))
+    with pytest.warns(UserWarning, match="they do not look twinned"):
+        assert refine(structure, data, starts=0, throw=False).twin.empty
+
+
+def test_maps_without_a_group_do_not_bring_it_back(solution):
+    """Where a mate was measured its amplitude is that of the same model: data are shared out as that says."""
+    half = 0.5 * solution.f_model
+    np.testing.assert_allclose(solution.detwinned_amplitude(half), solution.detwinned_amplitude(), rtol=1e-4)
+    random = np.random.default_rng(0)
+    other = solution.f_model * random.uniform(0.5, 1.5, len(half))
+    data, laws = solution.data, solution.twin["law"].tolist()
+    orbits = TwinOrbits.of(data.hkl, laws, cell=data.cell, spacegroup=data.spacegroup)
+    whole = np.array(solution.scale.fractions) @ orbits.powers(np.abs(other) ** 2)
+    there = np.isfinite(whole)
+    assert there.mean() > 0.9
+    expected = data.amplitude * np.abs(other) / np.sqrt(whole)
+    np.testing.assert_allclose(solution.detwinned_amplitude(other)[there], expected[there], rtol=1e-9)
 
 
 def test_twins_are_refined_on_one_device(twinned):

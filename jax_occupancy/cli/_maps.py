@@ -106,7 +106,9 @@ def _estimated_sigma_a(solution: Solution) -> SigmaA:
 
 def _write(solution: Solution, f_model: np.ndarray, sigma_a: SigmaA, path: Path, what: str) -> None:
     data: Any = solution.data
-    maps = map_coefficients(f_model, solution.detwinned_amplitude, sigma=np.asarray(data.sigma), sigma_a=sigma_a)
+    maps = map_coefficients(
+        f_model, solution.detwinned_amplitude(f_model), sigma=np.asarray(data.sigma), sigma_a=sigma_a
+    )
     write_mtz(
         path,
         hkl=data.hkl,

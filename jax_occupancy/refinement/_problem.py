@@ -253,9 +253,9 @@ class Problem:
         if np.array_equal(shifts, self.movers.shifts) and np.array_equal(delta_b, self.movers.delta_b):
             return replace(self, **prior)
         movers = self.movers._replace(shifts=shifts, delta_b=delta_b)
-        model = moved_model(self.model, *movers.of_atoms(self.model.n_atoms))
+        model, dtype = moved_model(self.model, *movers.of_atoms(self.model.n_atoms)), self.linear.overall.dtype
         compute = _columns_of(model, self.observations, self.hkl, self.options)
-        of_groups = compute(self.members, memory=self.options.memory, dtype=np.float32)
+        of_groups = compute(self.members, memory=self.options.memory, dtype=dtype)
         if self.mesh is not None:
             of_groups = shard_reflections(of_groups, self.mesh)
         linear = eqx.tree_at(lambda linear: linear.columns, self.linear, of_groups)

@@ -23,7 +23,7 @@ from jax_occupancy.refinement._pruning import atoms_of_groups, full_waters, occu
 from jax_occupancy.refinement._solver import Result
 from jax_occupancy.refinement._starts import Minimum
 from jax_occupancy.refinement._table import entries_of_groups, solution_table
-from jax_occupancy.xray import Scale, SigmaA, Sites, Target, r_factor
+from jax_occupancy.xray import Scale, SigmaA, Sites, Target, TwinOrbits, r_factor
 
 SUM_TOLERANCE = 1e-3
 # An R-work that rises by less has not risen for those who look at three decimals.
@@ -173,12 +173,23 @@ class Solution:
         """The set that σ_A was estimated from, "free" or "working"; None for least squares."""
         return None if self.sigma_a is None else self.sigma_a.source
 
-    @property
-    def detwinned_amplitude(self) -> Float[np.ndarray, " reflections"]:
-        """F_obs, of a twin as far as the model's amplitude is that of its own domain."""
-        observed, whole = np.asarray(self.data.amplitude), self.model_amplitude
-        own = np.divide(np.abs(self.f_model), whole, out=np.ones(len(whole)), where=whole > 0)
-        return observed if self.twin.empty else observed * own
+    def detwinned_amplitude(self, f_model: np.ndarray | None = None) -> Float[np.ndarray, " reflections"]:
+        """F_obs, of a twin the part that is its first domain's where amplitudes of a model are shared out.
+
+        Args:
+            f_model: structure factors of another model than the refined one, such as one without a group.
+        """
+        data: Any = self.data
+        observed, f_model = np.asarray(data.amplitude), self.f_model if f_model is None else f_model
+        if self.twin.empty:
+            return observed
+        orbits = TwinOrbits.of(data.hkl, self.twin["law"].tolist(), cell=data.cell, spacegroup=data.spacegroup)
+        square, fractions = np.abs(f_model) ** 2, np.array(self.scale.fractions)
+        # Mates that were not measured have the amplitude that they have in the refined model.
+        others = self.model_amplitude**2 - fractions[0] * np.abs(self.f_model) ** 2
+        whole = fractions @ orbits.powers(square)
+        whole = np.where(np.isfinite(whole), whole, others + fractions[0] * square)
+        return observed * np.sqrt(np.divide(square, whole, out=np.ones(len(whole)), where=whole > 0))
 
     @property
     def correlation(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._crystal import Flags, Values
 from jax_occupancy.xray._form_factors import Radiation
+from jax_occupancy.xray._twinning import twin_laws
 
 # Below it the data are called twinned; two thirds of the way from perfect twin to untwinned, and more than three
 # standard errors from untwinned with the fewest reflections allowed.
@@ -20,8 +21,6 @@ UNTWINNED, PERFECT_TWIN = 0.5, 0.375
 FEWEST_ACENTRIC = 500
 # Shells are used as far as their mean I/σ is above this: noise makes twinned data look untwinned.
 LOWEST_SIGNAL = 3.0
-# How far the lattice may be from a higher symmetry, in degrees.
-MAX_OBLIQUITY = 3.0
 
 # Reflections that show the packing of molecules and not their inner regularities, in Å.
 LOWEST, HIGHEST = 10.0, 5.0
@@ -116,7 +115,7 @@ def twin_test(
     d_min = float(1 / np.sqrt(inverse_d2[chosen].max())) if n else np.nan
     if n < FEWEST_ACENTRIC or not mean_l < TWINNED_BELOW:
         return TwinTest(mean_l, n, d_min, None)
-    laws = [op.as_hkl().triplet() for op in gemmi.find_twin_laws(cell, spacegroup, MAX_OBLIQUITY, False)]
+    laws = twin_laws(cell, spacegroup)
     possible = (
         f"the lattice allows the twin laws {'; '.join(laws)}"
         if laws
@@ -125,7 +124,7 @@ def twin_test(
     warning = (
         f"The data look twinned: mean |L| is {mean_l:.3f} for {n} acentric reflections to {d_min:.1f} Å "
         f"({UNTWINNED} untwinned, {PERFECT_TWIN} for a perfect twin); {possible}. "
-        "Occupancies refined as if the crystal were not twinned are biased."
+        "Occupancies refined as if the crystal were not twinned are biased (twin=... refines a law)."
     )
     return TwinTest(mean_l, n, d_min, warning)
 

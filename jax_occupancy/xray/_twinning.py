@@ -27,6 +27,7 @@ MAX_OBLIQUITY = 3.0
 LARGEST_GROUP = 24
 # Steps of scoring to the fractions, which are few and determined by all reflections.
 FRACTION_STEPS = 8
+RIDGE = 1e-6
 
 
 def twin_laws(cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup, *, max_obliquity: float = MAX_OBLIQUITY) -> list[str]:
@@ -72,9 +73,12 @@ class TwinOrbits:
         """
         hkl, of_crystal = checked_hkl(hkl), _rotations(spacegroup)
         of_laws = [_key(_rotation(law, cell)) for law in laws]
-        for law, rotation in zip(laws, of_laws, strict=True):
+        for i, (law, rotation) in enumerate(zip(laws, of_laws, strict=True)):
             if rotation in of_crystal:
                 raise ValueError(f"twin law {law} is a symmetry of {spacegroup.xhm()}, under which nothing is twinned")
+            for other, before in zip(laws[:i], of_laws, strict=False):
+                if before in _double_coset(of_crystal, rotation):
+                    raise ValueError(f"twin laws {other} and {law} are the same law in {spacegroup.xhm()}; keep one")
         cosets, domains = _cosets(of_crystal, of_laws)
 
         def members(some: np.ndarray) -> np.ndarray:
@@ -112,7 +116,7 @@ class TwinOrbits:
 def fit_fractions(
     target: Target, powers: Float[ArrayLike, "domains reflections"], start: ArrayLike | Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...], float]:
-    """Fractions of the domains where a target is lowest, their standard uncertainties, and its value there.
+    """Fractions of the domains where a target is lowest, their esds (NaN on the bound of zero), and its value there.
 
     Args:
         target: for the present model, with amplitudes of the twin.
@@ -121,21 +125,30 @@ def fit_fractions(
     """
     scale, powers = np.array(start, np.float64), jnp.asarray(powers)
     for _ in range(FRACTION_STEPS):
-        _, slope, curvature = (np.asarray(one, np.float64) for one in _scores(target, powers, jnp.asarray(scale)))
-        root = np.linalg.cholesky(curvature + 1e-9 * np.diag(np.diag(curvature))).T
+        _, slope, curvature = _scores(target, powers, scale)
+        root = np.linalg.cholesky(curvature).T
         scale = nnls(root, root @ scale - np.linalg.solve(root.T, slope))[0]
-    value, _, curvature = _scores(target, powers, jnp.asarray(scale))
+    value, _, curvature = _scores(target, powers, scale)
     fractions, there = scale / scale.sum(), scale > 0
     covariance = np.zeros(curvature.shape)
-    covariance[np.ix_(there, there)] = np.linalg.inv(np.asarray(curvature, np.float64)[np.ix_(there, there)])
+    covariance[np.ix_(there, there)] = np.linalg.inv(curvature[np.ix_(there, there)])
+    if not target.is_likelihood:  # its variance is what is left over
+        covariance *= 2 * value / np.count_nonzero(target.weight)
     relative = (np.eye(scale.size) - fractions[:, None]) / scale.sum()
-    esds = np.sqrt(np.einsum("ij,jk,ik->i", relative, covariance, relative))
-    return tuple(fractions.tolist()), tuple(esds.tolist()), float(value)
+    esds = np.where(there, np.sqrt(np.einsum("ij,jk,ik->i", relative, covariance, relative)), np.nan)
+    return tuple(fractions.tolist()), tuple(esds.tolist()), value
+
+
+def _scores(target: Target, powers: Array, scale: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """The target, and its first and second derivatives by the scale of each domain."""
+    value, slope, curvature = (np.asarray(one, np.float64) for one in _compiled(target, powers, jnp.asarray(scale)))
+    # Powers of domains that hardly differ, or are zero, leave it singular to single precision.
+    ridge = RIDGE * np.diag(np.diag(curvature)) + np.finfo(np.float32).tiny * np.eye(len(scale))
+    return value.item(), slope, curvature + ridge
 
 
 @eqx.filter_jit
-def _scores(target: Target, powers: Array, scale: Array) -> tuple[Array, Array, Array]:
-    """The target, and its first and second derivatives by the scale of each domain."""
+def _compiled(target: Target, powers: Array, scale: Array) -> tuple[Array, Array, Array]:
     square = jnp.dot(scale.astype(powers.dtype), powers, precision="highest")
     amplitude = jnp.sqrt(jnp.maximum(square, 1e-20))
     slope = jax.grad(lambda one: jnp.sum(target(one)))(amplitude)
@@ -228,11 +241,12 @@ def _rotations(spacegroup: gemmi.SpaceGroup) -> list[tuple[int, ...]]:
 
 
 def _rotation(law: str, cell: gemmi.UnitCell) -> np.ndarray:
-    """The matrix of a law, which acts on rows of indices and must leave the cell nearly as it is."""
+    """The matrix of a law, for rows of indices, which must leave the cell nearly as it is; −R is the same as R."""
     try:
         rotation = np.array(gemmi.parse_triplet(law, "h").rot)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{law!r} is no twin law; wanted what becomes of h, k, l, such as k,h,-l") from error
+    rotation = rotation * (-1 if np.linalg.det(rotation) < 0 else 1)
     turn, axes = rotation / gemmi.Op.DEN, np.array(cell.frac.mat.tolist())
     metric = axes @ axes.T
     apart = np.abs(turn @ metric @ turn.T - metric) / np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
