@@ -110,6 +110,14 @@ def megabytes(function, *arguments):
     return (plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes) / 1e6
 
 
+def compiling(function, *arguments):
+    """Seconds that a call takes to compile anew, and the size of the program's text in MB, index arrays and all."""
+    lowered = jax.jit(lambda *given: function(*given)).lower(*arguments)
+    start = perf_counter()
+    lowered.compile()
+    return perf_counter() - start, len(lowered.as_text()) / 1e6
+
+
 def in_turns(calls, options, *, repeats=None, pause=0.0):
     """Seconds of a call of each side, one number for each turn."""
     seconds = {name: [] for name in calls}
@@ -175,6 +183,7 @@ def compare(n_atoms, options, *, repeats=None, torchref=None, **kind):
     seconds = in_turns(calls, options, repeats=repeats, pause=PAUSE if torchref is not None else 0.0)
     row |= medians(seconds)
     row["gradient, MB"] = megabytes(evaluate_and_pull_back, occ, weights)
+    row["compile"], row["program, MB"] = compiling(evaluate_and_pull_back, occ, weights)
     row["gradient / literal"] = float(np.median(seconds["gradient"] / seconds["gradient literal"]))
     row["gradient / copy"] = float(np.median(seconds["gradient"] / seconds["copy"]))
     if torchref is not None:
