@@ -11,6 +11,8 @@ TARGETS = ("ml", "ls")
 LEVELS = ("atom", "group", "held")
 # More atoms in groups than this do not move each on its own: the work grows with the square of their number.
 MOST_ATOMS = 1500
+# Domains of a twin that are a smaller part than this are as good as none.
+SMALLEST_FRACTION = 0.02
 STARTS = ("model", "even", "random")
 # One or several, with semicolons between.
 TWIN_LAWS = re.compile(r"([-+*/\dhkl ]+(,[-+*/\dhkl ]+){2}(;|$))+", re.IGNORECASE)

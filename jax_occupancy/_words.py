@@ -10,7 +10,7 @@ from scipy.optimize import curve_fit
 
 import jax_occupancy
 from jax_occupancy._numbers import with_esd
-from jax_occupancy._options import MOST_ATOMS
+from jax_occupancy._options import MOST_ATOMS, SMALLEST_FRACTION
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.xray import (
     TwinOrbits,
@@ -48,8 +48,6 @@ REPRODUCIBLE = "Reproducible is not the same as accurate: that is what the stand
 # What an occupancy trades with, and the prior that tells whether it was refined.
 NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
 
-# A smaller fraction of domains is as good as none.
-NO_TWIN = 0.02
 # Less than so many per cent of what a wrong occupancy does to B factors is not worth a word.
 FOLLOWING = 5
 
@@ -242,7 +240,7 @@ def _twin_notes(solution: Solution) -> list[str]:
     data: Any = solution.data
     laws = solution.twin["law"].tolist()
     said = data_warnings(data, twinned=bool(laws))
-    for law in solution.twin["law"][solution.twin["fraction"] < NO_TWIN]:
+    for law in solution.twin["law"][solution.twin["fraction"] < SMALLEST_FRACTION]:
         said.append(f"hardly any of the crystal is a twin by {law}: take it for single (twin='none')")
     if laws and data.n_free:
         orbits = TwinOrbits.of(data.hkl, laws, cell=data.cell, spacegroup=data.spacegroup)

@@ -14,14 +14,14 @@ from jax_occupancy.refinement._objective import (
     amplitude_at,
     by_solvent_share_at,
     minimise,
-    of_twin_at,
+    powers_at,
     unscaled_at,
     value_at,
 )
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import MAX_STEPS, Result, SolverResult
 from jax_occupancy.refinement._starts import Minimum
-from jax_occupancy.xray import LinearModel, Scale, SigmaA, TwinnedModel, fit_fractions
+from jax_occupancy.xray import LinearModel, Scale, SigmaA, TwinnedModel, fit_fractions, own_share
 
 # The scales follow the occupancies so closely that a few rounds bring both to rest.
 MAX_CYCLES = 30
@@ -149,7 +149,7 @@ def run_cycles(
         stage("scale")
         calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))
         if isinstance(linear, TwinnedModel):
-            of_twin = {"own_share": observations.gather(np.asarray(of_twin_at(model, x)[1], np.float64))}
+            of_twin = {"own_share": observations.gather(own_share(powers_at(model, x), linear.fractions))}
         # of two minima of the scales that of the last cycle, or they change places for ever
         scale = observations.scale(calculated, mask, start=scale, **of_twin)
         model = model.with_scale(*problem.scales_of_all(scale))
@@ -158,7 +158,7 @@ def run_cycles(
             sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
         target = observations.target(kind, sigma_a, n, dtype=dtype)
         if isinstance(linear, TwinnedModel):
-            fractions, esds, _ = fit_fractions(target, of_twin_at(model, x)[0], np.asarray(linear.fractions))
+            fractions, esds, _ = fit_fractions(target, powers_at(model, x), linear.fractions)
             scale = replace(scale, fractions=fractions, fraction_esds=esds)
             linear = linear.with_fractions(fractions)
             model = model.with_fractions(fractions)

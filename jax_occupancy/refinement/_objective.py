@@ -73,10 +73,10 @@ class Objective(eqx.Module):
         q, delta_b = self.split(x)
         return self.linear.calculated(q, delta_b), self.linear.solvent_mask(q)
 
-    def of_twin(self, x: Float[Array, " variables"]) -> tuple[Array, Array]:
-        """Intensities of the domains of a twin, each as the whole crystal, and the share of the model's own."""
+    def powers(self, x: Float[Array, " variables"]) -> Float[Array, "domains reflections"]:
+        """Intensities of the domains of a twin, each as the whole crystal."""
         linear: TwinnedModel | Any = self.linear
-        return linear.powers(*self.split(x)), linear.own_share(*self.split(x))
+        return linear.powers(*self.split(x))
 
     def by_solvent_share(self, base: LinearModel, x: Float[Array, " variables"]) -> tuple[Array, Array]:
         """First and second derivative by how much of the solvent of `base` fills the places of absent groups."""
@@ -198,6 +198,6 @@ amplitude_at = eqx.filter_jit(Objective.amplitude)
 misfit_at = eqx.filter_jit(Objective.misfit)
 structure_factors_at = eqx.filter_jit(Objective.structure_factors)
 by_solvent_share_at = eqx.filter_jit(Objective.by_solvent_share)
-of_twin_at = eqx.filter_jit(Objective.of_twin)
+powers_at = eqx.filter_jit(Objective.powers)
 unscaled_at = eqx.filter_jit(Objective.unscaled)
 value_at = eqx.filter_jit(Objective.value)

@@ -49,6 +49,7 @@ from jax_occupancy.xray import (
     TwinOrbits,
     find_outliers,
     fit_fractions,
+    own_share,
 )
 
 TARGETS: dict[str, type[Target]] = {"ml": MaximumLikelihood, "ls": LeastSquares}
@@ -216,8 +217,8 @@ class Problem:
             amplitude = np.abs(observations.scale(calculated, mask).apply(calculated, mask)).astype(np.float64)
             return amplitude, observations.sigma_a(amplitude)
         for _ in range(TWIN_ROUNDS):  # data are detwinned by the model, whose fractions follow from the data
-            own_share = observations.gather(np.asarray(linear.own_share(q), np.float64))
-            scale = observations.scale(calculated, mask, own_share=own_share)
+            share = observations.gather(own_share(linear.powers(q), linear.fractions))
+            scale = observations.scale(calculated, mask, own_share=share)
             linear = linear.with_scale(*self.scales_of_all(scale))
             sigma_a = observations.sigma_a(observations.gather(np.asarray(linear.amplitude(q), np.float64)))
             target = observations.target(MaximumLikelihood, sigma_a, n, dtype=linear.overall.dtype)

@@ -23,7 +23,7 @@ from jax_occupancy.refinement._pruning import atoms_of_groups, full_waters, occu
 from jax_occupancy.refinement._solver import Result
 from jax_occupancy.refinement._starts import Minimum
 from jax_occupancy.refinement._table import entries_of_groups, solution_table
-from jax_occupancy.xray import Scale, SigmaA, Sites, Target, TwinOrbits, r_factor
+from jax_occupancy.xray import Scale, SigmaA, Sites, Target, TwinOrbits, own_share, r_factor
 
 SUM_TOLERANCE = 1e-3
 # An R-work that rises by less has not risen for those who look at three decimals.
@@ -187,9 +187,9 @@ class Solution:
         square, fractions = np.abs(f_model) ** 2, np.array(self.scale.fractions)
         # Mates that were not measured have the amplitude that they have in the refined model.
         others = self.model_amplitude**2 - fractions[0] * np.abs(self.f_model) ** 2
-        whole = fractions @ orbits.powers(square)
-        whole = np.where(np.isfinite(whole), whole, others + fractions[0] * square)
-        return observed * np.sqrt(np.divide(square, whole, out=np.ones(len(whole)), where=whole > 0))
+        of_mates = fractions[1:] @ orbits.powers(square)[1:]
+        powers = np.array([square, np.where(np.isfinite(of_mates), of_mates, others)])
+        return observed * own_share(powers, [fractions[0], 1.0])
 
     @property
     def correlation(self) -> pd.DataFrame:

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jax_occupancy._options import SMALLEST_FRACTION
 from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.xray import MaximumLikelihood, TwinOrbits, fit_fractions, twin_laws, twin_test
 
-# A law is refined if it makes the data more likely by more than this, in units of log-likelihood, and if its domains
-# are no smaller than this.
-SUPPORTED, SMALLEST_FRACTION = 10.0, 0.02
+# A law is refined if it makes the data more likely by more than this, in units of log-likelihood.
+SUPPORTED = 10.0
 # Two copies of a molecule that a law maps onto each other have errors of the model that cancel in a sum of both: any
 # data are then more likely of a twin. So mean |L| of the data must have fallen at least half way from that of the model
 # to that of its twin, and these must differ by this.

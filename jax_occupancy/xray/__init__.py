@@ -26,7 +26,7 @@ from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent
 from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders
 from jax_occupancy.xray._targets import LeastSquares, MaximumLikelihood, Target
 from jax_occupancy.xray._tiles import Tiles
-from jax_occupancy.xray._twinning import TwinnedModel, TwinOrbits, fit_fractions, twin_laws
+from jax_occupancy.xray._twinning import TwinnedModel, TwinOrbits, fit_fractions, own_share, twin_laws
 
 __all__ = [
     "Box",
@@ -70,6 +70,7 @@ __all__ = [
     "map_coefficients",
     "native_patterson",
     "of_orbits",
+    "own_share",
     "r_factor",
     "random_r_factor",
     "read_sites",

@@ -4,7 +4,7 @@ import equinox as eqx
 import gemmi
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 Values = Float[np.ndarray, " reflections"]
 Flags = Bool[np.ndarray, " reflections"]
@@ -51,6 +51,11 @@ class Crystal(eqx.Module):
             inversion=None if inversion is None else cast(inversion.tran) / unit,
             reciprocal_metric=cast(cell.reciprocal_metric_tensor().as_mat33().tolist()),
         )
+
+
+def keys_of(hkl: Int[np.ndarray, "*some 3"]) -> Int[np.ndarray, "*some"]:
+    """One number for each triple; Miller indices are far smaller than 2²⁰, and sums of keys are keys of sums."""
+    return hkl.astype(np.int64) @ np.array([2**40, 2**20, 1])
 
 
 def epsilon_and_centric(hkl: np.ndarray, spacegroup: gemmi.SpaceGroup) -> tuple[Values, Flags]:

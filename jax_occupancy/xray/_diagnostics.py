@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from jax_occupancy.xray._checks import checked_columns, checked_hkl
-from jax_occupancy.xray._crystal import Flags, Values
+from jax_occupancy.xray._crystal import Flags, Values, keys_of
 from jax_occupancy.xray._form_factors import Radiation
 from jax_occupancy.xray._twinning import twin_laws
 
@@ -76,7 +76,7 @@ def completeness_by_shell(
     possible = gemmi.make_miller_array(cell, spacegroup, (1 - 1e-6) / highest)
     in_asu = gemmi.IntAsuData(cell, spacegroup, hkl, np.zeros(len(hkl), np.int32))
     in_asu.ensure_asu()
-    measured = np.isin(_keys(possible), _keys(in_asu.miller_array))
+    measured = np.isin(keys_of(possible), keys_of(in_asu.miller_array))
     s = np.sqrt(cell.calculate_1_d2_array(possible))
     borders = np.cbrt(np.linspace(s.min() ** 3, highest**3, n_shells + 1))
     shell = np.clip(np.searchsorted(borders, s, side="right") - 1, 0, n_shells - 1)
@@ -194,11 +194,6 @@ def dispersion_note(
     )
 
 
-def _keys(hkl: Int[np.ndarray, "reflections 3"]) -> Int[np.ndarray, " reflections"]:
-    """One number for each triple; Miller indices are far smaller than 2²⁰, and sums of keys are keys of sums."""
-    return hkl.astype(np.int64) @ np.array([2**40, 2**20, 1])
-
-
 def _strong(inverse_d2: Values, amplitude: Values, sigma: Values) -> Flags:
     """Reflections up to the first of twenty shells with too little signal; I/σ(I) is half of F/σ(F)."""
     order = np.argsort(inverse_d2, kind="stable")
@@ -212,14 +207,14 @@ def _strong(inverse_d2: Values, amplitude: Values, sigma: Values) -> Flags:
 
 def _local_differences(hkl: Int[np.ndarray, "reflections 3"], intensity: Values) -> Float[np.ndarray, " pairs"]:
     """L of all pairs whose indices differ by even numbers that add up to four at most."""
-    keys = _keys(hkl)
+    keys = keys_of(hkl)
     order = np.argsort(keys)
     keys, intensity = keys[order], intensity[order]
     found = []
     for step in product((-4, -2, 0, 2, 4), repeat=3):
         if step <= (0, 0, 0) or np.abs(step).sum() > 4:  # one of each pair of opposite steps
             continue
-        wanted = keys + _keys(np.array([step]))
+        wanted = keys + keys_of(np.array([step]))
         at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
         there = keys[at] == wanted
         first, second = intensity[there], intensity[at[there]]

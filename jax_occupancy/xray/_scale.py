@@ -51,14 +51,17 @@ class Scale:
     def at(self, hkl: np.ndarray, cell: gemmi.UnitCell) -> tuple[np.ndarray, np.ndarray]:
         """The scales k and k_mask of other reflections of the crystal."""
         between = Interpolation.from_nodes(self.d_spacing**-2.0, cell.calculate_1_d2_array(hkl))
-        s, b = hkl @ np.array(cell.frac.mat.tolist()), np.array(self.b_anisotropic)[[0, 3, 4, 3, 1, 5, 4, 5, 2]]
-        falloff = np.einsum("hi,ij,hj->h", s, b.reshape(3, 3), s) / 4
+        s = hkl @ np.array(cell.frac.mat.tolist())
+        falloff = np.einsum("hi,ij,hj->h", s, self._tensor, s) / 4
         return np.exp(between.interpolate(np.log(self.k_overall)) - falloff), between.interpolate(self.k_mask)
+
+    @property
+    def _tensor(self) -> Float[np.ndarray, "3 3"]:
+        return np.array(self.b_anisotropic)[[0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(3, 3)
 
     def parameters(self, tensors: Float[np.ndarray, "elements 3 3"]) -> Float[np.ndarray, " parameters"]:
         """Log k and k_mask at the nodes and the elements of the tensor in terms of others."""
-        symmetric = np.array(self.b_anisotropic)[[0, 3, 4, 3, 1, 5, 4, 5, 2]]
-        elements = np.linalg.lstsq(tensors.reshape(-1, 9).T, symmetric)[0]
+        elements = np.linalg.lstsq(tensors.reshape(-1, 9).T, self._tensor.reshape(-1))[0]
         return np.concatenate([np.log(self.k_overall), self.k_mask, elements])
 
 

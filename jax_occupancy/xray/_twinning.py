@@ -18,6 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from scipy.optimize import nnls
 
 from jax_occupancy.xray._checks import checked_hkl
+from jax_occupancy.xray._crystal import keys_of
 from jax_occupancy.xray._linear_model import LinearModel, PerGroup, PerHkl, root
 from jax_occupancy.xray._targets import Target
 
@@ -30,11 +31,11 @@ FRACTION_STEPS = 8
 RIDGE = 1e-6
 
 
-def twin_laws(cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup, *, max_obliquity: float = MAX_OBLIQUITY) -> list[str]:
+def twin_laws(cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup) -> list[str]:
     """The twin laws that a lattice allows, as what becomes of h, k, l.
 
     Merohedral laws are symmetry of the lattice whatever its cell; pseudo-merohedral ones nearly are, by an angle of at
-    most `max_obliquity` degrees. Of laws that differ by symmetry of the crystal there is one, the shortest.
+    most three degrees. Of laws that differ by symmetry of the crystal there is one, the shortest.
 
     Example:
         >>> twin_laws(gemmi.UnitCell(80, 80, 60, 90, 90, 90), gemmi.SpaceGroup("P 43"))
@@ -42,7 +43,7 @@ def twin_laws(cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup, *, max_obliqui
     """
     found: dict[frozenset, list[str]] = {}
     of_crystal = _rotations(spacegroup)
-    for op in gemmi.find_twin_laws(cell, spacegroup, max_obliquity, True):
+    for op in gemmi.find_twin_laws(cell, spacegroup, MAX_OBLIQUITY, True):
         found.setdefault(_double_coset(of_crystal, _key(np.array(op.rot))), []).append(op.as_hkl().triplet())
     return [min(same, key=len) for same in found.values()]
 
@@ -91,8 +92,8 @@ class TwinOrbits:
             return np.array(in_asu.miller_array).reshape(len(cosets), -1, 3).swapaxes(0, 1)
 
         mates = members(hkl)
-        _, first, orbit = np.unique(_keys(mates).min(axis=1), return_index=True, return_inverse=True)
-        starts = mates[first, np.argmin(_keys(mates[first]), axis=1)]
+        _, first, orbit = np.unique(keys_of(mates).min(axis=1), return_index=True, return_inverse=True)
+        starts = mates[first, np.argmin(keys_of(mates[first]), axis=1)]
         orbits = members(starts)
         own = np.all(orbits[orbit] == mates[:, :1], axis=2)
         return cls(orbits.reshape(-1, 3), orbit * len(cosets) + np.argmax(own, axis=1), domains)
@@ -104,13 +105,24 @@ class TwinOrbits:
 
     def powers(self, square: Float[np.ndarray, " reflections"]) -> Float[np.ndarray, "domains reflections"]:
         """What each domain would add to the intensities, from those of a single crystal; NaN where a mate lacks."""
-        keys, number = np.unique(_keys(self.hkl), return_inverse=True)
+        keys, number = np.unique(keys_of(self.hkl), return_inverse=True)
         known = np.full(keys.size, np.nan)
         known[number[self.rows]] = square
         of_orbits = known[number].reshape(-1, self.domains.shape[1])
         there = np.isfinite(of_orbits)
         mixed, lacks = (np.einsum("oi,kji->koj", one, self.domains) for one in (np.where(there, of_orbits, 0), ~there))
         return np.where(lacks > 0, np.nan, mixed).reshape(len(mixed), -1)[:, self.rows]
+
+
+def own_share(powers: Float[ArrayLike, "domains reflections"], fractions: ArrayLike | Sequence[float]) -> np.ndarray:
+    """The amplitude of the first domain relative to that of the twin, by which data are detwinned.
+
+    Example:
+        >>> own_share(np.array([[9.0, 1.0], [1.0, 9.0]]), [0.5, 0.5]).round(3).tolist()
+        [1.342, 0.447]
+    """
+    own, whole = np.asarray(powers, np.float64)[0], np.asarray(fractions, np.float64) @ np.asarray(powers, np.float64)
+    return np.sqrt(np.divide(own, whole, out=np.ones(whole.shape), where=whole > 0))
 
 
 def fit_fractions(
@@ -207,23 +219,9 @@ class TwinnedModel(LinearModel):
         """The amplitudes, and for each member of an orbit how its own depends on the structure factors of all."""
         pair, mixing = self._pair(occupancies, delta_b), self._mixing
         amplitude = self.size(pair)
-        factor = mixing[:, None, :] * _inverse(amplitude).reshape(-1, len(mixing)).T[:, :, None]
+        inverse = jnp.where(amplitude > 0, 1 / jnp.where(amplitude > 0, amplitude, 1.0), 0.0)
+        factor = mixing[:, None, :] * inverse.reshape(-1, len(mixing)).T[:, :, None]
         return amplitude, factor.reshape(len(mixing), 1, -1) * (pair * self.overall)
-
-    def own_share(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> PerHkl:
-        """The amplitude of the first domain relative to that of the twin, by which data are detwinned."""
-        pair = self._pair(occupancies, delta_b)
-        return super().size(pair) * _inverse(self.size(pair))
-
-
-def _inverse(amplitude: Array) -> Array:
-    """One over it, zero where it is zero."""
-    return jnp.where(amplitude > 0, 1 / jnp.where(amplitude > 0, amplitude, 1.0), 0.0)
-
-
-def _keys(hkl: Int[np.ndarray, "*some 3"]) -> Int[np.ndarray, "*some"]:
-    """One number for each triple of indices, which are far smaller than 2²⁰."""
-    return hkl.astype(np.int64) @ np.array([2**40, 2**20, 1])
 
 
 def _key(rotation: np.ndarray) -> tuple[int, ...]:

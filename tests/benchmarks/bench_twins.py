@@ -19,7 +19,7 @@ from pathlib import Path
 import gemmi
 import jax
 import numpy as np
-from bench_truth import SIDE, draw, write
+from bench_truth import SIDE, draw, summary, write
 
 # Space group, cell for a molecule of one unit of volume, twin law.
 CRYSTALS = {
@@ -88,11 +88,9 @@ def one(source, crystal, fraction, resolution, scenario, seed, options, folder) 
             solution = refine(*files, groups=grouping, throw=False, **{"twin": twin} | options)
         table = solution.table[solution.table["refinable"]]
         of = true[[group.atoms[0] for group in grouping.groups if group.refinable]]
-        error, esd = table["occupancy"].to_numpy() - of, table["esd"].to_numpy()
-        z = (error / esd)[np.isfinite(esd)]
-        found |= {f"{name}rms": float(np.sqrt(np.mean(error**2))), f"{name}z": float(np.sqrt(np.mean(z**2)))}
-        found |= {f"{name}within_95": float(np.mean(np.abs(z) <= 1.96)), f"{name}r_free": solution.r_free.end}
-        found |= {f"{name}n": len(z), f"{name}result": solution.result}
+        cell = summary([(of, *(table[column].to_numpy(float) for column in ("occupancy", "esd", "esd_fixed")))])
+        cell |= {"r_free": solution.r_free.end, "result": solution.result}
+        found |= {f"{name}{key}": value for key, value in cell.items()}
         if twin == "auto":
             found["found"] = {row["law"]: [row["fraction"], row["esd"]] for row in solution.twin.to_dict("records")}
     return found
