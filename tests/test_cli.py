@@ -1,6 +1,7 @@
 """The command as a user meets it: what it prints and what it writes."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -10,8 +11,10 @@ import sys
 import gemmi
 import numpy as np
 import pytest
+from command_line import command
 
-from jax_occupancy import read_model, write_example
+from jax_occupancy import read_model, refinement, write_example
+from jax_occupancy.refinement._solution import StartEnd
 
 MAPS = ["FWT", "PHWT", "DELFWT", "PHDELWT", "FOM"]
 STAGES = {
@@ -233,6 +236,18 @@ def test_brackets_colons_notes_and_parents_are_printed_as_they_are(example, tmp_
     assert run("groups", "no[/x].pdb", cwd=tmp_path).stderr.startswith("error: no[/x].pdb ")
 
 
+def test_a_model_that_is_no_better_than_the_start_is_no_success(tmp_path, monkeypatch):
+    """Though it is written, as one that did not come to rest."""
+    files = write_example(tmp_path)
+    solution = refinement.refine(files.model, files.reflections, starts=0, positions="held")
+    worse = dataclasses.replace(solution, target=StartEnd(1.0, 2.0))
+    monkeypatch.setattr(refinement, "refine", lambda *given, **options: worse)
+    ended = command("refine", files.model.name, files.reflections.name, "-o", "o.pdb", cwd=tmp_path)
+    assert ended.code == 3
+    assert ended.errors.startswith("no better than the start: ")
+    assert (tmp_path / "o.pdb").exists()
+
+
 def test_groups_as_table_and_as_json(example, tmp_path):
     table = run("groups", example.model, cwd=tmp_path)
     assert (table.returncode, table.stderr) == (0, "")
@@ -244,9 +259,9 @@ def test_groups_as_table_and_as_json(example, tmp_path):
 
 
 def test_help_and_version_answer_without_loading_jax(tmp_path):
-    for command in ((), ("refine",), ("groups",)):
+    for words in ((), ("refine",), ("groups",)):
         program = ("-X", "importtime", "-m", "jax_occupancy")
-        result = run(*command, "--help", cwd=tmp_path, program=program, COLUMNS="200")
+        result = run(*words, "--help", cwd=tmp_path, program=program, COLUMNS="200")
         assert result.returncode == 0
         assert "Usage" in result.stdout
         assert not re.search(r"\| +(jax|gemmi|pandas|numpy)$", result.stderr, flags=re.M)

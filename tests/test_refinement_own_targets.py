@@ -112,6 +112,7 @@ def test_an_r_work_that_rises_is_told(coarse, example):
     assert solution.target.end < solution.target.start
     assert solution.r_work.end > solution.r_work.start + 5e-4
     rise = f"R-work rose from {solution.r_work.start:.4f} to {solution.r_work.end:.4f}"
+    assert solution.risen == rise
     assert solution.message.endswith(
         f"But {rise}: this is no better than the start; look at outliers and sigmas first."
     )

@@ -35,7 +35,7 @@ def common(
     "`jax-occupancy refine model.cif half1.mrc half2.mrc --resolution 2.0` · "
     "`jax-occupancy refine --example`\n\n"
     "**Exit codes:** 0 converged · 1 bad input, a sentence says what · 2 wrong use · "
-    "3 did not converge (what was found is written nevertheless) · 130 interrupted"
+    "3 did not converge, or is no better than the start (what was found is written nevertheless) · 130 interrupted"
 )
 @with_options
 def refine(
@@ -119,7 +119,7 @@ def show_groups(
     epilog="**Examples:** `jax-occupancy series model.pdb t0.mtz t1.mtz t2.mtz --csv table.csv --report series.html` · "
     "`jax-occupancy series model.pdb 0.mtz 5.mtz 20.mtz --name 0 --name 5 --name 20 -o refined`\n\n"
     "**Exit codes:** 0 all converged · 1 not one usable, a sentence says what · 2 wrong use · "
-    "3 some failed or did not converge (the others are written)"
+    "3 some failed, did not converge or are no better than the start (all that was found is written)"
 )
 @with_options
 def series(

@@ -234,7 +234,7 @@ def _end(
 ) -> None:
     """Write the account of it all, and say how it ended."""
     watch.lap("write")
-    about, converged = console.about, solution.result == "converged"
+    about, failed = console.about, session.failure(solution)
     if outputs.json is not None:
         account = solution.to_dict() | about | {"options": chosen, "notes": console.notes}
         account |= {"written": console.written, "seconds": watch.seconds | {"total": watch.total}}
@@ -244,8 +244,8 @@ def _end(
     if outputs.log is not None:
         say_written(console, ": all of this.", outputs.log)
         head = [about["command"], about["date"], ", ".join(f"{what} {one}" for what, one in about["versions"].items())]
-        end = "" if converged else f"not converged: {solution.message}\n"
+        end = f"{failed}: {solution.message}\n" if failed else ""
         session.write_text(outputs.log, "\n".join([*head, "", console.text + end]))
-    if not converged:
-        typer.echo(f"not converged: {solution.message}", err=True)
+    if failed:
+        typer.echo(f"{failed}: {solution.message}", err=True)
         raise typer.Exit(session.NOT_CONVERGED)

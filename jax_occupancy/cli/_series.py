@@ -143,10 +143,10 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
 
 
 def _end(series: SeriesSolution) -> None:
-    unsettled = [dataset_name(name) for name, solution in series.solutions.items() if solution.result != "converged"]
+    unsettled = {name: how for name, solution in series.solutions.items() if (how := session.failure(solution))}
     for name, message in series.failed.items():
         typer.echo(f"failed: {dataset_name(name)}: {as_options(message)}", err=True)
-    for name in unsettled:
-        typer.echo(f"not converged: {name}", err=True)
+    for name, how in unsettled.items():
+        typer.echo(f"{how}: {dataset_name(name)}", err=True)
     if series.failed or unsettled:
         raise typer.Exit(session.NOT_CONVERGED)

@@ -22,9 +22,10 @@ from jax_occupancy._words import versions
 from jax_occupancy.cli._console import Console, say_note
 from jax_occupancy.cli._options import Data, MapChoice, wrong_use
 from jax_occupancy.groups import Grouping
+from jax_occupancy.refinement import Solution
 from jax_occupancy.xray import dispersion, dispersion_note
 
-# Exit code of a refinement that did not come to rest.
+# Exit code of a refinement that did not come to rest, or only where the model is no better.
 NOT_CONVERGED = 3
 # What compiles faster than this many seconds is not worth a file.
 WORTH_KEEPING = 0.2
@@ -84,6 +85,13 @@ def start(options: Options, *, quiet: bool, begin: float) -> tuple[Console, Stop
     console = Console(quiet=quiet)
     console.about = provenance()
     return console, watch
+
+
+def failure(solution: Solution) -> str:
+    """What a refinement that is no success is called; "" for one that is."""
+    if solution.result != "converged":
+        return "not converged"
+    return "no better than the start" if solution.risen else ""
 
 
 def provenance() -> dict[str, Any]:

@@ -21,7 +21,8 @@ from jax_occupancy.refinement._map_model import map_structure_factors
 from jax_occupancy.refinement._movers import moved_model
 from jax_occupancy.refinement._objective import Objective, minimise
 from jax_occupancy.refinement._posterior import Posterior, posterior_at
-from jax_occupancy.refinement._problem import Problem, prepare
+from jax_occupancy.refinement._prepare import prepare
+from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._pruning import atoms_of_groups
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._refine import RefinementError, refine

@@ -1,7 +1,6 @@
 """Everything that stays the same while occupancies are refined."""
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -16,22 +15,20 @@ from jaxtyping import Array, Float, Int
 from jax_occupancy._options import MOST_ATOMS, Options
 from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
-from jax_occupancy.io import Maps, Model, Reflections, agreed_radiation
-from jax_occupancy.refinement._constraints import Constraints, constraints_of
+from jax_occupancy.io import Model, Reflections
+from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._devices import shard_reflections
-from jax_occupancy.refinement._group_model import group_model, model_sites
-from jax_occupancy.refinement._linear_model import check_same_crystal, group_columns, linear_model
+from jax_occupancy.refinement._linear_model import group_columns
 from jax_occupancy.refinement._map_data import MapData
-from jax_occupancy.refinement._map_model import in_map, indices_in_map, map_columns, map_data, map_model
+from jax_occupancy.refinement._map_model import map_columns
 from jax_occupancy.refinement._movers import (
     Movers,
     Parts,
     equivalent_and_lowest_b,
     moved_model,
     movers_of,
-    parts_of,
 )
-from jax_occupancy.refinement._near import Near, near_groups
+from jax_occupancy.refinement._near import Near
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._starts import random_starts
 from jax_occupancy.xray import (
@@ -46,7 +43,6 @@ from jax_occupancy.xray import (
     Sites,
     Target,
     TwinnedModel,
-    TwinOrbits,
     find_outliers,
     fit_fractions,
     own_share,
@@ -255,7 +251,7 @@ class Problem:
             return replace(self, **prior)
         movers = self.movers._replace(shifts=shifts, delta_b=delta_b)
         model, dtype = moved_model(self.model, *movers.of_atoms(self.model.n_atoms)), self.linear.overall.dtype
-        compute = _columns_of(model, self.observations, self.hkl, self.options)
+        compute = columns_of(model, self.observations, self.hkl, self.options)
         of_groups = compute(self.members, memory=self.options.memory, dtype=dtype)
         if self.mesh is not None:
             of_groups = shard_reflections(of_groups, self.mesh)
@@ -273,117 +269,19 @@ class Problem:
         return self._with_movers(movers, moved_model(self.model, shifts, delta_b))
 
     def _with_movers(self, movers: Movers, model: Model) -> "Problem":
-        compute = _columns_of(model, self.observations, self.hkl, self.options)
+        compute = columns_of(model, self.observations, self.hkl, self.options)
         columns = compute(movers.atoms, shifts=self.columns.axes is not None, dtype=np.float32)
         if self.mesh is not None:
             columns = shard_reflections(jax.jit(Columns.stored)(columns), self.mesh)
         return replace(self, movers=movers, columns=columns)
 
 
-def _columns_of(
-    model: Model, data: Observations | MapData, hkl: np.ndarray, options: Options
-) -> Callable[..., Columns]:
+def columns_of(model: Model, data: Observations | MapData, hkl: np.ndarray, options: Options) -> Callable[..., Columns]:
     """What computes structure factors of groups of the model."""
     if isinstance(data, MapData):
         return partial(map_columns, model, data)
     beam: Any = {"radiation": options.radiation, "wavelength": options.wavelength}
     return partial(group_columns, model, hkl, **beam)
-
-
-def prepare(
-    model: Model,
-    reflections: Reflections | Maps,
-    groups: Any = None,
-    options: Options | None = None,
-    *,
-    twin_laws: Sequence[str] = (),
-    stage: Callable[[str], Any] = lambda name: None,
-    store: bool = False,
-) -> Problem:
-    """Bring model, data and groups together and compute the structure factors.
-
-    Args:
-        model: what `read_model` returned.
-        reflections: what `read_reflections` or `read_maps` returned.
-        groups: as for `group_model`.
-        options: what is chosen; the defaults when left out.
-        twin_laws: how the domains of a twin are turned against that of the model, such as "k,h,-l".
-        stage: called with "groups" and "structure_factors" as these begin.
-        store: keep the structure factors of the parts too, for many data sets, if they fit in the memory allowed.
-
-    Returns:
-        The problem, in JAX' default float type.
-
-    Raises:
-        ValueError: model and data do not belong together.
-
-    Example:
-        >>> from jax_occupancy.example import read_example
-        >>> problem = prepare(*read_example())
-        >>> x = problem.start("random", seed=1)
-        >>> bool(np.allclose(problem.constraints.matrix @ x, problem.constraints.total, atol=1e-6))
-        True
-    """
-    options = decided(options or Options(), model, reflections)
-    dtype = jnp.result_type(float)
-    in_file = model
-    if isinstance(reflections, Maps):
-        model = in_map(model, reflections)
-    else:
-        check_same_crystal(model, reflections)
-    stage("groups")
-    grouping = group_model(model, groups)
-    sites = model_sites(model)
-    tensor = grouping.to_tensor(sites.chemical, dtype=dtype)
-    constraints = constraints_of(tensor.topology, np.asarray(tensor.group_occupancies, np.float64))
-    members = tuple(np.flatnonzero(tensor.expansion_mask == entry) for entry in constraints.entries)
-    parts = parts_of(model.atoms, members)
-    stage("structure_factors")
-    entries, memory = constraints.entries, options.memory
-    beam: Any = {"radiation": options.radiation, "wavelength": options.wavelength}
-    if isinstance(reflections, Maps):
-        observations = map_data(in_file, reflections, members)
-        hkl, linear = indices_in_map(observations, model), map_model(model, observations, tensor, members, dtype=dtype)
-    else:
-        observations, hkl = Observations.from_reflections(reflections), reflections.hkl
-        if twin_laws:
-            orbits = TwinOrbits.of(hkl, twin_laws, cell=reflections.cell, spacegroup=reflections.spacegroup)
-            observations, hkl = observations._replace(rows=orbits.rows), orbits.hkl.copy()
-            hkl[orbits.rows] = reflections.hkl  # whose phases are wanted
-        linear = linear_model(model, reflections, tensor, entries, hkl=hkl, memory=memory, dtype=dtype, **beam)
-        if twin_laws:
-            domains = 1 + len(twin_laws)
-            linear = TwinnedModel.of(linear, orbits.domains, np.full(domains, 1 / domains))
-    jax.block_until_ready(linear)
-    b, lowest = equivalent_and_lowest_b(model)
-    movers = movers_of(parts, b, sites.orders)
-    shifts = options.positions != "held"
-    mean_b = np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members])
-    return Problem(
-        model=model,
-        options=options,
-        observations=observations,
-        grouping=grouping,
-        sites=sites,
-        tensor=tensor,
-        constraints=constraints,
-        parts=parts,
-        hkl=hkl,
-        members=members,
-        near=near_groups(model, hkl, members, constraints.family[: entries.size]),
-        linear=linear,
-        movers=movers,
-        columns=_columns_of(model, observations, hkl, options)(
-            movers.atoms, memory=memory if store else 0, shifts=shifts, dtype=np.float32
-        ),
-        mean_b=mean_b,
-        lowest_b=np.array([lowest[atoms].min() if atoms.size else 0.0 for atoms in members]),
-        b_spread=np.full_like(mean_b, options.b_error)
-        if options.b_error is not None
-        else RELATIVE_B_SPREAD * size_of_b(mean_b),
-        b_trend=np.zeros((mean_b.size, mean_b.size)),
-        twin_laws=tuple(twin_laws),
-    )
 
 
 def size_of_b(mean_b: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " groups"]:
@@ -394,15 +292,3 @@ def size_of_b(mean_b: Float[np.ndarray, " groups"]) -> Float[np.ndarray, " group
     there = mean_b[mean_b > 0]
     usual = np.median(there) if there.size else 0.0
     return np.maximum(np.sqrt((mean_b**2 + usual**2) / 2), SMALLEST_B)
-
-
-def decided(options: Options, model: Model, reflections: Reflections | Maps) -> Options:
-    """The options with the radiation that the files state if none was asked for; a warning where it is not plain."""
-    if isinstance(reflections, Maps):
-        return options.for_maps()
-    if options.radiation is not None:
-        return options
-    radiation, note = agreed_radiation(model, reflections)
-    if note is not None:
-        warnings.warn(note, stacklevel=3)
-    return replace(options, radiation=radiation)

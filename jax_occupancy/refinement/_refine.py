@@ -24,10 +24,12 @@ from jax_occupancy.io import (
 )
 from jax_occupancy.refinement._assess import assess
 from jax_occupancy.refinement._clock import Clock
-from jax_occupancy.refinement._problem import Problem, prepare
+from jax_occupancy.refinement._make_solution import make_solution
+from jax_occupancy.refinement._prepare import prepare
+from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._search import search
 from jax_occupancy.refinement._settle import settle
-from jax_occupancy.refinement._solution import Solution, make_solution
+from jax_occupancy.refinement._solution import Solution
 from jax_occupancy.refinement._twins import supported_twin_laws
 
 NOTHING = (

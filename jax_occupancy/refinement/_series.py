@@ -22,7 +22,8 @@ from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._group_model import group_model
 from jax_occupancy.refinement._linear_model import check_same_crystal
 from jax_occupancy.refinement._observations import Observations
-from jax_occupancy.refinement._problem import Problem, decided, prepare
+from jax_occupancy.refinement._prepare import decided, prepare
+from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._refine import (
     NOTHING,
     RefinementError,
