@@ -44,7 +44,9 @@ def twin_laws(cell: gemmi.UnitCell, spacegroup: gemmi.SpaceGroup) -> list[str]:
     found: dict[frozenset, list[str]] = {}
     of_crystal = _rotations(spacegroup)
     for op in gemmi.find_twin_laws(cell, spacegroup, MAX_OBLIQUITY, True):
-        found.setdefault(_double_coset(of_crystal, _key(np.array(op.rot))), []).append(op.as_hkl().triplet())
+        # gemmi asks for one axis of each law; a threefold one may still bend the others.
+        if _turns_into_itself(cell, np.array(op.rot) / gemmi.Op.DEN):
+            found.setdefault(_double_coset(of_crystal, _key(np.array(op.rot))), []).append(op.as_hkl().triplet())
     return [min(same, key=len) for same in found.values()]
 
 
@@ -245,12 +247,17 @@ def _rotation(law: str, cell: gemmi.UnitCell) -> np.ndarray:
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{law!r} is no twin law; wanted what becomes of h, k, l, such as k,h,-l") from error
     rotation = rotation * (-1 if np.linalg.det(rotation) < 0 else 1)
-    turn, axes = rotation / gemmi.Op.DEN, np.array(cell.frac.mat.tolist())
-    metric = axes @ axes.T
-    apart = np.abs(turn @ metric @ turn.T - metric) / np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    if abs(np.linalg.det(turn) - 1) > 1e-6 or apart.max() > np.sin(np.radians(2 * MAX_OBLIQUITY)):
+    if not _turns_into_itself(cell, rotation / gemmi.Op.DEN):
         raise ValueError(f"twin law {law} does not turn the lattice into itself")
     return rotation
+
+
+def _turns_into_itself(cell: gemmi.UnitCell, turn: Float[np.ndarray, "3 3"]) -> bool:
+    """Whether a rotation of rows of indices keeps lengths and angles of the reciprocal axes, within the obliquity."""
+    axes = np.array(cell.frac.mat.tolist())
+    metric = axes @ axes.T
+    apart = np.abs(turn @ metric @ turn.T - metric) / np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    return bool(abs(np.linalg.det(turn) - 1) < 1e-6 and apart.max() <= np.sin(np.radians(2 * MAX_OBLIQUITY)))
 
 
 def _double_coset(of_crystal: list, law: tuple) -> frozenset:
