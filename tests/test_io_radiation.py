@@ -46,6 +46,8 @@ def test_models_say_it(method, tmp_path):
         ("_diffrn_radiation.pdbx_scattering_type", "x-ray", "xray"),
         ("_diffrn_radiation.probe", "electron", "electron"),
         ("_diffrn_source.source", "'SPALLATION SOURCE'", "neutron"),
+        ("_diffrn_source.source", "'FREE ELECTRON LASER'", "xray"),
+        ("_diffrn_source.source", "XFEL", "xray"),
         ("_exptl.method", "'ELECTRON CRYSTALLOGRAPHY'", "electron"),
         ("_diffrn_radiation_wavelength.wavelength", "0.0197", "electron"),
         ("_diffrn_radiation_wavelength.wavelength", "0.6", None),

@@ -90,6 +90,12 @@ def test_tls_groups_of_a_pdb_file(line, tmp_path):
     assert "residual, without the part of TLS groups: that of 1 groups is added to 2 of 4 atoms" in model.notes[0]
 
 
+def test_tensors_with_exponents(tmp_path):
+    """1.0E-03 is not 1.0."""
+    lines = [re.sub(r"([TLS][1-3]{2}:) +(\S+)", lambda at: f"{at[1]} {float(at[2]):.4E}", one) for one in tls_lines()]
+    check(pdb(tmp_path, RESIDUAL[0], *lines))
+
+
 def mmcif(folder, flag="'LIKELY RESIDUAL'"):
     model = pdb(folder, name="plain.pdb")
     write_model(model, folder / "model.cif", model.atoms["occupancy"])

@@ -24,12 +24,14 @@ _WORDS = {
         *("POWDER DIFFRACTION", "FIBER DIFFRACTION"),
     ),
 }
+# What names its electrons and gives X-rays.
+_LASER = re.compile(r"FREE[- ]ELECTRON LASER|XFEL")
 _ITEMS = ("_exptl.method", "_diffrn_radiation.pdbx_scattering_type", "_diffrn_radiation.probe", "_diffrn_source.source")
 # The words of the PDB, of TLSANL and of Refmac.
 _RESIDUAL = re.compile(r"B VALUE TYPE *: *LIKELY RESIDUAL|RESIDUAL B FACTORS? ONLY|U VALUES? *: *RESIDUAL ONLY")
 RESIDUAL_FLAG = "_refine.pdbx_TLS_residual_ADP_flag"
 RESIDUAL_REMARK = b"REMARK   3   B VALUE TYPE : LIKELY RESIDUAL".ljust(80) + b"\n"
-_NUMBER = r"(-?\d*\.?\d+)"
+_NUMBER = r"(-?\d*\.?\d+(?:E[-+]?\d+)?)"
 _ORIGIN = re.compile(rf"ORIGIN FOR THE GROUP[^:]*: +{_NUMBER} +{_NUMBER} +{_NUMBER}")
 _RANGE = re.compile(r"RESIDUE RANGE *: +(\w+) +(-?\d+[A-Z]?) +(\w+) +(-?\d+[A-Z]?)")
 _WAY_OUT = (
@@ -68,7 +70,7 @@ def header_of_mmcif(block: cif.Block, structure: gemmi.Structure) -> Header:
 
 def radiations_in(texts: Iterable[str]) -> tuple[str, ...]:
     """The kinds of radiation that are spoken of."""
-    said = " ".join(texts).upper()
+    said = _LASER.sub("X-RAY LASER", " ".join(texts).upper())
     return tuple(kind for kind, words in _WORDS.items() if any(word in said for word in words))
 
 
