@@ -131,6 +131,11 @@ FOUND = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("text", [text for text in FOUND if '"' not in text])
+def test_selections_are_understood_before_there_is_a_model(text):
+    parse_phenix(f'refinement.refine.occupancies.remove_selection = "{text}"')
+
+
 @pytest.mark.parametrize("text", FOUND)
 def test_selections(text):
     if FOUND[text]:

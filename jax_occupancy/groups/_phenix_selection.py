@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -199,7 +200,7 @@ class PhenixSelections:
         begins = np.flatnonzero(np.diff(np.stack([chains, places]), prepend=-1).any(axis=0))
         chosen = np.zeros(self.table.n_atoms, bool)
         inside, chain = False, -1
-        for begin, end in zip(begins, [*begins[1:], self.table.n_atoms], strict=True):
+        for begin, end in pairwise([*begins, self.table.n_atoms]):
             place = (self.table.resseq[begin], self._codes[begin])
             inside = (inside and chains[begin] == chain) or place == first
             chosen[begin:end] = inside
