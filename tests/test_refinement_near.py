@@ -83,11 +83,14 @@ def test_the_answer_without_distant_curvature_is_the_same(example, solution, sma
     np.testing.assert_allclose(found.table["esd"], esd, rtol=0.05)
 
 
-def test_one_tile_where_it_costs_less_or_reflections_are_few(example, monkeypatch):
+def test_one_tile_where_it_costs_less_and_all_are_near_where_reflections_are_few(example, monkeypatch):
     near = _near.Near(np.array([0] * 8 + [1, 2]), np.ones((3, 3), bool))
     assert near.of(np.arange(10)).rows.shape == (1, 10)
     monkeypatch.setattr(_near, "FEW", 0)
+    monkeypatch.setattr(_near, "TILE", 2)
     model, data = example[:2]
     members = [np.array([atom]) for atom in range(40)]
-    assert len(_near.near_groups(model, data.hkl[:600], members, np.arange(40)).tiles) > 1
-    assert len(_near.near_groups(model, data.hkl[:599], members, np.arange(40)).tiles) == 1
+    assert not _near.near_groups(model, data.hkl[:600], members, np.arange(40)).tiles.all()
+    few = _near.near_groups(model, data.hkl[:599], members, np.arange(40))
+    assert few.tiles.all()
+    assert len(few.tiles) > 1

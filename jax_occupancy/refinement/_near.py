@@ -11,9 +11,9 @@ from scipy.spatial import KDTree
 from jax_occupancy.io import Model
 from jax_occupancy.xray import Tiles
 
-# Up to so many groups the curvature between all of them is computed.
+# Up to so many groups all are in one tile.
 FEW = 150
-# With fewer reflections a group than this, too: distant groups then do know each other.
+# With fewer reflections a group than this distant groups do know each other: all tiles count as near.
 FEW_REFLECTIONS = 15
 # Groups in one tile, about; the equations of a set hold more together.
 TILE = 20
@@ -79,7 +79,7 @@ def near_groups(
         [0, 0]
     """
     n_groups = len(members)
-    if n_groups <= FEW or len(hkl) < FEW_REFLECTIONS * n_groups:
+    if n_groups <= FEW:
         return Near(np.zeros(n_groups, int), np.ones((1, 1), bool))
     n_families = int(family.max()) + 1
     places = model.atoms[["x", "y", "z"]].to_numpy(np.float64)
@@ -91,6 +91,8 @@ def near_groups(
     for tile, families in enumerate(_bisected(np.arange(n_families), np.transpose(middle), sizes, n_tiles)):
         tile_of_family[families] = tile
     tile = tile_of_family[family]
+    if len(hkl) < FEW_REFLECTIONS * n_groups:
+        return Near(tile, np.ones((tile.max() + 1, tile.max() + 1), bool))
     d_min = float(np.max(model.cell.calculate_1_d2_array(hkl))) ** -0.5  # pyright: ignore[reportOptionalMemberAccess]
     reach = max(REACH, REACH_IN_RESOLUTION * d_min)
     return Near(tile, _within_reach(model, reach, places[atoms], tile[group], int(tile.max()) + 1))

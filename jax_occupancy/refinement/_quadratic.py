@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 MAX_ROUNDS = 20
 # Of conjugate gradients, a limit that blocks which hardly know each other stay far below.
-MAX_ITERATIONS = 100
+MAX_ITERATIONS = 1000
 
 
 class _State(NamedTuple):
