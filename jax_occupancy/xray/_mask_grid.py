@@ -6,7 +6,7 @@ from functools import cached_property
 
 import gemmi
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Complex, Float, Int
 
 from jax_occupancy.xray._checks import check_grid
 
@@ -115,7 +115,7 @@ class GridWaves:
     grid: MaskGrid
     index: list[np.ndarray]  # Miller index along each axis of the box
     place: Int[np.ndarray, "operations reflections"]  # where the image of each reflection is in the box
-    conjugate: Bool[np.ndarray, "operations reflections"]  # where the box holds its Friedel mate instead
+    sign: Float[np.ndarray, "operations reflections"]  # of the imaginary part, -1 where the box holds its Friedel mate
     phase: Complex[np.ndarray, "operations reflections"]  # exp(2πi h·t), times the lattice points that scatter together
 
     @classmethod
@@ -126,14 +126,14 @@ class GridWaves:
         translations = np.array([op.tran for op in operations.sym_ops]) / gemmi.Op.DEN
         centring = np.array(list(operations.cen_ops)) / gemmi.Op.DEN
         images = np.einsum("nj,ojk->onk", hkl.astype(int), rotations)
-        conjugate = images[..., 2] < 0
-        images = np.where(conjugate[..., None], -images, images)
+        sign = np.where(images[..., 2] < 0, -1, 1)
+        images = images * sign[..., None]
         low, high = images.min(axis=(0, 1), initial=0), images.max(axis=(0, 1), initial=0)
         place = np.asarray(np.ravel_multi_index(tuple(np.moveaxis(images - low, -1, 0)), tuple(high - low + 1)))
         lattice = np.exp(2j * np.pi * hkl @ centring.T).sum(axis=1)
         phase = np.exp(2j * np.pi * (translations @ hkl.T)) * lattice
         index = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
-        return cls(grid, index, place, conjugate, phase.astype(np.complex64))
+        return cls(grid, index, place, sign.astype(np.float32), phase.astype(np.complex64))
 
     def sum(
         self, flat: Int[np.ndarray, " points"], values: Float[np.ndarray, " points"]
@@ -151,5 +151,6 @@ class GridWaves:
         # last axis first: it has half as many waves as the others; in this order no product is copied
         box = of_b @ (box @ of_c.T)
         box = of_a @ box.reshape(len(box), -1)
-        found = box.ravel()[self.place]
-        return np.sum(np.where(self.conjugate, found.conj(), found) * self.phase, axis=0)
+        found = box.ravel().take(self.place)
+        found.imag *= self.sign
+        return np.einsum("oh,oh->h", found, self.phase)

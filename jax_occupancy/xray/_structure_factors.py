@@ -15,8 +15,8 @@ from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._scatterers import Scatterers
 
 # Atoms × reflections in one chunk. Some ten arrays of this size are alive at a time: 20 MB in float64. Larger chunks
-# are slower on a CPU because they fall out of its cache.
-CHUNK_ELEMENTS = 2**18
+# are slower on a CPU because they fall out of its cache. Chunks of fewer reflections take twice the time for each.
+CHUNK_ELEMENTS, SHORTEST = 2**18, 256
 # So many operations become one program, three times as fast as one by one; the 24 of a cubic group would take seconds
 # to compile.
 UNROLL = 4
@@ -25,7 +25,7 @@ Planes = Float[Array, "*planes 2 batch"]
 
 def chunk_size(n_reflections: int, n_atoms: int) -> int:
     """Reflections in one chunk, as many as keep the arrays in the cache."""
-    return max(1, min(max(64, CHUNK_ELEMENTS // max(1, n_atoms)), n_reflections))
+    return max(1, min(max(SHORTEST, CHUNK_ELEMENTS // max(1, n_atoms)), n_reflections))
 
 
 def chunk_of_structure_factors(
