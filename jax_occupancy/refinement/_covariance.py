@@ -10,6 +10,7 @@ With A the equations that hold and the bounds that are met, the covariance is th
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.sparse import csr_array
 from scipy.special import log_ndtr, ndtri_exp
 
 # Standard deviation of a prior on each occupancy, so weak that it matters only where the data say nothing.
@@ -46,6 +47,22 @@ def uncertainty(
         >>> np.sqrt(np.diag(covariance)).round(3).tolist()
         [0.045, 0.045]
     """
+    # A vacancy that is open takes what the others of its equation leave, and tells them nothing.
+    vacant = np.flatnonzero(~at_bound & (np.diagonal(curvature) == 0) & (np.count_nonzero(matrix, axis=0) == 1))
+    rows, which = np.nonzero(matrix[:, vacant])
+    if vacant.size:
+        rows, first = np.unique(rows, return_index=True)
+        vacant = vacant[which[first]]
+        others = np.delete(np.arange(at_bound.size), vacant)
+        some, cross = np.ix_(others, others), np.ix_(vacant, others)
+        of_others = curvature[some], gradient[others], np.delete(matrix, rows, axis=0)[:, others], at_bound[others]
+        covariance, limit = np.zeros_like(curvature), np.full(at_bound.size, np.nan)
+        covariance[some], limit[others] = uncertainty(*of_others, scores=None if scores is None else scores[some])
+        follow = -csr_array(matrix[np.ix_(rows, others)] / matrix[rows, vacant][:, None])
+        covariance[cross] = follow @ covariance[some]
+        covariance[cross[::-1]] = covariance[cross]
+        covariance[np.ix_(vacant, vacant)] = covariance[cross] @ follow.T
+        return covariance, limit
     n, m = curvature.shape[0], matrix.shape[0]
     free = ~at_bound
     both = free[:, None] & free

@@ -105,7 +105,8 @@ def _note(
         notes.append(NOT_TOLD_FROM_FULL)
     if q[i] > 0:
         notes += _moves(known, q[i] - float(problem.tensor.group_occupancies[problem.constraints.entries[i]]))
-    if known["llg_unlinked"] > SUPPORTED * _freed(assessment, problem, i):
+    gained = known["llg_unlinked"]
+    if gained > SUPPORTED and gained > SUPPORTED * _freed(assessment, problem, i):
         notes.append("its residues differ, see the table of residues")
     return "; ".join(notes)
 
