@@ -132,7 +132,8 @@ def doubt(solution: Solution) -> str | None:
     amplitude, sigma, d_min = np.asarray(data.amplitude), np.asarray(data.sigma), data.resolution[1]
     crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
     random = random_r_factor(data.hkl, amplitude, solution.model_amplitude, **crystal)
-    noise = np.sqrt(2 / np.pi) * sigma[working].sum() / amplitude[working].sum()
+    # one σ without bounds would excuse any R-work
+    noise = np.sqrt(2 / np.pi) * np.minimum(sigma, amplitude)[working].sum() / amplitude[working].sum()
     best = np.hypot((UNEXPLAINED + UNEXPLAINED_PER_ANGSTROM * d_min) * random, noise)
     limit, wrong = min(best, UNRELATED * random), 0 if sigma_a is None else np.sqrt(np.mean(1 - sigma_a.sigma_a**2))
     if not (r_work > limit or solution.r_free.end > UNRELATED * random or wrong > UNRELATED):

@@ -148,6 +148,22 @@ def test_sigma_a_sees_the_free_set_and_power_the_working_set():
     np.testing.assert_allclose(two.power, one.power, rtol=1e-9)
 
 
+@pytest.mark.parametrize("times", [10, 100, 1e4, 1e8])
+@pytest.mark.parametrize("noise", [0.02, 0.3])
+def test_one_large_sigma_does_not_make_the_others_weak(times, noise):
+    """A σ of many times its own amplitude, in the shell of the lowest resolution and elsewhere."""
+    data, _ = simulate(lambda s2: 0.9 + 0 * s2, d_min=3.0, noise=noise)
+    before = estimate_sigma_a(**data)
+    by_resolution = np.argsort(CELL.calculate_1_d2_array(data["hkl"]))
+    for place in by_resolution[[10, len(by_resolution) // 2]]:
+        sigma = data["sigma"].copy()
+        sigma[place] = times * data["amplitude"][place]
+        found = estimate_sigma_a(**data | {"sigma": sigma})
+        # one of the hundred or so in a shell does not count
+        np.testing.assert_allclose(found.power, before.power, rtol=0.05)
+        np.testing.assert_allclose(found.variance, before.variance, rtol=0.05)
+
+
 @pytest.mark.parametrize("kind", ["perfect", "random", "tiny", "noisy"])
 def test_extremes_stay_finite(kind):
     level = {"perfect": 1.0, "random": 0.0}.get(kind, 0.8)

@@ -15,7 +15,7 @@ from scipy.special import expit, i0e, i1e
 from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._crystal import epsilon_and_centric
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
-from jax_occupancy.xray._wilson import resolution_and_direction
+from jax_occupancy.xray._wilson import resolution_and_direction, telling
 
 # A shell of 50 gives 1 − σ_A² to 20 %; fewer free reflections in all are not enough for one.
 SMALLEST_SHELL = 50
@@ -112,9 +112,10 @@ def estimate_sigma_a(
     spread += (2 * observed + sigma) * sigma
     crystal = {"cell": cell, "spacegroup": spacegroup}
     _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **crystal)
-    data_power, model_power = _powers(
-        observed**2 / epsilon, noise / epsilon, model**2 / epsilon, weight, direction, inverse_d2, ~is_free
-    )
+    powers = observed**2 / epsilon, noise / epsilon, model**2 / epsilon
+    # one σ² far above the others would be all of the mean noise, and Σ_N what is left
+    counted = ~is_free & telling(*powers[:2], ~is_free)
+    data_power, model_power = _powers(*powers, weight, direction, inverse_d2, counted)
 
     source: Literal["free", "working"] = "free" if is_free.sum() >= SMALLEST_SHELL else "working"
     used = is_free if source == "free" else ~is_free

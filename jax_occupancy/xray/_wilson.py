@@ -13,7 +13,7 @@ from jax_occupancy.xray._shells import Interpolation, shell_nodes
 SMALLEST_SHELL, MAX_SHELLS = 100, 20
 # Fewer reflections than this do not determine a tensor.
 SMALLEST_ANISOTROPIC = 300
-# A reflection this much less precise than the median, and weaker than its σ, says nothing of the mean intensity.
+# A reflection this much less precise than the median, and weaker than its error, says nothing of the mean intensity.
 IMPRECISE = 100
 # An intensity of more than 15 times the mean (3e-7 of all acentric reflections have one) and σ counts as just that, or
 # an outlier would hide itself.
@@ -47,7 +47,7 @@ def resolution_and_direction(
     """
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     value, error = intensity / epsilon, sigma / epsilon
-    counted = chosen & ((error <= IMPRECISE * np.median(error[chosen])) | (value > error))
+    counted = chosen & telling(value, error, chosen)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
     nodes = shell_nodes(inverse_d2[counted], smallest=SMALLEST_SHELL, most=MAX_SHELLS)
     between = Interpolation.from_nodes(nodes, inverse_d2)
@@ -63,6 +63,11 @@ def resolution_and_direction(
         direction = np.exp(terms @ elements)
         power = _by_resolution(capped, error, direction, between, counted)
     return power, direction
+
+
+def telling(value: Values, error: Values, chosen: Flags) -> Flags:
+    """Which reflections are precise enough to say something of the mean of those that are chosen."""
+    return (error <= IMPRECISE * np.median(error[chosen])) | (value > error)
 
 
 def _by_resolution(value, error, direction, between: Interpolation, counted) -> np.ndarray:
