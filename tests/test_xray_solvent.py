@@ -253,3 +253,13 @@ def test_a_cell_that_no_memory_holds_is_refused_before_it_is_tried():
         with pytest.raises(ValueError, match=r"over the cell 4000 4000 4000 90 90 90 takes (\d+) GB") as caught:
             make()
         assert float(str(caught.value).split(" GB")[0].split()[-1]) == pytest.approx(gigabytes, rel=0.02)
+        assert str(caught.value).endswith("take a machine with more memory")
+
+
+def test_fewer_data_are_advised_where_they_need_a_coarser_grid(monkeypatch):
+    """140 Å: 0.9 GB for a grid of 0.4 Å, 7 GB for that of 0.2 Å which data to 0.6 Å need."""
+    monkeypatch.setattr("jax_occupancy.xray._checks.memory_of_machine", lambda: 1.0)
+    structure = make_structure()
+    structure.cell = gemmi.UnitCell(140, 140, 140, 90, 90, 90)
+    with pytest.raises(ValueError, match=r"a grid of 0\.20 Å .* or with d_min=\.\.\. fewer data"):
+        solvent_structure_factors(structure, np.array([[233, 0, 0]]), refinable=[])

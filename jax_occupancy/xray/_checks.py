@@ -11,6 +11,9 @@ import numpy as np
 LOWEST_ANISOTROPIC_B = -1.0
 # What a point of a grid takes at most while a mask is made, in bytes: counts, marks and two maps.
 BYTES_OF_POINT = 20
+# Largest distance between grid points of a mask, in Å. On 1G8A masks on such a grid are 10 % (relative RMS, weighted as
+# solvent scatters) from those on a grid of 0.2 Å, and 30 % at 0.7 Å.
+SPACING = 0.4
 # No crystal has its origin this far away, in Å; single precision has two decimals there.
 FARTHEST = 1e5
 
@@ -54,12 +57,15 @@ def checked_hkl(hkl: np.ndarray) -> np.ndarray:
 
 def check_grid(cell: gemmi.UnitCell, spacing: float) -> None:
     """A grid over a cell, of a spacing in Å, that memory holds."""
-    gigabytes, there = BYTES_OF_POINT * cell.volume / spacing**3 / 1e9, memory_of_machine()
+    of_all = BYTES_OF_POINT * cell.volume / 1e9
+    gigabytes, there = of_all / spacing**3, memory_of_machine()
     if gigabytes > there:
+        # with fewer data no grid gets coarser than that of the mask
+        fewer = ", or with d_min=... fewer data" if of_all / SPACING**3 <= there else ""
         edges = " ".join(f"{value:g}" for value in cell.parameters)
         raise ValueError(
             f"a grid of {spacing:.2f} Å over the cell {edges} takes {gigabytes:.0f} GB, this machine has {there:.0f}; "
-            "is it the cell of this crystal? If so, take a machine with more memory, or with d_min=... fewer data"
+            f"is it the cell of this crystal? If so, take a machine with more memory{fewer}"
         )
 
 

@@ -8,14 +8,11 @@ import numpy as np
 from jaxtyping import Complex, Int
 
 from jax_occupancy.xray._bare_model import atoms_in_file, bare_model, occupancies_of
-from jax_occupancy.xray._checks import check_grid, check_places, checked_hkl, checked_positions
+from jax_occupancy.xray._checks import SPACING, check_grid, check_places, checked_hkl, checked_positions
 from jax_occupancy.xray._mask_grid import GridWaves, MaskGrid
 
 # Probe and shrinkage of cctbx's mask, in Å.
 PROBE, SHRINKAGE = 1.1, 0.9
-# Largest distance between grid points, in Å. On 1G8A masks on such a grid are 10 % (relative RMS, weighted as solvent
-# scatters) from those on a grid of 0.2 Å, and 30 % at 0.7 Å.
-SPACING = 0.4
 # Beyond it, in Å, the solvent of groups is a few per cent of what it is at low resolution.
 DIFFERENCE_LIMIT = 2.0
 NO_POINTS = np.zeros(0, np.int64)
