@@ -288,6 +288,9 @@ def test_dispersion_of_heavy_atoms_that_is_left_out():
     assert note is not None
     assert "of Se, Zn is left out" in note
     assert "(0.9795 Å in the file of the data)" in note
+    # an energy in eV, a wavelength in nm
+    for stated in (12658.0, 0.0979):
+        assert str(dispersion_note(["ZN"], wavelength=None, stated=stated)).endswith("occupancy: give the wavelength.")
     assert dispersion_note(["CA", "C"], wavelength=None) is None  # scandium is the first whose edge is measured at
     assert "of Sc is" in str(dispersion_note(["SC"], wavelength=None))
     assert dispersion_note(["SE"], wavelength=0.98) is None

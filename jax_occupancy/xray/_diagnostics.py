@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from jax_occupancy.xray._checks import checked_columns, checked_hkl
 from jax_occupancy.xray._crystal import Flags, Values, keys_of
-from jax_occupancy.xray._form_factors import Radiation
+from jax_occupancy.xray._form_factors import LONGEST, SHORTEST, Radiation
 from jax_occupancy.xray._twinning import twin_laws
 
 # Below it the data are called twinned; two thirds of the way from perfect twin to untwinned, and more than three
@@ -187,7 +187,9 @@ def dispersion_note(
     heavy = sorted({one.name for one in map(gemmi.Element, set(elements)) if one.atomic_number >= HEAVY})
     if not heavy:
         return None
-    of_file = f" ({stated:.4f} Å in the file of the data)" if stated is not None else ""
+    # what is out of this range is no wavelength in Å (an energy, or one in nm), and refused if it is given
+    known = stated is not None and SHORTEST <= stated <= LONGEST
+    of_file = f" ({stated:.4f} Å in the file of the data)" if known else ""
     return (
         f"The dispersion of {', '.join(heavy)} is left out; near an absorption edge it is several electrons, which "
         f"would be taken for occupancy: give the wavelength{of_file}."
