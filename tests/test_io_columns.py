@@ -40,6 +40,25 @@ def test_calculated_columns_are_never_taken(tmp_path):
         assert data.labels["amplitude"] == name
 
 
+@pytest.mark.parametrize("ending", ["DMSO", "Cu", "Co2", "crystal3", "combined", "anom", "WT", "C", "masked"])
+def test_only_whole_words_are_calculated(ending, tmp_path):
+    """FC, FDM, FCOMB, FAN and FWT are; what only begins so is a crystal of that name."""
+    name = f"F_{ending}"
+    data = read_reflections(write_mtz(tmp_path, {**usual(name, f"SIG{name}"), "FC": ("F", [1] * 6)}))
+    assert data.labels["amplitude"] == name
+    data = read_reflections(write_mtz(tmp_path, {**usual("FP"), **usual(name, f"SIG{name}")}))
+    assert data.notes[0].endswith(f"the file also has amplitudes {name} (6): choose with amplitude={name}")
+
+
+def test_calculated_columns_with_a_sigma_are_told(tmp_path):
+    """Without one they can be no data; with one a user may miss them."""
+    calculated = {"F_model": ("F", [1] * 6), "SIGF_model": ("Q", [1] * 6), "FC": ("F", [1] * 6)}
+    data = read_reflections(write_mtz(tmp_path, {**calculated, **usual()}))
+    assert data.notes[0] == "amplitudes FP taken (6 reflections); not taken: F_model (calculated by its name)"
+    with pytest.raises(ValueError, match=r"no measured .* not taken: F_model \(calculated by its name\)\. Name"):
+        read_reflections(write_mtz(tmp_path, calculated))
+
+
 def test_what_cannot_be_named_is_not_advised(tmp_path):
     with pytest.raises(ValueError, match="needs them; add sigmas to the file") as found:
         read_reflections(write_mtz(tmp_path, {"FP": ("F", [1] * 6)}))

@@ -23,7 +23,7 @@ _DATA = frozenset(_ORDER)
 _FULL = 0.9
 # Amplitudes of which more than this part is negative are differences.
 _NEGATIVE = 0.25
-_EMPTY = "no values"
+_EMPTY, _CALCULATED = "no values", "calculated by its name"
 _RANKS = {name: rank for names in (naming.AMPLITUDES, naming.INTENSITIES) for rank, name in enumerate(names)}
 
 
@@ -152,6 +152,8 @@ def _negative(measured: Measurement) -> str:
 
 
 def _objection(measured: Measurement) -> str:
+    if any(naming.is_calculated(column.label) for column in measured.values):
+        return _CALCULATED
     if any(naming.is_difference(column.label) for column in measured.values):
         return "difference by its name"
     return _negative(measured) or ("" if measured.usable().any() else _EMPTY)
@@ -160,10 +162,12 @@ def _objection(measured: Measurement) -> str:
 def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str]) -> Measurement:
     """The measured data: those with σ, the fullest, means before pairs, usual names first, the order of the file."""
     data = [c for c in table.columns if c.type in _DATA]
-    found = [(_measurement(table, column, sigma), column) for column in data if not naming.is_calculated(column.label)]
+    found = [(_measurement(table, column, sigma), column) for column in data]
     # one entry for each pair of mates
     objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
-    refused = [f"{m.label} ({objection})" for m, objection in objections if objection]
+    # what has no σ is calculated indeed
+    doubtful = [(m, why) for m, why in objections if why and not (why == _CALCULATED and None in m.sigmas)]
+    refused = [f"{m.label} ({why})" for m, why in doubtful]
     not_taken = f"; not taken: {', '.join(refused[:5])}" if refused else ""
     # without anything better the reader is told what is missing in them
     candidates = [m for m, objection in objections if not objection] or [m for m, o in objections if o == _EMPTY]

@@ -11,10 +11,11 @@ FREE = (
     "TEST", "TESTSET", "STATUS",
 )
 # fmt: on
+# Whole words, with _ for any punctuation: FC_ALL is calculated, F_Cu and F_DMSO are crystals with copper or DMSO.
 _CALCULATED = re.compile(
-    r"(PDBX)?("
-    r"FC|[23]?M?FOD?FC|FWT|FDELWT|F?DEL|FMODEL|FPART|FMASK|FBULK|FSOLV|FDM|FAN|FCOMB|FOM|"
-    r"FSQUAREDCALC|INTENSITYCALC|IC(ALC)?$|IMODEL)"
+    r"(PDBX_)?("
+    r"F_?(SQUARED_)?CALC|F_?(MODEL|(PART|MASK|BULK|SOLV(ENT)?)\d*)|(INTENSITY|I)_?CALC|I_?MODEL|"
+    r"FC(CALC|ALL|SOLV)?|[23]?M?FO_?D?FC(WT)?|FWT|F?DEL(F?WT|FAN)?|FDM|FAN|FCOMB|FOM|IC)(?![A-Z0-9])"
 )
 # Differences between data sets or Friedel mates; F_on-F_off has no such name, but is negative in half of its values.
 _DIFFERENCE = re.compile(
@@ -30,7 +31,7 @@ def plain(label: str) -> str:
 
 def is_calculated(label: str) -> bool:
     """Whether amplitudes or intensities of this name come from a model, not from the experiment."""
-    return _CALCULATED.match(plain(label)) is not None
+    return _CALCULATED.match(re.sub(r"[^A-Z0-9]", "_", label.upper())) is not None
 
 
 def is_difference(label: str) -> bool:
