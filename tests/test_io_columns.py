@@ -265,8 +265,35 @@ def test_differences_are_no_amplitudes(tmp_path, label):
     assert read_reflections(write_mtz(tmp_path, difference), amplitude=label).labels["amplitude"] == label
 
 
+@pytest.mark.parametrize(
+    ("label", "other"),
+    [
+        ("F_on-F_off", "F_off"),
+        ("F_on-F_off", "F_on"),
+        ("F_onminusF_off", "F_off"),
+        ("F_on-F_off(+)", "F_off(+)"),
+        ("I_on-I_off", "I_off"),
+    ],
+)
+def test_an_absolute_difference_of_another_column_is_not_taken(label, other, tmp_path):
+    kind = {"I": "J"}.get(label[0], "G" if label.endswith(")") else "F")
+    columns = {name: (kind, [10, 20, 30, 40, 50, 60]) for name in (label, other)}
+    columns |= {f"SIG{name}": ("L" if kind == "G" else "Q", [1] * 6) for name in (label, other)}
+    data = read_reflections(write_mtz(tmp_path, columns))
+    assert other in data.labels.values()
+    assert f"not taken: {label} (difference by its name)" in "; ".join(data.notes)
+
+
+@pytest.mark.parametrize(
+    ("label", "other"), [("F-obs-filtered", "F-obs"), ("F-1", "F"), ("F_on(-)", "F_on"), ("F_on-ice", "F_off")]
+)
+def test_a_sign_in_a_name_alone_is_no_difference(label, other, tmp_path):
+    data = read_reflections(write_mtz(tmp_path, {**usual(label, f"SIG{label}"), **usual(other, f"SIG{other}")}))
+    assert "not taken" not in data.notes[0]
+
+
 def test_a_column_with_many_negative_values_holds_differences(tmp_path):
-    """Whatever its name: F_on-F_off is negative in half of its values."""
+    """Whatever its name."""
     difference = {"Fx": ("F", [1, -2, 3, -4, 5, -6]), "SIGFx": ("Q", [1] * 6)}
     path = write_mtz(tmp_path, {**difference, **usual("Fy", "SIGFy")})
     data = read_reflections(path)

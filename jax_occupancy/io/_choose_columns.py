@@ -151,10 +151,11 @@ def _negative(measured: Measurement) -> str:
     return ""
 
 
-def _objection(measured: Measurement) -> str:
+def _objection(table: ReflectionTable, measured: Measurement) -> str:
     if any(naming.is_calculated(column.label) for column in measured.values):
         return _CALCULATED
-    if any(naming.is_difference(column.label) for column in measured.values):
+    others = {naming.plain(c.label) for c in table.columns if c.type in _DATA and c not in measured.values}
+    if any(naming.is_difference(column.label, others) for column in measured.values):
         return "difference by its name"
     return _negative(measured) or ("" if measured.usable().any() else _EMPTY)
 
@@ -164,7 +165,7 @@ def _find_measured(table: ReflectionTable, sigma: Column | None, notes: list[str
     data = [c for c in table.columns if c.type in _DATA]
     found = [(_measurement(table, column, sigma), column) for column in data]
     # one entry for each pair of mates
-    objections = [(m, _objection(m)) for m, column in found if m.values[0] is column]
+    objections = [(m, _objection(table, m)) for m, column in found if m.values[0] is column]
     # what has no σ is calculated indeed
     doubtful = [(m, why) for m, why in objections if why and not (why == _CALCULATED and None in m.sigmas)]
     refused = [f"{m.label} ({why})" for m, why in doubtful]

@@ -1,6 +1,7 @@
 """What the name of a column of reflections says about it: measured or calculated, its σ, its Friedel mate."""
 
 import re
+from collections.abc import Container
 
 # In order of preference, without case and punctuation: F-obs is FOBS.
 AMPLITUDES = ("FP", "FOBS", "FOBSFILTERED", "F", "FO", "FMEAS", "FMEASAU", "FNAT", "FMEAN")
@@ -17,7 +18,7 @@ _CALCULATED = re.compile(
     r"F_?(SQUARED_)?CALC|F_?(MODEL|(PART|MASK|BULK|SOLV(ENT)?)\d*)|(INTENSITY|I)_?CALC|I_?MODEL|"
     r"FC(CALC|ALL|SOLV)?|[23]?M?FO_?D?FC(WT)?|FWT|F?DEL(F?WT|FAN)?|FDM|FAN|FCOMB|FOM|IC)(?![A-Z0-9])"
 )
-# Differences between data sets or Friedel mates; F_on-F_off has no such name, but is negative in half of its values.
+# Differences between data sets or Friedel mates.
 _DIFFERENCE = re.compile(
     r"(SIG)?(ANOM|D?ANO|DISANO|DF|DELF|DELTAF|DP|DJ|FOFO|Q?F?DIFF)|.*(DIFF|DIFFERENCE|DELTA|MINUSF)$"
 )
@@ -34,9 +35,13 @@ def is_calculated(label: str) -> bool:
     return _CALCULATED.match(re.sub(r"[^A-Z0-9]", "_", label.upper())) is not None
 
 
-def is_difference(label: str) -> bool:
-    """Whether amplitudes of this name are differences between measured ones."""
-    return _DIFFERENCE.match(plain(label)) is not None
+def is_difference(label: str, others: Container[str]) -> bool:
+    """Whether amplitudes of this name are differences, in words or as F_on-F_off of one of the others (plain names)."""
+    signs = re.finditer("-|minus", label, re.IGNORECASE)
+    pairs = [(plain(label[: sign.start()]), plain(label[sign.end() :])) for sign in signs]
+    # F-obs-filtered is no difference between F-obs and filtered
+    named = any(b and (b in others or (a in others and a not in (*AMPLITUDES, *INTENSITIES))) for a, b in pairs)
+    return named or _DIFFERENCE.match(plain(label)) is not None
 
 
 def ending(label: str) -> str:
