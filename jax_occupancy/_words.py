@@ -17,6 +17,7 @@ from jax_occupancy.xray import (
     completeness_by_shell,
     hydrogen_note,
     native_patterson,
+    quantity_note,
     random_r_factor,
     twin_test,
 )
@@ -93,9 +94,14 @@ def data_warnings(data: Any, *, twinned: bool = False) -> list[str]:
         return list(data.notes)
     amplitude, sigma = np.asarray(data.amplitude), np.asarray(data.sigma)
     crystal = {"cell": data.cell, "spacegroup": data.spacegroup}
-    found: list[Any] = [] if twinned else [twin_test(data.hkl, amplitude, sigma, **crystal)]
-    found.append(native_patterson(data.hkl, amplitude, **crystal))
-    return [test.warning for test in found if test.warning is not None]
+    twin, intensities = twin_test(data.hkl, amplitude, sigma, **crystal), data.kind == "intensities"
+    column = (data.labels.get("intensity" if intensities else "amplitude") or "...").split(" and ")[0]
+    mistaken = quantity_note(twin, intensities=intensities, column=column)
+    if mistaken is not None:
+        # other statistics then tell nothing of the crystal
+        return [mistaken]
+    found = [None if twinned else twin.warning, native_patterson(data.hkl, amplitude, **crystal).warning]
+    return [warning for warning in found if warning is not None]
 
 
 def r_values(solution: Solution) -> dict[str, str]:

@@ -131,6 +131,25 @@ def test_intensities(tmp_path):
     assert read_reflections(write_mtz(tmp_path, without)).labels["intensity"] == "IMEAN"
 
 
+@pytest.mark.parametrize(("sign", "types"), [("", "FQ"), ("(+)", "GL")])
+def test_intensities_of_the_type_of_amplitudes(sign, types, tmp_path):
+    columns = {f"I{sign}": (types[0], [10, 20, 30, 40, 50, 60]), f"SIGI{sign}": (types[1], [1] * 6)}
+    path = write_mtz(tmp_path, columns)
+    data = read_reflections(path)
+    assert data.kind == "amplitudes"
+    assert f"name is that of intensities: intensity=I{sign} takes it as these" in data.notes[0]
+    asked = read_reflections(path, intensity=f"I{sign}")
+    assert (asked.kind, asked.intensity.tolist()) == ("intensities", [10, 20, 30, 40, 50, 60])
+    assert asked.notes[0] == f"I{sign} taken as intensities, although its type is that of amplitudes"
+
+
+def test_amplitudes_of_the_type_of_intensities(tmp_path):
+    path = write_mtz(tmp_path, {"FP": ("J", [10, 20, 30, 40, 50, 60]), "SIGFP": ("Q", [1] * 6)})
+    data = read_reflections(path)
+    assert (data.kind, data.notes[0].split(": ")[-1]) == ("intensities", "amplitude=FP takes it as these")
+    assert read_reflections(path, amplitude="FP").amplitude.tolist() == [10, 20, 30, 40, 50, 60]
+
+
 @pytest.mark.parametrize(
     ("plus", "minus", "types"),
     [("F(+)", "F(-)", "GL"), ("F-obs(+)", "F-obs(-)", "GL"), ("FP_plus", "FP_minus", "GL"), ("F(+)", "F(-)", "FQ")],

@@ -120,10 +120,8 @@ def test_amplitudes_come_first_and_the_rest_is_named(tmp_path):
     assert (chosen.kind, chosen.labels["sigma"], chosen.n_free) == ("intensities", "intensity_sigma", 4)
     with pytest.raises(ValueError, match="both given; choose one"):
         read(tmp_path, items, intensity="intensity_meas", amplitude="F_meas_au")
-    with pytest.raises(
-        ValueError, match=r"block r1xxxsf: column F_meas_au \(intensity\) has type F, wanted one of J, K"
-    ):
-        read(tmp_path, items, intensity="F_meas_au")
+    with pytest.raises(ValueError, match=r"column status \(intensity\) has type s, wanted one of F, G, J, K"):
+        read(tmp_path, items, intensity="status")
     with pytest.raises(ValueError, match=r"has no column 'FP' \(amplitude\)\. Columns: intensity_meas \(J\), "):
         read(tmp_path, items, amplitude="FP")
 

@@ -4,8 +4,16 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.io import read_reflections
-from jax_occupancy.xray import completeness_by_shell, dispersion_note, hydrogen_note, native_patterson, twin_test
+from jax_occupancy._words import data_warnings
+from jax_occupancy.io import Reflections, read_reflections
+from jax_occupancy.xray import (
+    completeness_by_shell,
+    dispersion_note,
+    hydrogen_note,
+    native_patterson,
+    quantity_note,
+    twin_test,
+)
 
 HEXAGONAL = gemmi.UnitCell(24, 24, 31, 90, 90, 120)
 
@@ -119,6 +127,37 @@ def test_where_twinning_begins():
     assert ((mean_l > 0.435) & (mean_l < 0.44)).any()
     assert ((mean_l > 0.44) & (mean_l < 0.445)).any()
     assert [one.warning is not None for one in found] == (mean_l < 0.44).tolist()
+
+
+@pytest.mark.parametrize("power", [2, 1, 0.5])
+@pytest.mark.parametrize("twinned", [False, True])
+def test_amplitudes_and_intensities_are_told_apart(power, twinned):
+    """Mean |L| is ln 2 of squares, 1 − ln 2 of square roots; a perfect twin and what else is right is not doubted."""
+    amplitude, sigma = simulate_twin(0.5 if twinned and power == 1 else 0.0)
+    taken = {"amplitude": amplitude**power, "sigma": power * sigma * np.maximum(amplitude, 1) ** (power - 1)}
+    found = twin_test(TWIN_HKL, *taken.values(), cell=TWIN_CELL, spacegroup=TWIN_GROUP)
+    if power != 1:
+        wanted = np.log(2) if power == 2 else 1 - np.log(2)
+        assert found.mean_l == pytest.approx(wanted, abs=4 * 0.29 / np.sqrt(found.n_reflections))
+    about_amplitudes, about_intensities = (quantity_note(found, intensities=one, column="X") for one in (False, True))
+    assert (about_amplitudes is not None) == (power == 2)
+    assert (about_intensities is not None) == (power == 0.5)
+    # the warnings of data name the column and the option, and say nothing of twins
+    crystal = {"hkl": TWIN_HKL, "cell": TWIN_CELL, "spacegroup": TWIN_GROUP, "free": np.zeros(len(TWIN_HKL), bool)}
+    labels = {"intensity": "IMEAN"} if power == 0.5 else {"amplitude": "F(+) and F(-)"}
+    measured = {"intensity": amplitude, "intensity_sigma": sigma} if power == 0.5 else {}
+    said = " ".join(data_warnings(Reflections(**crystal, **taken, **measured, labels=labels), twinned=twinned))
+    assert ("If they are, intensity=F(+) takes them as such" in said) == (power == 2)
+    assert ("If they are, amplitude=IMEAN takes them as such" in said) == (power == 0.5)
+    assert "look twinned" not in said
+
+
+@pytest.mark.parametrize(("mean_l", "intensities"), [(0.65, False), (0.35, True)])
+def test_where_amplitudes_and_intensities_are_doubted(mean_l, intensities):
+    found = twin_test(TWIN_HKL, *simulate_twin(0.0), cell=TWIN_CELL, spacegroup=TWIN_GROUP)
+    for n, step, told in ((500, 0.01, True), (500, -0.01, False), (499, 0.01, False)):
+        test = found._replace(mean_l=mean_l + (-step if intensities else step), n_reflections=n)
+        assert (quantity_note(test, intensities=intensities) is not None) == told
 
 
 def test_anisotropy_is_not_twinning():

@@ -62,11 +62,21 @@ def choose_columns(
     role, name = ("intensity", intensity) if intensity is not None else ("amplitude", amplitude)
     sigma_column = None if sigma is None else _named(table, sigma, "QLM", "sigma")
     if name is not None:
-        measured = _measurement(table, _named(table, name, _TYPES[role], role), sigma_column)
+        measured = _measurement(table, _named(table, name, "".join(_TYPES.values()), role), sigma_column)
+        if measured.quantity != role:
+            of_type = _NOUN[measured.quantity]
+            notes.append(f"{measured.label} taken as {_NOUN[role]}, although its type is that of {of_type}")
+            measured = measured._replace(quantity=role)
         if negative := _negative(measured):
             raise ValueError(f"{table.where}: {name} holds no amplitudes but a {negative}; name another column")
     else:
         measured = _find_measured(table, sigma_column, notes)
+        first = measured.values[0].label
+        if (of_name := naming.usual_quantity(first) or measured.quantity) != measured.quantity:
+            notes.append(
+                f"{measured.label} taken as {_NOUN[measured.quantity]} by its type, although its name is that of "
+                f"{_NOUN[of_name]}: {of_name}={first} takes it as these"
+            )
     if None in measured.sigmas:
         there = any(column.type in _SIGMAS for column in table.columns)
         way_out = "name the column with sigma=..., or add sigmas to the file" if there else "add sigmas to the file"

@@ -30,6 +30,15 @@ def plain(label: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", words.upper())
 
 
+def usual_quantity(label: str) -> str | None:
+    """What a column of a usual name holds, amplitudes or intensities; None if its name is not telling."""
+    mate = friedel_mate(label)
+    name = plain(label) if mate is None else mate[0].removeprefix("PDBX")
+    if name in AMPLITUDES:
+        return "amplitude"
+    return "intensity" if name in INTENSITIES else None
+
+
 def is_calculated(label: str) -> bool:
     """Whether amplitudes or intensities of this name come from a model, not from the experiment."""
     return _CALCULATED.match(re.sub(r"[^A-Z0-9]", "_", label.upper())) is not None

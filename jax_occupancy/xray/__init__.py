@@ -8,6 +8,7 @@ from jax_occupancy.xray._diagnostics import (
     dispersion_note,
     hydrogen_note,
     native_patterson,
+    quantity_note,
     twin_test,
 )
 from jax_occupancy.xray._fixed import fixed_structure_factors
@@ -71,6 +72,7 @@ __all__ = [
     "native_patterson",
     "of_orbits",
     "own_share",
+    "quantity_note",
     "r_factor",
     "random_r_factor",
     "read_sites",

@@ -19,6 +19,9 @@ from jax_occupancy.xray._twinning import twin_laws
 TWINNED_BELOW = 0.44
 UNTWINNED, PERFECT_TWIN = 0.5, 0.375
 FEWEST_ACENTRIC = 500
+# Amplitudes that are in fact intensities have a mean |L| of ln 2 = 0.69, centric ones, the most uneven, 0.64; crystals
+# of a few atoms or with translational NCS come to 0.6. Intensities that are in fact amplitudes have 1 − ln 2 = 0.31.
+INTENSITIES_ABOVE, AMPLITUDES_BELOW = 0.65, 0.35
 # Shells are used as far as their mean I/σ is above this: noise makes twinned data look untwinned.
 LOWEST_SIGNAL = 3.0
 
@@ -127,6 +130,33 @@ def twin_test(
         "Occupancies refined as if the crystal were not twinned are biased (twin=... refines a law)."
     )
     return TwinTest(mean_l, n, d_min, warning)
+
+
+def quantity_note(test: TwinTest, *, intensities: bool, column: str = "...") -> str | None:
+    """A sentence if intensities were taken for amplitudes or the reverse, which makes R factors poor but not absurd.
+
+    I₁/(I₁ + I₂) of acentric reflections is distributed evenly from 0 to 1, and with I² or √I in place of I mean |L| is
+    ln 2 or 1 − ln 2. No such sentence is given where `twin_test` gives none.
+
+    Args:
+        test: of the amplitudes, measured or derived from intensities.
+        intensities: whether intensities were measured.
+        column: what was read, to be named in the sentence.
+    """
+    looks_wrong = test.mean_l < AMPLITUDES_BELOW if intensities else test.mean_l > INTENSITIES_ABOVE
+    if test.n_reflections < FEWEST_ACENTRIC or not looks_wrong:
+        return None
+    seen = f"mean |L| is {test.mean_l:.3f} for {test.n_reflections} acentric reflections ({UNTWINNED} as a rule"
+    if intensities:
+        return (
+            f"The intensities look like amplitudes: {seen}, {PERFECT_TWIN} for a perfect twin, 0.31 for amplitudes "
+            f"taken for intensities). If they are, amplitude={column} takes them as such; if not, the crystal is a "
+            "twin of three domains or more."
+        )
+    return (
+        f"The amplitudes look like intensities: {seen}, 0.69 for intensities taken for amplitudes). If they are, "
+        f"intensity={column} takes them as such."
+    )
 
 
 def native_patterson(
