@@ -27,7 +27,7 @@ TOGETHER = "; Σ 0.39(3): what conformers that can't be told apart have together
 SERIES_LEGEND = "occupancy 0.57(4): standard uncertainty in the last digit; held: with B factors and positions held"
 # What the notes of a table say, the worst first; one of them names its groups.
 NAMES_THEM = "only their sum"
-URGENT = ("not supported", NAMES_THEM, "hardly see", "residues differ", "on a bound", "fully occupied")
+URGENT = ("no data", "not supported", NAMES_THEM, "hardly see", "residues differ", "on a bound", "fully occupied")
 
 Columns = dict[str, list[str]]
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from jax_occupancy import load_solution, read_maps, read_model, refine, refine_series, save_solution
+from jax_occupancy._tables import attention
 from jax_occupancy.example import simulated_density, write_map_example
 from jax_occupancy.io import Maps, from_gemmi, write_map
 from jax_occupancy.refinement import prepare
 from jax_occupancy.refinement._map_model import map_data, particle_operations, point_group
+from jax_occupancy.refinement._pruning import unsupported_groups
 from jax_occupancy.xray import _boxes, boxes_around
 
 HELD = {"b_factors": "held", "positions": "held", "starts": 0}
@@ -244,6 +246,27 @@ def test_a_mask_of_the_user_s(files, tmp_path, x64):
     esds = [one.table.set_index("name")["esd"] for one in (masked, whole)]
     assert esds[0]["A/6/GLN:A"] < 1.5 * esds[1]["A/6/GLN:A"]
     assert masked.data.n_reflections < whole.data.n_reflections
+
+
+def test_groups_without_data_are_told_and_stay(files, true_density, x64):
+    model, x = read_model(files.model), np.indices((VOXELS,) * 3)[0] * PIXEL[0]
+    side = model.atoms.loc[model.atoms["resseq"] == 5, "x"].mean()  # what is beyond has no data
+    maps = half_maps(true_density, 0.3 * true_density.std(), mask=(x < side).astype(np.float32))
+    cropped = half_maps(true_density[: int(side / PIXEL[0])], 0.3 * true_density.std())
+    for one, word in ((maps, "mask"), (cropped, "map")):
+        solution = refine(model, one, **HELD)
+        table, grouping = solution.table.set_index("name"), solution.grouping
+        last = {group.name: model.atoms["x"].to_numpy()[group.atoms].min() for group in grouping.groups}
+        out = [name for name, low in last.items() if low > side + PIXEL[0]]
+        inside = [name for name, low in last.items() if low < side - PIXEL[0]]
+        assert len(out) > 1
+        assert len(inside) > 1
+        assert (table.loc[out, "note"] == f"outside the {word}: there are no data for it").all()
+        assert not table.loc[inside, "note"].str.contains("outside").any()
+        assert table.loc[out, ["llg_absent", "llg_full"]].isna().all(axis=None)
+        assert table.loc[inside, "llg_absent"].notna().any()
+        assert not set(out) & set(unsupported_groups(solution.table, grouping, model.atoms))
+        assert attention(solution)[0][0].startswith("outside")
 
 
 def test_saved_and_loaded(particle, tmp_path, x64):

@@ -170,6 +170,8 @@ def _evidence(problem: Problem, state: State, posterior: Posterior):
             columns[kind][members[members < n]] = -loss
         else:
             columns[kind][subject] = loss
+    for values in columns.values():
+        values[np.flatnonzero(problem.outside)] = np.nan  # no data speak for or against these
     residues = pd.DataFrame(rows, columns=["set", "residue", "group", "occupancy", "llg_alone"])  # pyright: ignore
     return {f"llg_{kind}": values for kind, values in columns.items()}, residues
 

@@ -58,6 +58,7 @@ class MapData:
         half_fsc: correlation of the half maps at the nodes of `shells`; None for a single map.
         shells: nodes of 1/d² between which scale and errors are straight lines.
         paths: the files.
+        outside: of each group what it lies outside of, "the map" or "the mask"; "" where there are data.
         notes: what the reader should know of.
     """
 
@@ -71,6 +72,7 @@ class MapData:
     half_fsc: Float[np.ndarray, " shells"] | None
     shells: Float[np.ndarray, " shells"]
     paths: tuple[Path, ...]
+    outside: tuple[str, ...]
     notes: tuple[str, ...]
 
     @classmethod
@@ -80,6 +82,7 @@ class MapData:
         boxes: tuple[Box, ...],
         places: Float[np.ndarray, "copies 3"],
         orders: Int[np.ndarray, " atoms"],
+        outside: tuple[str, ...],
     ) -> "MapData":
         """Cut the boxes out of the maps; outside `places`, those of all copies in Å, is the noise of a single map.
 
@@ -125,9 +128,10 @@ class MapData:
             other = in_rows(cut(boxes, maps.difference))
             fsc = _correlation(hartley(rows + other), hartley(rows - other), between)
             notes = _on_resolution(maps, fsc, shells)
-        values = {"amplitude": hartley(rows), "noise": between.interpolate(power), "share": share, "spacing": spacing}
-        values |= {"whitening": between.interpolate(whitening)}
-        return cls(boxes, orders, **values, half_fsc=fsc, shells=shells, paths=maps.paths, notes=maps.notes + notes)
+        values: Any = {"amplitude": hartley(rows), "noise": between.interpolate(power), "share": share}
+        values |= {"spacing": spacing, "whitening": between.interpolate(whitening)}
+        values |= {"half_fsc": fsc, "shells": shells, "paths": maps.paths, "outside": outside}
+        return cls(boxes, orders, **values, notes=maps.notes + notes)
 
     @property
     def reflections(self) -> "MapData":

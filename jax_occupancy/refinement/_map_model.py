@@ -16,7 +16,7 @@ from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.io import Maps, Model
 from jax_occupancy.refinement._linear_model import UNKNOWN
 from jax_occupancy.refinement._map_data import MapData, in_rows
-from jax_occupancy.xray import Columns, DisplacedSolvent, MapModel, boxes_around
+from jax_occupancy.xray import Box, Columns, DisplacedSolvent, MapModel, boxes_around
 
 Operation = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]
 # An atom that is brought this near to itself, in Å, lies on an axis.
@@ -101,7 +101,23 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     _refuse_whole_particle(model, xyz, copies[1:])
     if "charge" in model.atoms and np.any(model.atoms["charge"].to_numpy()):
         maps = replace(maps, notes=(*maps.notes, "charged atoms scatter electrons as neutral ones here"))
-    return MapData.from_maps(maps, boxes, np.concatenate(copies), orders)
+    return MapData.from_maps(maps, boxes, np.concatenate(copies), orders, _outside(maps, boxes, xyz, members))
+
+
+def _outside(
+    maps: Maps, boxes: Sequence[Box], xyz: Float[np.ndarray, "atoms 3"], members: Sequence[Int[np.ndarray, " _"]]
+) -> tuple[str, ...]:
+    """Of each group without any atom where the boxes have data what it lies outside of, of others nothing."""
+    seen, end = np.zeros(len(xyz), bool), maps.origin + maps.pixel * maps.density.shape
+    for box in boxes:
+        for rotation, translation, atoms in box.images:
+            voxels = np.round((xyz[atoms] @ rotation.T + translation - box.place) / box.pixel).astype(int)
+            seen[atoms] |= box.mask[tuple(np.minimum(voxels, np.array(box.mask.shape) - 1).T)] > 0
+    inside = np.all((xyz > maps.origin) & (xyz < end), axis=1)
+    return tuple(
+        "" if seen[atoms].any() or not atoms.size else "the mask" if inside[atoms].any() else "the map"
+        for atoms in members
+    )
 
 
 def _refuse_whole_particle(model: Model, xyz: np.ndarray, copies: list[np.ndarray]) -> None:

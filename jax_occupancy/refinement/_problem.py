@@ -122,6 +122,11 @@ class Problem:
         return TARGETS[wanted] if isinstance(wanted, str) else wanted
 
     @property
+    def outside(self) -> tuple[str, ...]:
+        """Of each group what it lies outside of, the map or the mask; "" where there are data."""
+        return self.observations.outside if isinstance(self.observations, MapData) else ("",) * self.n_groups
+
+    @property
     def n_groups(self) -> int:
         """Number of occupancies that can move."""
         return self.constraints.entries.size

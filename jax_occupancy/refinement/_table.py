@@ -88,6 +88,8 @@ def _note(
     problem: Problem, assessment: Assessment, q: np.ndarray, i: int, together: tuple[float, float, str] | None
 ) -> str:
     """What a crystallographer should know of a group before believing its occupancy."""
+    if outside := problem.outside[i]:
+        return f"outside {outside}: there are no data for it"
     notes, known = [], assessment.groups.iloc[i]
     bounded = bool(np.isfinite(known["limit"]))
     supported = known["llg_absent"] >= SUPPORTED
