@@ -298,6 +298,13 @@ def test_options_that_make_no_sense_for_a_map(options, words, files):
         refine(files.model, read_maps(files.half1, resolution=2.0), **options)
 
 
+def test_hardly_any_coefficient_is_left(files):
+    maps = read_maps(files.half1, files.half2, resolution=2.0)
+    for resolution in (9.99, 9.9, 9.0):
+        with pytest.raises(ValueError, match=rf"independent Fourier coefficients between {resolution:g} and 10 Å"):
+            refine(files.model, dataclasses.replace(maps, resolution=resolution), **HELD)
+
+
 def test_maps_that_the_model_has_nothing_to_do_with(files):
     maps = read_maps(files.half1, files.half2, resolution=2.0)
     with pytest.raises(ValueError, match="the model lies outside the map"):

@@ -87,10 +87,18 @@ class MapData:
         """Cut the boxes out of the maps; outside `places`, those of all copies in Å, is the noise of a single map.
 
         Raises:
-            ValueError: the map is zero around the groups, or a single map everywhere outside the model.
+            ValueError: hardly any coefficient is left, the map is zero around the groups, or a single map is zero
+                everywhere outside the model.
         """
         spacing = np.concatenate([np.tile(1 / np.linalg.norm(box.vectors, axis=1), 2) for box in boxes])
         share = np.concatenate([np.full(2 * len(box.hkl), box.share) for box in boxes])
+        # real and imaginary parts
+        if (independent := share.sum() / 2) < SMALLEST_SHELL:
+            raise ValueError(
+                f"{maps.name}: around the groups there are {independent:.0f} independent Fourier coefficients between "
+                f"{maps.resolution:g} and {maps.coarsest:g} Å, and scale and noise take {SMALLEST_SHELL}; give a finer "
+                "resolution (resolution=...), or a wider mask (radius=..., mask=...)"
+            )
         smallest = int(np.ceil(2 * SMALLEST_SHELL / np.average(share)))
         shells = shell_nodes(spacing**-2.0, smallest=smallest, most=MAX_SHELLS)
         noisy, source = maps.difference, boxes
