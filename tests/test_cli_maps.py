@@ -94,6 +94,7 @@ def test_a_group_left_out_is_a_peak_in_the_difference_map(ended, folder):
         (["a.mtz", "half2.mrc"], "a second file is for half maps"),
         (["a.mtz", "--radius", "3"], "--radius for maps"),
         (["a.mtz", "--maps", "a.mrc"], "from reflections come coefficients"),
+        (["half1.mrc", "--resolution", "2", "--omit", "W/301/HOH"], "such as --maps maps.mtz, or from a map maps.mrc"),
         (["half1.mrc", "--map"], "--map goes with --example"),
     ],
 )

@@ -40,7 +40,8 @@ def test_too_little_memory_is_told(run, example, monkeypatch):
     monkeypatch.setattr("jax_occupancy.refinement.refine", without_memory)
     code, _, errors, _ = run("refine", example.model, example.reflections)
     assert code == 1
-    assert errors == "error: not enough memory; take fewer data (--d-min), or a machine with more\n"
+    what = "take fewer data (--d-min; of a map --resolution, --mask), or a machine with more"
+    assert errors == f"error: not enough memory; {what}\n"
 
 
 def test_a_model_without_groups_is_no_empty_table(run, example):

@@ -110,6 +110,23 @@ def test_files_that_are_no_maps(write, density, tmp_path):
         read_maps(tmp_path, resolution=3.0)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_the_header_says_is_told(zipped, write, density, tmp_path):
+    good = write("good.mrc", density).read_bytes()
+    path = tmp_path / ("bad.mrc.gz" if zipped else "bad.mrc")
+    for place, new, words in (
+        (208, bytes(4), "lacks the word MAP"),
+        (212, bytes(4), r"machine stamp in its header is 00 00 00 00 \(hex"),
+        (12, bytes([4, 0, 0, 0]), "values of mode 4 by its header; wanted real numbers, mode 0, 1, 2, 6, 12"),
+        (0, np.array(-10, "<i4").tobytes(), "has -10 x 12 x 14 voxels by its header"),
+    ):
+        bad = good[:place] + new + good[place + 4 :]
+        path.write_bytes(gzip.compress(bad) if zipped else bad)
+        assert is_map(path)
+        with pytest.raises(ValueError, match=rf"bad\.mrc.*{words}"):
+            read_maps(path, resolution=3.0)
+
+
 def test_gzipped_files_that_gemmi_does_not_know_for_such(write, density, tmp_path):
     (tmp_path / "b.mrc").write_bytes(gzip.compress(write("a.mrc", density).read_bytes()))
     with pytest.raises(ValueError, match=r"let its name end in \.gz"):

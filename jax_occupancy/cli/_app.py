@@ -177,5 +177,6 @@ def main() -> None:
         typer.echo(f"error: {as_options(str(error))}", err=True)
         raise SystemExit(1) from None
     except MemoryError:
-        typer.echo("error: not enough memory; take fewer data (--d-min), or a machine with more", err=True)
+        what = "take fewer data (--d-min; of a map --resolution, --mask), or a machine with more"
+        typer.echo(f"error: not enough memory; {what}", err=True)
         raise SystemExit(1) from None

@@ -89,7 +89,9 @@ class Outputs:
 
     def __post_init__(self) -> None:
         if self.omit and self.maps is None and self.prefix is None:
-            raise ValueError("--omit adds a map; name the file of the maps, such as --maps maps.mtz")
+            raise ValueError(
+                "--omit adds a map; name the file of the maps, such as --maps maps.mtz, or from a map maps.mrc"
+            )
 
     def with_names(self, model: Path, *, of_map: bool) -> "Outputs":
         """The same with the names that the prefix gives to all that has none of its own."""

@@ -19,6 +19,8 @@ Density = Float[np.ndarray, "x y z"]
 
 # Pixels of maps that belong together may differ by this much, relative.
 SAME_PIXEL = 1e-4
+# How the machine stamp begins and what numpy calls that order of bytes; modes of values that are real numbers.
+BYTE_ORDERS, MODES = {0x44: "<", 0x11: ">"}, (0, 1, 2, 6, 12)
 # Distance from the atoms to where the mask begins to fall, in Å.
 RADIUS = 4.0
 
@@ -98,15 +100,41 @@ class Maps:
 
 
 def is_map(path: PathLike) -> bool:
-    """Whether a file is a CCP4/MRC map, plain or gzipped, by its content or, where it has too little, its name."""
+    """Whether a file is a CCP4/MRC map, plain or gzipped, by its name or its content."""
+    named = Path(path).name.lower().removesuffix(".gz").endswith((".mrc", ".map", ".ccp4"))
+    return named or _header(path)[208:212] == b"MAP "
+
+
+def _header(path: PathLike) -> bytes:
+    """The words of a header up to the machine stamp, fewer of a file that is too short."""
     start = b""
     if os.path.isfile(path):
         opener = gzip.open if is_gzipped(path) else open
         with opener(path, "rb") as handle, contextlib.suppress(EOFError, OSError, zlib.error):
-            start = handle.read(212)
-    if len(start) == 212:
-        return start[208:] == b"MAP "
-    return Path(path).name.lower().removesuffix(".gz").endswith((".mrc", ".map", ".ccp4"))
+            start = handle.read(216)
+    return start
+
+
+def _check_header(path: PathLike) -> None:
+    """ValueError if a map is not one that can be read, by what its header says."""
+    header = _header(path)
+    if len(header) < 216:
+        return  # it is cut short
+    if header[208:212] != b"MAP ":
+        raise ValueError(f"{path} is no map in CCP4/MRC format: it lacks the word MAP in its header")
+    if header[212] not in BYTE_ORDERS:
+        raise ValueError(
+            f"{path}: the machine stamp in its header is {header[212:].hex(' ')} (hexadecimal), where 44 41 or 11 11 "
+            "says the order of the bytes; write the map again with another program"
+        )
+    *voxels, mode = np.frombuffer(header, f"{BYTE_ORDERS[header[212]]}i4", 4).tolist()
+    if mode not in MODES:
+        raise ValueError(
+            f"{path} has values of mode {mode} by its header; wanted real numbers, mode {', '.join(map(str, MODES))} "
+            "(3 and 4 are complex)"
+        )
+    if min(voxels) <= 0:
+        raise ValueError(f"{path} has {' x '.join(map(str, voxels))} voxels by its header; write the map again")
 
 
 def read_maps(
@@ -159,8 +187,7 @@ def read_maps(
 def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Values along x, y, z, edges of a voxel, where the first one is, and notes."""
     check_file(path)
-    if not is_map(path):
-        raise ValueError(f"{path} is no map in CCP4/MRC format: it lacks the word MAP in its header")
+    _check_header(path)
     try:
         # gemmi looks at the name to tell gzipped files
         file = gemmi.read_ccp4_map(str(path))
