@@ -63,8 +63,9 @@ def test_half_maps_on_other_grids(write, density):
     one = write("a.mrc", density)
     for other, words in (
         (write("b.mrc", density[:-1]), "9 x 12 x 14 voxels, not 10 x 12 x 14"),
-        (write("c.mrc", density, pixel=PIXEL * 1.01), "voxels of 0.808 0.909 1.010 Å, not 0.800 0.900 1.000"),
-        (write("d.mrc", density, origin=(0.8, 0, 0)), "first voxel at 0.800 0.000 0.000 Å"),
+        (write("c.mrc", density, pixel=PIXEL * 1.01), "voxels of 0.80800 0.90900 1.01000 Å, not 0.80000"),
+        (write("e.mrc", density, pixel=PIXEL * 1.00024), "voxels of 0.80019 0.90022 1.00024 Å, not 0.80000 0.90000"),
+        (write("d.mrc", density, origin=(0.8, 0, 0)), "first voxel at 0.80000 0.00000 0.00000 Å"),
     ):
         with pytest.raises(ValueError, match=words):
             read_maps(one, other, resolution=3.0)

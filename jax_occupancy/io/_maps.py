@@ -229,7 +229,8 @@ def _read_beside(maps: Maps, path: PathLike) -> Density:
 
 
 def _triple(values: np.ndarray) -> str:
-    return " ".join(f"{value:.3f}" for value in values)
+    # as many digits as SAME_PIXEL tells apart
+    return " ".join(f"{value:.5f}" for value in values)
 
 
 def write_map(
