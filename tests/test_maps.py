@@ -269,6 +269,14 @@ def test_groups_without_data_are_told_and_stay(files, true_density, x64):
         assert attention(solution)[0][0].startswith("outside")
 
 
+def test_one_map_twice_is_no_pair_of_half_maps(files, tmp_path):
+    one = read_maps(files.half1, resolution=2.0)
+    write_map(tmp_path / "twice.mrc", 1.1 * one.density, pixel=one.pixel, origin=one.origin)
+    for other, said in ((tmp_path / "twice.mrc", True), (files.half2, False)):
+        notes = prepare(read_model(files.model), read_maps(files.half1, other, resolution=2.0)).data.notes
+        assert any("hardly independent" in note for note in notes) == said
+
+
 def test_saved_and_loaded(particle, tmp_path, x64):
     save_solution(tmp_path / "solution.npz", particle)
     loaded = load_solution(tmp_path / "solution.npz")

@@ -27,6 +27,8 @@ SMALLEST_SHELL, MAX_SHELLS = 100, 20
 # Where half maps agree no more than this there is no signal (Rosenthal & Henderson, J. Mol. Biol. 333, 721, 2003), and
 # it is told if this is so much coarser, relative, than the resolution that was asked for.
 SIGNAL, COARSER = 0.143, 1.1
+# Half maps that agree more than this to the limit of resolution are one map twice, or have it in common.
+INDEPENDENT = 0.99
 # The scale does not fall below this part of its largest value, nor the error of the model below this part of its power.
 SMALLEST_SCALE, SMALLEST_ERROR = 1e-3, 1e-6
 # How often the filter is made anew that makes the noise white.
@@ -285,7 +287,12 @@ def _correlation(one: Rows, other: Rows, between: Interpolation) -> Float[np.nda
 
 
 def _on_resolution(maps: Maps, fsc: np.ndarray, shells: np.ndarray) -> tuple[str, ...]:
-    """Say so where the half maps do not agree to the limit of resolution."""
+    """Say so where the half maps agree as no independent ones do, or do not agree to the limit of resolution."""
+    if fsc.min() > INDEPENDENT:
+        return (
+            f"around the groups the half maps correlate by more than {INDEPENDENT} up to {maps.resolution:g} Å: they "
+            "are hardly independent, and the uncertainties too small; give those that no filter or copy made alike",
+        )
     below = np.flatnonzero(fsc < SIGNAL)
     if not below.size:
         return ()
