@@ -33,6 +33,18 @@ def test_what_is_written_is_read(name, origin, write, density):
     assert is_map(write(name, density))
 
 
+def test_an_origin_beside_starts_is_told_of(write, density, tmp_path):
+    file = gemmi.read_ccp4_map(str(write("a.mrc", density, origin=(-1.6, 2.7, 4.0))))
+    for origin, words in (((-1.6, 2.7, 4.0), []), ((9.0, 2.7, 4.0), ["-1.60, 2.70, 4.00 Å", "9.00, 2.70, 4.00 Å"])):
+        for axis, place in enumerate(origin):
+            file.set_header_float(50 + axis, place)
+        file.write_ccp4_map(str(tmp_path / "both.mrc"))
+        maps = read_maps(tmp_path / "both.mrc", resolution=3.0)
+        np.testing.assert_allclose(maps.origin, (-1.6, 2.7, 4.0), atol=1e-5)
+        assert len(maps.notes) == bool(words)
+        assert all(word in maps.notes[0] for word in words)
+
+
 def test_axes_in_another_order(write, density, tmp_path):
     file = gemmi.read_ccp4_map(str(write("a.mrc", density, origin=(-1.6, 2.7, 4.0))))
     other = gemmi.Ccp4Map()

@@ -315,8 +315,8 @@ def test_hardly_any_coefficient_is_left(files):
 
 def test_maps_that_the_model_has_nothing_to_do_with(files):
     maps = read_maps(files.half1, files.half2, resolution=2.0)
-    with pytest.raises(ValueError, match="the model lies outside the map"):
-        refine(files.model, dataclasses.replace(maps, origin=np.full(3, 300.0)))
+    with pytest.raises(ValueError, match=r"the model lies outside the map.*; as ORIGIN says"):
+        refine(files.model, dataclasses.replace(maps, origin=np.full(3, 300.0), notes=("as ORIGIN says",)))
     empty = np.where(np.indices(maps.density.shape)[0] < 2, maps.density, 0)
     with pytest.raises(ValueError, match="zero around all groups"):
         refine(files.model, dataclasses.replace(maps, density=empty))

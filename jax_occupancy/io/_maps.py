@@ -19,6 +19,8 @@ Density = Float[np.ndarray, "x y z"]
 
 # Pixels of maps that belong together may differ by this much, relative.
 SAME_PIXEL = 1e-4
+# So may their first voxels, in voxels.
+SAME_PLACE = 0.01
 # How the machine stamp begins and what numpy calls that order of bytes; modes of values that are real numbers.
 BYTE_ORDERS, MODES = {0x44: "<", 0x11: ">"}, (0, 1, 2, 6, 12)
 # Distance from the atoms to where the mask begins to fall, in Å.
@@ -205,11 +207,15 @@ def _read(path: PathLike) -> tuple[Density, np.ndarray, np.ndarray, tuple[str, .
         raise ValueError(f"{path} has no cell: edges {cell.parameters[:3]}, {points.tolist()} voxels along them")
     pixel = np.array(cell.parameters[:3]) / points
     moved = np.array([file.header_float(word) for word in (50, 51, 52)])
-    by_origin = np.isfinite(moved).all() and np.any(moved != 0) and not start.any()
-    origin = moved if by_origin else start * pixel
-    note = f"{Path(path).name}: the first voxel is at {', '.join(f'{x:.2f}' for x in origin)} Å"
-    values = np.array(file.grid.array, np.float32)
-    return values, pixel, origin, (f"{note}, as ORIGIN in its header says",) if by_origin else ()
+    by_origin = np.isfinite(moved).all() and np.any(moved != 0)
+    said = [", ".join(f"{x:.2f}" for x in place) for place in (start * pixel, moved)]
+    notes, first = [], f"{Path(path).name}: the first voxel is at"
+    if by_origin and not start.any():
+        notes.append(f"{first} {said[1]} Å, as ORIGIN in its header says")
+    elif by_origin and not np.allclose(start * pixel, moved, atol=SAME_PLACE * float(np.min(pixel))):
+        notes.append(f"{first} {said[0]} Å, as NSTART in its header says; ORIGIN says {said[1]} Å and was not used")
+    origin = start * pixel if start.any() or not by_origin else moved
+    return np.array(file.grid.array, np.float32), pixel, origin, tuple(notes)
 
 
 def _read_beside(maps: Maps, path: PathLike) -> Density:
@@ -221,7 +227,7 @@ def _read_beside(maps: Maps, path: PathLike) -> Density:
         differences.append(f"{sizes[0]} voxels, not {sizes[1]}")
     if not np.allclose(pixel, maps.pixel, rtol=SAME_PIXEL):
         differences.append(f"voxels of {_triple(pixel)} Å, not {_triple(maps.pixel)}")
-    if not np.allclose(origin, maps.origin, atol=0.01 * float(np.min(maps.pixel))):
+    if not np.allclose(origin, maps.origin, atol=SAME_PLACE * float(np.min(maps.pixel))):
         differences.append(f"its first voxel at {_triple(origin)} Å, not {_triple(maps.origin)}")
     if differences:
         raise ValueError(f"{path} is on another grid than {maps.paths[0]}: it has {' and '.join(differences)}")

@@ -95,7 +95,7 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     try:
         boxes = boxes_around(maps, xyz, refined if refined.size else np.arange(len(xyz)), operations)
     except ValueError as error:
-        raise ValueError(f"{model.path} and {maps.name}: {error}") from error
+        raise ValueError("; ".join([f"{model.path} and {maps.name}: {error}", *maps.notes])) from error
     copies = [xyz @ rotation.T + translation for rotation, translation in operations]
     orders = np.sum([np.linalg.norm(copy - xyz, axis=1) < ON_AXIS for copy in copies], axis=0)
     _refuse_whole_particle(model, xyz, copies[1:])
