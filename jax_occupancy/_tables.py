@@ -235,9 +235,14 @@ def dataset_columns(series: SeriesSolution) -> Columns:
     }
 
 
+def failed_datasets(series: SeriesSolution) -> list[str]:
+    """Why some data sets could not be refined."""
+    return [f"{dataset_name(name)}: {message}" for name, message in series.failed.items()]
+
+
 def dataset_notes(series: SeriesSolution) -> list[str]:
-    """What should be known of groups and of each data set, and why some could not be refined."""
-    said = [f"{dataset_name(name)}: {message}" for name, message in series.failed.items()]
+    """What should be known of groups and of each data set that was refined."""
+    said = []
     for name, solution in series.solutions.items():
         groups = solution.grouping.warnings
         own = [note for note in [*solution.data.notes, *notes(solution)] if note not in groups]

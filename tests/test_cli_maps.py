@@ -117,12 +117,18 @@ def test_a_series(folder):
     maps = ["half1.mrc,half2.mrc", "half1.mrc", "lost.mrc"]
     names = [part for name in ("both", "one", "lost") for part in ("--name", name)]
     settings = ["--resolution", "2.5", "--b-factors", "held", "--positions", "held", "--starts", "0"]
-    ended = command("series", "example.pdb", *maps, *names, *settings, "--csv", "series.csv", cwd=folder)
+    files = ["--csv", "series.csv", "--json", "series.json", "--report", "series.html"]
+    ended = command("series", "example.pdb", *maps, *names, *settings, *files, cwd=folder)
     assert ended.code == 3
     assert "lost.mrc does not exist" in ended.errors
     assert "FSC" in ended.output
     assert "R-work" not in ended.output
     assert (folder / "series.csv").read_text().count("W/301/HOH") == 2
+    noted = "one: one map: its noise is taken from where there are no atoms"
+    assert ended.output.count(f"Note {noted}") == 1
+    notes = json.loads((folder / "series.json").read_text())["notes"]
+    assert sum(note.startswith(noted) for note in notes) == 1
+    assert (folder / "series.html").read_text().count(noted) == 1
 
 
 def test_the_example(tmp_path):

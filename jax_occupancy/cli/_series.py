@@ -10,7 +10,6 @@ from rich import box
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jax_occupancy import _tables as tables
-from jax_occupancy import _words as words
 from jax_occupancy._options import Options
 from jax_occupancy._tables import dataset_name
 from jax_occupancy.cli import _session as session
@@ -110,9 +109,9 @@ def _print_tables(console: Console, series: SeriesSolution) -> None:
         say(console, line, indent=3)
     columns = tables.dataset_columns(series)
     print_columns(console, columns, numbers=columns.keys() - {"data set", "result", "columns"}, **STYLE)
-    for name, solution in series.solutions.items():
-        if (doubt := words.doubt(solution)) is not None:
-            say_note(console, f"{dataset_name(name)}: {doubt}")
+    for note in tables.dataset_notes(series):
+        if as_options(note) not in console.notes:  # those on groups were said
+            say_note(console, note)
 
 
 def _write(console: Console, series: SeriesSolution, model: Model, outputs: SeriesOutputs) -> None:
@@ -134,18 +133,18 @@ def _write(console: Console, series: SeriesSolution, model: Model, outputs: Seri
     if outputs.report is not None:
         from jax_occupancy.plotting import write_series_report
 
-        notes = [*console.notes, *map(as_options, tables.dataset_notes(series))]
+        notes = [*console.notes, *map(as_options, tables.failed_datasets(series))]
         write_series_report(outputs.report, series, model, notes=notes, about=console.about)
         say(console, f"Wrote {outputs.report}: the report, for a browser.")
     if outputs.json is not None:
-        session.write_text(outputs.json, json.dumps(series.to_dict(), indent=1) + "\n")
+        session.write_text(outputs.json, json.dumps(series.to_dict() | {"notes": console.notes}, indent=1) + "\n")
         say(console, f"Wrote {outputs.json}.")
 
 
 def _end(series: SeriesSolution) -> None:
     unsettled = {name: how for name, solution in series.solutions.items() if (how := session.failure(solution))}
-    for name, message in series.failed.items():
-        typer.echo(f"failed: {dataset_name(name)}: {as_options(message)}", err=True)
+    for line in tables.failed_datasets(series):
+        typer.echo(f"failed: {as_options(line)}", err=True)
     for name, how in unsettled.items():
         typer.echo(f"{how}: {dataset_name(name)}", err=True)
     if series.failed or unsettled:

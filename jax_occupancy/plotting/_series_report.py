@@ -50,7 +50,8 @@ def write_series_report(
     n, n_failed = len(series.solutions), len(series.failed)
     said = f"{n} data set{'s' * (n != 1)}" + (f"; {n_failed} more could not be refined" if n_failed else "")
     if notes is None:
-        notes = [*([] if model is None else words.model_notes(model)), *tables.dataset_notes(series)]
+        notes = [*([] if model is None else words.model_notes(model)), *tables.failed_datasets(series)]
+        notes += tables.dataset_notes(series)
     columns = tables.series_columns(series)
     parts = [
         paragraphs([title], kind="h1"),
