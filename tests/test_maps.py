@@ -137,6 +137,15 @@ def test_coefficients_and_density_of_a_box_are_each_other_s_transforms(files):
     np.testing.assert_allclose(data.coefficients[: len(rows)], rows, rtol=1e-4, atol=1e-5 * np.abs(rows).max())
 
 
+def test_a_constant_in_the_map_changes_nothing(files):
+    maps = read_maps(files.half1, resolution=2.0)
+    density, x = maps.density.astype(np.float64), read_model(files.model).atoms[["x", "y", "z"]].to_numpy()
+    for part in (np.arange(len(x)), np.arange(5), np.flatnonzero(x[:, 0] == x[:, 0].max())):
+        for box in boxes_around(maps, x, part, [(np.eye(3), np.zeros(3))]):
+            plain, raised = (box.cut(one, np.ones(len(box.hkl))) for one in (density, density + 100 * density.std()))
+            np.testing.assert_allclose(raised, plain, atol=1e-9 * np.abs(plain).max())
+
+
 def test_sharpening_changes_little(files, particle, x64):
     maps = read_maps(files.half1, files.half2, resolution=2.0)
     s = sum(np.meshgrid(*(np.fft.fftfreq(VOXELS, edge) ** 2 for edge in PIXEL), indexing="ij"))

@@ -87,7 +87,8 @@ class Box:
         """Masked coefficients of a map that is filtered before."""
         of_map, of_box = self.overlap(density.shape)
         piece = np.zeros(self.mask.shape, density.dtype)
-        piece[of_box] = density[of_map]
+        # of a constant the edges would leave a step
+        piece[of_box] = density[of_map] - np.mean(density[of_map], dtype=np.float64).astype(density.dtype)
         for axis, (n, edge) in enumerate(zip(piece.shape, self.pixel, strict=True)):
             # no steps where the box ends
             away = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5) * edge
