@@ -286,6 +286,17 @@ def test_one_map_twice_is_no_pair_of_half_maps(files, tmp_path):
         assert any("hardly independent" in note for note in notes) == said
 
 
+def test_half_maps_that_were_masked_are_told_of_and_have_their_noise(files, true_density, x64):
+    maps = half_maps(true_density, 0.5 * true_density.std())
+    near = true_density > 0.02 * true_density.max()
+    left = {name: np.where(near, getattr(maps, name), 0) for name in ("density", "difference")}
+    whole, masked = (refine(files.model, one, **HELD) for one in (maps, dataclasses.replace(maps, **left)))
+    assert not any("they were masked" in note for note in whole.data.notes)
+    assert any("they were masked" in note for note in masked.data.notes)
+    ratio = np.nanmedian(masked.table["esd"] / whole.table["esd"])
+    assert 0.85 < ratio < 1.15, ratio
+
+
 def test_saved_and_loaded(particle, tmp_path, x64):
     save_solution(tmp_path / "solution.npz", particle)
     loaded = load_solution(tmp_path / "solution.npz")

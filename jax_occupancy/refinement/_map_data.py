@@ -37,6 +37,8 @@ WHITENINGS = 3
 AROUND = 2.0
 # A single map that has less than this part of its voxels without atoms filled was masked.
 FILLED = 0.5
+# Half maps are said to be masked where more than this part of the mask around the groups is zero.
+EMPTY = 0.1
 
 Rows = Float[np.ndarray, " reflections"]
 ComplexRows = Complex[np.ndarray, " reflections"]
@@ -123,10 +125,12 @@ class MapData:
             return [box.cut(density, near.interpolate(whitening)) for box, near in zip(boxes, nodes, strict=True)]
 
         near = Interpolation.from_nodes(shells, np.concatenate([np.sum(box.vectors**2, axis=1) for box in source]))
+        # where the map was masked there is no noise either
+        filled = np.concatenate([np.full(len(box.hkl), max(box.filled(maps.density), 1e-9)) for box in source])
         whitening, power = np.ones(len(shells)), np.ones(len(shells))
         for _ in range(WHITENINGS):
             whitening = whitening / np.sqrt(power)
-            noise = np.abs(np.concatenate(cut(source, noisy))) ** 2
+            noise = np.abs(np.concatenate(cut(source, noisy))) ** 2 / filled
             power = near.collect(noise) / np.maximum(near.collect(np.ones_like(noise)), 1e-9)
             if not power.min() > 0:
                 raise ValueError(f"{maps.name}: there is no noise around the groups; is the model docked in this map?")
@@ -138,6 +142,11 @@ class MapData:
             other = in_rows(cut(boxes, maps.difference))
             fsc = _correlation(hartley(rows + other), hartley(rows - other), between)
             notes = _on_resolution(maps, fsc, shells)
+            if (empty := 1 - np.average(filled)) > EMPTY:
+                notes += (
+                    f"the half maps are zero in {100 * empty:.0f} % of the mask around the groups: they were masked, "
+                    "and the noise is that of what is left; give them as they were before",
+                )
         values: Any = {"amplitude": hartley(rows), "noise": between.interpolate(power), "share": share}
         values |= {"spacing": spacing, "whitening": between.interpolate(whitening)}
         values |= {"half_fsc": fsc, "shells": shells, "paths": maps.paths, "outside": outside}

@@ -83,6 +83,11 @@ class Box:
         inside = [slice(a - c, b - c) for (a, b), c in zip(ends, self.corner, strict=True)]
         return tuple(slice(*end) for end in ends), tuple(inside)
 
+    def filled(self, density: Float[np.ndarray, "mx my mz"]) -> float:
+        """The part of the weight that is where a map is not zero."""
+        of_map, of_box = self.overlap(density.shape)
+        return float(np.sum(np.square(self.mask[of_box], dtype=np.float64), where=density[of_map] != 0)) / self.weight
+
     def cut(self, density: Float[np.ndarray, "mx my mz"], filtered: Float[np.ndarray, " coefficients"]) -> Coefficients:
         """Masked coefficients of a map that is filtered before."""
         of_map, of_box = self.overlap(density.shape)
