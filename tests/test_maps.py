@@ -228,9 +228,10 @@ def test_point_groups(name, order):
     np.testing.assert_allclose(rotations[0], np.eye(3))
 
 
-def test_unknown_point_group():
-    with pytest.raises(ValueError, match="symmetry 'Q5' is no point group"):
-        point_group("Q5")
+@pytest.mark.parametrize("name", ["Q5", "C0", "C101", "D99999", "C" + "9" * 5000, "C²", "T3"])
+def test_unknown_point_group(name):
+    with pytest.raises(ValueError, match=rf"symmetry '{name}' is no point group of particles; wanted C1"):
+        point_group(name)
 
 
 def test_pieces_that_do_not_hang_together_are_boxes_of_their_own():

@@ -21,6 +21,8 @@ from jax_occupancy.xray import Box, Columns, DisplacedSolvent, MapModel, boxes_a
 Operation = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]
 # An atom that is brought this near to itself, in Å, lies on an axis.
 ON_AXIS = 0.8
+# No particle has an axis of a higher order; the elements of a group are compared with each other.
+LARGEST_ORDER = 100
 # Generators of the point groups beside the axis along z: directions and orders.
 OTHER_AXES = {"D": ((1, 0, 0), 2), "T": ((1, 1, 1), 3), "O": ((1, 1, 1), 3), "I": ((0, 1, (1 + 5**0.5) / 2), 5)}
 
@@ -63,9 +65,10 @@ def point_group(name: str) -> list[Float[np.ndarray, "3 3"]]:
     """
     kind, number = name[:1].upper(), name[1:]
     orders = {"T": 2, "O": 4, "I": 2}
-    fits = (kind in orders and number in ("", "1")) or (kind in ("C", "D") and number.isdigit() and int(number) > 0)
-    if not fits:
-        raise ValueError(f"symmetry {name!r} is no point group; wanted C1, C2, ... D2, D3, ... T, O or I")
+    numbered = kind in ("C", "D") and number.isdecimal() and len(number) < 4 and 0 < int(number) <= LARGEST_ORDER
+    if not numbered and not (kind in orders and number in ("", "1")):
+        wanted = f"C1, C2, ... D2, D3, ... to {LARGEST_ORDER}, T, O or I"
+        raise ValueError(f"symmetry {name!r} is no point group of particles; wanted {wanted}")
     generators = [_rotation((0, 0, 1), orders.get(kind) or int(number))]
     if kind in OTHER_AXES:
         generators.append(_rotation(*OTHER_AXES[kind]))
