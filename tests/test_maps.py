@@ -8,7 +8,7 @@ import pytest
 from jax_occupancy import load_solution, read_maps, read_model, refine, refine_series, save_solution
 from jax_occupancy._tables import attention
 from jax_occupancy.example import simulated_density, write_map_example
-from jax_occupancy.io import Maps, from_gemmi, write_map
+from jax_occupancy.io import Maps, atom_label, from_gemmi, write_map
 from jax_occupancy.refinement import prepare
 from jax_occupancy.refinement._map_model import map_data, particle_operations, point_group
 from jax_occupancy.refinement._pruning import unsupported_groups
@@ -191,6 +191,7 @@ def test_copies_of_a_symmetric_particle_count(files, true_density, x64):
     shifted.structure.ncs.append(operation)
     in_file = refine(shifted, half_maps(density, noise), **HELD)
     np.testing.assert_allclose(in_file.occupancies, found["C2"].occupancies, atol=1e-6)
+    assert "the particle is 2 copies of the model, by the operations in the model" in in_file.data.notes
 
 
 def test_an_atom_on_the_axis_counts_once_and_a_whole_particle_is_no_asymmetric_unit(files, true_density, x64):
@@ -210,6 +211,29 @@ def test_an_atom_on_the_axis_counts_once_and_a_whole_particle_is_no_asymmetric_u
     atoms.loc[atoms.index[half : 2 * half], ["x", "y", "z"]] = xyz[:half] @ rotation.T + translation
     with pytest.raises(ValueError, match="holds more than one asymmetric unit"):
         map_data(dataclasses.replace(model, atoms=atoms), twice, [np.arange(9)])
+
+
+def test_copies_are_told_of_and_where_they_clash(files, true_density, x64):
+    model = read_model(files.model)
+    maps, atoms = half_maps(true_density, true_density.std(), symmetry="C2"), model.atoms.copy()
+    centre = maps.pixel * (VOXELS // 2)
+    atoms["x"] += centre[0] + 3 - atoms["x"].min()  # clear of the axis
+    first, last = atoms.index[[0, -1]]
+
+    def notes(offset, *, at=first, occupancy=1.0):
+        moved = atoms.copy()
+        moved.loc[at, ["x", "y", "occupancy"]] = centre[0] + offset, centre[1], occupancy
+        return map_data(dataclasses.replace(model, atoms=moved), maps, [np.arange(9, 30)]).notes
+
+    copies = "the particle is 2 copies of the model, by symmetry=C2"
+    assert sum(note == copies for note in notes(3.0)) == 1
+    for offset, settings in ((3.0, {}), (0.0, {}), (0.5, {"occupancy": 0.5})):
+        assert not any("closer" in note for note in notes(offset, **settings))
+    for at in (first, last):
+        said = f"{atom_label(atoms, atoms.index.get_loc(at))} comes closer than 1.5 Å to a copy"
+        assert any(note.startswith(said) for note in notes(0.5, at=at))
+    alone = map_data(model, dataclasses.replace(maps, symmetry=None), [np.arange(9, 30)])
+    assert not any("cop" in note for note in alone.notes)
 
 
 def test_a_single_map_without_any_empty_place(files, monkeypatch):

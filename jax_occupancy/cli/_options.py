@@ -116,7 +116,8 @@ class MapChoice:
     mask: Path | None = _map("Mask on the grid of the map, besides that around the atoms.", metavar="FILE")
     radius: float | None = _map("Radius of the mask around the atoms. Default: 4.", metavar="Å")
     symmetry: str | None = _map(
-        "Symmetry of the particle about the centre of the map: C4, D2, T, O, I. Default: what the model says.",
+        "Symmetry of the particle about the centre of the map: C4, D2, T, O, I; the main axis along z, a 2-fold axis "
+        "of D along x, those of I along x, y and z. Default: what the model says.",
         metavar="NAME",
     )
 

@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float, Int
 from scipy.spatial import KDTree
 
 from jax_occupancy.core import OccupancyTensor
-from jax_occupancy.io import Maps, Model
+from jax_occupancy.io import Maps, Model, atom_label
 from jax_occupancy.refinement._linear_model import UNKNOWN
 from jax_occupancy.refinement._map_data import MapData, in_rows
 from jax_occupancy.xray import Box, Columns, DisplacedSolvent, MapModel, boxes_around
@@ -21,6 +21,8 @@ from jax_occupancy.xray import Box, Columns, DisplacedSolvent, MapModel, boxes_a
 Operation = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]
 # An atom that is brought this near to itself, in Å, lies on an axis.
 ON_AXIS = 0.8
+# Atoms of copies are farther apart than this, in Å.
+TOO_NEAR = 1.5
 # No particle has an axis of a higher order; the elements of a group are compared with each other.
 LARGEST_ORDER = 100
 # Generators of the point groups beside the axis along z: directions and orders.
@@ -102,6 +104,7 @@ def map_data(model: Model, maps: Maps, members: Sequence[Int[np.ndarray, " _"]])
     copies = [xyz @ rotation.T + translation for rotation, translation in operations]
     orders = np.sum([np.linalg.norm(copy - xyz, axis=1) < ON_AXIS for copy in copies], axis=0)
     _refuse_whole_particle(model, xyz, copies[1:])
+    maps = replace(maps, notes=(*maps.notes, *_on_copies(model, maps, xyz, copies[1:])))
     if "charge" in model.atoms and np.any(model.atoms["charge"].to_numpy()):
         maps = replace(maps, notes=(*maps.notes, "charged atoms scatter electrons as neutral ones here"))
     return MapData.from_maps(maps, boxes, np.concatenate(copies), orders, _outside(maps, boxes, xyz, members))
@@ -121,6 +124,26 @@ def _outside(
         "" if seen[atoms].any() or not atoms.size else "the mask" if inside[atoms].any() else "the map"
         for atoms in members
     )
+
+
+def _on_copies(model: Model, maps: Maps, xyz: np.ndarray, copies: list[np.ndarray]) -> list[str]:
+    """How many copies there are and where they are from, and which atoms come too near to them."""
+    if not copies:
+        return []
+    source = "the operations in the model" if maps.symmetry is None else f"symmetry={maps.symmetry}"
+    notes = [f"the particle is {1 + len(copies)} copies of the model, by {source}"]
+    atoms, own, q = KDTree(xyz), np.arange(len(xyz))[:, None], model.atoms["occupancy"].to_numpy(np.float64)
+    clashing = np.zeros(len(xyz), bool)
+    for copy in copies:
+        away, nearest = atoms.query(copy, k=4, distance_upper_bound=TOO_NEAR)
+        together = q[:, None] + np.append(q, 0)[nearest] > 1.01  # alternatives may be on either side of an axis
+        on_axis = (nearest == own) & (away < ON_AXIS)
+        clashing |= np.any(np.isfinite(away) & together & ~on_axis, axis=1)
+    if clashing.any():
+        first, more = atom_label(model.atoms, int(np.argmax(clashing))), int(clashing.sum()) - 1
+        which = f"{first} and {more} more atoms come" if more else f"{first} comes"
+        notes.append(f"{which} closer than {TOO_NEAR} Å to a copy of the model: is the symmetry right, by {source}?")
+    return notes
 
 
 def _refuse_whole_particle(model: Model, xyz: np.ndarray, copies: list[np.ndarray]) -> None:

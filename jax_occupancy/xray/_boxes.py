@@ -43,7 +43,7 @@ class Box:
     mask: Density  # weight of each voxel, 0 to 1
     hkl: Int[np.ndarray, "coefficients 3"]  # in its cell to the limit of resolution, one of each Friedel pair
     # rotation, translation (Å) and atoms of each copy of the model that has atoms in it
-    images: tuple[tuple[Float[np.ndarray, "3 3"], Vector, Int[np.ndarray, " inside"]], ...] = ()
+    images: tuple[tuple[Float[np.ndarray, "3 3"], Vector, Int[np.ndarray, " _"]], ...] = ()
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "coefficients 3"]:
