@@ -61,6 +61,24 @@ def test_nothing():
     assert parse_phenix("refinement.main.nproc = 2") == UserGroups()
 
 
+def test_what_an_exclamation_mark_switches_off_is_skipped():
+    scope = """
+    refinement.refine.occupancies {
+      !constrained_group {
+        selection = chain A
+        strange = 1
+      }
+      constrained_group {
+        selection = chain B
+        !selection = chain C
+      }
+      !individual = chain D
+    }
+    !refinement.refine.occupancies.remove_selection = chain E
+    """
+    assert parse_phenix(scope) == UserGroups({"1:1": UserGroup(("phenix: chain B",))})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

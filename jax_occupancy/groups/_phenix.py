@@ -135,12 +135,15 @@ def _definitions(text: str) -> Iterator[tuple[str, int, str]]:
             name = words[equals][0].partition("=")[0]
             names += [name] if name else []
             begin = words[equals].start() + len(name) + 1
-        if equals is not None and names and names[-1].startswith("."):
+        if equals is not None and names and names[-1].lstrip("!").startswith("."):
             # an attribute such as .type, of the definition above or of the scope that is about to open
             names.pop()
         elif equals is not None:
-            path = ".".join([*(name for name, _ in scopes), *names])
-            yield path, scopes[-1][1] if scopes else 0, _unquoted(statement[begin : words[-1].end()].strip())
+            path = [*(name for name, _ in scopes), *names]
+            # an exclamation mark switches off a definition or a whole scope
+            if not any(name.startswith("!") for name in path):
+                value = _unquoted(statement[begin : words[-1].end()].strip())
+                yield ".".join(path), scopes[-1][1] if scopes else 0, value
             names = []
         # A name on a line of its own opens the scope of the next line.
         if end == "{":
