@@ -113,12 +113,23 @@ def test_waters_in_the_place_of_a_ligand_are_told_although_all_sums_are_one_now(
     assert "L/1/LIG:A and W/1/HOH:B (0.60 + 0.40), L/1/LIG:A and W/2/HOH:B (0.60 + 0.40)" in grouping.warnings[-1]
 
 
-def test_groups_of_one_letter_on_top_of_each_other_are_told_unless_both_can_be_there():
-    assert (
-        "L/1/LIG:A and L/2/LIG:A (0.60 + 0.60)"
-        in automatic_groups(table(ligand(1, "A", 0.6), ligand(2, "A", 0.6))).warnings[-1]
+@pytest.mark.parametrize("q", [0.6, 0.4])
+def test_groups_of_one_letter_on_top_of_each_other_are_told_whatever_their_sum(q):
+    # closer than 1 Å there is no room for both
+    warning = automatic_groups(table(ligand(1, "A", 0.6), ligand(2, "A", q))).warnings[-1]
+    assert f"lie on top of each other: L/1/LIG:A and L/2/LIG:A (0.60 + {q:.2f}); make a set" in warning
+
+
+@pytest.mark.parametrize(("x", "q", "told"), [(0.3, 1.0, True), (1.1, 1.0, False), (0.3, 0.0, False)])
+def test_a_letter_on_top_of_an_atom_that_is_always_there_is_told(x, q, told):
+    full = [atom("O", "HOH", ("W", n), q, x=40.0 * n + x) for n in (1, 2)]
+    lone = [atom("O", "HOH", ("W", 3), 0.4, altloc="A", x=40.0)]
+    warnings = [w for w in automatic_groups(table(full, lone)).warnings if "on top" in w]
+    expected = (
+        "groups lie on top of atoms of no group, which keep their occupancy: W/3/HOH:A and W/1/HOH/O (0.40 + 1.00); "
+        "give both letters to sum to 1, or make a set of them"
     )
-    assert not any("on top" in w for w in automatic_groups(table(ligand(1, "A", 0.6), ligand(2, "A", 0.4))).warnings)
+    assert warnings == ([expected] if told else [])
 
 
 def test_groups_of_the_user_are_told_of_unless_they_are_a_set():

@@ -9,7 +9,7 @@ import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, each
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
-from jax_occupancy.groups._neighbours import distances_to, meetings
+from jax_occupancy.groups._neighbours import close_pairs, distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
 
@@ -31,7 +31,7 @@ def find_warnings(table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[Gr
         _sentence("lone letters, refined freely from 0 to 1", lone),
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
-        _on_top(table, sets),
+        *_on_top(table, sets),
         _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
@@ -144,8 +144,8 @@ def _clashes(table: AtomTable) -> str:
     return _sentence("atoms overlap but have no letters", names, "; give them letters to sum to 1")
 
 
-def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
-    """Groups with letters that lie on top of groups in no common set: nothing keeps them from being there together."""
+def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
+    """Letters on top of groups in no common set, or of atoms in no group: nothing keeps both from being there."""
     home = {group.name: s for s in sets for group in s.groups}
 
     def root(group_set: GroupSet) -> GroupSet:
@@ -161,11 +161,31 @@ def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> str:
     for pair in meetings(table.xyz[everything], of_tree, SAME_PLACE):
         for i, j in product(*(np.flatnonzero(number == one) for one in pair)):
             one, other = groups[i], groups[j]
-            apart = not atoms[i].size or not atoms[j].size or not (one.altloc or other.altloc)
-            # of one letter both may be there, if there is room for both
-            both = one.altloc == other.altloc and one.start + other.start <= 1 + tolerance(2)
-            if apart or both:
+            if not atoms[i].size or not atoms[j].size or not (one.altloc or other.altloc):
                 continue
             if (distances_to(table.xyz[atoms[i]], table.xyz[atoms[j]], SAME_PLACE) < np.inf).any():
                 names.append(f"{one.name} and {other.name} ({one.start:.2f} + {other.start:.2f})")
-    return _sentence("groups in no common set lie on top of each other", names, "; make a set of them")
+    return [
+        _sentence("groups in no common set lie on top of each other", names, "; make a set of them"),
+        _on_always(table, groups),
+    ]
+
+
+def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
+    """Groups on top of atoms that no group has, where either has a letter."""
+    owner = np.full(table.n_atoms, -1)
+    for number, group in enumerate(groups):
+        owner[group.atoms] = number
+    there = ~table.hydrogen & (table.occupancy > 0)
+    moving, kept = np.flatnonzero(~table.hydrogen & (owner >= 0)), np.flatnonzero(there & (owner < 0))
+    i, j = close_pairs(table.xyz[moving], table.xyz[kept], SAME_PLACE)
+    first, second = moving[i], kept[j]
+    # as for atoms without letters, what is near within a residue is its geometry
+    excluding = (table.lettered[first] | table.lettered[second]) & (table.residue[first] != table.residue[second])
+    names: dict[tuple[int, int], str] = {}
+    for a, b in zip(first[excluding].tolist(), second[excluding].tolist(), strict=True):
+        one = groups[owner[a]]
+        told = f"{one.name} and {atom_name(table, b)} ({one.start:.2f} + {table.occupancy[b]:.2f})"
+        names.setdefault((int(owner[a]), int(table.residue[b])), told)
+    end = "; give both letters to sum to 1, or make a set of them"
+    return _sentence("groups lie on top of atoms of no group, which keep their occupancy", names.values(), end)
