@@ -3,7 +3,7 @@
 import pytest
 from groups_models import atom, molecule, residue, table
 
-from jax_occupancy.groups import automatic_groups
+from jax_occupancy.groups import UserGroup, UserGroups, UserSet, automatic_groups, choose_groups
 
 
 def warnings_of(*pieces, **options):
@@ -111,3 +111,39 @@ def test_long_lists_are_cut():
     (warning,) = warnings_of(*[molecule(("A", n), "LIG", {"A": 0.5}) for n in range(1, 14)])
     assert "A/10/LIG:A and 3 more" in warning
     assert "A/11/LIG:A" not in warning
+
+
+def told_of_images(pieces, images, user=None):
+    """What is said of symmetry images, given those within 1 Å."""
+    found = choose_groups(
+        table(*pieces), user, select=lambda text: [int(text)], images=lambda distance: images if distance == 1.0 else []
+    )
+    told = [w.partition(": ")[2].partition("; ")[0] for w in found.warnings if "on top of symmetry images" in w]
+    return told[0] if told else ""
+
+
+@pytest.mark.parametrize("letters", [("A", "B"), ("A", "A"), ("", ""), ("A", "")])
+@pytest.mark.parametrize("q", [(0.5, 0.5), (1.0, 1.0), (0.4, 1.0), (0.5, 0.0)])
+def test_waters_on_top_of_each_other_through_symmetry(letters, q):
+    waters = [atom("O", "HOH", ("A", n), q[n], altloc=letters[n], x=9.0 * n) for n in (0, 1)]
+    first, second = ("A/0/HOH/O", "A/1/HOH/O")
+    first, second = (name + f":{letter}" * bool(letter) for name, letter in zip((first, second), letters, strict=True))
+    told = f"{first} and {second} by symmetry 2_564 ({q[0]:.2f} + {q[1]:.2f})"
+    assert told_of_images([waters], [(0, 1, "2_564")]) == (told if min(q) > 0 else "")
+
+
+def test_a_set_over_symmetry_is_not_told():
+    waters = [atom("O", "HOH", ("A", n), 0.5, altloc="AB"[n], x=9.0 * n) for n in (0, 1)]
+    groups = {"one": UserGroup(("0",)), "two": UserGroup(("1",))}
+    images = [(0, 1, "2_564")]
+    assert told_of_images([waters], images, UserGroups(groups))
+    assert not told_of_images([waters], images, UserGroups(groups, (UserSet(("one", "two")),)))
+
+
+@pytest.mark.parametrize(("q", "told"), [(0.33, False), (0.5, True), (1.0, True)])
+def test_a_molecule_that_meets_its_images_is_told_unless_there_is_room_for_all(q, told):
+    images = [(0, 1, "2_555"), (0, 2, "3_555"), (1, 2, "2_555")]
+    found = told_of_images([molecule(("A", 1), "SO4", q)], images)
+    first = f"A/1/SO4/C1 and A/1/SO4/C2 by symmetry 2_555 ({q:.2f} + {q:.2f}), "
+    assert found == (first + f"A/1/SO4/C1 and A/1/SO4/C3 by symmetry 3_555 ({q:.2f} + {q:.2f})" if told else "")
+    assert bool(told_of_images([atom("O", "HOH", ("A", 1), q)], [(0, 0, "2_555")])) == (q > 0.5)

@@ -4,7 +4,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from jax_occupancy.io import find_contacts, read_model
+from jax_occupancy.io import find_contacts, images_within, read_model
 
 CRYSTAL = "CRYST1   30.000   32.000   34.000  90.00 100.00  90.00 P 1 21 1\n"
 LINE = "HETATM{:5d}  {:<3s}{:1s}{:3s} {:1s}{:4d}    {:8.3f}{:8.3f}{:8.3f}  0.50 10.00          {:>2s}\n"
@@ -79,3 +79,23 @@ def test_real_models(data_dir):
     assert len(pairs) > 20
     letters = model.atoms["altloc"].to_numpy()[pairs]
     assert (letters[:, 0] == letters[:, 1]).all()
+
+
+def test_images_on_top_are_found_with_their_operation_whatever_the_letters(read):
+    head = "CRYST1   20.000   30.000   40.000  90.00  90.00  90.00 P 2 2 2\n"
+    rows = [
+        ("O", "A", "A", 1, (5, 5, 1)),
+        ("O", "B", "A", 2, (-5, -5, 1.3)),  # through the 2-fold axis along z
+        ("O", "", "A", 3, (25, 35, 1.2)),  # a cell away from the first
+        ("O", "", "A", 4, (5, 5.5, 1)),  # without symmetry as near as the first
+        ("O", "", "A", 5, (0, 0, 9)),  # on the axis, beside itself
+        ("O", "", "A", 6, (0.45, 0, 15)),  # 0.9 Å from its own image
+        ("H", "", "A", 7, (-5, -5, 1)),
+    ]
+    model = read(rows, head)
+    assert images_within(model, 1.0) == [
+        *((0, 1, "2_555"), (0, 2, "1_445"), (1, 2, "2_665"), (1, 3, "2_555"), (2, 3, "1_665"), (5, 5, "2_555"))
+    ]
+    assert images_within(model, 0.25) == [(0, 2, "1_445"), (1, 2, "2_665")]
+    assert images_within(read(rows, head=""), 1.0) == []
+    assert images_within(read(rows[-1:], head), 1.0) == []

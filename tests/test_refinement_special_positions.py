@@ -165,3 +165,10 @@ def test_a_molecule_across_an_axis_is_one_group_with_one_occupancy(tmp_path, let
     solution.write(model, tmp_path / "out.pdb")
     written = read_model(tmp_path / "out.pdb").atoms
     assert written["occupancy"][written["resname"] == "LIG"].to_numpy() == pytest.approx(0.5, abs=0.011)
+
+
+def test_a_water_on_top_of_an_image_is_told_with_the_operation(tmp_path):
+    path = write_crystal(tmp_path / "in.pdb", 0.5, general=1.0, others=0)
+    path.write_text(path.read_text() + LINE.format(9, "O", "", 3, -6.2, 8.1, -5.0, 1.0, 15.0, "O"))
+    (told,) = [text for text in group_model(read_model(path)).warnings if "symmetry images" in text]
+    assert "W/2/HOH/O and W/3/HOH/O by symmetry 2_555 (1.00 + 1.00)" in told

@@ -1,5 +1,6 @@
 """What a crystallographer should look at before refining occupancies."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,12 +13,15 @@ from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, resi
 from jax_occupancy.groups._neighbours import close_pairs, distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
+from jax_occupancy.groups._user import Images
 
 DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
 
 
-def find_warnings(table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet]) -> tuple[str, ...]:
+def find_warnings(
+    table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet], images: Images | None = None
+) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
     groups = [group for group_set in sets for group in group_set.groups]
     outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
@@ -32,6 +36,7 @@ def find_warnings(table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[Gr
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
         *_on_top(table, sets),
+        _on_images(table, sets, () if images is None else images(SAME_PLACE)),
         _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
@@ -144,16 +149,21 @@ def _clashes(table: AtomTable) -> str:
     return _sentence("atoms overlap but have no letters", names, "; give them letters to sum to 1")
 
 
-def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
-    """Letters on top of groups in no common set, or of atoms in no group: nothing keeps both from being there."""
+def _trees(sets: Sequence[GroupSet]) -> np.ndarray:
+    """For each group the number of the outermost set that it, or what parents its set, belongs to."""
     home = {group.name: s for s in sets for group in s.groups}
 
     def root(group_set: GroupSet) -> GroupSet:
         return group_set if group_set.parent is None else root(home[group_set.parent])
 
     tree = group_numbers(np.array([id(root(s)) for s in sets], np.int64))
+    return np.repeat(tree, [len(s.groups) for s in sets])
+
+
+def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
+    """Letters on top of groups in no common set, or of atoms in no group: nothing keeps both from being there."""
     groups = [group for s in sets for group in s.groups]
-    number = np.repeat(tree, [len(s.groups) for s in sets])
+    number = _trees(sets)
     atoms = [group.atoms[~table.hydrogen[group.atoms]] for group in groups]
     everything = np.concatenate([np.empty(0, np.int64), *atoms])
     of_tree = np.repeat(number, [len(own) for own in atoms])
@@ -184,8 +194,28 @@ def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
     excluding = (table.lettered[first] | table.lettered[second]) & (table.residue[first] != table.residue[second])
     names: dict[tuple[int, int], str] = {}
     for a, b in zip(first[excluding].tolist(), second[excluding].tolist(), strict=True):
-        one = groups[owner[a]]
+        one = groups[int(owner[a])]
         told = f"{one.name} and {atom_name(table, b)} ({one.start:.2f} + {table.occupancy[b]:.2f})"
         names.setdefault((int(owner[a]), int(table.residue[b])), told)
     end = "; give both letters to sum to 1, or make a set of them"
     return _sentence("groups lie on top of atoms of no group, which keep their occupancy", names.values(), end)
+
+
+def _on_images(table: AtomTable, sets: Sequence[GroupSet], images: Sequence[tuple[int, int, str]]) -> str:
+    """Atoms on top of symmetry images of others, unless what they belong to keeps their sum at 1 or below."""
+    tree = np.full(table.n_atoms, -1)
+    for group, number in zip((group for s in sets for group in s.groups), _trees(sets), strict=True):
+        tree[group.atoms] = number
+    q, names = table.occupancy, {}
+    # An atom of a molecule across an axis of order n meets n - 1 images.
+    site: dict[int, dict[str, float]] = defaultdict(dict)
+    for a, b, operation in images:
+        site[a][operation] = max(q[b], site[a].get(operation, 0.0))
+    for a, b, operation in images:
+        too_much = q[a] + sum(site[a].values()) > 1 + tolerance(1 + len(site[a]))
+        if min(q[a], q[b]) > 0 and (too_much or tree[a] != tree[b]):
+            other = "itself" if a == b else atom_name(table, b)
+            told = f"{atom_name(table, a)} and {other} by symmetry {operation} ({q[a]:.2f} + {q[b]:.2f})"
+            names.setdefault((int(table.conformer[a]), int(table.conformer[b]), operation), told)
+    end = "; make a set of what excludes each other (what meets its own images is there at most 1/n)"
+    return _sentence("atoms lie on top of symmetry images", names.values(), end)

@@ -19,7 +19,7 @@ from jax_occupancy.groups._refmac import refmac_atoms
 from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
 from jax_occupancy.groups._table import AtomTable
-from jax_occupancy.groups._user import Select, UserGroups, Within
+from jax_occupancy.groups._user import Images, Select, UserGroups, Within
 
 WATERS = ("residue", "individual", "omit")
 HYDROGENS = ("carrier", "omit")
@@ -75,6 +75,7 @@ def choose_groups(
     *,
     select: Select | None = None,
     within: Within | None = None,
+    images: Images | None = None,
     link: bool = True,
     waters: str = "residue",
     hydrogens: str = "carrier",
@@ -97,6 +98,8 @@ def choose_groups(
             found in the table.
         within: turns positions of atoms and a distance in Å into those of all atoms that near, for ``within(3, ...)``
             in phenix' selections; None looks at distances in the table, without symmetry.
+        images: turns a distance in Å into the pairs of atoms that come that near through symmetry, each with its
+            operation, such as ``jax_occupancy.io.images_within`` finds; None warns of no symmetry image.
         force_links: link bonded neighbours, and join contacts, whatever their starting occupancies.
         contacts: pairs of positions of atoms that touch, (pairs, 2), such as ``jax_occupancy.io.find_contacts`` finds;
             the conformers they belong to are joined letter by letter, over residues and chains.
@@ -144,7 +147,7 @@ def choose_groups(
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
     everything = with_starts(feasible(grouping.sets))
-    warnings = (*find_warnings(table, everything, own), *departed, *renamed)
+    warnings = (*find_warnings(table, everything, own, images), *departed, *renamed)
     return replace(grouping, sets=everything, warnings=warnings)
 
 

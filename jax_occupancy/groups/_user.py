@@ -1,6 +1,6 @@
 """The groups a user asks for by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 Select = Callable[[str], Any]
 Within = Callable[[np.ndarray, float], np.ndarray]
+Images = Callable[[float], Sequence[tuple[int, int, str]]]
 SET_KINDS = ("complete", "incomplete")
 
 

@@ -2,7 +2,7 @@
 
 `read_model` and `write_model` handle models (PDB, mmCIF), `read_reflections` handles reflections (MTZ, mmCIF),
 `write_mtz` writes columns such as map coefficients, `read_groups` and `write_groups` handle occupancy groups (TOML,
-Refmac, phenix, servalcat). `select_atoms` and `find_contacts` look into a model.
+Refmac, phenix, servalcat). `select_atoms`, `find_contacts` and `images_within` look into a model.
 `from_gemmi`, `model_from_gemmi` and `to_gemmi` are for structures that are in memory already.
 `save_tensor` and `load_tensor` keep an OccupancyTensor, `write_archive` and `read_archive` whatever is made of arrays,
 tables and text.
@@ -18,7 +18,7 @@ from jax_occupancy.io._radiation import agreed_radiation
 from jax_occupancy.io._reflections import Reflections, read_reflections
 from jax_occupancy.io._rounding import rounded_units
 from jax_occupancy.io._saving import load_tensor, read_archive, save_tensor, write_archive
-from jax_occupancy.io._selecting import atoms_within, find_contacts, select_atoms
+from jax_occupancy.io._selecting import atoms_within, find_contacts, images_within, select_atoms
 from jax_occupancy.io._write import write_model
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "find_contacts",
     "format_of_name",
     "from_gemmi",
+    "images_within",
     "is_map",
     "load_tensor",
     "model_from_gemmi",

@@ -1,4 +1,4 @@
-"""Looking into a model: atoms by gemmi's selection syntax, and which conformers touch."""
+"""Looking into a model: atoms by gemmi's selection syntax, which conformers touch, and what meets its images."""
 
 import gemmi
 import numpy as np
@@ -87,3 +87,37 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
     # gemmi also lets a letter meet the lack of one; both are lettered here, so letters are equal.
     pairs = np.array([(a.serial - 1, b.serial - 1) for a, b in found], np.int64).reshape(-1, 2)
     return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def images_within(model: Model, distance: float) -> list[tuple[int, int, str]]:
+    """Find heavy atoms at most a distance in Å away from a symmetry image of another, whatever their letters.
+
+    Atoms that are as close without symmetry, and atoms on special positions beside themselves, are left out.
+
+    Returns:
+        0-based positions of both atoms, the smaller first, and the operation that brings the second one there as mmCIF
+        writes it, such as "2_564"; every pair and operation once, sorted.
+
+    Example:
+        >>> from jax_occupancy.example import read_example
+        >>> images_within(read_example()[0], 1.0)
+        []
+    """
+    structure = model.structure.clone()
+    structure.remove_hydrogens()
+    structure.setup_cell_images()
+    for _, _, atom in walk(structure):
+        atom.altloc = "\0"  # gemmi leaves out pairs of different letters
+    if not any(model.count_atom_sites() for model in structure):
+        return []
+    # cells of at least 4 Å: of 1 Å there are very many
+    neighbours = gemmi.NeighborSearch(structure, max(float(distance), 4.0)).populate(include_h=False)
+    search = gemmi.ContactSearch(float(distance))
+    search.ignore = gemmi.ContactSearch.Ignore.Nothing
+    found = set()
+    for contact in search.find_contacts(neighbours):
+        one, other = sorted((contact.partner1.atom, contact.partner2.atom), key=lambda atom: atom.serial)
+        if one.serial == other.serial or one.pos.dist(other.pos) > distance:
+            image = structure.cell.find_nearest_image(one.pos, other.pos, gemmi.Asu.Different)
+            found.add((one.serial - 1, other.serial - 1, image.symmetry_code(True)))
+    return sorted(found)

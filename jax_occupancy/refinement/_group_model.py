@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from jax_occupancy.groups import Group, Grouping, UserGroups, choose_groups
-from jax_occupancy.io import Model, atom_label, atoms_within, find_contacts, read_groups, select_atoms
+from jax_occupancy.io import Model, atom_label, atoms_within, find_contacts, images_within, read_groups, select_atoms
 from jax_occupancy.xray import Sites, across_symmetry, read_sites
 
 
@@ -67,6 +67,7 @@ def group_model(
             replace(user, states={**user.states, **(states or {})}),
             select=lambda text: select_atoms(model, text),
             within=lambda atoms, distance: atoms_within(model, atoms, distance),
+            images=lambda distance: images_within(model, distance),
             link=link,
             waters=waters,
             hydrogens=hydrogens,
