@@ -172,3 +172,13 @@ def test_a_water_on_top_of_an_image_is_told_with_the_operation(tmp_path):
     path.write_text(path.read_text() + LINE.format(9, "O", "", 3, -6.2, 8.1, -5.0, 1.0, 15.0, "O"))
     (told,) = [text for text in group_model(read_model(path)).warnings if "symmetry images" in text]
     assert "W/2/HOH/O and W/3/HOH/O by symmetry 2_555 (1.00 + 1.00)" in told
+
+
+def test_an_atom_a_little_off_a_site_of_several_axes_is_not_on_top_of_its_own_image(tmp_path):
+    head = "CRYST1   24.000   26.000   28.000  90.00  90.00  90.00 P 2 2 2\n"
+    # 0.6 Å from its image by one axis, 0.9 Å from that by another; the second one is at no site at all
+    rows = [LINE.format(1, "O", "", 1, 0.35, 0.28, 0.1, 1.0, 15.0, "O")]
+    rows += [LINE.format(2, "O", "", 2, 0.35, 0.28, 7.0, 1.0, 15.0, "O")]
+    (tmp_path / "in.pdb").write_text(head + "".join(rows))
+    (told,) = [text for text in group_model(read_model(tmp_path / "in.pdb")).warnings if "symmetry images" in text]
+    assert "images: W/2/HOH/O and itself by symmetry 2_555 (1.00 + 1.00);" in told

@@ -67,7 +67,7 @@ def group_model(
             replace(user, states={**user.states, **(states or {})}),
             select=lambda text: select_atoms(model, text),
             within=lambda atoms, distance: atoms_within(model, atoms, distance),
-            images=lambda distance: images_within(model, distance),
+            images=lambda distance: _other_sites(images_within(model, distance), sites),
             link=link,
             waters=waters,
             hydrogens=hydrogens,
@@ -81,6 +81,11 @@ def group_model(
             "the model has no cell or no space group: contacts with symmetry images were ignored"
         )
     return _with_sites_told(grouping, model, sites)
+
+
+def _other_sites(images: list[tuple[int, int, str]], sites: Sites) -> list[tuple[int, int, str]]:
+    """Those images that are not of an atom on its own special position, a little off which they may be 1 Å apart."""
+    return [(one, other, operation) for one, other, operation in images if one != other or sites.orders[one] == 1]
 
 
 def model_sites(model: Model) -> Sites:
