@@ -182,3 +182,26 @@ def test_an_atom_a_little_off_a_site_of_several_axes_is_not_on_top_of_its_own_im
     (tmp_path / "in.pdb").write_text(head + "".join(rows))
     (told,) = [text for text in group_model(read_model(tmp_path / "in.pdb")).warnings if "symmetry images" in text]
     assert "images: W/2/HOH/O and itself by symmetry 2_555 (1.00 + 1.00);" in told
+
+
+@pytest.mark.parametrize(
+    ("q", "told"),
+    [
+        ((1.0, 0.5, 0.5), "(C1 kept at 1.00; C2, C3 in W/1/LIG/C2)"),
+        ((0.5, 1.0, 1.0), "(C2, C3 kept at 1.00; C1 in W/1/LIG/C1)"),
+        ((0.5, 0.5, 0.4), "(C1, C2 in W/1/LIG/C1; C3 in W/1/LIG/C3)"),
+        ((0.5, 0.5, 0.5), None),
+        ((1.0, 1.0, 1.0), None),
+    ],
+)
+def test_a_molecule_on_an_axis_that_is_refined_in_parts_is_told(tmp_path, q, told):
+    head = write_crystal(tmp_path / "in.pdb", 0.5).read_text().splitlines(True)[0]
+    places = ((0.0, 4.0, 0.0), (1.2, 4.7, 0.0), (-1.0, 4.7, 1.0))
+    lines = [
+        LINE.format(i, f"C{i}", "", 1, *xyz, one, 15.0, "C").replace("HOH", "LIG")
+        for i, (xyz, one) in enumerate(zip(places, q, strict=True), 1)
+    ]
+    (tmp_path / "in.pdb").write_text(head + "".join(lines))
+    found = [text for text in group_model(read_model(tmp_path / "in.pdb")).warnings if "refined in parts" in text]
+    start = "molecules on special positions are refined in parts: W/1/LIG "
+    assert found == ([f"{start}{told}; look at their occupancies, and make one group of them"] if told else [])

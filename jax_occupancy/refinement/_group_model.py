@@ -100,7 +100,7 @@ def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping
         return grouping
     sets = tuple(replace(s, groups=tuple(_with_site_told(g, sites, across) for g in s.groups)) for s in grouping.sets)
     divided = np.flatnonzero(sites.crystallographic & (sites.in_file > 0))
-    told = replace(grouping, sets=sets)
+    told = replace(grouping, sets=sets).with_warnings(*_molecules_in_parts(grouping, model, sites, across))
     if not divided.size:
         return told
     shown = ", ".join(
@@ -111,6 +111,29 @@ def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping
     return told.with_warnings(
         f"occupancies on special positions with 1/n inside, refined without it and written with it: {shown}{more}"
     )
+
+
+def _molecules_in_parts(grouping: Grouping, model: Model, sites: Sites, across: np.ndarray) -> list[str]:
+    """A warning of molecules on special positions of which not all heavy atoms are in one group."""
+    atoms, owner = model.atoms, np.full(model.n_atoms, -1)
+    for number, group in enumerate(grouping.groups):
+        owner[group.atoms] = number
+    heavy = ~atoms["element"].isin(["H", "D"]) & (atoms["kind"] == "other") & (sites.in_file > 0)
+    special, names, found = across | (sites.orders > 1), atoms["name"].to_numpy(), []
+    keys = ["chainid", "resseq", "icode", "segment", "resname", "altloc"]
+    for _, own in atoms.assign(row=range(model.n_atoms))[heavy].groupby(keys, sort=False)["row"]:
+        rows = own.to_numpy()
+        numbers = np.unique(owner[rows]).tolist()
+        if len(numbers) == 1 or not special[rows].any():
+            continue
+        parts = []
+        for number, part in ((number, rows[owner[rows] == number]) for number in numbers):
+            kept = f"kept at {sites.chemical[part[0]]:.2f}"
+            parts.append(f"{', '.join(names[part])} {kept if number < 0 else f'in {grouping.groups[number].name}'}")
+        found.append(f"{atom_label(atoms, int(rows[0])).rpartition('/')[0]} ({'; '.join(parts)})")
+    shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+    way_out = "look at their occupancies, and make one group of them"
+    return [f"molecules on special positions are refined in parts: {shown}; {way_out}"] if found else []
 
 
 def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
