@@ -205,3 +205,18 @@ def test_a_molecule_on_an_axis_that_is_refined_in_parts_is_told(tmp_path, q, tol
     found = [text for text in group_model(read_model(tmp_path / "in.pdb")).warnings if "refined in parts" in text]
     start = "molecules on special positions are refined in parts: W/1/LIG "
     assert found == ([f"{start}{told}; look at their occupancies, and make one group of them"] if told else [])
+
+
+@pytest.mark.parametrize(("letters", "q"), [("A", 0.5), ("AB", 0.25), (" ", 0.4), ("A", 0.6)])
+def test_what_lies_across_an_axis_is_told_to_be_there_at_most_at_one_half(tmp_path, letters, q):
+    head = write_crystal(tmp_path / "in.pdb", 0.5).read_text().splitlines(True)[0]
+    places = ((0.0, 4.0, 0.0), (1.2, 4.7, 0.0), (-1.2, 4.7, 0.1))
+    rows = [(letter, i, xyz) for letter in letters for i, xyz in enumerate(places, 1)]
+    lines = [
+        LINE.format(n, f"C{i}", letter, 1, x, y, z, q, 15.0, "C").replace("HOH", "LIG")
+        for n, (letter, i, (x, y, z)) in enumerate(rows, 1)
+    ]
+    (tmp_path / "in.pdb").write_text(head + "".join(lines))
+    found = [text for text in group_model(read_model(tmp_path / "in.pdb")).warnings if "across a symm" in text]
+    names = " + ".join(f"W/1/LIG:{letter}" for letter in letters).replace(": ", "")
+    assert [text.rpartition(": ")[2] for text in found] == ([f"{names} ({q * len(letters):.2f})"] if q <= 0.5 else [])

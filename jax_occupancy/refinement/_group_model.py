@@ -100,16 +100,19 @@ def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping
         return grouping
     sets = tuple(replace(s, groups=tuple(_with_site_told(g, sites, across) for g in s.groups)) for s in grouping.sets)
     divided = np.flatnonzero(sites.crystallographic & (sites.in_file > 0))
-    told = replace(grouping, sets=sets).with_warnings(*_molecules_in_parts(grouping, model, sites, across))
+    told = replace(grouping, sets=sets).with_warnings(
+        *_molecules_in_parts(grouping, model, sites, across), *_unbounded(grouping, across)
+    )
     if not divided.size:
         return told
-    shown = ", ".join(
-        f"{atom_label(model.atoms, p)} ({sites.in_file[p]:.2f} is {sites.chemical[p]:.2f} of the site)"
-        for p in divided[:10].tolist()
+    shown = _listed(
+        [
+            f"{atom_label(model.atoms, p)} ({sites.in_file[p]:.2f} is {sites.chemical[p]:.2f} of the site)"
+            for p in divided.tolist()
+        ]
     )
-    more = f" and {divided.size - 10} more" if divided.size > 10 else ""
     return told.with_warnings(
-        f"occupancies on special positions with 1/n inside, refined without it and written with it: {shown}{more}"
+        f"occupancies on special positions with 1/n inside, refined without it and written with it: {shown}"
     )
 
 
@@ -131,9 +134,26 @@ def _molecules_in_parts(grouping: Grouping, model: Model, sites: Sites, across: 
             kept = f"kept at {sites.chemical[part[0]]:.2f}"
             parts.append(f"{', '.join(names[part])} {kept if number < 0 else f'in {grouping.groups[number].name}'}")
         found.append(f"{atom_label(atoms, int(rows[0])).rpartition('/')[0]} ({'; '.join(parts)})")
-    shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
     way_out = "look at their occupancies, and make one group of them"
-    return [f"molecules on special positions are refined in parts: {shown}; {way_out}"] if found else []
+    return [f"molecules on special positions are refined in parts: {_listed(found)}; {way_out}"] if found else []
+
+
+def _unbounded(grouping: Grouping, across: np.ndarray) -> list[str]:
+    """A warning of molecules across symmetry elements, whose sets go to 1 although their images leave them 1/n."""
+    found = [
+        f"{' + '.join(group.name for group in s.groups)} ({s.start:.2f})"
+        for s in grouping.sets
+        if s.parent is None and s.refinable and any(across[group.atoms].any() for group in s.groups)
+    ]
+    start = (
+        "molecules across a symmetry element exclude their own images, so 1/n (0.50 on a 2-fold axis) is all there can "
+        "be, but they are refined and compared with full occupancy as if it were 1"
+    )
+    return [f"{start}: {_listed(found)}"] if found else []
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
