@@ -206,10 +206,10 @@ class LinearModel(eqx.Module):
     ) -> Float[Array, "parameters parameters"]:
         """Jᵀ·diag(weight)·J, J as in `gradient`: with the second derivatives of a target its Gauss-Newton matrix.
 
-        With `tiles` of the parameters it is zero between those that are far apart. Its terms have the precision of the
-        columns: steps need no more.
+        With `tiles` of the parameters it is zero between those that are far apart. With ΔB, which take most of the
+        time, its terms have the precision of the columns: steps need no more.
         """
-        dtype = self.columns.dtype
+        dtype = self.overall.dtype if delta_b is None else self.columns.dtype
         tiles = Tiles.whole(self.n_groups * (1 if delta_b is None else 2)) if tiles is None else tiles
         shift, q = None if delta_b is None else delta_b.astype(dtype), occupancies.astype(dtype)
 
