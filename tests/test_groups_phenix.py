@@ -151,7 +151,8 @@ FOUND = {
 
 @pytest.mark.parametrize("text", [text for text in FOUND if '"' not in text])
 def test_selections_are_understood_before_there_is_a_model(text):
-    parse_phenix(f'refinement.refine.occupancies.remove_selection = "{text}"')
+    user = parse_phenix(f'refinement.refine.occupancies.remove_selection = "{text}"')
+    assert user.remove == (f"phenix: {text}",)
 
 
 @pytest.mark.parametrize("text", FOUND)

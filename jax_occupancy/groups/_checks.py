@@ -181,11 +181,17 @@ def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
     ]
 
 
-def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
-    """Groups on top of atoms that no group has, where either has a letter."""
-    owner = np.full(table.n_atoms, -1)
+def _owners(n_atoms: int, groups: Sequence[Group]) -> np.ndarray:
+    """The number of the group of each atom, -1 for one of no group."""
+    owner = np.full(n_atoms, -1)
     for number, group in enumerate(groups):
         owner[group.atoms] = number
+    return owner
+
+
+def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
+    """Groups on top of atoms that no group has, where either has a letter."""
+    owner = _owners(table.n_atoms, groups)
     there = ~table.hydrogen & (table.occupancy > 0)
     moving, kept = np.flatnonzero(~table.hydrogen & (owner >= 0)), np.flatnonzero(there & (owner < 0))
     i, j = close_pairs(table.xyz[moving], table.xyz[kept], SAME_PLACE)
@@ -203,9 +209,8 @@ def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
 
 def _on_images(table: AtomTable, sets: Sequence[GroupSet], images: Sequence[tuple[int, int, str]]) -> str:
     """Atoms on top of symmetry images of others, unless what they belong to keeps their sum at 1 or below."""
-    tree = np.full(table.n_atoms, -1)
-    for group, number in zip((group for s in sets for group in s.groups), _trees(sets), strict=True):
-        tree[group.atoms] = number
+    owner = _owners(table.n_atoms, [group for s in sets for group in s.groups])
+    tree = np.append(_trees(sets), -1)[owner]
     q, names = table.occupancy, {}
     # An atom of a molecule across an axis of order n meets n - 1 images.
     site: dict[int, dict[str, float]] = defaultdict(dict)
