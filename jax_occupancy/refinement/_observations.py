@@ -1,6 +1,8 @@
 """Data that are ready for a target, and where they are among the reflections of the linear model."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,10 +19,12 @@ from jax_occupancy.xray import (
     amplitudes_from_intensities,
     estimate_sigma_a,
     fit_scale,
+    strength_by_direction,
 )
 
 
-class Observations(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Observations:
     """Amplitudes with all that a target, a scale or σ_A asks for.
 
     Attributes:
@@ -77,7 +81,7 @@ class Observations(NamedTuple):
 
     def located(self) -> "Observations":
         """The same, with rows that are spelt out."""
-        return self._replace(rows=self._all_rows())
+        return replace(self, rows=self._all_rows())
 
     def _all_rows(self) -> Int[np.ndarray, " reflections"]:
         return np.arange(self.reflections.n_reflections) if self.rows is None else self.rows
@@ -138,14 +142,20 @@ class Observations(NamedTuple):
 
     def sigma_a(self, model_amplitude: Float[np.ndarray, " reflections"]) -> SigmaA:
         """Estimate σ_A for the amplitudes of a model."""
+        return estimate_sigma_a(**self._for_sigma_a, model_amplitude=model_amplitude, direction=self._direction)
+
+    @property
+    def _for_sigma_a(self) -> dict[str, Any]:
         data, weak = self.reflections, self.french_wilson
-        return estimate_sigma_a(
-            data.hkl,
-            self.amplitude if weak is None else weak.effective,
-            self.sigma,
-            data.free,
-            model_amplitude=model_amplitude,
-            cell=data.cell,
-            spacegroup=data.spacegroup,
-            precision=None if weak is None else weak.precision,
-        )
+        found: dict[str, Any] = {"hkl": data.hkl, "free": data.free, "cell": data.cell, "spacegroup": data.spacegroup}
+        if weak is None:
+            return found | {"amplitude": self.amplitude, "sigma": self.sigma}
+        return found | {
+            "amplitude": weak.effective,
+            "sigma": np.zeros_like(weak.precision),
+            "precision": weak.precision,
+        }
+
+    @cached_property
+    def _direction(self) -> Float[np.ndarray, " reflections"]:
+        return strength_by_direction(**self._for_sigma_a)

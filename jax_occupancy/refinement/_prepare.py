@@ -80,7 +80,7 @@ def prepare(
         observations, hkl = Observations.from_reflections(reflections), reflections.hkl
         if twin_laws:
             orbits = TwinOrbits.of(hkl, twin_laws, cell=reflections.cell, spacegroup=reflections.spacegroup)
-            observations, hkl = observations._replace(rows=orbits.rows), orbits.hkl.copy()
+            observations, hkl = replace(observations, rows=orbits.rows), orbits.hkl.copy()
             hkl[orbits.rows] = reflections.hkl  # whose phases are wanted
         linear = linear_model(model, reflections, tensor, entries, hkl=hkl, memory=memory, dtype=dtype, **beam)
         if twin_laws:

@@ -139,7 +139,7 @@ def refine_series(
             clock.begin("read")
             try:
                 if row is not None:
-                    shared = shared.observing(Observations.from_reflections(usable[name])._replace(rows=row))
+                    shared = shared.observing(replace(Observations.from_reflections(usable[name]), rows=row))
                 solutions[name] = refine_problem(shared, clock, model)
             except (ValueError, OSError) as error:
                 failed[name] = str(error)
@@ -189,7 +189,7 @@ def _share(datasets: Sequence[Any], model: Model, grouping: Grouping, options: O
     rows = np.split(inverse.reshape(-1), ends)
     problem, laws = prepare(model, everything, grouping, options, store=True), []
     for data, row in zip(datasets, rows, strict=True):
-        of_one = problem.observing(Observations.from_reflections(data)._replace(rows=row))
+        of_one = problem.observing(replace(Observations.from_reflections(data), rows=row))
         laws += [law for law in supported_twin_laws(of_one) if law not in laws]
     if not laws:
         return problem, rows

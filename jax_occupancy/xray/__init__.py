@@ -22,7 +22,7 @@ from jax_occupancy.xray._r_factors import r_factor, random_r_factor
 from jax_occupancy.xray._scale import Scale, fit_scale
 from jax_occupancy.xray._scatterers import Scatterers, group_scatterers
 from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
-from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a
+from jax_occupancy.xray._sigma_a import SigmaA, estimate_sigma_a, strength_by_direction
 from jax_occupancy.xray._solvent import group_solvent_structure_factors, solvent_structure_factors
 from jax_occupancy.xray._special_positions import Sites, across_symmetry, read_sites, site_orders
 from jax_occupancy.xray._targets import LeastSquares, MaximumLikelihood, Target
@@ -80,6 +80,7 @@ __all__ = [
     "site_orders",
     "smooth_mean",
     "solvent_structure_factors",
+    "strength_by_direction",
     "twin_laws",
     "twin_test",
 ]

@@ -67,6 +67,7 @@ def estimate_sigma_a(
     cell: gemmi.UnitCell,
     spacegroup: gemmi.SpaceGroup,
     precision: np.ndarray | None = None,
+    direction: np.ndarray | None = None,
 ) -> SigmaA:
     """Estimate σ_A by maximum likelihood as a smooth function of resolution.
 
@@ -83,6 +84,7 @@ def estimate_sigma_a(
         sigma: their standard uncertainties, which are not used beside a precision.
         model_amplitude: |F_model| on the scale of the observations.
         precision: D_obs of intensities, 0 to 1; one for amplitudes.
+        direction: what `strength_by_direction` finds for the same data, which takes longer than all else.
 
     Raises:
         ValueError: lengths differ, a value is not finite, or the working set has no reflection or only zeros.
@@ -107,11 +109,9 @@ def estimate_sigma_a(
     noise, weight = sigma**2, precision**2
     epsilon, centric = epsilon_and_centric(hkl, spacegroup)
     inverse_d2 = cell.calculate_1_d2_array(hkl)
-    # uncertainties of F²; the second part gives intensities their weight D_obs²
-    spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
-    spread += (2 * observed + sigma) * sigma
-    crystal = {"cell": cell, "spacegroup": spacegroup}
-    _, direction = resolution_and_direction(hkl, observed**2 - noise, spread, ~is_free, **crystal)
+    if direction is None:
+        crystal = {"cell": cell, "spacegroup": spacegroup, "precision": precision}
+        direction = strength_by_direction(hkl, observed, sigma, is_free, **crystal)
     powers = observed**2 / epsilon, noise / epsilon, model**2 / epsilon
     # one σ² far above the others would be all of the mean noise, and Σ_N what is left
     counted = ~is_free & telling(*powers[:2], ~is_free)
@@ -136,6 +136,29 @@ def estimate_sigma_a(
         source=source,
         n_used=int(used.sum()),
     )
+
+
+def strength_by_direction(
+    hkl: np.ndarray,
+    amplitude: np.ndarray,
+    sigma: np.ndarray,
+    free: Bool[np.ndarray, " reflections"],
+    *,
+    cell: gemmi.UnitCell,
+    spacegroup: gemmi.SpaceGroup,
+    precision: np.ndarray | float = 1.0,
+) -> Float[np.ndarray, " reflections"]:
+    """The factor of Σ_N by direction, one on average, from the working set.
+
+    Arguments are those of `estimate_sigma_a`, but for `sigma`, which is zero beside a precision.
+    """
+    observed, centric = np.asarray(amplitude, np.float64), epsilon_and_centric(hkl, spacegroup)[1]
+    noise, weight = np.asarray(sigma, np.float64), np.square(precision)
+    # uncertainties of F²; the second part gives intensities their weight D_obs²
+    spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
+    spread += (2 * observed + noise) * noise
+    crystal = {"cell": cell, "spacegroup": spacegroup}
+    return resolution_and_direction(hkl, observed**2 - noise**2, spread, ~free, **crystal)[1]
 
 
 def _powers(data, noise, model, weight, direction, inverse_d2, working) -> tuple[np.ndarray, np.ndarray]:
