@@ -20,6 +20,8 @@ SUPPORTED = 10.0
 HALF_WAY, TELLING = 0.5, 0.005
 # Fewer reflections that were measured with their mates do not tell.
 FEWEST = 300
+# More than so many say no more: they know a fraction to half a percent.
+MOST = 30_000
 # σ_A and fractions in turn.
 ROUNDS = 3
 
@@ -76,7 +78,9 @@ def _gain(observations: Observations, powers: Powers) -> tuple[float, Any, Bool[
     there: np.ndarray = np.all(np.isfinite(powers), axis=0)
     if there.sum() < FEWEST or observations.free[there].all():
         return 0.0, np.zeros(len(powers)), there
-    some, of_domains = observations.select(there), np.array(powers)[:, there]
+    counted = np.random.default_rng(0).permutation(np.flatnonzero(there))[:MOST]
+    asked = np.isin(np.arange(there.size), counted)
+    some, of_domains = observations.select(asked), np.array(powers)[:, asked]
     without, _ = _fitted(some, of_domains[:-1])
     value, fractions = _fitted(some, of_domains)
     return without - value, fractions, there
