@@ -1,6 +1,6 @@
 """Points of a grid over the unit cell: around atoms and each other, where symmetry takes them, and sums of waves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,10 @@ CHUNK_ATOMS = 200
 
 @dataclass(frozen=True, eq=False)
 class MaskGrid:
-    """A grid that the symmetry operations map onto itself; points are integer triples, stored as flat indices."""
+    """A grid that the symmetry operations map onto itself; points are integer triples, stored as flat indices.
+
+    The first axis runs fastest, as in gemmi's grids.
+    """
 
     shape: Int[np.ndarray, "3"]
     cell: gemmi.UnitCell
@@ -44,7 +47,7 @@ class MaskGrid:
 
     def points(self, flat: Int[np.ndarray, " points"]) -> Int[np.ndarray, "points 3"]:
         """Triples of flat indices."""
-        return np.stack(np.unravel_index(flat, tuple(self.shape)), axis=-1)
+        return np.stack(np.unravel_index(flat, tuple(self.shape), "F"), axis=-1)
 
     def flat(self, points: Int[np.ndarray, "*points 3"]) -> Int[np.ndarray, "*points"]:
         """Flat indices of triples that lie at most four cells away; a look-up is faster than a remainder."""
@@ -55,7 +58,7 @@ class MaskGrid:
     @cached_property
     def _wrapped(self) -> list[np.ndarray]:
         """What each index along each axis adds to the flat index, from four cells below to four above."""
-        strides = (self.shape[1] * self.shape[2], self.shape[2], 1)
+        strides = (1, self.shape[0], self.shape[0] * self.shape[1])
         return [np.arange(-4 * n, 4 * n) % n * stride for n, stride in zip(self.shape, strides, strict=True)]
 
     def images(self, flat: Int[np.ndarray, " points"]) -> Iterator[np.ndarray]:
@@ -85,15 +88,17 @@ class MaskGrid:
             found += np.split(flat, np.searchsorted(atom, np.arange(1, len(beside[some]))))
         return found
 
-    def symmetrised(self, counts: Int[np.ndarray, " grid"]) -> Int[np.ndarray, " grid"]:
-        """Sum over all operations of what they find at the point they lead to."""
+    def counts(self, sets: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " grid"]:
+        """How often each point is in sets of different points, given by flat indices, and in all their images."""
         grid = gemmi.FloatGrid()
         grid.set_size(*(int(n) for n in self.shape))
         grid.set_unit_cell(self.cell)
         grid.spacegroup = self.spacegroup
-        np.asarray(grid.array)[...] = counts.reshape(tuple(self.shape))
+        found = np.asarray(grid.array)
+        for flat in sets:
+            found[np.unravel_index(flat, found.shape, "F")] += 1
         grid.symmetrize_sum()
-        return np.rint(np.asarray(grid.array)).astype(np.int32).ravel()
+        return np.ravel(found.astype(np.int16), "F")
 
     def _steps(self, radius: float) -> tuple[Int[np.ndarray, "steps 3"], Float[np.ndarray, "steps 3"]]:
         """Steps between points no longer than a radius, within one cell, and their Cartesian vectors in Å."""

@@ -61,10 +61,17 @@ def solvent_structure_factors(
         return np.zeros(0, dtype=np.complex128)
     spacing = min(SPACING, float(1 / np.sqrt(structure.cell.calculate_1_d2_array(hkl).max()) / 3))
     check_grid(structure.cell, spacing)
-    mask = gemmi.FloatGrid()
-    mask.setup_from(structure, spacing)
-    gemmi.SolventMasker(gemmi.AtomicRadiiSet.Cctbx).put_mask_on_float_grid(mask, bare_model(structure, inside))
+    mask = _mask(structure, inside, spacing, shrinkage=SHRINKAGE)
     return gemmi.transform_map_to_f_phi(mask, half_l=True).get_value_by_hkl(hkl).astype(np.complex128)
+
+
+def _mask(structure: gemmi.Structure, inside: np.ndarray, spacing: float, *, shrinkage: float) -> gemmi.FloatGrid:
+    """One in the solvent, zero where the chosen atoms are."""
+    masker, mask = gemmi.SolventMasker(gemmi.AtomicRadiiSet.Cctbx), gemmi.FloatGrid()
+    masker.rshrink = shrinkage
+    mask.setup_from(structure, spacing)
+    masker.put_mask_on_float_grid(mask, bare_model(structure, inside))
+    return mask
 
 
 def group_solvent_structure_factors(
@@ -102,7 +109,6 @@ def group_solvent_structure_factors(
     inside = occupancies_of(structure, occupancies) != 0
     members = [checked_positions(group, len(inside), "groups") for group in groups]
     inside[np.concatenate([NO_POINTS, *members])] = True
-    fractional, radius = _places_and_radii(structure, inside)
     labels = np.arange(len(members)) if sets is None else np.asarray(sets)
     if labels.shape != (len(members),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -114,7 +120,9 @@ def group_solvent_structure_factors(
         return SolventDifference(empty, rows)
     grid = MaskGrid.from_structure(structure, SPACING)
     waves = GridWaves.at(grid, hkl[near])
-    opening = _Opening(grid, fractional, radius)
+    moving = np.isin(np.arange(len(inside)), np.concatenate(members))
+    held = _mask(structure, inside & ~moving, SPACING, shrinkage=0.0)
+    opening = _Opening(grid, *_places_and_radii(structure, moving), np.ravel(np.asarray(held.array) == 0, "F"))
     for label in np.unique(labels):
         of_set = np.flatnonzero(labels == label)
         region, kept_out = opening.of_set([members[group] for group in of_set])
@@ -125,24 +133,27 @@ def group_solvent_structure_factors(
 
 
 class _Opening:
-    """Finds the points that open when groups leave; keeps one array over the grid to mark points in."""
+    """Finds the points that open when groups leave; keeps one array over the grid to mark points in.
 
-    def __init__(self, grid: MaskGrid, fractional: np.ndarray, radii: np.ndarray):
-        self.grid = grid
+    Radii are those of the atoms of groups, zero for all others, which shut the points that are `held`.
+    """
+
+    def __init__(self, grid: MaskGrid, fractional: np.ndarray, radii: np.ndarray, held: np.ndarray):
+        self.grid, self.held = grid, held
         self.covered = [NO_POINTS] * len(radii)
         for radius in np.unique(radii[radii > 0]):
             chosen = np.flatnonzero(radii == radius)
             for atom, points in zip(chosen, grid.around(fractional[chosen], radius + PROBE), strict=True):
                 self.covered[atom] = points
-        self.count = grid.symmetrised(np.bincount(np.concatenate([NO_POINTS, *self.covered]), minlength=grid.size))
-        self.solvent = self.count == 0
+        self.count = grid.counts(self.covered)
+        self.solvent = (self.count == 0) & ~held
         self.marks = np.zeros(grid.size, np.int32)
 
     def of_set(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Points that open without the set, in the copy in the file, and those that each group alone keeps shut."""
         points, counts = np.unique(self._covered_by(np.concatenate(groups)), return_counts=True)
         self.marks[points] = counts
-        uncovered = points[self._marks_of_images(points) == self.count[points]]
+        uncovered = points[(self._marks_of_images(points) == self.count[points]) & ~self.held[points]]
         self.marks[points] = 0
         region = self._grown(uncovered)
         region = region[~self._near(region, self.solvent)]

@@ -118,6 +118,8 @@ def _special_atoms(
     structure: gemmi.Structure, orders: np.ndarray
 ) -> Iterator[tuple[gemmi.Residue, gemmi.Atom, gemmi.Atom]]:
     """Atoms of residues in special positions, and whose site decides: its own or that of a hydrogen's carrier."""
+    if np.all(orders == 1):
+        return
     for residue in (residue for chain in structure[0] for residue in chain):
         if all(orders[atom.serial - 1] == 1 for atom in residue):
             continue
