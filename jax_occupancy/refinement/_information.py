@@ -39,7 +39,7 @@ def extended_information(
     part_of_mover: Int[Array, " movers"],
     group_of_part: Int[Array, " parts"],
     q: Float[Array, " groups"],
-    delta_b: Float[Array, " groups"],
+    delta_b: Float[Array, " groups"] | None,
     tiles: Tiles,
     *,
     by_mover: bool = False,
@@ -47,8 +47,9 @@ def extended_information(
 ) -> Information:
     """Sum the information over all reflections; scores cost as much as the curvature.
 
-    The parameters are the occupancies of the parts (the residues of groups), ΔB of the groups in Å², with `by_mover`
-    also ΔB of the movers, and, where these have derivatives, their shifts along x, all along y, and all along z, in Å.
+    The parameters are the occupancies of the parts (the residues of groups), ΔB of the groups in Å² unless it is None,
+    with `by_mover` also ΔB of the movers, and, where these have derivatives, their shifts along x, all along y, and all
+    along z, in Å.
     Between those whose `tiles` are far apart the curvature is zero.
     """
     linear, target = objective.linear, objective.target
@@ -62,10 +63,12 @@ def extended_information(
 
     def step(carry, block, place, *rows):
         row_direction, row_solvent, row_s2, row_slope, row_weight = (row.astype(block.dtype) for row in rows)
-        fall_off = jnp.exp(-delta_b.astype(block.dtype)[:, None] * row_s2)[group_of_mover]
+        fall_off = None
+        if delta_b is not None:
+            fall_off = jnp.exp(-delta_b.astype(block.dtype)[:, None] * row_s2)[group_of_mover]
 
         def project(one):
-            planes = along(one, block) * fall_off
+            planes = along(one, block) if fall_off is None else along(one, block) * fall_off
             atoms = planes if movers.axes is None else planes[0]
             # The solvent that a group displaces is shared out evenly among its residues.
             displaced = linear.displaced.along(one * row_solvent, place) / jnp.maximum(count, 1)[:, None]
@@ -73,7 +76,8 @@ def extended_information(
             by_b = -of_mover * atoms * row_s2
             by_q = to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part]
             shifts = [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
-            return jnp.concatenate([by_q, to_groups(by_b), *([by_b] if by_mover else []), *shifts])
+            of_groups = [] if fall_off is None else [to_groups(by_b)]
+            return jnp.concatenate([by_q, *of_groups, *([by_b] if by_mover else []), *shifts])
 
         jacobian = of_orbits(row_direction, project)
         gradient, curvature, scores = carry  # in the precision of q

@@ -262,10 +262,11 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     objective, parts, movers, options = state.objective, problem.parts, problem.movers, problem.options
     q, delta_b = objective.split(state.x)
     n_groups, n_parts, n_movers = problem.n_groups, parts.group.size, len(movers.atoms)
+    n_shifted = 0 if delta_b is None else n_groups
     by_mover, may_shift = movers.by_atom and options.b_factors == "atom", options.positions != "held"
-    counts = np.array([n_groups, n_movers * by_mover, 3 * n_movers * may_shift])
+    counts = np.array([n_shifted, n_movers * by_mover, 3 * n_movers * may_shift])
     group = np.concatenate(
-        [np.arange(n_groups), problem.group_of_mover[: counts[1]], np.tile(problem.group_of_mover, 3 * may_shift)]
+        [np.arange(n_shifted), problem.group_of_mover[: counts[1]], np.tile(problem.group_of_mover, 3 * may_shift)]
     )
     found = extended_information(
         objective,
@@ -273,14 +274,14 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         jnp.asarray(movers.part),
         jnp.asarray(parts.group),
         q,
-        jnp.zeros_like(q) if delta_b is None else delta_b,
+        delta_b,
         problem.near.of(np.concatenate([parts.group, group])),
         by_mover=by_mover,
         with_scores=not objective.target.is_likelihood,
     )
     free = np.concatenate(
         [
-            np.array([delta_b is not None and atoms.size > 0 for atoms in problem.members], bool),
+            np.array([atoms.size > 0 for atoms in problem.members], bool)[:n_shifted],
             np.ones(counts[1], bool),
             np.tile(movers.may_shift, 3 * may_shift),
         ]
@@ -288,13 +289,13 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     whole = np.flatnonzero(np.concatenate([np.ones(n_parts, bool), free]))
     free = np.flatnonzero(free)
     kind = np.repeat(np.arange(3), counts)
-    usual_b, of_movers = size_of_b(problem.mean_b), np.maximum(movers.b, SMALLEST_B)[: counts[1]]
+    usual_b, of_movers = size_of_b(problem.mean_b)[:n_shifted], np.maximum(movers.b, SMALLEST_B)[: counts[1]]
     size = [
         *(size if options.b_error is None else np.full(size.shape, options.b_error) for size in (usual_b, of_movers)),
         np.tile([len(atoms) ** -0.5 for atoms in movers.atoms], 3 * may_shift),
     ]
     values = [
-        np.zeros(n_groups) if delta_b is None else np.asarray(delta_b, np.float64),
+        np.zeros(0) if delta_b is None else np.asarray(delta_b, np.float64),
         movers.delta_b[: counts[1]],
         np.tile(movers.shifts.T.ravel(), int(may_shift)),
     ]
@@ -309,10 +310,12 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     weights = np.ones(kind.size)
     if before is None:
         first = _first_spreads(problem, state)
-        response = csr_array(_response(parts.group, usual_b, curvature * unit, q, guess))[free[free < n_groups]]
+        response = csr_array((0, n_groups))
+        if n_shifted:
+            response = csr_array(_response(parts.group, usual_b, curvature * unit, q, guess))[free[free < n_shifted]]
     else:
         first, response = before.before, before.response.copy()
-        weights[:n_groups] = before.weights[:n_groups]
+        weights[:n_shifted] = before.weights[:n_shifted]
     response.resize(free.size, problem.n_variables)  # what is no B factor of a group has none
     curvature = curvature[np.ix_(whole, whole)]
     curvature *= unit
