@@ -67,7 +67,7 @@ def test_all_kinds_hand_out_the_same_columns(kind, direct):
     pair = columns.sum(jnp.asarray(Q))
     np.testing.assert_allclose(pair[0] + 1j * pair[1], wanted, atol=1e-9)
 
-    def step(carry, block, row_part, nothing):
+    def step(carry, own, block, row_part, nothing):
         assert nothing is None
         return carry + jnp.sum(block[:, 0] * row_part), block
 
@@ -93,7 +93,7 @@ def test_under_jit_vmap_and_both_derivatives(direct):
 
 
 def test_stored_columns_give_back_what_was_stored(direct):
-    pairs = Columns.from_complex(jnp.asarray(direct)).fold(lambda carry, block: (carry, block), None)[1]
+    pairs = Columns.from_complex(jnp.asarray(direct)).fold(lambda carry, own, block: (carry, block), None)[1]
     np.testing.assert_array_equal(pairs[:, 0] + 1j * pairs[:, 1], direct)
 
 
@@ -110,7 +110,7 @@ def test_columns_kept_in_single_precision_are_summed_in_double(direct):
 def test_shifts_against_moved_atoms(direct):
     step = 1e-4
     columns = make_shifted()
-    take = lambda carry, block: (carry, block)  # noqa: E731
+    take = lambda carry, own, block: (carry, block)  # noqa: E731
     values, *shifts = columns.fold(take, None)[1]
     np.testing.assert_allclose(values[:, 0] + 1j * values[:, 1], direct, atol=1e-9)
     crystal = Crystal.from_gemmi(CELL, SPACEGROUP)

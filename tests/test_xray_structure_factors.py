@@ -35,7 +35,7 @@ GROUPS = [[0, 3, 4], [1], [5, 2, 6, 7, 8], []]
 def group_structure_factors(hkl, scatterers, crystal, *, n_groups):
     """All columns as complex numbers, (groups, reflections)."""
     columns = Columns.computed(hkl, scatterers, crystal, n_groups)
-    pairs = columns.fold(lambda carry, block: (carry, block), None)[1]
+    pairs = columns.fold(lambda carry, own, block: (carry, block), None)[1]
     return jax.lax.complex(pairs[:, 0], pairs[:, 1])
 
 

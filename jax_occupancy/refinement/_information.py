@@ -49,8 +49,8 @@ def extended_information(
 
     The parameters are the occupancies of the parts (the residues of groups), ΔB of the groups in Å² unless it is None,
     with `by_mover` also ΔB of the movers, and, where these have derivatives, their shifts along x, all along y, and all
-    along z, in Å.
-    Between those whose `tiles` are far apart the curvature is zero.
+    along z, in Å. Between those whose `tiles` are far apart the curvature is zero. Where chunks have few movers there is
+    no solvent.
     """
     linear, target = objective.linear, objective.target
     f, direction = linear.amplitude_and_direction(q, delta_b)
@@ -60,12 +60,18 @@ def extended_information(
     of_mover = q[group_of_mover][:, None].astype(movers.dtype)
     to_parts = partial(jax.ops.segment_sum, segment_ids=part_of_mover, num_segments=group_of_part.size)
     to_groups = partial(jax.ops.segment_sum, segment_ids=group_of_mover, num_segments=n_groups)
+    tiles = movers.tiles(tiles.n_rows, tiles)
+    n_more = by_mover + (0 if movers.axes is None else 3)
+    of_groups = [] if delta_b is None else [(n_groups, group_of_mover)]
+    of_each = [(part_of_mover.size, jnp.arange(part_of_mover.size))] * n_more
+    sizes, places = zip((group_of_part.size, part_of_mover), *of_groups, *of_each, strict=True)
+    numbers = [begin + of for begin, of in zip(np.cumsum([0, *sizes[:-1]]), places, strict=True)]
 
-    def step(carry, block, place, *rows):
+    def step(carry, own, block, place, *rows):
         row_direction, row_solvent, row_s2, row_slope, row_weight = (row.astype(block.dtype) for row in rows)
         fall_off = None
         if delta_b is not None:
-            fall_off = jnp.exp(-delta_b.astype(block.dtype)[:, None] * row_s2)[group_of_mover]
+            fall_off = jnp.exp(-delta_b.astype(block.dtype)[:, None] * row_s2)[group_of_mover[own]]
 
         def project(one):
             planes = along(one, block) if fall_off is None else along(one, block) * fall_off
@@ -73,18 +79,21 @@ def extended_information(
             # The solvent that a group displaces is shared out evenly among its residues.
             displaced = linear.displaced.along(one * row_solvent, place) / jnp.maximum(count, 1)[:, None]
             displaced = displaced.astype(block.dtype)
-            by_b = -of_mover * atoms * row_s2
+            by_b = -of_mover[own] * atoms * row_s2
+            more = [by_b] if by_mover else []
+            more += [] if movers.axes is None else [of_mover[own] * shift for shift in planes[1:]]
+            if movers.owners is not None:
+                return jnp.concatenate([atoms, *([] if delta_b is None else [by_b]), *more])
             by_q = to_parts(atoms) + jnp.broadcast_to(displaced, (n_groups, row_s2.size))[group_of_part]
-            shifts = [] if movers.axes is None else [of_mover * shift for shift in planes[1:]]
-            of_groups = [] if fall_off is None else [to_groups(by_b)]
-            return jnp.concatenate([by_q, *of_groups, *([by_b] if by_mover else []), *shifts])
+            return jnp.concatenate([by_q, *([] if delta_b is None else [to_groups(by_b)]), *more])
 
         jacobian = of_orbits(row_direction, project)
         gradient, curvature, scores = carry  # in the precision of q
+        at = own if movers.owners is None else jnp.concatenate([number[own] for number in numbers])
         return (
-            gradient + jnp.dot(jacobian, row_slope, precision="highest"),
-            curvature + tiles.products(jacobian * row_weight, jacobian),
-            None if scores is None else scores + tiles.products(jacobian * row_slope**2, jacobian),
+            gradient.at[at].add(jnp.dot(jacobian, row_slope, precision="highest")),
+            tiles.add(curvature, jacobian * row_weight, jacobian, at),
+            None if scores is None else tiles.add(scores, jacobian * row_slope**2, jacobian, at),
         ), None
 
     square = tiles.nothing(q.dtype)
@@ -108,21 +117,28 @@ def values_of_changes(
 
     Each change is one of the parts of a tile alone, whose numbers are its `rows` (those beyond the last fill up).
     """
+    if parts.owners is not None:  # all changes by all parts, of which chunks have few
+        n_tiles, n_changes, _ = changes.shape
+        flat = jnp.zeros((n_tiles, n_changes, group_of_part.size), changes.dtype)
+        changes = flat.at[jnp.arange(n_tiles)[:, None], :, rows].set(jnp.moveaxis(changes, 1, 2), mode="drop")
     linear, target = objective.linear, objective.target
     whole = linear(q, delta_b)
     count = jnp.zeros(q.size, q.dtype).at[group_of_part].add(1.0)[group_of_part]
     leaves, structure = jax.tree.flatten(target)
 
-    def step(total, columns, place, row_f, row_overall, row_solvent, row_s2, valid, *row_leaves):
-        fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part]
-        displaced = linear.displaced.at(place)[group_of_part] / count[:, None, None]
+    def step(total, own, columns, place, row_f, row_overall, row_solvent, row_s2, valid, *row_leaves):
+        fall_off = jnp.exp(-delta_b[:, None] * row_s2)[group_of_part[own]]
+        displaced = linear.displaced.at(place)[group_of_part[own]] / count[own][:, None, None]
         effects = row_overall * (columns * fall_off[:, None] + row_solvent * displaced)
         here = jax.tree.unflatten(structure, row_leaves)
 
         def of_tile(tile):
             changes, rows = tile
-            own = effects.at[rows].get(mode="fill", fill_value=0)
-            added = jnp.einsum("hp,pcb->hcb", changes, own, precision="highest")
+            if parts.owners is None:
+                moving = effects.at[rows].get(mode="fill", fill_value=0)
+            else:
+                changes, moving = changes[:, own], effects
+            added = jnp.einsum("hp,pcb->hcb", changes, moving, precision="highest")
             f = linear.size(row_f + added)
             # Rows are filled up with zeros, for which a target need not be finite.
             return jnp.sum(jnp.where(valid > 0, jax.vmap(here)(f), 0), axis=1)

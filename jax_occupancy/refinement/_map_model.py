@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import gemmi
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float, Int
@@ -162,10 +161,15 @@ def map_structure_factors(
     model: Model, data: MapData, groups: Sequence[Int[np.ndarray, " _"]], weights: np.ndarray, **settings: Any
 ) -> Complex[np.ndarray, "planes groups reflections"]:
     """Structure factors of groups in the boxes; see `Box.structure_factors`."""
+    return in_rows([_in_box(box, model, data, groups, weights, **settings) for box in data.boxes])
+
+
+def _in_box(
+    box: Box, model: Model, data: MapData, groups: Sequence[np.ndarray], weights: np.ndarray, **settings: Any
+) -> Complex[np.ndarray, "planes groups coefficients"]:
     known = (model.atoms["element"] != UNKNOWN).to_numpy()
-    groups = [atoms[known[atoms]] for atoms in groups]
-    weights = weights / data.orders
-    return in_rows([box.structure_factors(model.atoms, groups, weights=weights, **settings) for box in data.boxes])
+    groups, weights = [atoms[known[atoms]] for atoms in groups], weights / data.orders
+    return box.structure_factors(model.atoms, groups, weights=weights, **settings)
 
 
 def map_columns(
@@ -181,12 +185,15 @@ def map_columns(
 
     They are kept whatever the `memory` allowed (GB): masks can't be applied in passes.
     """
-    pair = np.result_type(jnp.result_type(float) if dtype is None else dtype, np.complex64)
-    rows = map_structure_factors(model, data, groups, np.ones(model.n_atoms), shifts=shifts, dtype=pair)
-    return _kept(jnp.asarray(rows if shifts else rows[0]))
-
-
-_kept = jax.jit(Columns.from_complex)
+    pair, pieces = np.result_type(jnp.result_type(float) if dtype is None else dtype, np.complex64), []
+    weights = np.ones(model.n_atoms)
+    for box in data.boxes:
+        inside = np.zeros(model.n_atoms, bool)
+        inside[np.concatenate([atoms for _, _, atoms in box.images])] = True
+        own = np.flatnonzero([inside[atoms].any() for atoms in groups])
+        found = _in_box(box, model, data, [groups[i] for i in own], weights, shifts=shifts, dtype=pair)
+        pieces.append((own, in_rows([found if shifts else found[0]])))
+    return Columns.from_pieces(pieces, len(groups))
 
 
 def map_model(model: Model, data: MapData, tensor: OccupancyTensor, members: Any, *, dtype: Any) -> MapModel:

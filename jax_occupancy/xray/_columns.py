@@ -5,17 +5,19 @@ difference but in time. Real and imaginary parts are kept as pairs: a complex pr
 twice the work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, DTypeLike, Float, Int, Shaped
 
 from jax_occupancy.xray._crystal import Crystal
 from jax_occupancy.xray._scatterers import Scatterers
 from jax_occupancy.xray._structure_factors import chunk_of_structure_factors, chunk_size
+from jax_occupancy.xray._tiles import Tiles
 
 # Numbers in one chunk of stored columns, 4 MB in float32 and twice that as they are summed: they stay in the cache. And
 # reflections in it, at most and at least: shorter products do not run at full speed.
@@ -28,7 +30,8 @@ COMPUTED_CHUNK = 1024
 class Columns(eqx.Module):
     """Structure factors of groups at occupancy 1; with `axes` also their derivatives by a shift of the whole group.
 
-    A chunk of them is an array (groups, 2, batch); with derivatives (4, groups, 2, batch), the columns first.
+    A chunk of them is an array (groups, 2, batch); with derivatives (4, groups, 2, batch), the columns first. Where few
+    groups have anything in a chunk it has the columns of these alone.
 
     Example:
         >>> Columns.from_complex(jnp.array([[1.0, 2.0], [0.0, 1j]])).sum(jnp.array([0.5, 0.5])).tolist()
@@ -40,6 +43,7 @@ class Columns(eqx.Module):
     axes: Float[Array, "3 3"] | None  # fractional shift of 1 Å along each Cartesian axis; None without derivatives
     n_reflections: int = eqx.field(static=True)  # the last chunk is filled up with anything
     n_groups: int = eqx.field(static=True)
+    owners: Int[Array, "chunks few"] | None = None  # the groups that a chunk has the columns of; None for all in all
 
     @classmethod
     def from_complex(cls, groups: Complex[Array, "*planes groups reflections"]) -> "Columns":
@@ -47,6 +51,35 @@ class Columns(eqx.Module):
         *planes, n_groups, n = groups.shape
         pairs = jnp.stack([groups.real, groups.imag], axis=-2)
         return cls(_cut(pairs, stored_batch(n, n_groups)), None, jnp.eye(3) if planes else None, n, n_groups)
+
+    @classmethod
+    def from_pieces(
+        cls, pieces: Sequence[tuple[Int[np.ndarray, " own"], Complex[np.ndarray, "*planes own part"]]], n_groups: int
+    ) -> "Columns":
+        """Store those of some groups at one part of the reflections after the other; all else is zero.
+
+        Example:
+            >>> pieces = [(np.array([1]), np.array([[1.0, 2.0j]])), (np.array([0]), np.array([[3.0 + 0j]]))]
+            >>> Columns.from_pieces(pieces, 2).sum(jnp.array([0.5, 1.0])).tolist()
+            [[1.0, 0.0, 1.5], [0.0, 2.0, 0.0]]
+        """
+        ends = np.cumsum([part.shape[-1] for _, part in pieces]).tolist()
+        batch = stored_batch(ends[-1], max(len(own) for own, _ in pieces))
+        there = np.zeros((-(-ends[-1] // batch), n_groups), bool)
+        for (own, part), end in zip(pieces, ends, strict=True):
+            there[(end - part.shape[-1]) // batch : -(-end // batch), own] = True
+        place, few = np.cumsum(there, axis=1) - 1, there.sum(axis=1).max()
+        planes, dtype = pieces[0][1].shape[:-2], pieces[0][1].real.dtype
+        source = np.zeros((len(there), *planes, few, 2, batch), dtype)
+        for (own, part), end in zip(pieces, ends, strict=True):
+            begin = end - part.shape[-1]
+            for chunk in range(begin // batch, -(-end // batch)):
+                first, last = max(begin, chunk * batch), min(end, (chunk + 1) * batch)
+                rows, at = part[..., first - begin : last - begin], slice(first - chunk * batch, last - chunk * batch)
+                source[chunk, ..., place[chunk, own], :, at] = np.moveaxis(np.stack([rows.real, rows.imag], -2), -3, 0)
+        # what fills up is any other group, with columns that are zero
+        owners = None if there.all() else jnp.asarray(np.argsort(~there, axis=1, kind="stable")[:, :few])
+        return cls(jnp.asarray(source), None, jnp.eye(3) if planes else None, ends[-1], n_groups, owners)
 
     @classmethod
     def computed(
@@ -83,7 +116,13 @@ class Columns(eqx.Module):
     def without_shifts(self) -> "Columns":
         """The columns without their derivatives."""
         source = self.source[:, 0] if self.is_stored and self.axes is not None else self.source
-        return Columns(source, self.atoms, None, self.n_reflections, self.n_groups)
+        return Columns(source, self.atoms, None, self.n_reflections, self.n_groups, self.owners)
+
+    def tiles(self, n_rows: int, wanted: Tiles | None) -> Tiles:
+        """Tiles of a Jacobian: those wanted, or all with all; one where chunks have few groups, whose rows are few."""
+        if self.owners is not None:
+            return Tiles.whole(n_rows, shares=1)
+        return Tiles.whole(n_rows) if wanted is None else wanted
 
     def fold(
         self, step: Callable[..., tuple[Any, Any]], carry: Any, *rows: Shaped[Array, "... reflections"] | None
@@ -91,8 +130,8 @@ class Columns(eqx.Module):
         """Go through the reflections chunk by chunk.
 
         Args:
-            step: called with the carry, the columns of the chunk and the chunk of each row; returns the new carry and
-                something with the chunk's reflections on the last axis, or None.
+            step: called with the carry, the index of the groups that the chunk has columns of, these, and the chunk of
+                each row; returns the new carry and something with the chunk's reflections on the last axis, or None.
             carry: what the first step gets.
             rows: arrays with the reflections on their last axis, or None; filled up with zeros.
 
@@ -103,19 +142,19 @@ class Columns(eqx.Module):
         chunked = [None if row is None else _cut(row, batch) for row in rows]
 
         def body(carry, one):
-            source, *rest = one
-            return step(carry, self._block(source), *rest)
+            source, owners, *rest = one
+            return step(carry, slice(None) if owners is None else owners, self._block(source), *rest)
 
         # The reverse pass computes the columns of a chunk again; kept, they would fill the memory that chunks save.
         remembering_nothing = jax.checkpoint(body, prevent_cse=False)
-        carry, parts = jax.lax.scan(remembering_nothing, carry, (self.source, *chunked))
+        carry, parts = jax.lax.scan(remembering_nothing, carry, (self.source, self.owners, *chunked))
         return carry, jax.tree.map(lambda part: _join(part, self.n_reflections), parts)
 
     def sum(self, occupancies: Float[Array, " groups"]) -> Float[Array, "2 reflections"]:
         """Σ q G, real and imaginary part."""
 
-        def step(carry, block):
-            return carry, weighted_sum(occupancies, block)
+        def step(carry, own, block):
+            return carry, weighted_sum(occupancies[own], block)
 
         return self.fold(step, None)[1]
 

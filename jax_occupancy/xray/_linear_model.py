@@ -57,6 +57,8 @@ class DisplacedSolvent(eqx.Module):
 
     def along(self, direction: Float[Array, "2 batch"], place: Int[Array, " batch"]) -> Float[Array, "groups batch"]:
         """The component of M along a direction of some reflections, given by their places."""
+        if self.is_empty:
+            return jnp.zeros((self.rows.shape[-1], place.size), direction.dtype)
         rows, (real, imag) = self._flat()[place], self.share * direction
         return (real[:, None] * rows[:, 0] + imag[:, None] * rows[:, 1]).T
 
@@ -185,15 +187,16 @@ class LinearModel(eqx.Module):
         """
         pull = pull_of(direction, slope)
 
-        def step(carry, block, row_pull, row_s2):
+        def step(carry, own, block, row_pull, row_s2):
             if delta_b is None:
-                return carry + jnp.dot(flat(block), row_pull.reshape(-1), precision="highest"), None
-            pulls = along(row_pull, self._shifted(block, delta_b, row_s2))
-            by_b = -occupancies * jnp.dot(pulls, row_s2, precision="highest")
-            return carry + jnp.concatenate([jnp.sum(pulls, axis=1), by_b]), None
+                by_q = jnp.dot(flat(block), row_pull.reshape(-1), precision="highest")
+                return carry.at[:, own].add(by_q[None]), None
+            pulls = along(row_pull, self._shifted(block, delta_b[own], row_s2))
+            by_b = -occupancies[own] * jnp.dot(pulls, row_s2, precision="highest")
+            return carry.at[:, own].add(jnp.stack([jnp.sum(pulls, axis=1), by_b])), None
 
-        n = self.n_groups if delta_b is None else 2 * self.n_groups
-        total = self.columns.fold(step, jnp.zeros(n, self.overall.dtype), pull, self.s_squared)[0]
+        nothing = jnp.zeros((1 if delta_b is None else 2, self.n_groups), self.overall.dtype)
+        total = self.columns.fold(step, nothing, pull, self.s_squared)[0].reshape(-1)
         return total.at[: self.n_groups].add(self.displaced.gradient(pull * self.solvent))
 
     def curvature(
@@ -210,19 +213,21 @@ class LinearModel(eqx.Module):
         time, its terms have the precision of the columns: steps need no more.
         """
         dtype = self.overall.dtype if delta_b is None else self.columns.dtype
-        tiles = Tiles.whole(self.n_groups * (1 if delta_b is None else 2)) if tiles is None else tiles
+        n = self.n_groups
+        tiles = self.columns.tiles(n if delta_b is None else 2 * n, tiles)
         shift, q = None if delta_b is None else delta_b.astype(dtype), occupancies.astype(dtype)
 
-        def step(total, block, place, row_direction, row_solvent, row_s2, row_weight):
-            shifted = self._shifted(block, shift, row_s2)
+        def step(total, own, block, place, row_direction, row_solvent, row_s2, row_weight):
+            shifted = self._shifted(block, None if shift is None else shift[own], row_s2)
 
             def project(one):
                 atoms = along(one, shifted)
-                by_q = atoms + self.displaced.along(one * row_solvent, place).astype(dtype)
-                return by_q if delta_b is None else jnp.concatenate([by_q, -q[:, None] * atoms * row_s2])
+                by_q = atoms + self.displaced.along(one * row_solvent, place)[own].astype(dtype)
+                return by_q if delta_b is None else jnp.concatenate([by_q, -q[own][:, None] * atoms * row_s2])
 
             jacobian = of_orbits(row_direction, project)
-            return total + tiles.products(jacobian * row_weight, jacobian), None
+            rows = own if delta_b is None or isinstance(own, slice) else jnp.concatenate([own, n + own])
+            return tiles.add(total, jacobian * row_weight, jacobian, rows), None
 
         rows = (row.astype(dtype) for row in (direction, self.solvent, self.s_squared, weight))
         begin = tiles.nothing(self.overall.dtype)
@@ -237,9 +242,9 @@ class LinearModel(eqx.Module):
         if delta_b is None:
             return self.columns.sum(occupancies)
 
-        def step(carry, block, row_s2):
-            shifted = self._shifted(block, delta_b, row_s2)
-            return carry, weighted_sum(occupancies, shifted)
+        def step(carry, own, block, row_s2):
+            shifted = self._shifted(block, delta_b[own], row_s2)
+            return carry, weighted_sum(occupancies[own], shifted)
 
         return self.columns.fold(step, None, self.s_squared)[1]
 

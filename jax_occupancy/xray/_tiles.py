@@ -48,15 +48,21 @@ class Tiles(eqx.Module):
         return cls(_filled(rows, n_rows), _filled(beside, n_tiles), n_rows)
 
     @classmethod
-    def whole(cls, n_rows: int) -> "Tiles":
-        """All with all; where they are many in tiles, of which each pair is taken once."""
-        n_tiles = SHARES if n_rows > MANY else 1
+    def whole(cls, n_rows: int, *, shares: int = SHARES) -> "Tiles":
+        """All with all; where they are many in so many tiles, of which each pair is taken once."""
+        n_tiles = shares if n_rows > MANY else 1
         return cls.of(np.arange(n_rows) * n_tiles // max(n_rows, 1), np.ones((n_tiles, n_tiles), bool))
 
     def nothing(self, dtype: DTypeLike) -> Float[Array, "tiles size several"]:
         """Products to add to."""
         n_tiles, size = self.rows.shape
         return jnp.zeros((n_tiles, size, self.beside.shape[1] * size), dtype)
+
+    def add(self, total: Array, left: Array, right: Array, rows: slice | Int[Array, " few"]) -> Array:
+        """Add products of all rows, or to a single tile those of few rows, given by their numbers."""
+        if isinstance(rows, slice):
+            return total + self.products(left, right)
+        return total.at[0, rows[:, None], rows].add(jnp.dot(left, right.T, precision="highest"))
 
     def products(
         self, left: Float[Array, "rows batch"], right: Float[Array, "rows batch"]
