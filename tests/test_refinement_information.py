@@ -147,3 +147,37 @@ def test_values_of_changes_against_the_model_with_those_occupancies(objective):
         found = values_of_changes(*given, of_tiles, jnp.array([[0, 1], [3, 4]]))
         np.testing.assert_allclose(found[:, 0], [wanted[0], wanted[3]], rtol=1e-10)
         np.testing.assert_allclose(found[0, 1], wanted[1], rtol=1e-10)
+
+
+def test_columns_of_few_groups_in_each_chunk_are_those_with_zeros(objective, monkeypatch):
+    monkeypatch.setattr(_columns, "SHORTEST_CHUNK", 16)
+    part, q, delta_b, changes = map(jnp.asarray, (GROUP_OF_PART, Q, DELTA_B, RANDOM.standard_normal((2, 3, 2))))
+    given, tiles = (jnp.arange(4), part, q, delta_b, Tiles.whole(8 + 4 + 12)), jnp.array([[0, 1], [3, 4]])
+    found = {}
+    for name in ("pieces", "dense"):
+        columns = []
+        for n_columns, owned in ((4, [[0, 1], [2], [2, 3]]), (4, [[0], [1, 3], [3]])):
+            ends = [(0, 20), (20, 45), (45, 61)]
+            values = np.arange(4 * n_columns * 61).reshape(4, n_columns, 61) % 7 + 1j
+            pieces = [(np.array(own), values[:, own, a:b]) for own, (a, b) in zip(owned, ends, strict=True)]
+            whole = np.zeros_like(values)
+            for own, (a, b) in zip(owned, ends, strict=True):
+                whole[:, own, a:b] = values[:, own, a:b]
+            packed = Columns.from_pieces(pieces, n_columns)
+            assert packed.source.shape[0] == 3
+            assert packed.source.shape[2] < n_columns
+            columns.append(packed if name == "pieces" else Columns.from_complex(jnp.asarray(whole)))
+        nothing = DisplacedSolvent.nothing(4, 61, dtype=float)
+        linear = dataclasses.replace(objective.linear, columns=columns[1].without_shifts(), displaced=nothing)
+        own = dataclasses.replace(objective, linear=linear)
+        f, direction = linear.amplitude_and_direction(q, delta_b)
+        found[name] = [
+            f,
+            linear.amplitude(q),
+            *(linear.gradient(direction, f, q, shift) for shift in (None, delta_b)),
+            *(linear.curvature(direction, f, q, shift) for shift in (None, delta_b)),
+            *extended_information(own, columns[0], *given, by_mover=True),
+            values_of_changes(own, columns[0].without_shifts(), part, q, delta_b, changes, tiles),
+        ]
+    for packed, dense in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(packed, dense, rtol=1e-10, atol=1e-10 * np.abs(dense).max())

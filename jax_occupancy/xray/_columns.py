@@ -54,7 +54,7 @@ class Columns(eqx.Module):
 
     @classmethod
     def from_pieces(
-        cls, pieces: Sequence[tuple[Int[np.ndarray, " own"], Complex[np.ndarray, "*planes own part"]]], n_groups: int
+        cls, pieces: Sequence[tuple[Int[np.ndarray, " _"], Complex[np.ndarray, "*planes _ _"]]], n_groups: int
     ) -> "Columns":
         """Store those of some groups at one part of the reflections after the other; all else is zero.
 
