@@ -27,7 +27,7 @@ def ended(folder):
         "--report",
         "a.html",
         "--maps",
-        "difference.mrc",
+        "difference.mrc.gz",
         "--omit",
         "W/301/HOH",
         "--coot",
@@ -62,8 +62,8 @@ def test_what_is_written(ended, folder):
     assert all(0 < row["map_cc"] <= 1 for row in found["groups"])
     assert "map_cc" in (folder / "a.csv").read_text().splitlines()[0]
     for script in ("a.py", "a.cxc"):
-        names = re.findall(r'"([^"]*\.(?:cif|mrc))"', (folder / script).read_text())
-        assert names == ["refined.cif", "difference.mrc", "half1.mrc"]
+        names = re.findall(r'"([^"]*\.(?:cif|mrc|mrc\.gz))"', (folder / script).read_text())
+        assert names == ["refined.cif", "difference.mrc.gz", "half1.mrc"]
     report = (folder / "a.html").read_text()
     assert "Correlation by resolution" in report
     assert "R-work" not in report
@@ -75,7 +75,9 @@ def test_what_is_written(ended, folder):
 
 def test_a_group_left_out_is_a_peak_in_the_difference_map(ended, folder):
     before = read_maps(folder / "half1.mrc", resolution=2)
-    maps = [read_maps(folder / name, resolution=2) for name in ("difference.mrc", "difference_omit_W-301-HOH.mrc")]
+    maps = [
+        read_maps(folder / name, resolution=2) for name in ("difference.mrc.gz", "difference_omit_W-301-HOH.mrc.gz")
+    ]
     assert all(one.density.shape == before.density.shape for one in maps)
     atoms = read_model(folder / "example.pdb").atoms
     water = atoms.loc[atoms["resname"] == "HOH", ["x", "y", "z"]].to_numpy()[0]
@@ -96,6 +98,8 @@ def test_a_group_left_out_is_a_peak_in_the_difference_map(ended, folder):
         (["a.mtz", "--maps", "a.mrc"], "from reflections come coefficients"),
         (["half1.mrc", "--resolution", "2", "--omit", "W/301/HOH"], "such as --maps maps.mtz, or from a map maps.mrc"),
         (["half1.mrc", "--map"], "--map goes with --example"),
+        (["half1.mrc", "--resolution", "2", "--target", "ls"], "--target ls makes no sense for a map"),
+        (["half1.mrc", "--resolution", "2", "--twin", "k,h,-l"], "--twin k,h,-l makes no sense for a map"),
     ],
 )
 def test_wrong_use(arguments, words, folder):

@@ -13,7 +13,7 @@ from jax_occupancy._options import option
 from jax_occupancy.cli._options import named
 
 MODELS = (".pdb", ".ent", ".cif", ".mmcif")
-MAPS = (".mrc", ".map", ".ccp4")
+MAPS = tuple(kind + packed for packed in ("", ".gz") for kind in (".mrc", ".map", ".ccp4"))
 PICTURES = (".png", ".svg", ".pdf")
 
 _file = functools.partial(option, None, panel="Output", metavar="FILE")
@@ -49,7 +49,7 @@ class Outputs:
     json: Path | None = _file("Write all results as JSON.")
     csv: Path | None = _file("Write the table of occupancies.")
     maps: Path | None = _file(
-        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM; or, from a map, FILE.mrc with the difference map.",
+        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM; or, from a map, FILE.mrc (also .gz) with the difference map.",
         metavar="FILE.mtz",
         callback=named("the maps", ".mtz", *MAPS),
     )
@@ -110,7 +110,9 @@ class Outputs:
         """The file of the map without a group: `maps.mtz` becomes `maps_omit_A-54-ARG-A.mtz`."""
         assert self.maps is not None
         plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-        return self.maps.with_name(f"{self.maps.stem}_omit_{plain}{self.maps.suffix}")
+        packed = ".gz" if self.maps.suffix.lower() == ".gz" else ""
+        first = self.maps.with_suffix("") if packed else self.maps
+        return self.maps.with_name(f"{first.stem}_omit_{plain}{first.suffix}{packed}")
 
     def check_maps(self, *, of_map: bool) -> None:
         """Refuse a kind of map that can't be made of the data."""
