@@ -135,7 +135,7 @@ class Options:
             object.__setattr__(self, "start", np.asarray(self.start))
 
     def for_maps(self) -> "Options":
-        """The same for maps of cryo-EM.
+        """The same for maps of cryo-EM; `outliers` and a `twin` of none ask for what is done with them anyway.
 
         Raises:
             ValueError: an option makes no sense for a map.
@@ -145,7 +145,7 @@ class Options:
         wrong |= {"twin": self.twin not in ("auto", "none")}
         for name in (name for name, is_wrong in wrong.items() if is_wrong):
             raise ValueError(
-                f"{name} is {getattr(self, name)!r}, which makes no sense for a map: it is of electrons and refined "
+                f"{name}={getattr(self, name)} makes no sense for a map: it is of electrons, of no twin, and refined "
                 "against by maximum likelihood; leave it out"
             )
         return replace(self, radiation="electron")

@@ -341,9 +341,10 @@ def test_a_series_of_maps(files, tmp_path, x64):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"target": "ls"}, "target is 'ls', which makes no sense for a map"),
-        ({"radiation": "xray"}, "radiation is 'xray', which makes no sense"),
-        ({"wavelength": 1.0}, "wavelength is 1.0, which makes no sense"),
+        ({"target": "ls"}, "target=ls makes no sense for a map"),
+        ({"radiation": "xray"}, "radiation=xray makes no sense"),
+        ({"wavelength": 1.0}, "wavelength=1.0 makes no sense"),
+        ({"twin": "k,h,-l"}, "twin=k,h,-l makes no sense"),
     ],
 )
 def test_options_that_make_no_sense_for_a_map(options, words, files):

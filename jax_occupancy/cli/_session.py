@@ -19,7 +19,7 @@ import typer
 from jax_occupancy import io
 from jax_occupancy._options import Options
 from jax_occupancy._words import versions
-from jax_occupancy.cli._console import Console, say_note
+from jax_occupancy.cli._console import Console, as_options, say_note
 from jax_occupancy.cli._options import Data, MapChoice, wrong_use
 from jax_occupancy.groups import Grouping
 from jax_occupancy.refinement import Solution
@@ -140,7 +140,10 @@ def read_data(
 def settled_beam(console: Console, model: io.Model, reflections: io.Reflections | io.Maps, options: Options) -> Options:
     """The options with the radiation that was asked for or that the files state, which is said unless it is plain."""
     if isinstance(reflections, io.Maps):
-        return options.for_maps()
+        try:
+            return options.for_maps()
+        except ValueError as error:
+            raise typer.BadParameter(as_options(str(error))) from None
     radiation, note = io.agreed_radiation(model, reflections, asked=options.radiation)
     if note is not None:
         say_note(console, note)
