@@ -49,7 +49,8 @@ class Outputs:
     json: Path | None = _file("Write all results as JSON.")
     csv: Path | None = _file("Write the table of occupancies.")
     maps: Path | None = _file(
-        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM; or, from a map, FILE.mrc (also .gz) with the difference map.",
+        "Write map coefficients: FWT, PHWT, DELFWT, PHDELWT, FOM; or, from a map, FILE.mrc (also .gz) with the "
+        "difference map.",
         metavar="FILE.mtz",
         callback=named("the maps", ".mtz", *MAPS),
     )
