@@ -191,7 +191,7 @@ def map_columns(
         inside = np.zeros(model.n_atoms, bool)
         inside[np.concatenate([atoms for _, _, atoms in box.images])] = True
         own = np.flatnonzero([inside[atoms].any() for atoms in groups])
-        found = _in_box(box, model, data, [groups[i] for i in own], weights, shifts=shifts, dtype=pair)
+        found = _in_box(box, model, data, [groups[i] for i in own.tolist()], weights, shifts=shifts, dtype=pair)
         found = found if shifts else found[0]
         pieces += [(own, found), (own, np.conj(found))]  # the opposite indices
     return Columns.from_pieces(pieces, len(groups))

@@ -69,14 +69,16 @@ class Columns(eqx.Module):
         for (own, part), end in zip(pieces, ends, strict=True):
             there[(end - part.shape[-1]) // batch : -(-end // batch), own] = True
         place, few = np.cumsum(there, axis=1) - 1, there.sum(axis=1).max()
-        planes, dtype = pieces[0][1].shape[:-2], pieces[0][1].real.dtype
+        planes, dtype = pieces[0][1].shape[:-2], np.real(pieces[0][1]).dtype
         source = np.zeros((len(there), *planes, few, 2, batch), dtype)
         for (own, part), end in zip(pieces, ends, strict=True):
             begin = end - part.shape[-1]
             for chunk in range(begin // batch, -(-end // batch)):
                 first, last = max(begin, chunk * batch), min(end, (chunk + 1) * batch)
                 rows, at = part[..., first - begin : last - begin], slice(first - chunk * batch, last - chunk * batch)
-                source[chunk, ..., place[chunk, own], :, at] = np.moveaxis(np.stack([rows.real, rows.imag], -2), -3, 0)
+                source[chunk, ..., place[chunk, own], :, at] = np.moveaxis(
+                    np.stack([np.real(rows), np.imag(rows)], -2), -3, 0
+                )
         # what fills up is any other group, with columns that are zero
         owners = None if there.all() else jnp.asarray(np.argsort(~there, axis=1, kind="stable")[:, :few])
         return cls(jnp.asarray(source), None, jnp.eye(3) if planes else None, ends[-1], n_groups, owners)
