@@ -49,8 +49,8 @@ def extended_information(
 
     The parameters are the occupancies of the parts (the residues of groups), ΔB of the groups in Å² unless it is None,
     with `by_mover` also ΔB of the movers, and, where these have derivatives, their shifts along x, all along y, and all
-    along z, in Å. Between those whose `tiles` are far apart the curvature is zero. Where chunks have few movers there is
-    no solvent.
+    along z, in Å. Between those whose `tiles` are far apart the curvature is zero. Chunks with few movers have no
+    solvent.
     """
     linear, target = objective.linear, objective.target
     f, direction = linear.amplitude_and_direction(q, delta_b)
