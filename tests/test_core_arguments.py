@@ -51,6 +51,15 @@ def test_sharing_groups(groups, error, message):
     ("arguments", "error", "message"),
     [
         ({"altloc_groups": [[[0, 1]]]}, ValueError, "at least two"),
+        ({"altloc_groups": [[]], "wholes": 0.5}, ValueError, "at least two"),
+        ({"altloc_groups": [[[0], [1]]], "wholes": [0.5, 1.0]}, ValueError, "wholes has 2 entries for 1 sets"),
+        ({"altloc_groups": [[[0], [1]]], "wholes": 0.0}, ValueError, "above 0 and at most 1, .* not 0.0"),
+        ({"altloc_groups": [[[0], [1]]], "wholes": 1.5}, ValueError, "above 0 and at most 1, .* not 1.5"),
+        (
+            {"altloc_groups": [[[0], [1]], [[2], [3]]], "parents": [None, (0, 0)], "wholes": 0.5},
+            ValueError,
+            "1 for sets with a parent, not 0.5",
+        ),
         ({"altloc_groups": [[0, 1], [2, 3]]}, ValueError, "each a list of atom indices"),
         (
             {"altloc_groups": [[[0, 1], [1, 2]]]},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_core_simplex import example, sums_of
 
-from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.core import OccupancyTensor, concatenate
 
 
 def assert_sums(occ, tolerance=2e-6):
@@ -187,3 +187,22 @@ def test_one_vector_for_a_whole_stack():
     occ = OccupancyTensor([0.3, 0.4])
     stacked = occ.with_occupancies([[0.1, 0.2], [0.3, 0.4]])
     assert stacked.with_refinable_params(jnp.zeros(2))().tolist() == [[0.5, 0.5]] * 2
+
+
+def test_a_set_that_shares_out_less_than_one():
+    """What lies across a 2-fold axis: a pair that sums to a half, and a group by itself that goes up to it."""
+    values = [0.2, 0.3, 0.4]
+    occ = OccupancyTensor(values, altloc_groups=[[[0], [1]], [[2]]], complete=[True, False], wholes=0.5)
+    np.testing.assert_allclose(occ(), values, rtol=1e-5)
+    np.testing.assert_allclose(occ.set_group_occupancy(0, 0.45)(), [0.45, 0.05, 0.4], rtol=1e-4)
+    np.testing.assert_allclose(occ.clamp(0.22, 0.35)(), [0.22, 0.28, 0.35], rtol=1e-4)
+    np.testing.assert_allclose(
+        occ.freeze([True, False, False]).with_occupancies(np.ones(3))(), [0.2, 0.3, 0.5], rtol=1e-3
+    )
+    both = concatenate([occ, OccupancyTensor([0.6, 0.4], altloc_groups=[[[0], [1]]])])
+    assert both.topology.whole.tolist() == [0.5, 0.5, 1.0]
+    np.testing.assert_allclose(both(), [*values, 0.6, 0.4], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"group 2 can't be set to 0\.6.*has room for 0\.5"):
+        occ.set_group_occupancy(2, 0.6)
+    other = OccupancyTensor(values, altloc_groups=[[[0], [1]], [[2]]], complete=[True, False], wholes=[0.5, 0.9])
+    assert occ.topology.describe_difference(other.topology).startswith("what is shared out by altloc_groups[1]")

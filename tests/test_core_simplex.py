@@ -23,7 +23,7 @@ def slow_occupancies(logits, topology):
             q[entry] = 1 / (1 + np.exp(-logits[entry]))
             return q[entry]
         parent = topology.parent[index]
-        whole = 1.0 if parent < 0 else fill(parent)
+        whole = topology.whole[index] if parent < 0 else fill(parent)
         members = topology.members[topology.set_of_member == index]
         fixed = [m for m in members if not topology.refinable[m]]
         free = [m for m in members if topology.refinable[m]]
@@ -81,9 +81,14 @@ def cases(draw):
     return n, sets, parents, complete, mask, logits
 
 
+def wholes_of(parents):
+    """Half of the sets without a parent share out a half."""
+    return [0.5 if s % 2 == 0 and parent is None else 1.0 for s, parent in enumerate(parents)]
+
+
 def build(case):
     n, sets, parents, complete, mask, logits = case
-    arguments = {"altloc_groups": sets, "complete": complete, "parents": parents}
+    arguments = {"altloc_groups": sets, "complete": complete, "parents": parents, "wholes": wholes_of(parents)}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="start values")
         topology = OccupancyTensor(np.zeros(n), refinable_mask=mask, **arguments).topology
@@ -97,7 +102,7 @@ def group_occupancies(logits, topology):
 
 def sums_of(q, topology):
     q = np.asarray(q)
-    whole = np.where(topology.parent >= 0, q[topology.parent], 1.0)
+    whole = np.where(topology.parent >= 0, q[topology.parent], topology.whole)
     return np.bincount(topology.set_of_member, weights=q[topology.members], minlength=topology.n_sets), whole
 
 
@@ -156,6 +161,7 @@ def test_logits_are_the_inverse(case):
     _, sets, parents, complete, mask, _ = case
     logits = np.where(topology.refinable, np.clip(logits, -6, 6), logits)
     arguments = {"altloc_groups": sets, "complete": complete, "parents": parents, "refinable_mask": mask}
+    arguments["wholes"] = wholes_of(parents)
     with jax.enable_x64(True):
         occ = OccupancyTensor.from_logits(jnp.asarray(logits), topology)
         elsewhere = occ.with_refinable_params(jnp.zeros(occ.get_refinable_count()))

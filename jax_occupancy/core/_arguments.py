@@ -125,7 +125,9 @@ def check_groups(groups: Any, n_atoms: int) -> tuple[np.ndarray, int]:
     return group_of_atom, sizes.size
 
 
-def check_conformers(altloc_groups: Any, n_atoms: int, parents: set) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def check_conformers(
+    altloc_groups: Any, n_atoms: int, parents: set, wholes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The conformer of each atom, counted through all sets, -1 for none; size and set of each conformer."""
     sets, conformers = [], []
     for s, members in enumerate(altloc_groups):
@@ -134,7 +136,7 @@ def check_conformers(altloc_groups: Any, n_atoms: int, parents: set) -> tuple[np
                 f"altloc_groups[{s}] must be a list of conformers, each a list of atom indices: [[0, 1], [2, 3]]"
             )
         members = list(members)
-        if len(members) < 2:
+        if len(members) < (2 if wholes[s] == 1 else 1):
             raise ValueError(
                 f"altloc_groups[{s}] has {len(members)} conformer(s); alternatives need at least two, and a group that "
                 "is free from 0 to 1 belongs into sharing_groups"
@@ -175,6 +177,23 @@ def check_complete(complete: Any, n_sets: int) -> np.ndarray:
             f"complete has {array.size} entries for {n_sets} sets in altloc_groups; give one each, or one bool"
         )
     return np.broadcast_to(array, (n_sets,)).astype(bool)
+
+
+def check_wholes(wholes: Any, parents: list) -> np.ndarray:
+    """Spread what there is to share over the sets; those with a parent share out what that has."""
+    array = np.array(host_array(wholes, "wholes"), np.float64)
+    if array.ndim and array.size != len(parents):
+        raise ValueError(
+            f"wholes has {array.size} entries for {len(parents)} sets in altloc_groups; give one each, or one number"
+        )
+    array = np.broadcast_to(array, (len(parents),)).copy()
+    nested = np.array([parent is not None for parent in parents], bool)
+    wrong = ~((array > 0) & (array <= 1)) | (nested & (array != 1))
+    if wrong.any():
+        raise ValueError(
+            f"wholes must be above 0 and at most 1, and 1 for sets with a parent, not {first_five(array[wrong])}"
+        )
+    return array
 
 
 def check_parents(parents: Any, n_sets: int) -> list[int | tuple[int, int] | None]:

@@ -21,6 +21,7 @@ def build_topology(
     *,
     complete: Any,
     parents: Any,
+    wholes: Any,
     refinable_mask: Any,
     use_sigmoid: bool,
     name: str | None,
@@ -30,7 +31,10 @@ def build_topology(
     group_of_atom, n_groups = arguments.check_groups(sharing_groups, n_atoms)
     altloc_groups = arguments.check_list(altloc_groups, "altloc_groups")
     parent_names = arguments.check_parents(parents, len(altloc_groups))
-    conformer_of_atom, sizes, set_of_member = arguments.check_conformers(altloc_groups, n_atoms, set(parent_names))
+    whole = arguments.check_wholes(wholes, parent_names)
+    conformer_of_atom, sizes, set_of_member = arguments.check_conformers(
+        altloc_groups, n_atoms, set(parent_names), whole
+    )
     if sizes.size and not use_sigmoid:
         raise ValueError("altloc_groups need use_sigmoid=True: without it nothing keeps the sums")
     members = _adopt_conformers(group_of_atom, n_groups, conformer_of_atom, sizes, set_of_member)
@@ -56,6 +60,7 @@ def build_topology(
         set_of_member=set_of_member,
         complete=arguments.check_complete(complete, len(altloc_groups)),
         parent=_resolve_parents(parent_names, members, set_of_member, n_groups),
+        whole=whole,
         use_sigmoid=bool(use_sigmoid),
         name=name,
         labels=_check_labels(labels, n_groups),
@@ -71,7 +76,7 @@ def start_values(values: np.ndarray, topology: Topology) -> np.ndarray:
     total = np.bincount(topology.set_of_member, weights=q[topology.members], minlength=topology.n_sets)
     held = np.bincount(topology.set_of_member, weights=q[topology.members] * fixed, minlength=topology.n_sets)
     free = np.bincount(topology.set_of_member, weights=~fixed, minlength=topology.n_sets)
-    whole = np.where(topology.parent >= 0, q[topology.parent], 1.0)
+    whole = np.where(topology.parent >= 0, q[topology.parent], topology.whole)
 
     def show(s):
         return f"{topology.describe_set(s)}: fixed {held[s]:.4g} of {whole[s]:.4g}"

@@ -84,7 +84,8 @@ def _set_entry(logits, value, entry, topology, margin):
     siblings = same_set & topology.refinable & ~alone
     held = same_set & ~topology.refinable & ~alone
     parent = jnp.where(index >= 0, jnp.asarray(topology.parent)[index], -1)
-    whole = jnp.where(parent >= 0, jnp.take(q, parent, axis=-1, mode="clip"), 1)
+    whole = jnp.asarray(np.append(topology.whole, 1), q.dtype)[index]
+    whole = jnp.where(parent >= 0, jnp.take(q, parent, axis=-1, mode="clip"), whole)
     room = whole - jnp.sum(jnp.where(held, q, 0), -1)
     value = jnp.clip(value, 0, room)
     rest = room - value
@@ -136,7 +137,7 @@ def _clamp_sets(q, topology, level, low, high):
     held = here & ~topology.refinable[topology.members]
     members, sets = topology.members[free], topology.set_of_member[free]
     total = functools.partial(segment_sum, n=topology.n_sets)
-    whole = jnp.where(topology.parent >= 0, q[..., topology.parent], 1)
+    whole = jnp.where(topology.parent >= 0, q[..., topology.parent], topology.whole.astype(q.dtype))
     room = whole - total(q[..., topology.members[held]], topology.set_of_member[held])
     count = np.bincount(sets, minlength=topology.n_sets).astype(q.dtype)
     # Rounding of the sums must not make a bound that is just met (four members, low = 0.25) impossible.

@@ -1,8 +1,8 @@
 """The one formula that turns logits into occupancies, and its inverse.
 
 Every entry of collapsed space belongs to one simplex. With θ its logit, P the occupancy of the simplex' parent
-(one if it has none), φ the shares of the members that are fixed, and v = 0 for a complete set (Σq = P) or v = 1 for
-one that may stay partly empty (Σq ≤ P),
+(without one the whole of the set, which is one or less), φ the shares of the members that are fixed, and v = 0 for a
+complete set (Σq = P) or v = 1 for one that may stay partly empty (Σq ≤ P),
 
     fixed member       q = P · φ,                                     φ = sigmoid(θ)
     refinable member   q = P · (1 - Σφ) · exp(θ) / (v + Σ exp(θ))     sums over the set
@@ -51,6 +51,9 @@ def group_occupancies(logits: Collapsed, topology: Topology) -> Array:
     left = jnp.maximum(1 - _sum_sets(q[members[~free]], sets[~free], topology.n_sets), 0)
     vacant = np.expand_dims(~topology.complete, tuple(range(1, theta.ndim)))
     q = q.at[members[free]].set(_shares(theta, sets[free], vacant, left), unique_indices=True)
+    if np.any(topology.whole < 1):
+        whole = np.expand_dims(topology.whole[sets].astype(q.dtype), tuple(range(1, q.ndim)))
+        q = q.at[members].multiply(whole, unique_indices=True)
     for level in topology.set_levels:
         nested = np.isin(sets, level[topology.parent[level] >= 0])
         if nested.any():
@@ -108,7 +111,7 @@ def collapse(values: Any, topology: Topology) -> Any:
     for entry in childless:
         index = topology.set_of_entry[entry]
         siblings = topology.members[topology.set_of_member == index]
-        whole = q[..., topology.parent[index]] if topology.parent[index] >= 0 else 1
+        whole = q[..., topology.parent[index]] if topology.parent[index] >= 0 else topology.whole[index]
         q = _raise_to(q, np.array([entry]), (whole - q[..., siblings].sum(-1))[..., None])
     return q
 
@@ -121,9 +124,10 @@ def to_logits(q: Any, topology: Topology, margin: float) -> Any:
         return q
     xp = q.__array_namespace__()
     share = q
-    if np.any(topology.parent >= 0):
+    if np.any(topology.parent >= 0) or np.any(topology.whole < 1):
         parent = np.append(topology.parent, -1)[topology.set_of_entry]
-        above = xp.where(parent >= 0, q[..., parent], 1)
+        whole = np.append(topology.whole, 1)[topology.set_of_entry].astype(q.dtype)
+        above = xp.where(parent >= 0, q[..., parent], whole)
         share = xp.where(above > 0, q / xp.where(above > 0, above, 1), 0)
     logits = _logit(xp.where(topology.refinable, xp.clip(share, margin, 1 - margin), share))
     if not topology.n_sets:

@@ -163,6 +163,7 @@ def _joined(parts: Sequence[Topology], entries: Sequence[np.ndarray], name: str 
         set_of_member=np.concatenate(sets).astype(np.int32),
         complete=np.concatenate([part.complete for part in parts]),
         parent=np.concatenate(parents).astype(np.int32),
+        whole=np.concatenate([part.whole for part in parts]),
         use_sigmoid=parts[0].use_sigmoid,
         name=name,
         labels=_labels(parts),

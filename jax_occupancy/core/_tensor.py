@@ -35,9 +35,12 @@ class OccupancyTensor(eqx.Module):
         altloc_groups: sets of mutually exclusive conformers, each set a list of conformers, each conformer a list of
             atom indices that is one of the sharing groups or becomes one. A conformer may be an empty list: an entry
             without atoms, such as a state that other sets name as their parent, or (one per set) its absence.
-        complete: whether the conformers of a set sum to one (True) or to at most one (False): one bool, or one per set.
+        complete: whether the conformers of a set sum to their whole (True) or to at most that (False): one bool, or
+            one per set.
         parents: for nested sets, one entry per set: None (it shares out the whole crystal), the index of a sharing
             group, or (set, member) for a conformer; the set then sums to its parent's occupancy.
+        wholes: what the sets without a parent share out, one number, or one per set: 1, or less where what they hold
+            leaves no room for its own symmetry images (0.5 across a 2-fold axis). Such a set may have one conformer.
         refinable_mask: which atoms may change, bool, shape (atoms,). A group is refinable if any of its atoms is.
         requires_grad: False starts with every entry fixed, as after `freeze_all()`.
         dtype: float32 or float64; by default the type of `initial_values`. float64 needs JAX' 64-bit mode.
@@ -72,6 +75,7 @@ class OccupancyTensor(eqx.Module):
         altloc_groups: Any = None,
         complete: Any = True,
         parents: Any = None,
+        wholes: Any = 1.0,
         refinable_mask: Any = None,
         requires_grad: bool = True,
         dtype: Any = None,
@@ -91,6 +95,7 @@ class OccupancyTensor(eqx.Module):
             altloc_groups,
             complete=complete,
             parents=parents,
+            wholes=wholes,
             refinable_mask=refinable_mask,
             use_sigmoid=use_sigmoid,
             name=name,

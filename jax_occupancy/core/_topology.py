@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from jax_occupancy.core._arguments import first_five
 
@@ -34,8 +34,9 @@ class Topology:
     n_groups: int  # how many of the first entries are sharing groups
     members: Int[np.ndarray, " members"]  # entries that belong to a set, set after set
     set_of_member: Int[np.ndarray, " members"]  # ascending
-    complete: Bool[np.ndarray, " sets"]  # whether a set sums to its parent's occupancy, or to at most that
-    parent: Int[np.ndarray, " sets"]  # the entry that each set shares out; -1 stands for one, the whole crystal
+    complete: Bool[np.ndarray, " sets"]  # whether a set sums to its whole, or to at most that
+    parent: Int[np.ndarray, " sets"]  # the entry that each set shares out; -1 stands for the whole crystal
+    whole: Float[np.ndarray, " sets"]  # what a set without a parent shares out: one, or less
     use_sigmoid: bool = True  # whether the leaf holds logits, or the occupancies themselves
     name: str | None = None
     labels: tuple[str, ...] = ()  # of the sharing groups, or nothing
@@ -195,6 +196,7 @@ def _differences(ours: Topology, theirs: Topology) -> Iterator[str]:
             "the members of": np.logical_not(same_members),
             "whether the sum must be met in": ours.complete != theirs.complete,
             "the parents of": ours.parent != theirs.parent,
+            "what is shared out by": ours.whole != theirs.whole,
         }
         for part, different in parts.items():
             if different.any():
