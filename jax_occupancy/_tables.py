@@ -15,7 +15,7 @@ LEGEND = {
     "occupancy": "0.57(4): standard uncertainty in the last digit, {}",
     "held": "standard uncertainty with B factors and positions held",
     "LLG absent": "log-likelihood gained over an occupancy of zero",
-    "LLG full": "log-likelihood gained over an occupancy of one",
+    "LLG full": "log-likelihood gained over an occupancy of one (of 1/n across a symmetry element)",
     "LLG unlinked": "log-likelihood that would be gained if the residues of the set went their own way",
     "ΔB, Å²": "shift of the B factors of the group",
     "CC": "correlation of map and model around the group",
@@ -34,7 +34,7 @@ Columns = dict[str, list[str]]
 
 def sum_label(group_set: GroupSet) -> str:
     """What the members of a set sum to."""
-    return f"Σ {group_set.relation}" if group_set.relation else "free"
+    return f"Σ {group_set.relation}" if group_set.kind != "free" else group_set.relation or "free"
 
 
 def occupancy(row: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ def test_numpy_and_unzip_can_read_it_without_us(file):
         np.testing.assert_array_equal(loaded["solution.arrays.matrix"], ARRAYS["matrix"])
     with zipfile.ZipFile(file) as archive:
         top = json.loads(archive.read("header.json"))
-    assert (top["format"], top["format_version"], top["kind"]) == ("jax_occupancy", 2, "solution")
+    assert (top["format"], top["format_version"], top["kind"]) == ("jax_occupancy", 3, "solution")
     assert top["library_version"]
 
 
@@ -63,9 +63,9 @@ def test_another_kind_is_refused(file):
 
 
 def test_a_later_format_is_refused_with_both_versions(file):
-    data = rewrite(file, lambda top: top | {"format_version": 3})
+    data = rewrite(file, lambda top: top | {"format_version": 4})
     file.write_bytes(data)
-    with pytest.raises(ValueError, match=r"a\.npz holds .* in format 3 \(jax_occupancy 0.*, in format 2"):
+    with pytest.raises(ValueError, match=r"a\.npz holds .* in format 4 \(jax_occupancy 0.*, in format 3"):
         read_archive(file, "solution", dict)
 
 
@@ -183,7 +183,7 @@ def test_classes_are_those_of_the_annotations(tmp_path):
 
 
 def test_a_header_without_its_parts_is_damage(tmp_path):
-    for top in ({"format": "jax_occupancy"}, {"format": "jax_occupancy", "format_version": 2, "kind": "tensor"}, [1]):
+    for top in ({"format": "jax_occupancy"}, {"format": "jax_occupancy", "format_version": 3, "kind": "tensor"}, [1]):
         with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
             archive.writestr("header.json", json.dumps(top))
         with pytest.raises(ValueError, match=r"a\.npz was not saved by jax_occupancy, or is damaged"):

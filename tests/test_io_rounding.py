@@ -38,6 +38,12 @@ def test_sets_may_share_a_conformer():
     assert units[0] + units[3:].sum() == 100
 
 
+def test_across_a_symmetry_element_a_set_has_one_nth():
+    """Six at 0.17 would be more than there is, as two at 0.17 beside a 3-fold axis."""
+    assert rounded_units(np.array([1 / 6, 1 / 6]), decimals=2, sets=[[[0], [1]]]).tolist() == [17, 16]
+    assert rounded_units(np.array([0.135, 0.365]), decimals=2, sets=[[[0], [1]]]).sum() == 50
+
+
 @pytest.mark.parametrize(
     ("sets", "message"),
     [

@@ -72,3 +72,14 @@ def test_ties_take_the_mean_and_add_equations(x64):
     np.testing.assert_allclose(three.variables(q)[:3], 1 / 3, atol=1e-9)
     assert three.matrix.shape[0] == 4
     assert constraints_of(occ.topology, q).with_ties([]).matrix.shape[0] == 2
+
+
+def test_sets_that_share_out_less_than_one():
+    sets = [[[0], [1]], [[2]], [[3], [4]]]
+    values, parents = [0.2, 0.3, 0.2, 0.1, 0.1], [None, None, (0, 0)]
+    occ = OccupancyTensor(
+        values, altloc_groups=sets, complete=[True, False, True], parents=parents, wholes=[0.5, 0.25, 1]
+    )
+    constraints = constraints_of(occ.topology, np.asarray(occ.group_occupancies))
+    assert constraints.total.tolist() == [0.5, 0.25, 0.0]
+    assert constraints.highest.tolist() == [0.5, 0.5, 0.25, 0.5, 0.5]

@@ -87,6 +87,12 @@ def test_what_a_fixed_sibling_makes_impossible_is_not_asked():
     assert alone == {}
 
 
+def test_full_is_all_that_there_can_be_across_a_symmetry_element():
+    constraints = constraints_of(1, np.ones((1, 2)), np.array([0.5]))._replace(highest=np.array([0.5]))
+    found = absent_and_full(constraints, np.diag([9.0, 0.0]), np.zeros(2), np.array([0.3, 0.2]), np.arange(1))
+    assert {one.kind: round(float(one.change[0]), 6) for one in found} == {"absent": -0.3, "full": 0.2}
+
+
 def test_changes_are_those_of_parts_and_a_group_without_atoms_changes_its_children():
     curvature, gradient = random_quadratic(8, 6)
     curvature[[2, 5]], curvature[:, [2, 5]], gradient[[2, 5]] = 0, 0, 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jax_occupancy import read_model, read_reflections, refine
-from jax_occupancy.groups import UserGroups
+from jax_occupancy.groups import UserGroups, describe_groups, format_refmac
 from jax_occupancy.refinement import group_model
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -187,8 +187,11 @@ def test_an_atom_a_little_off_a_site_of_several_axes_is_not_on_top_of_its_own_im
 @pytest.mark.parametrize(
     ("q", "told"),
     [
-        ((1.0, 0.5, 0.5), "(C1 kept at 1.00; C2, C3 in W/1/LIG/C2)"),
-        ((0.5, 1.0, 1.0), "(C2, C3 kept at 1.00; C1 in W/1/LIG/C1)"),
+        ((0.9, 0.5, 0.5), "(C1 in W/1/LIG/C1; C2, C3 in W/1/LIG/C2)"),
+        ((1.0, 0.4, 0.4), "(C1 kept at 1.00; C2, C3 in W/1/LIG/C2)"),
+        ((0.5, 1.0, 0.9), "(C1, C2 kept at 1.00; C3 in W/1/LIG/C3)"),
+        ((1.0, 0.5, 0.5), None),
+        ((0.5, 1.0, 1.0), None),
         ((0.5, 0.5, 0.4), "(C1, C2 in W/1/LIG/C1; C3 in W/1/LIG/C3)"),
         ((0.5, 0.5, 0.5), None),
         ((1.0, 1.0, 1.0), None),
@@ -207,16 +210,61 @@ def test_a_molecule_on_an_axis_that_is_refined_in_parts_is_told(tmp_path, q, tol
     assert found == ([f"{start}{told}; look at their occupancies, and make one group of them"] if told else [])
 
 
-@pytest.mark.parametrize(("letters", "q"), [("A", 0.5), ("AB", 0.25), (" ", 0.4), ("A", 0.6)])
-def test_what_lies_across_an_axis_is_told_to_be_there_at_most_at_one_half(tmp_path, letters, q):
-    head = write_crystal(tmp_path / "in.pdb", 0.5).read_text().splitlines(True)[0]
-    places = ((0.0, 4.0, 0.0), (1.2, 4.7, 0.0), (-1.2, 4.7, 0.1))
-    rows = [(letter, i, xyz) for letter in letters for i, xyz in enumerate(places, 1)]
+def write_molecule(path, rows):
+    """A crystal with the molecule of these letters, atoms, places and occupancies alone."""
+    head = write_crystal(path, 0.5).read_text().splitlines(True)[0]
     lines = [
-        LINE.format(n, f"C{i}", letter, 1, x, y, z, q, 15.0, "C").replace("HOH", "LIG")
-        for n, (letter, i, (x, y, z)) in enumerate(rows, 1)
+        LINE.format(n, f"C{i}", letter, 1, *xyz, q, 15.0, "C").replace("HOH", "LIG")
+        for n, (letter, i, xyz, q) in enumerate(rows, 1)
     ]
-    (tmp_path / "in.pdb").write_text(head + "".join(lines))
-    found = [text for text in group_model(read_model(tmp_path / "in.pdb")).warnings if "across a symm" in text]
-    names = " + ".join(f"W/1/LIG:{letter}" for letter in letters).replace(": ", "")
-    assert [text.rpartition(": ")[2] for text in found] == ([f"{names} ({q * len(letters):.2f})"] if q <= 0.5 else [])
+    path.write_text(head + "".join(lines))
+    return read_model(path)
+
+
+ACROSS = ((0.0, 4.0, 0.0), (1.2, 4.7, 0.0), (-1.2, 4.7, 0.1))
+BESIDE = (
+    (0.7, 4.0, 0.0),
+    (-0.7, 4.0, 0.1),
+    (1.4, 5.2, 0.0),
+)  # no atom is on the axis, but two meet the image of each other
+
+
+@pytest.mark.parametrize("places", [ACROSS, BESIDE])
+@pytest.mark.parametrize(
+    ("letters", "q", "relation"),
+    [
+        (("A",), 0.5, "≤ 0.50"),
+        ((" ",), 0.4, "≤ 0.50"),
+        (("A", "B"), 0.25, "= 0.50"),
+        (("A", "B"), 0.2, "≤ 0.50"),
+        (("A",), 0.6, ""),
+    ],
+)
+def test_what_lies_across_an_axis_shares_out_one_half(tmp_path, places, letters, q, relation):
+    rows = [(letter, i, xyz, q) for letter in letters for i, xyz in enumerate(places, 1)]
+    model = write_molecule(tmp_path / "in.pdb", rows)
+    grouping = group_model(model)
+    assert [s.relation for s in grouping] == [relation]
+    assert [("which leaves 1/2 at most" in g.reason) for g in grouping.groups] == [bool(relation)] * len(letters)
+    assert not any("free from 0 to 1" in g.reason for g in grouping.groups if relation)
+    assert any("symmetry images" in text for text in grouping.warnings) == (not relation)
+    tensor = grouping.to_tensor(model.atoms["occupancy"])
+    full = tensor.with_occupancies(np.ones(len(rows)))().sum() / len(places)
+    assert full == pytest.approx(0.5 if relation else 1.0, rel=1e-3)
+    again = group_model(model, describe_groups(grouping, model.atoms))
+    assert [(s.kind, s.whole) for s in again] == [(s.kind, s.whole) for s in grouping]
+
+
+def test_a_sum_of_one_half_is_no_word_of_other_formats(tmp_path):
+    rows = [(letter, i, xyz, 0.25) for letter in "AB" for i, xyz in enumerate(ACROSS, 1)]
+    model = write_molecule(tmp_path / "in.pdb", rows)
+    with pytest.raises(ValueError, match=r"cannot say that W/1/LIG:A, W/1/LIG:B sum to 0\.50; write TOML"):
+        format_refmac(group_model(model), model.atoms)
+
+
+def test_a_fixed_conformer_across_an_axis_leaves_the_rest_of_the_half(tmp_path):
+    rows = [(letter, i, xyz, q) for letter, q in (("A", 0.2), ("B", 0.3)) for i, xyz in enumerate(ACROSS, 1)]
+    model = write_molecule(tmp_path / "in.pdb", rows)
+    grouping = group_model(model, UserGroups(remove=("//W/1/*:A",)))
+    assert [(s.kind, s.whole, [g.refinable for g in s.groups]) for s in grouping] == [("complete", 0.5, [True, False])]
+    np.testing.assert_allclose(grouping.to_tensor(model.atoms["occupancy"])(), model.atoms["occupancy"], rtol=1e-6)

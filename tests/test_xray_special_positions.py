@@ -175,10 +175,23 @@ def ligand(q, letter="", hydrogen=None):
 def test_a_molecule_across_an_axis_has_one_occupancy_in_the_convention_of_the_file(q, across, letter):
     structure = make_structure(ligand(q, letter, hydrogen=1.0))
     sites = sites_of(structure)
-    assert across_symmetry(structure).tolist() == [across, False, across, False, across]
+    assert across_symmetry(structure).tolist() == ([2, 1, 2, 1, 2] if across else [1] * 5)
     assert sites.chemical[:4].tolist() == pytest.approx([q] * 4)
     assert sites.to_file(np.full(5, 0.3))[:4].tolist() == [0.3] * 4
     assert site_orders(structure)[:4].tolist() == ([1, 1, 1, 1] if across else [2, 1, 2, 1])
+
+
+@pytest.mark.parametrize(("q", "hydrogen"), [(0.5, 1.0), (0.4, 0.4), (0.25, 0.5)])
+def test_an_atom_of_a_molecule_across_an_axis_may_count_all_its_images(q, hydrogen):
+    """The file has for the atoms on the axis what both orientations put there."""
+    atoms = [(*one[:5], 2 * q if one[1] in ("C0", "C2") else q) for one in ligand(q)]
+    structure = make_structure([*atoms, (9, "H1", "", "H", (0.6, 2.2, 0), hydrogen)])
+    sites = sites_of(structure)
+    assert sites.chemical.tolist() == pytest.approx([q] * 5)
+    assert across_symmetry(structure).tolist() == [2, 1, 2, 1, 2]
+    assert site_orders(structure).tolist() == [1] * 5
+    assert sites.to_file(np.full(5, 0.3)).tolist() == pytest.approx([0.6, 0.3, 0.6, 0.3, 0.3 * hydrogen / q])
+    np.testing.assert_array_equal(sites.to_file(sites.chemical), sites.in_file)
 
 
 def test_an_atom_that_has_its_own_occupancy_on_the_axis_is_read_by_itself():
@@ -193,5 +206,5 @@ def test_an_atom_that_has_its_own_occupancy_on_the_axis_is_read_by_itself():
 def test_alternates_across_an_axis_share_their_half():
     four = make_structure(ligand(0.25, "A") + ligand(0.25, "B"))
     assert sites_of(four).chemical.tolist() == [0.25] * 8
-    assert across_symmetry(four).sum() == 4
-    assert not across_symmetry(make_structure(ligand(0.5, "A") + ligand(0.5, "B"))).any()
+    assert (across_symmetry(four) == 2).sum() == 4
+    assert (across_symmetry(make_structure(ligand(0.5, "A") + ligand(0.5, "B"))) == 1).all()

@@ -8,25 +8,25 @@ from itertools import product
 
 import numpy as np
 
-from jax_occupancy.groups._grouping import Group, GroupSet, each
+from jax_occupancy.groups._grouping import Group, GroupSet, each, owners
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import close_pairs, distances_to, meetings
 from jax_occupancy.groups._starts import RESCALED, ROUNDING, tolerance
 from jax_occupancy.groups._table import SAME_PLACE, TOUCHING, AtomTable, consecutive, group_numbers
-from jax_occupancy.groups._user import Images
 
 DISAGREEMENT = 0.02
 CLASH = 0.8  # Å; no two atoms of one molecule are as close, hydrogens (0.9 Å from their carrier) included
 
 
 def find_warnings(
-    table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet], images: Images | None = None
+    table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet], images: Sequence[tuple[int, int, str]]
 ) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
     groups = [group for group_set in sets for group in group_set.groups]
     outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
     clamped = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in outside)
-    lone = (s.groups[0].name for s in sets if s.kind == "free" and s.groups[0].altloc and s.refinable)
+    free = (s.groups[0] for s in sets if s.kind == "free" and s.refinable and s.whole == 1)
+    lone = (group.name for group in free if group.altloc)
     empty = (group.name for group in groups if group.refinable and group.atoms.size and group.start == 0)
     found = (
         _sentence("occupancies outside 0 to 1, clamped", clamped, at_most=50),
@@ -36,7 +36,7 @@ def find_warnings(
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
         *_on_top(table, sets),
-        _on_images(table, sets, () if images is None else images(SAME_PLACE)),
+        _on_images(table, sets, images),
         _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
@@ -71,13 +71,15 @@ def _sums(sets: Sequence[GroupSet]) -> list[str]:
     starts = {group.name: group.start for group_set in sets for group in group_set.groups}
     rescaled, kept = [], []
     for group_set in sets:
-        whole = 1.0 if group_set.parent is None else starts[group_set.parent]
+        whole = group_set.whole if group_set.parent is None else starts[group_set.parent]
         slack = tolerance(len(group_set.groups))
         short = group_set.kind == "incomplete" and group_set.start <= whole + slack
         if group_set.kind == "free" or not group_set.refinable or abs(group_set.start - whole) <= slack:
             continue
         name = f"{' + '.join(group.name for group in group_set.groups)} = {group_set.start:.2f}"
-        (kept if short else rescaled).append(name if group_set.parent is None else f"{name} of {whole:.2f}")
+        (kept if short else rescaled).append(
+            name if group_set.parent is None and whole == 1 else f"{name} of {whole:.2f}"
+        )
     return [
         _sentence(RESCALED, rescaled),
         _sentence("occupancies sum to less than 1 and are kept so (incomplete)", kept),
@@ -112,12 +114,12 @@ def feasible(sets: Sequence[GroupSet]) -> tuple[GroupSet, ...]:
     for group_set in sets:
         # A fraction is one of the parent, and a fixed value without a parent one of the whole crystal.
         held = {g.name: g.start if g.fraction is None else g.fraction for g in group_set.groups if not g.refinable}
-        total, slack = sum(held.values()), tolerance(len(held))
+        total, slack, whole = sum(held.values()), tolerance(len(held)), group_set.whole
         short = group_set.kind == "complete" and not group_set.refinable and total < 1 - slack
         if total > 1 + slack or short:
-            whole = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
-            bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{whole}")
-        mended.append(each(group_set, partial(_scaled, scale=1 / max(total, 1.0))))
+            wanted = "1" if group_set.parent is None else f"1, the whole of {group_set.parent}"
+            bad.append(f"{' + '.join(held)} = {total:.2f} instead of {'' if short else 'at most '}{wanted}")
+        mended.append(each(group_set, partial(_scaled, scale=whole / max(total, whole))))
     if bad:
         raise ValueError(
             f"fixed groups leave their sets no valid sum: {'; '.join(bad[:5])}; change the fixed values, or let one "
@@ -181,17 +183,9 @@ def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
     ]
 
 
-def _owners(n_atoms: int, groups: Sequence[Group]) -> np.ndarray:
-    """The number of the group of each atom, -1 for one of no group."""
-    owner = np.full(n_atoms, -1)
-    for number, group in enumerate(groups):
-        owner[group.atoms] = number
-    return owner
-
-
 def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
     """Groups on top of atoms that no group has, where either has a letter."""
-    owner = _owners(table.n_atoms, groups)
+    owner = owners(table.n_atoms, groups)
     there = ~table.hydrogen & (table.occupancy > 0)
     moving, kept = np.flatnonzero(~table.hydrogen & (owner >= 0)), np.flatnonzero(there & (owner < 0))
     i, j = close_pairs(table.xyz[moving], table.xyz[kept], SAME_PLACE)
@@ -209,7 +203,7 @@ def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
 
 def _on_images(table: AtomTable, sets: Sequence[GroupSet], images: Sequence[tuple[int, int, str]]) -> str:
     """Atoms on top of symmetry images of others, unless what they belong to keeps their sum at 1 or below."""
-    owner = _owners(table.n_atoms, [group for s in sets for group in s.groups])
+    owner = owners(table.n_atoms, [group for s in sets for group in s.groups])
     tree = np.append(_trees(sets), -1)[owner]
     q, names = table.occupancy, {}
     # An atom of a molecule across an axis of order n meets n - 1 images.

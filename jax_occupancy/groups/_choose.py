@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from jax_occupancy.groups._across import within_symmetry
 from jax_occupancy.groups._building import Draft, Member, finish_drafts, make_group
 from jax_occupancy.groups._checks import feasible, find_warnings
 from jax_occupancy.groups._conformers import conformer_drafts, join_overlapping, unlettered_conformers
@@ -18,7 +19,7 @@ from jax_occupancy.groups._phenix_selection import PhenixSelections
 from jax_occupancy.groups._refmac import refmac_atoms
 from jax_occupancy.groups._regrouping import apply_states, with_departed
 from jax_occupancy.groups._starts import with_starts
-from jax_occupancy.groups._table import AtomTable
+from jax_occupancy.groups._table import SAME_PLACE, AtomTable
 from jax_occupancy.groups._user import Images, Select, UserGroups, Within
 
 WATERS = ("residue", "individual", "omit")
@@ -92,6 +93,9 @@ def choose_groups(
     A conformer that is removed stays in its set as a fixed member, so that its siblings share the rest. Where a group
     asked for takes a conformer, a warning names the siblings that no longer sum with it.
 
+    What lies on top of its own symmetry images, and starts with at most 1/n because of them, goes up to 1/n: the sum
+    of a set, or one free group. "Complete" is 1/n there, whoever asks for it.
+
     Args:
         atoms: the atom table and link, waters, hydrogens: as for ``automatic_groups``.
         select: turns a selection in gemmi's syntax into 0-based positions of atoms; those of phenix and Refmac are
@@ -99,7 +103,7 @@ def choose_groups(
         within: turns positions of atoms and a distance in Å into those of all atoms that near, for ``within(3, ...)``
             in phenix' selections; None looks at distances in the table, without symmetry.
         images: turns a distance in Å into the pairs of atoms that come that near through symmetry, each with its
-            operation, such as ``jax_occupancy.io.images_within`` finds; None warns of no symmetry image.
+            operation, such as ``jax_occupancy.io.images_within`` finds; None knows of no symmetry image.
         force_links: link bonded neighbours, and join contacts, whatever their starting occupancies.
         contacts: pairs of positions of atoms that touch, (pairs, 2), such as ``jax_occupancy.io.find_contacts`` finds;
             the conformers they belong to are joined letter by letter, over residues and chains.
@@ -146,8 +150,9 @@ def choose_groups(
         rest = tuple(each(s, lambda group: replace(group, reason=f"automatic: {group.reason}")) for s in rest)
     others, renamed = _renamed((*singles, *rest), (*own, *state_sets))
     grouping = Grouping(table.n_atoms, (*own, *state_sets, *others))  # refuses circles before starts follow parents
-    everything = with_starts(feasible(grouping.sets))
-    warnings = (*find_warnings(table, everything, own, images), *departed, *renamed)
+    met = () if images is None else images(SAME_PLACE)
+    everything = with_starts(feasible(within_symmetry(table, grouping.sets, met, asked=len(own))))
+    warnings = (*find_warnings(table, everything, own, met), *departed, *renamed)
     return replace(grouping, sets=everything, warnings=warnings)
 
 

@@ -59,7 +59,8 @@ class Group:
 class GroupSet:
     """Groups that share one whole: "complete" sums to it, "incomplete" to at most it, "free" is one group alone.
 
-    The whole is the occupancy of the group that is named as parent; None for 1.
+    The whole is the occupancy of the group that is named as parent. Without one it is 1, or 1/n for what lies across a
+    symmetry element of order n: it leaves no room for its own images, and a free group goes up to that.
 
     Raises:
         ValueError: a free set has a parent or not exactly one member, or another set has fewer than two.
@@ -68,6 +69,7 @@ class GroupSet:
     kind: SetKind
     groups: tuple[Group, ...]
     parent: str | None = None
+    whole: float = 1.0
 
     def __post_init__(self):
         if (self.kind == "free") != (len(self.groups) == 1) or not self.groups:
@@ -95,8 +97,10 @@ class GroupSet:
     @property
     def relation(self) -> str:
         """What the sum of the members is: "= 1" (complete), "≤ 1" (incomplete), "= bound" (a parent), "" (free)."""
-        whole = self.parent or "1"
-        return {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": ""}[self.kind]
+        whole = self.parent or ("1" if self.whole == 1 else f"{self.whole:.2f}")
+        return {"complete": f"= {whole}", "incomplete": f"≤ {whole}", "free": "" if whole == "1" else f"≤ {whole}"}[
+            self.kind
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +179,7 @@ class Grouping:
                 settled.add(left[0].name)
             elif left:
                 kind = "free" if s.kind == "incomplete" and len(left) == 1 else s.kind
-                sets.append(GroupSet(kind, tuple(_moved(group, gone, place) for group in left), s.parent))
+                sets.append(GroupSet(kind, tuple(_moved(group, gone, place) for group in left), s.parent, s.whole))
         sets = [replace(s, parent=None) if s.parent in settled else s for s in sets]
         return Grouping(int((~gone).sum()), tuple(sets), self.warnings)
 
@@ -199,7 +203,7 @@ class Grouping:
                 for g in s.groups
             ]
             if s.refinable:
-                sets.append({"kind": s.kind, "parent": s.parent, "groups": groups})
+                sets.append({"kind": s.kind, "parent": s.parent, "whole": s.whole, "groups": groups})
         return {"n_atoms": self.n_atoms, "sets": sets, "warnings": list(self.warnings)}
 
     def to_tensor(
@@ -232,8 +236,16 @@ def each(group_set: GroupSet, change: Callable[[Group], Group]) -> GroupSet:
     return replace(group_set, groups=tuple(change(group) for group in group_set.groups))
 
 
+def owners(n_atoms: int, groups: Iterable[Group]) -> np.ndarray:
+    """The number of the group of each atom, -1 for one of no group."""
+    owner = np.full(n_atoms, -1)
+    for number, group in enumerate(groups):
+        owner[group.atoms] = number
+    return owner
+
+
 def whole_sets(grouping: Grouping) -> list[list[np.ndarray]]:
-    """List the conformers that sum to exactly one, as positions of their atoms, so that ``write_model`` keeps the sum.
+    """List the conformers whose sum is exact, as positions of their atoms, so that ``write_model`` keeps it.
 
     A complete set that nothing stands above is one list. Under a parent the members are followed by what the parent
     leaves to its siblings, and a sibling without atoms (a state such as "bound") by the members of its first complete

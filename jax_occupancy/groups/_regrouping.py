@@ -111,7 +111,7 @@ def with_departed(
                 group_set = _with_fixed(table, group_set, by_letter, names)
                 continue
             told = listing(f"{residues_label(table, own)}:{letter}" for letter, own in by_letter.items())
-            group_set = _with_reason(group_set, f"{told} left for {labels[number]}")
+            group_set = with_reason(group_set, f"{told} left for {labels[number]}")
             gone.append(f"{' + '.join(g.name for g in group_set.groups)} ({told} is in {labels[number]})")
         result.append(group_set)
     message = f"conformers that no longer sum with a sibling which is in a group asked for: {listing(gone)}"
@@ -136,12 +136,12 @@ def _with_fixed(table: AtomTable, group_set: GroupSet, kept: Mapping[str, np.nda
         group = make_group(table, atoms, name=names[-1], letter=letter, reason="", refinable=False)
         held.append(replace(group, reason=f"removed: conformer {letter} keeps its {group.start:.2f}"))
     told = listing(f"{group.altloc} keeps its {group.start:.2f}" for group in held)
-    groups = (*_with_reason(group_set, f"{told}, as removed").groups, *held)
+    groups = (*with_reason(group_set, f"{told}, as removed").groups, *held)
     return GroupSet(set_kind(table, groups), groups)
 
 
-def _with_reason(group_set: GroupSet, note: str) -> GroupSet:
-    """A set whose reasons speak of a conformer that left it, in place of the claim that there never was a sibling."""
+def with_reason(group_set: GroupSet, note: str) -> GroupSet:
+    """A set whose reasons speak of what limits it, in place of the claim that nothing does."""
 
     def noted(group: Group) -> Group:
         return replace(group, reason=f"{group.reason.replace(NO_SIBLING, '')}; {note}") if group.refinable else group

@@ -112,6 +112,7 @@ def sayable_table(grouping: Grouping, atoms: pd.DataFrame, what: str, *, kinds: 
         names = listing((group.name for group in group_set.groups), at_most=5)
         lacking = {
             f"{names} may be absent altogether ({group_set.kind})": group_set.kind not in kinds,
+            f"{names} sum to {group_set.whole:.2f}": group_set.kind == "complete" and group_set.whole < 1,
             f"{names} share the occupancy of {group_set.parent!r}": group_set.parent is not None,
             f"one of {names} has no atoms": any(group.atoms.size == 0 for group in group_set.groups),
             f"one of {names} is fixed while the others are refined": group_set.refinable

@@ -53,7 +53,7 @@ def _settled(group: Group, home: GroupSet, sets: tuple[GroupSet, ...], starts: d
         return replace(group, start=largest_sum(telling))
     if below:
         others = sum(starts[other.name] for other in home.groups if other.name != group.name)
-        whole = 1.0 if home.parent is None else starts[home.parent]
+        whole = home.whole if home.parent is None else starts[home.parent]
         return replace(group, start=min(max(whole - others, 0.0), 1.0))
     return group
 
@@ -85,9 +85,9 @@ def make_tensor(
         for group in group_set.groups:
             values[group.atoms] = group.start
             refinable[group.atoms] = group.refinable
-    # A group that stands alone is a sharing group; one with siblings is a member of a set.
-    alone = [s.groups[0] for s in grouping.sets if s.kind == "free"]
-    sets = [s for s in grouping.sets if s.kind != "free"]
+    # A group that stands alone is a sharing group; one with siblings, or that can't go up to 1, is a member of a set.
+    alone = [s.groups[0] for s in grouping.sets if s.kind == "free" and s.whole == 1]
+    sets = [s for s in grouping.sets if s.kind != "free" or s.whole < 1]
     place: dict[str, Any] = {group.name: number for number, group in enumerate(alone)}
     place |= {g.name: (i, j) for i, s in enumerate(sets) for j, g in enumerate(s.groups)}
     with warnings.catch_warnings():
@@ -99,6 +99,7 @@ def make_tensor(
             altloc_groups=[[group.atoms.tolist() for group in s.groups] for s in sets] or None,
             complete=[s.kind == "complete" for s in sets],
             parents=[None if s.parent is None else place[s.parent] for s in sets] or None,
+            wholes=[s.whole for s in sets] if sets else 1.0,
             refinable_mask=refinable,
             dtype=dtype,
             name=name,
@@ -110,6 +111,6 @@ def make_tensor(
 def _says_so_already(grouping: Grouping, values: np.ndarray) -> bool:
     """Whether the groups warn of the sums that these start values have, or all sums are 1 to rounding."""
     told = any(message.startswith(RESCALED) for message in grouping.warnings)
-    sums = [(len(s.groups), sum(g.start for g in s.groups)) for s in grouping.sets if s.kind == "complete"]
-    rounded = all(abs(total - 1) <= tolerance(count) for count, total in sums)
+    complete = [s for s in grouping.sets if s.kind == "complete"]
+    rounded = all(abs(s.start - s.whole) <= tolerance(len(s.groups)) for s in complete)
     return (told or rounded) and all(abs(values[g.atoms[0]] - g.start) <= 1e-6 for g in grouping.groups if g.atoms.size)

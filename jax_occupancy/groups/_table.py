@@ -53,6 +53,8 @@ class AtomTable:
         self.occupancy = np.clip(self.raw_occupancy, 0.0, 1.0)
         # on special positions not always that of the site
         self.in_file = atoms["in_file"].to_numpy(np.float64) if "in_file" in given else self.raw_occupancy
+        # of molecules on symmetry elements the order of these
+        self.across = atoms["across"].to_numpy(np.int64) if "across" in given else np.ones(len(atoms), np.int64)
         self.name, self.resname, self.chain = (_text(atoms, key) for key in ("name", "resname", "chainid"))
         self.altloc, self.icode, self.segid = (_text(atoms, key) for key in ("altloc", "icode", "segid"))
         self.resseq = atoms["resseq"].to_numpy(np.int64)
@@ -76,6 +78,9 @@ class AtomTable:
         self.place = group_numbers(self.chain, self.resseq, self.icode)
         # all alternates at one place of a chain, whatever their names
         self.residue = _number_residues(self)
+        # an atom on a special position is full like the others of its molecule, whatever the file has there
+        full = self.occupancy >= 1
+        self.partial &= ~(full & np.isin(self.residue, self.residue[full & ~self.partial & ~self.hydrogen]))
         self.first_atom = np.unique(self.residue, return_index=True)[1]
         self.conformer = group_numbers(self.residue, self.altloc)
         self.conformer_size = np.bincount(self.conformer, minlength=1)[self.conformer]

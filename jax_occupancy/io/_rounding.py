@@ -1,4 +1,4 @@
-"""Rounding occupancies to the decimals of a file so that complete sets still sum to one."""
+"""Rounding occupancies to the decimals of a file so that complete sets keep their sum."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,14 +25,15 @@ def rounded_units(
 
     Args:
         values: Occupancies, 0 to 1.
-        sets: One entry for each complete set: the atoms (0-based) of each of its conformers.
+        sets: One entry for each complete set: the atoms (0-based) of each of its conformers. It sums to 1, or to 1/n
+            across a symmetry element; of 1/3 no more than 0.33 is given.
 
     Returns:
         Occupancy times 10^decimals as integers; equal for the atoms of one conformer.
 
     Raises:
         ValueError: If a conformer has no atoms, an index is out of range, atoms of one conformer differ, or a set does
-            not sum to one.
+            not sum to one or 1/n.
 
     Example:
         >>> import numpy as np
@@ -52,7 +53,7 @@ def rounded_units(
             )
         fixed = sum(int(units[atoms[0]]) for atoms, old in zip(conformers, kept, strict=True) if old)
         free = [atoms for atoms, old in zip(conformers, kept, strict=True) if not old]
-        counts = _apportion(shares[~kept], scale - fixed, number)
+        counts = _apportion(shares[~kept], scale // round(1 / shares.sum()) - fixed, number)
         for atoms, count in zip(free, counts, strict=True):
             units[atoms] = count
             done[atoms] = True
@@ -77,8 +78,8 @@ def _shares(values: np.ndarray, conformers: list[np.ndarray], number: int) -> np
                 f"({values[atoms].min():.4f} to {values[atoms].max():.4f}); one conformer has one occupancy"
             )
     shares = np.array([values[atoms].mean() for atoms in conformers])
-    if abs(shares.sum() - 1) > _SUM_TOLERANCE:
-        raise ValueError(f"set {number} in sets sums to {shares.sum():.4f}; give only sets that sum to 1")
+    if abs(shares.sum() * round(1 / max(shares.sum(), _SUM_TOLERANCE)) - 1) > _SUM_TOLERANCE:
+        raise ValueError(f"set {number} in sets sums to {shares.sum():.4f}; give only sets that sum to 1, or to 1/n")
     if len(np.unique(every := np.concatenate(conformers))) != len(every):
         raise ValueError(f"an atom is twice in set {number} of sets; give each atom once per set")
     return shares

@@ -19,7 +19,7 @@ import pandas as pd
 from jax_occupancy.core import OccupancyTensor, Topology
 from jax_occupancy.io._files import PathLike, atomic_writer, read_source
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _HEADER = "header.json"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, TypeError, ValueError, KeyError)
 # Arrays as short as the atoms of a group stand in the header: thousands of files would take longer than all the rest.

@@ -29,8 +29,8 @@ class Assessment(NamedTuple):
             with them held; at_bound, whether the occupancy sits on 0 or on all that its set has, and limit, the
             one-sided 95 % limit there; delta_b, the refined shift of the B factor in Å², delta_b_esd and b_correlation,
             its correlation with the occupancy; llg_absent and llg_full, the log-likelihood gained over an occupancy of
-            zero and of one, and llg_unlinked, that would be gained if all residues of the set went their own way, all
-            three with residues as bodies. NaN where something does not apply.
+            zero and of one (1/n across a symmetry element), and llg_unlinked, that would be gained if all residues of
+            the set went their own way, all three with residues as bodies. NaN where something does not apply.
         covariance: of the occupancies, B factors and positions marginalised.
         residues: one row per residue of a linked set: what would be gained if it left the others, and where to.
     """

@@ -24,6 +24,7 @@ class Constraints(NamedTuple):
         total: what each row sums to.
         sets: for each equation of a set the variables that share out its whole, vacancy included.
         ties: variables that are held equal, each list one more set of equations.
+        highest: the largest value that each of the entries could have.
     """
 
     entries: Int[np.ndarray, " moving"]
@@ -31,6 +32,7 @@ class Constraints(NamedTuple):
     total: Float[np.ndarray, " equations"]
     sets: tuple[Int[np.ndarray, " members"], ...] = ()
     ties: tuple[tuple[int, ...], ...] = ()
+    highest: Float[np.ndarray, " moving"] | float = 1.0
 
     @property
     def family(self) -> Int[np.ndarray, " variables"]:
@@ -104,7 +106,7 @@ def constraints_of(topology: Topology, q: Float[np.ndarray, " collapsed"]) -> Co
             if held.size < members.size:
                 add({int(m): 1.0 for m in members} | {parent: -1.0}, 0.0, bool(~topology.complete[index]))
         elif held.size < members.size:
-            whole = q[parent] if parent >= 0 else 1.0
+            whole = q[parent] if parent >= 0 else topology.whole[index]
             free = members[topology.refinable[members]]
             add({int(m): 1.0 for m in free}, float(max(whole - q[held].sum(), 0.0)), bool(~topology.complete[index]))
     for entry in np.flatnonzero(topology.refinable & (topology.set_of_entry < 0)):
@@ -113,7 +115,17 @@ def constraints_of(topology: Topology, q: Float[np.ndarray, " collapsed"]) -> Co
     matrix = np.concatenate([np.reshape(rows, (len(rows), entries.size)), slack], axis=1)
     # A parent has the coefficient −1, or −fraction.
     sets = tuple(np.flatnonzero(row > 0) for row in matrix)
-    return Constraints(entries, matrix, np.array(totals, np.float64), sets)
+    return Constraints(entries, matrix, np.array(totals, np.float64), sets, highest=_highest(topology)[entries])
+
+
+def _highest(topology: Topology) -> np.ndarray:
+    """What each entry has if no other of its set, and none above it, has anything."""
+    highest = np.ones(topology.n_collapsed)
+    for level in topology.set_levels:
+        for index in level:
+            parent = topology.parent[index]
+            highest[topology.members_of(index)] = highest[parent] if parent >= 0 else topology.whole[index]
+    return highest
 
 
 def _moving(topology: Topology) -> np.ndarray:

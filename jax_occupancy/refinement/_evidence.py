@@ -86,11 +86,11 @@ def absent_and_full(
     if not _has_minimum(curvature, gradient):
         return
     sides, total, n_groups = constraints.matrix, constraints.total, constraints.entries.size
-    family = constraints.family
+    family, highest = constraints.family, np.broadcast_to(constraints.highest, n_groups)
     for group in range(n_groups):
         members = np.flatnonzero(family == family[group])
         rows = np.flatnonzero(np.any(sides[:, members] != 0, axis=1))
-        for kind, value in (("absent", 0.0), ("full", 1.0)):
+        for kind, value in (("absent", 0.0), ("full", highest[group])):
             wanted = (members == group).astype(float)
             equations = np.concatenate([sides[np.ix_(rows, members)], wanted[None]])
             sums = np.append(total[rows], value)

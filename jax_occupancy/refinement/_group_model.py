@@ -60,10 +60,14 @@ def group_model(
     file = groups if isinstance(groups, str | os.PathLike) else None
     user = read_groups(groups) if isinstance(groups, str | os.PathLike) else groups or UserGroups()
     contacts = None if contact_distance is None else find_contacts(model, contact_distance)
-    sites = model_sites(model)
+    sites, across = model_sites(model), across_symmetry(model.structure)
     try:
         grouping = choose_groups(
-            model.atoms.assign(occupancy=sites.chemical, in_file=sites.in_file),
+            model.atoms.assign(
+                occupancy=sites.chemical,
+                in_file=np.where(across > 1, sites.chemical, sites.in_file),
+                across=across,
+            ),
             replace(user, states={**user.states, **(states or {})}),
             select=lambda text: select_atoms(model, text),
             within=lambda atoms, distance: atoms_within(model, atoms, distance),
@@ -80,7 +84,7 @@ def group_model(
         grouping = grouping.with_warnings(
             "the model has no cell or no space group: contacts with symmetry images were ignored"
         )
-    return _with_sites_told(grouping, model, sites)
+    return _with_sites_told(grouping, model, sites, across > 1)
 
 
 def _other_sites(images: list[tuple[int, int, str]], sites: Sites) -> list[tuple[int, int, str]]:
@@ -93,16 +97,13 @@ def model_sites(model: Model) -> Sites:
     return read_sites(model.structure, model.atoms["occupancy"].to_numpy(np.float64))
 
 
-def _with_sites_told(grouping: Grouping, model: Model, sites: Sites) -> Grouping:
+def _with_sites_told(grouping: Grouping, model: Model, sites: Sites, across: np.ndarray) -> Grouping:
     """The same groups; reasons and a warning say which atoms lie on special positions and how the file counts them."""
-    across = across_symmetry(model.structure)
     if not (across | (sites.orders > 1)).any():
         return grouping
     sets = tuple(replace(s, groups=tuple(_with_site_told(g, sites, across) for g in s.groups)) for s in grouping.sets)
     divided = np.flatnonzero(sites.crystallographic & (sites.in_file > 0))
-    told = replace(grouping, sets=sets).with_warnings(
-        *_molecules_in_parts(grouping, model, sites, across), *_unbounded(grouping, across)
-    )
+    told = replace(grouping, sets=sets).with_warnings(*_molecules_in_parts(grouping, model, sites, across))
     if not divided.size:
         return told
     shown = _listed(
@@ -138,20 +139,6 @@ def _molecules_in_parts(grouping: Grouping, model: Model, sites: Sites, across: 
     return [f"molecules on special positions are refined in parts: {_listed(found)}; {way_out}"] if found else []
 
 
-def _unbounded(grouping: Grouping, across: np.ndarray) -> list[str]:
-    """A warning of molecules across symmetry elements, whose sets go to 1 although their images leave them 1/n."""
-    found = [
-        f"{' + '.join(group.name for group in s.groups)} ({s.start:.2f})"
-        for s in grouping.sets
-        if s.parent is None and s.refinable and any(across[group.atoms].any() for group in s.groups)
-    ]
-    start = (
-        "molecules across a symmetry element exclude their own images, so 1/n (0.50 on a 2-fold axis) is all there can "
-        "be, but they are refined and compared with full occupancy as if it were 1"
-    )
-    return [f"{start}: {_listed(found)}"] if found else []
-
-
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
@@ -160,7 +147,8 @@ def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
     """A group whose reason speaks of its special positions."""
     if across[group.atoms].any():
         told = "it lies across a symmetry element, and its occupancy has 1/n inside, as in the file"
-        group = replace(group, reason=f"{group.reason}; {told}")
+        but = " but for atoms on it, which have n times that there" if np.greater(sites.counted, 1)[group.atoms].any() else ""
+        group = replace(group, reason=f"{group.reason}; {told}{but}")
     special = group.atoms[sites.orders[group.atoms] > 1]
     if not special.size:
         return group

@@ -37,7 +37,9 @@ def unsupported_groups(table: pd.DataFrame, grouping: Grouping, atoms: pd.DataFr
 
 def full_waters(table: pd.DataFrame, grouping: Grouping, atoms: pd.DataFrame) -> tuple[str, ...]:
     """The waters that the data do not tell from full ones."""
-    free, water = {s.groups[0].name for s in grouping.sets if s.kind == "free"}, atoms["kind"].to_numpy() == "water"
+    # across a symmetry element a full one is not at 1
+    free = {s.groups[0].name for s in grouping.sets if s.kind == "free" and s.whole == 1}
+    water = atoms["kind"].to_numpy() == "water"
     names = table.loc[table["note"].str.contains(NOT_TOLD_FROM_FULL, regex=False), "name"]
     return tuple(name for name in names if name in free and water[grouping[name].atoms].all())
 

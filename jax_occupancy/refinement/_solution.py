@@ -338,12 +338,15 @@ class Solution:
 
 
 def _sets_to_round(grouping: Grouping, sites: Sites, occupancies: np.ndarray) -> list[list[np.ndarray]]:
-    """The sets whose sum in the file is one: not those of atoms that are written with 1/n inside."""
-    found = []
+    """The sets whose sum in the file is that of the groups: not those of atoms that are written with 1/n inside."""
+    found, wholes = [], np.array([s.whole for s in grouping])
+    as_they_are = ~sites.crystallographic & (sites.counted == 1)
     for conformers in whole_sets(grouping):
-        plain = [atoms[~sites.crystallographic[atoms]] for atoms in conformers]
+        plain = [atoms[as_they_are[atoms]] for atoms in conformers]
         # A set whose members are all fixed keeps the sum that it was given.
-        if all(atoms.size for atoms in plain) and abs(sum(occupancies[a[0]] for a in plain) - 1) < SUM_TOLERANCE:
+        if not all(atoms.size for atoms in plain):
+            continue
+        if np.any(np.abs(sum(occupancies[a[0]] for a in plain) - wholes) < SUM_TOLERANCE):
             found.append(plain)
     return found
 

@@ -28,11 +28,15 @@ class Sites:
     *crystallographic* one has 1/n inside. An occupancy q > 1/n can only be chemical; q ≤ 1/n is taken as
     crystallographic. Where alternates (the same atom in several letters) share a site, that reading must leave their
     chemical sum at 1 or below, else all of them are chemical. Hydrogens follow the atom that carries them.
+
+    Molecules across a symmetry element have one occupancy, multiplied by nothing (see `across_symmetry`). Where the
+    file has n times that for an atom on the element, it counts what all images of the molecule put there.
     """
 
     orders: Int[np.ndarray, " atoms"]  # n of each atom, by position in the file; 1 in general positions
     in_file: Float[np.ndarray, " atoms"]  # occupancies as in the file
     crystallographic: Bool[np.ndarray, " atoms"]  # whether the occupancy in the file has 1/n inside
+    counted: Int[np.ndarray, " atoms"] | int = 1  # how many images of its molecule that of an atom counts
 
     @property
     def chemical(self) -> Float[np.ndarray, " atoms"]:
@@ -40,13 +44,13 @@ class Sites:
         divided = self.in_file * self.orders
         # 0.17 on a 6-fold and 0.33 on a 3-fold site are full ones
         full = np.abs(divided - 1) <= self.orders * ROUNDING
-        return np.where(self.crystallographic, np.where(full, 1.0, divided), self.in_file)
+        return np.where(self.crystallographic, np.where(full, 1.0, divided), self.in_file / self.counted)
 
     def to_file(self, chemical: np.ndarray) -> Float[np.ndarray, " atoms"]:
         """Say chemical occupancies, (atoms,), as the file does; those that have not changed come back as read."""
         new = np.asarray(chemical, np.float64)
         same = np.abs(new - np.clip(self.chemical, 0, 1)) <= UNCHANGED
-        said = np.where(self.crystallographic, new / self.orders, new)
+        said = np.where(self.crystallographic, new / self.orders, new * self.counted)
         return np.where(same, np.clip(self.in_file, 0, 1), said)
 
 
@@ -60,12 +64,14 @@ def read_sites(structure: gemmi.Structure, occupancies: np.ndarray) -> Sites:
     Raises:
         ValueError: as `site_orders`, or the occupancies do not match the structure.
     """
-    orders = site_orders(structure)
+    orders = _orders(structure)
     values = checked_occupancies(occupancies, len(orders), "occupancies")
+    counted = _counted(structure, orders)
+    orders = np.where(counted > 0, 1, orders)
     crystallographic = np.zeros(len(orders), bool)
     for residue, atom, carrier in _special_atoms(structure, orders):
         crystallographic[atom.serial - 1] = _has_order_inside(carrier, residue, orders, values)
-    return Sites(orders, values, crystallographic)
+    return Sites(orders, values, crystallographic, np.maximum(counted, 1))
 
 
 def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
@@ -81,16 +87,17 @@ def site_orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
         ValueError: the structure has more than one model, or its serial numbers are no positions.
     """
     orders = _orders(structure)
-    return np.where(_across(structure, orders), 1, orders)
+    return np.where(_counted(structure, orders) > 0, 1, orders)
 
 
-def across_symmetry(structure: gemmi.Structure) -> Bool[np.ndarray, " atoms"]:
-    """Find the atoms on special positions whose molecule lies across a symmetry element; otherwise as `site_orders`.
+def across_symmetry(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
+    """Find the order of the site of each atom whose molecule lies across it, 1 for all others; else as `site_orders`.
 
-    They have the occupancy, at most 1/n, of an atom of their residue and letter in another position: images of such a
-    molecule overlap, so its occupancy has 1/n inside for all its atoms, and nothing is multiplied by n.
+    They have the occupancy, at most 1/n, of an atom of their residue and letter in another position, or n times that:
+    images of such a molecule overlap, so its occupancy has 1/n inside for all its atoms, and is multiplied by nothing.
     """
-    return _across(structure, _orders(structure))
+    orders = _orders(structure)
+    return np.where(_counted(structure, orders) > 0, orders, 1)
 
 
 def _orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
@@ -103,15 +110,19 @@ def _orders(structure: gemmi.Structure) -> Int[np.ndarray, " atoms"]:
     return orders
 
 
-def _across(structure: gemmi.Structure, orders: np.ndarray) -> Bool[np.ndarray, " atoms"]:
-    """The atoms of `across_symmetry`, given the images of each."""
-    values, across = np.array([atom.occ for atom in atoms_in_file(structure)]), np.zeros(len(orders), bool)
+def _counted(structure: gemmi.Structure, orders: np.ndarray) -> Int[np.ndarray, " atoms"]:
+    """Of the atoms of `across_symmetry`, how many images of their molecule their occupancy counts; 0 for all others."""
+    values, counted = np.array([atom.occ for atom in atoms_in_file(structure)]), np.zeros(len(orders), np.int64)
     for residue, atom, carrier in _special_atoms(structure, orders):
-        one = carrier.serial - 1
+        q, order = values[carrier.serial - 1], orders[carrier.serial - 1]
         peers = [a.serial - 1 for a in residue if a.altloc == carrier.altloc and not a.is_hydrogen()]
-        shared = any(orders[p] != orders[one] and abs(values[p] - values[one]) <= ONE_OCCUPANCY for p in peers)
-        across[atom.serial - 1] = shared and _has_order_inside(carrier, residue, orders, values)
-    return across
+        others = values[[p for p in peers if orders[p] != order]]
+        if np.any(np.abs(others - q) <= ONE_OCCUPANCY):
+            counted[atom.serial - 1] = _has_order_inside(carrier, residue, orders, values)
+        elif order > 1 and np.any(np.abs(order * others - q) <= ONE_OCCUPANCY):
+            # a hydrogen may have the occupancy of the molecule all the same
+            counted[atom.serial - 1] = order if abs(values[atom.serial - 1] - q) <= ONE_OCCUPANCY else 1
+    return counted
 
 
 def _special_atoms(
