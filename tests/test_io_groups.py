@@ -1,5 +1,7 @@
 """Files of groups."""
 
+import re
+
 import pytest
 from groups_models import described, molecule, residue, table
 
@@ -45,7 +47,23 @@ def test_extension_or_content_decides(tmp_path, name, text, group):
         ("bad.eff", PHENIX.replace("chain W", "bonded(chain W)").encode(), "bad.eff: the phenix selection"),
         ("empty.toml", b"\n", "empty.toml is empty"),
         ("nothing.toml", b"# nothing", "nothing.toml asks for no groups"),
-        ("keywords.txt", b"ncyc 10\n", "keywords.txt asks for no groups"),
+        ("keywords.txt", b"ncyc 10\n", "keywords.txt asks for no groups; is it the right file"),
+        (
+            "prose.eff",
+            b"# occupancies {\n refinement { main = 1 }",
+            "prose.eff asks for no groups; is it the right file",
+        ),
+        (
+            "off.eff",
+            PHENIX.replace("constrained", "!constrained").encode(),
+            "asks for no groups; what would is switched",
+        ),
+        ("off.def", re.sub("^", "#", PHENIX, flags=re.M).encode(), "asks for no groups; what would is switched off by"),
+        (
+            "off.com",
+            re.sub("^", "! ", REFMAC, flags=re.M).encode(),
+            "asks for no groups; what would is switched off by",
+        ),
         ("binary.toml", b"\xff\xfe\x00", "binary.toml is no text"),
         ("set.toml", b"[[sets]]\ngroups = ['a', 'b']", "set.toml: a set names the unknown groups"),
     ],

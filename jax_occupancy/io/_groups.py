@@ -39,6 +39,7 @@ _WRITE = {
     "servalcat": format_servalcat,
 }
 _PARSE = {"toml": parse_toml, "refmac": parse_refmac, "phenix": parse_phenix, "servalcat": parse_servalcat}
+_NOTHING = (UserGroups(), UserGroups(automatic=False))
 
 
 def read_groups(path: PathLike) -> UserGroups:
@@ -68,9 +69,18 @@ def read_groups(path: PathLike) -> UserGroups:
         user = _PARSE[file_format](text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if user == UserGroups() or user == UserGroups(automatic=False):
-        raise ValueError(f"{path} asks for no groups; is it the right file?")
+    if user in _NOTHING:
+        why = "; what would is switched off by ! or #: take these away" if _is_off(text, file_format) else ""
+        raise ValueError(f"{path} asks for no groups{why or '; is it the right file?'}")
     return user
+
+
+def _is_off(text: str, file_format: str) -> bool:
+    """Whether a file that asks for nothing would ask for groups without its comments and exclamation marks."""
+    try:
+        return _PARSE[file_format](re.sub("[!#]", "", text)) not in _NOTHING
+    except ValueError:
+        return False
 
 
 def write_groups(path: PathLike, grouping: Grouping, atoms: pd.DataFrame) -> None:

@@ -147,7 +147,11 @@ def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
     """A group whose reason speaks of its special positions."""
     if across[group.atoms].any():
         told = "it lies across a symmetry element, and its occupancy has 1/n inside, as in the file"
-        but = " but for atoms on it, which have n times that there" if np.greater(sites.counted, 1)[group.atoms].any() else ""
+        but = (
+            " but for atoms on it, which have n times that there"
+            if np.greater(sites.counted, 1)[group.atoms].any()
+            else ""
+        )
         group = replace(group, reason=f"{group.reason}; {told}{but}")
     special = group.atoms[sites.orders[group.atoms] > 1]
     if not special.size:
