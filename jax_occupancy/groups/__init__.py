@@ -1,8 +1,9 @@
 """From an atom table to sharing groups and the sets that exclude each other."""
 
 from jax_occupancy.groups._choose import automatic_groups, choose_groups
-from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, whole_sets
+from jax_occupancy.groups._grouping import Group, Grouping, GroupSet, owners, whole_sets
 from jax_occupancy.groups._hydrogens import hydrogens_on
+from jax_occupancy.groups._naming import listing
 from jax_occupancy.groups._phenix import format_phenix, parse_phenix
 from jax_occupancy.groups._refmac import format_refmac, parse_refmac
 from jax_occupancy.groups._saying import describe_groups
@@ -25,6 +26,8 @@ __all__ = [
     "format_servalcat",
     "format_toml",
     "hydrogens_on",
+    "listing",
+    "owners",
     "parse_phenix",
     "parse_refmac",
     "parse_servalcat",

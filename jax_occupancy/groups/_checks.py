@@ -22,7 +22,7 @@ def find_warnings(
     table: AtomTable, sets: Sequence[GroupSet], asked: Sequence[GroupSet], images: Sequence[tuple[int, int, str]]
 ) -> tuple[str, ...]:
     """Everything suspicious about the occupancies, one sentence per kind of trouble, naming what it is about."""
-    groups = [group for group_set in sets for group in group_set.groups]
+    groups, trees = [group for group_set in sets for group in group_set.groups], _trees(sets)
     outside = np.flatnonzero(table.raw_occupancy != table.occupancy)
     clamped = (f"{atom_name(table, int(atom))} ({table.raw_occupancy[atom]:.2f})" for atom in outside)
     free = (s.groups[0] for s in sets if s.kind == "free" and s.refinable and s.whole == 1)
@@ -35,8 +35,9 @@ def find_warnings(
         _sentence("lone letters, refined freely from 0 to 1", lone),
         _sentence("groups at zero occupancy, lifted by a small margin because they are refined", empty),
         _clashes(table),
-        *_on_top(table, sets),
-        _on_images(table, sets, images),
+        _on_top(table, groups, trees),
+        _on_always(table, groups),
+        _on_images(table, groups, trees, images),
         _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
@@ -162,10 +163,8 @@ def _trees(sets: Sequence[GroupSet]) -> np.ndarray:
     return np.repeat(tree, [len(s.groups) for s in sets])
 
 
-def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
-    """Letters on top of groups in no common set, or of atoms in no group: nothing keeps both from being there."""
-    groups = [group for s in sets for group in s.groups]
-    number = _trees(sets)
+def _on_top(table: AtomTable, groups: list[Group], number: np.ndarray) -> str:
+    """Letters on top of groups in no common set: nothing keeps both from being there."""
     atoms = [group.atoms[~table.hydrogen[group.atoms]] for group in groups]
     everything = np.concatenate([np.empty(0, np.int64), *atoms])
     of_tree = np.repeat(number, [len(own) for own in atoms])
@@ -177,10 +176,7 @@ def _on_top(table: AtomTable, sets: Sequence[GroupSet]) -> list[str]:
                 continue
             if (distances_to(table.xyz[atoms[i]], table.xyz[atoms[j]], SAME_PLACE) < np.inf).any():
                 names.append(f"{one.name} and {other.name} ({one.start:.2f} + {other.start:.2f})")
-    return [
-        _sentence("groups in no common set lie on top of each other", names, "; make a set of them"),
-        _on_always(table, groups),
-    ]
+    return _sentence("groups in no common set lie on top of each other", names, "; make a set of them")
 
 
 def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
@@ -201,10 +197,11 @@ def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
     return _sentence("groups lie on top of atoms of no group, which keep their occupancy", names.values(), end)
 
 
-def _on_images(table: AtomTable, sets: Sequence[GroupSet], images: Sequence[tuple[int, int, str]]) -> str:
+def _on_images(
+    table: AtomTable, groups: Sequence[Group], trees: np.ndarray, images: Sequence[tuple[int, int, str]]
+) -> str:
     """Atoms on top of symmetry images of others, unless what they belong to keeps their sum at 1 or below."""
-    owner = owners(table.n_atoms, [group for s in sets for group in s.groups])
-    tree = np.append(_trees(sets), -1)[owner]
+    tree = np.append(trees, -1)[owners(table.n_atoms, groups)]
     q, names = table.occupancy, {}
     # An atom of a molecule across an axis of order n meets n - 1 images.
     site: dict[int, dict[str, float]] = defaultdict(dict)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from jax_occupancy.groups._naming import listing, residue_label, residue_names
 from jax_occupancy.groups._neighbours import close_pairs
@@ -123,10 +124,7 @@ def _join(table: AtomTable, name: str, atoms: np.ndarray, links: Links) -> None:
 
 
 def _letters(table: AtomTable, chosen: np.ndarray) -> dict[int, set[str]]:
-    letters: dict[int, set[str]] = defaultdict(set)
-    for residue, letter in zip(table.residue[chosen].tolist(), table.altloc[chosen], strict=True):
-        letters[residue].add(letter)
-    return dict(sorted(letters.items()))
+    return pd.Series(table.altloc[chosen]).groupby(table.residue[chosen]).agg(set).to_dict()
 
 
 def _mean_starts(table: AtomTable, chosen: np.ndarray) -> dict[int, dict[str, float]]:

@@ -9,6 +9,8 @@ import gemmi
 import numpy as np
 import pandas as pd
 
+from jax_occupancy.groups import listing
+
 B_PER_U = 8 * math.pi**2
 ANISOTROPIC = ["u11", "u22", "u33", "u12", "u13", "u23"]
 COLUMNS = [
@@ -35,10 +37,8 @@ def atom_label(atoms: pd.DataFrame, position: int) -> str:
 
 def first_labels(atoms: pd.DataFrame, positions: np.ndarray, *, values: str | None = None) -> str:
     """The labels of the first five atoms and how many more there are; `values` names a column to show."""
-    chosen = positions.tolist()
-    shown = [atom_label(atoms, p) + (f" ({values} {atoms[values].iloc[p]})" if values else "") for p in chosen[:5]]
-    more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
-    return ", ".join(shown) + more
+    told = {p: f" ({values} {atoms[values].iloc[p]})" if values else "" for p in positions.tolist()}
+    return listing((atom_label(atoms, p) + value for p, value in told.items()), at_most=5)
 
 
 def walk(structure: gemmi.Structure) -> Iterator[tuple[gemmi.Chain, gemmi.Residue, gemmi.Atom]]:
@@ -56,7 +56,7 @@ def keep_model(structure: gemmi.Structure, *, n_written: int, model_number: int 
     if n_read != n_written:
         raise ValueError(f"{path} has {n_written} atoms, of which gemmi read {n_read}; is the file damaged?")
     numbers = [model.num for model in structure]
-    listed = ", ".join(str(number) for number in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
+    listed = listing(map(str, numbers), at_most=5)
     if model_number is None and len(numbers) > 1:
         raise ValueError(
             f"{path} holds {len(numbers)} models (numbers {listed}); occupancies are refined in one model: "

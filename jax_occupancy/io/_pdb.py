@@ -8,6 +8,7 @@ import gemmi
 import numpy as np
 import pandas as pd
 
+from jax_occupancy.groups import listing
 from jax_occupancy.io._atoms import B_PER_U, atom_table, keep_model
 from jax_occupancy.io._files import PathLike
 from jax_occupancy.io._header import Header, header_of_pdb
@@ -159,8 +160,7 @@ def _text_columns(lines: list[bytes], rows: np.ndarray, path: Any) -> dict[str, 
             if bad:
                 wrong.append(f"line {row + 1}: {text.decode('latin-1')!r}")
         if wrong:
-            more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-            raise ValueError(f"{path}: {name} is not a number in {', '.join(wrong[:5])}{more}")
+            raise ValueError(f"{path}: {name} is not a number in {listing(wrong, at_most=5)}")
         columns[name] = [np.nan if value is None else value for value in values] if name in "xyz" else values
     del columns[_RESIDUE]
     return columns

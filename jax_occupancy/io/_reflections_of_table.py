@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jax_occupancy.groups import listing
 from jax_occupancy.io._choose_columns import Measurement, choose_columns
 from jax_occupancy.io._column_names import radiation_of_label
 from jax_occupancy.io._reflection_cleaning import Measured, join_mates, leave_out, merge_repeats
@@ -138,7 +139,7 @@ def _free(
         has = "one value only" if len(values) else "no values"
         return nobody, None, [*notes, f"{label} has {has}: every reflection is used for refinement, there is no R-free"]
     if value not in values:
-        shown = ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
+        shown = listing((f"{v:g}" for v in values), at_most=5)
         raise ValueError(f"{label} has no value {value}; it has {shown}: choose one with free_value=...")
     free, name = flags == value, "status f" if codes else f"flag {value}"
     if free_value is None and free.sum() > 0.5 * known.sum():

@@ -74,19 +74,10 @@ def find_contacts(model: Model, distance: float | int) -> Int[np.ndarray, "pairs
     if not 0 < distance <= 20:
         raise ValueError(f"the contact distance is {distance}; wanted Å, more than 0 and at most 20 (4 is usual)")
     structure = model.structure.clone()
-    structure.remove_hydrogens()
+    # gemmi also lets a letter meet the lack of one; with all of them lettered, letters are equal.
     gemmi.Selection(":").remove_selected(structure)
-    structure.setup_cell_images()
-    if not any(model.count_atom_sites() for model in structure):
-        return np.empty((0, 2), np.int64)
-    # A file without a cell gives gemmi a cell of 1 Å, which it replaces by a box around the atoms.
-    neighbours = gemmi.NeighborSearch(structure, max(float(distance), 1.0)).populate(include_h=False)
-    search = gemmi.ContactSearch(float(distance))
-    search.ignore = gemmi.ContactSearch.Ignore.SameResidue
-    found = [(c.partner1.atom, c.partner2.atom) for c in search.find_contacts(neighbours)]
-    # gemmi also lets a letter meet the lack of one; both are lettered here, so letters are equal.
-    pairs = np.array([(a.serial - 1, b.serial - 1) for a, b in found], np.int64).reshape(-1, 2)
-    return np.unique(np.sort(pairs, axis=1), axis=0)
+    found = _contacts(structure, distance, gemmi.ContactSearch.Ignore.SameResidue)
+    return np.unique(np.array([(a.serial - 1, b.serial - 1) for a, b in found], np.int64).reshape(-1, 2), axis=0)
 
 
 def images_within(model: Model, distance: float) -> list[tuple[int, int, str]]:
@@ -103,21 +94,28 @@ def images_within(model: Model, distance: float) -> list[tuple[int, int, str]]:
         >>> images_within(read_example()[0], 1.0)
         []
     """
-    structure = model.structure.clone()
-    structure.remove_hydrogens()
-    structure.setup_cell_images()
+    structure, found = model.structure.clone(), set()
     for _, _, atom in walk(structure):
         atom.altloc = "\0"  # gemmi leaves out pairs of different letters
-    if not any(model.count_atom_sites() for model in structure):
-        return []
-    # cells of at least 4 Å: of 1 Å there are very many
-    neighbours = gemmi.NeighborSearch(structure, max(float(distance), 4.0)).populate(include_h=False)
-    search = gemmi.ContactSearch(float(distance))
-    search.ignore = gemmi.ContactSearch.Ignore.Nothing
-    found = set()
-    for contact in search.find_contacts(neighbours):
-        one, other = sorted((contact.partner1.atom, contact.partner2.atom), key=lambda atom: atom.serial)
+    for one, other in _contacts(structure, distance, gemmi.ContactSearch.Ignore.Nothing):
         if one.serial == other.serial or one.pos.dist(other.pos) > distance:
             image = structure.cell.find_nearest_image(one.pos, other.pos, gemmi.Asu.Different)
             found.add((one.serial - 1, other.serial - 1, image.symmetry_code(True)))
     return sorted(found)
+
+
+def _contacts(
+    structure: gemmi.Structure, distance: float | int, ignore: gemmi.ContactSearch.Ignore
+) -> list[tuple[gemmi.Atom, gemmi.Atom]]:
+    """Pairs of heavy atoms that are as close, symmetry images included, the first in the file first."""
+    structure.remove_hydrogens()
+    structure.setup_cell_images()
+    if not any(one.count_atom_sites() for one in structure):
+        return []
+    # A file without a cell gives gemmi a cell of 1 Å, which it replaces by a box around the atoms. Cells of the search
+    # have at least 4 Å: of 1 Å there are very many.
+    neighbours = gemmi.NeighborSearch(structure, max(float(distance), 4.0)).populate(include_h=False)
+    search = gemmi.ContactSearch(float(distance))
+    search.ignore = ignore
+    pairs = [(contact.partner1.atom, contact.partner2.atom) for contact in search.find_contacts(neighbours)]
+    return [(a, b) if a.serial < b.serial else (b, a) for a, b in pairs]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jax_occupancy.groups import Group, Grouping, UserGroups, choose_groups
+from jax_occupancy.groups import Group, Grouping, UserGroups, choose_groups, listing, owners
 from jax_occupancy.io import Model, atom_label, atoms_within, find_contacts, images_within, read_groups, select_atoms
 from jax_occupancy.xray import Sites, across_symmetry, read_sites
 
@@ -106,11 +106,9 @@ def _with_sites_told(grouping: Grouping, model: Model, sites: Sites, across: np.
     told = replace(grouping, sets=sets).with_warnings(*_molecules_in_parts(grouping, model, sites, across))
     if not divided.size:
         return told
-    shown = _listed(
-        [
-            f"{atom_label(model.atoms, p)} ({sites.in_file[p]:.2f} is {sites.chemical[p]:.2f} of the site)"
-            for p in divided.tolist()
-        ]
+    shown = listing(
+        f"{atom_label(model.atoms, p)} ({sites.in_file[p]:.2f} is {sites.chemical[p]:.2f} of the site)"
+        for p in divided.tolist()
     )
     return told.with_warnings(
         f"occupancies on special positions with 1/n inside, refined without it and written with it: {shown}"
@@ -119,9 +117,7 @@ def _with_sites_told(grouping: Grouping, model: Model, sites: Sites, across: np.
 
 def _molecules_in_parts(grouping: Grouping, model: Model, sites: Sites, across: np.ndarray) -> list[str]:
     """A warning of molecules on special positions of which not all heavy atoms are in one group."""
-    atoms, owner = model.atoms, np.full(model.n_atoms, -1)
-    for number, group in enumerate(grouping.groups):
-        owner[group.atoms] = number
+    atoms, owner = model.atoms, owners(model.n_atoms, grouping.groups)
     heavy = ~atoms["element"].isin(["H", "D"]) & (atoms["kind"] == "other") & (sites.in_file > 0)
     special, names, found = across | (sites.orders > 1), atoms["name"].to_numpy(), []
     keys = ["chainid", "resseq", "icode", "segment", "resname", "altloc"]
@@ -136,23 +132,16 @@ def _molecules_in_parts(grouping: Grouping, model: Model, sites: Sites, across: 
             parts.append(f"{', '.join(names[part])} {kept if number < 0 else f'in {grouping.groups[number].name}'}")
         found.append(f"{atom_label(atoms, int(rows[0])).rpartition('/')[0]} ({'; '.join(parts)})")
     way_out = "look at their occupancies, and make one group of them"
-    return [f"molecules on special positions are refined in parts: {_listed(found)}; {way_out}"] if found else []
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return [f"molecules on special positions are refined in parts: {listing(found)}; {way_out}"] if found else []
 
 
 def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
     """A group whose reason speaks of its special positions."""
     if across[group.atoms].any():
         told = "it lies across a symmetry element, and its occupancy has 1/n inside, as in the file"
-        but = (
-            " but for atoms on it, which have n times that there"
-            if np.greater(sites.counted, 1)[group.atoms].any()
-            else ""
-        )
-        group = replace(group, reason=f"{group.reason}; {told}{but}")
+        if np.greater(sites.counted, 1)[group.atoms].any():
+            told += " but for atoms on it, which have n times that there"
+        group = replace(group, reason=f"{group.reason}; {told}")
     special = group.atoms[sites.orders[group.atoms] > 1]
     if not special.size:
         return group

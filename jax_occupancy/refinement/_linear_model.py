@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
+from jax_occupancy.groups import listing
 from jax_occupancy.io import Model, Reflections, atom_label
 from jax_occupancy.xray import (
     Columns,
@@ -83,11 +84,10 @@ def _check_b_factors(model: Model) -> None:
     refined = (atoms["occupancy"] > 0) | (atoms["altloc"] != "")
     negative = np.flatnonzero((refined & atoms["u11"].isna() & (atoms["tempfactor"] < 0)).to_numpy())
     if len(negative):
-        shown = ", ".join(f"{atom_label(atoms, p)} ({atoms['tempfactor'].iloc[p]:g} Å²)" for p in negative[:5].tolist())
-        more = f" and {len(negative) - 5} more" if len(negative) > 5 else ""
+        told = (f"{atom_label(atoms, p)} ({atoms['tempfactor'].iloc[p]:g} Å²)" for p in negative.tolist())
         raise ValueError(
             f"{model.path} has atoms with a negative B factor, with which scattering would grow with resolution: "
-            f"{shown}{more}; correct them"
+            f"{listing(told, at_most=5)}; correct them"
         )
 
 
