@@ -1,6 +1,7 @@
 """Groups, sets and groupings as data."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,3 +155,15 @@ def test_a_state_that_is_left_alone_shares_out_the_whole():
     assert [(s.parent, [g.name for g in s.groups]) for s in left] == [(None, ["p", "q"])]
     with pytest.raises(ValueError, match="a complete set has the 1 groups"):
         nested().without(gone(6, 2))
+    states, *others = nested()
+    across = Grouping(6, (replace(states, whole=0.5), *others))
+    assert [(s.parent, s.whole, s.relation) for s in across.without(gone(6, 0, 1, 5))] == [(None, 0.5, "= 0.50")]
+
+
+def test_what_a_set_across_a_symmetry_element_sums_to():
+    pair, alone = (group("a", [0]), group("b", [1])), (group("a", [0]),)
+    sets = [GroupSet("complete", pair, whole=0.5), GroupSet("incomplete", pair, whole=1 / 3)]
+    sets += [GroupSet("free", alone, whole=0.25), GroupSet("free", alone)]
+    assert [s.relation for s in sets] == ["= 0.50", "≤ 0.33", "≤ 0.25", ""]
+    assert Grouping(2, (sets[1],)).to_dict()["sets"][0]["whole"] == 1 / 3
+    assert [(s.kind, s.whole) for s in Grouping(2, (sets[1],)).without(gone(2, 1))] == [("free", 1 / 3)]

@@ -172,15 +172,15 @@ class Grouping:
             [[1]]
         """
         gone = np.asarray(gone, bool)
-        place, sets, settled = np.cumsum(~gone) - 1, [], set()
+        place, sets, settled = np.cumsum(~gone) - 1, [], {}
         for s in self.sets:
             left = tuple(group for group in s.groups if not group.atoms.size or not gone[group.atoms].all())
             if s.kind == "complete" and s.parent is None and len(left) == 1:
-                settled.add(left[0].name)
+                settled[left[0].name] = s.whole
             elif left:
                 kind = "free" if s.kind == "incomplete" and len(left) == 1 else s.kind
                 sets.append(GroupSet(kind, tuple(_moved(group, gone, place) for group in left), s.parent, s.whole))
-        sets = [replace(s, parent=None) if s.parent in settled else s for s in sets]
+        sets = [replace(s, parent=None, whole=settled[s.parent]) if s.parent in settled else s for s in sets]
         return Grouping(int((~gone).sum()), tuple(sets), self.warnings)
 
     def to_frame(self) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def solution_table(problem: Problem, assessment: Assessment, refined: OccupancyT
     together with those that it nearly coincides with, where the data determine no more); at_bound and the one-sided
     95 % limit there; delta_b, delta_b_esd, b_expected and b_spread (what its prior expects, Å²) and b_correlation;
     shift (root mean square over the atoms) and shift_spread (what its prior expects, Å); llg_absent and llg_full
-    (log-likelihood gained over an occupancy of zero and over one of one), llg_unlinked (that would be gained by
+    (log-likelihood gained over an occupancy of zero and over all there can be), llg_unlinked (that would be gained by
     residues that go their own way); map_cc (for a map, its correlation with the model around the group); note;
     refinable, reason. NaN where something does not apply.
     """
