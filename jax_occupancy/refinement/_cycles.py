@@ -12,11 +12,14 @@ from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._objective import (
     Objective,
     amplitude_at,
-    by_solvent_share_at,
+    amplitude_of,
+    by_solvent_share,
     minimise,
-    powers_at,
-    unscaled_at,
-    value_at,
+    misfit_at,
+    misfit_of,
+    powers_of,
+    prior_at,
+    unscaled,
 )
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import MAX_STEPS, Result, SolverResult
@@ -79,7 +82,7 @@ class State:
         """
         if self.objective.target.is_likelihood:
             return 1.0
-        misfit = float(self.objective.misfit(self.objective.amplitude(self.x)))
+        misfit = float(misfit_at(self.objective, amplitude_at(self.objective, self.x)))
         working = problem.data.n_reflections - problem.data.n_free
         return working / (2 * max(misfit, np.finfo(float).tiny))
 
@@ -147,31 +150,37 @@ def run_cycles(
         model = model.with_fractions(scale.fractions).with_scale(*problem.scales_of_all(scale))
     while True:
         stage("scale")
-        calculated, mask = (observations.gather(np.asarray(part)) for part in unscaled_at(model, x))
+        q, delta_b = model.split(x)
+        parts = unscaled(model.linear, q, delta_b)
+        calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
         if isinstance(linear, TwinnedModel):
-            of_twin = {"own_share": observations.gather(own_share(powers_at(model, x), linear.fractions))}
+            of_twin = {"own_share": observations.gather(own_share(powers_of(model.linear, parts), linear.fractions))}
         # of two minima of the scales that of the last cycle, or they change places for ever
         scale = observations.scale(calculated, mask, start=scale, **of_twin)
         model = model.with_scale(*problem.scales_of_all(scale))
         sigma_a = None
         if kind.is_likelihood:
-            sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_at(model, x), np.float64)))
+            sigma_a = observations.sigma_a(
+                observations.gather(np.asarray(amplitude_of(model.linear, parts), np.float64))
+            )
         target = observations.target(kind, sigma_a, n, dtype=dtype)
         if isinstance(linear, TwinnedModel):
-            fractions, esds, _ = fit_fractions(target, powers_at(model, x), linear.fractions)
+            fractions, esds, _ = fit_fractions(target, powers_of(model.linear, parts), linear.fractions)
             scale = replace(scale, fractions=fractions, fraction_esds=esds)
             linear = linear.with_fractions(fractions)
             model = model.with_fractions(fractions)
         objective = replace(model, target=target)
         if not linear.displaced.is_empty:
-            slope, curvature = by_solvent_share_at(objective, linear, x)
+            slope, curvature = by_solvent_share(objective.linear, target, parts, linear, q)
             # A model without solvent has no derivatives by it.
             share = float(np.clip(share - slope / curvature, 0, 1)) if curvature > 0 else share
             filled = linear.with_solvent_share(share).with_scale(model.linear.overall, model.linear.solvent)
             model, objective = replace(model, linear=filled), replace(objective, linear=filled)
         stage("solve")
-        before = float(value_at(objective, x))
-        solved = minimise(objective, x, known, tolerance=tolerance, max_steps=jnp.array(max_steps))
+        before = float(misfit_of(objective.linear, target, parts[0], q)) + (
+            float(prior_at(objective, x)) if with_b else 0
+        )
+        solved = minimise(objective, x, known, tolerance=tolerance, max_steps=max_steps)
         step = solved.x - x
         # With B shifts nothing else asks for it, and the cycle before is near.
         known = solved.curvature if with_b else None

@@ -1,10 +1,12 @@
 """A target as a function of everything that is refined, and its derivatives."""
 
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int
 
 from jax_occupancy.refinement._solver import MAX_STEPS, SolverResult, gauss_newton
@@ -68,25 +70,6 @@ class Objective(eqx.Module):
         twin: TwinnedModel | Any = self.linear
         return eqx.tree_at(lambda one: one.linear, self, twin.with_fractions(fractions))
 
-    def unscaled(self, x: Float[Array, " variables"]) -> tuple[Array, Array]:
-        """Structure factors of the atoms and of the solvent at density 1, which scales are fitted to."""
-        q, delta_b = self.split(x)
-        return self.linear.calculated(q, delta_b), self.linear.solvent_mask(q)
-
-    def powers(self, x: Float[Array, " variables"]) -> Float[Array, "domains reflections"]:
-        """Intensities of the domains of a twin, each as the whole crystal."""
-        linear: TwinnedModel | Any = self.linear
-        return linear.powers(*self.split(x))
-
-    def by_solvent_share(self, base: LinearModel, x: Float[Array, " variables"]) -> tuple[Array, Array]:
-        """First and second derivative by how much of the solvent of `base` fills the places of absent groups."""
-        q, delta_b = self.split(x)
-        f, direction = self.linear.amplitude_and_direction(q, delta_b)
-        added = base.solvent_mask(q) - base.mask + base.empty  # pyright: ignore[reportOperatorIssue]
-        by_share = of_orbits(direction, lambda one: self.linear.solvent * (one[0] * added.real + one[1] * added.imag))
-        slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
-        return jnp.sum(slope * by_share), jnp.sum(self.target.information(f) * by_share**2)
-
     def structure_factors(self, x: Float[Array, " variables"]) -> Complex[Array, " reflections"]:
         """Structure factors of the model on the scale of the data."""
         return self.linear(*self.split(x))
@@ -101,14 +84,14 @@ class Objective(eqx.Module):
 
     def value(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
         """The target, and the prior of the B shifts."""
-        return self.misfit(self.amplitude(x)) + self._prior(x)
+        return self.misfit(self.amplitude(x)) + self.prior(x)
 
     def gradient(self, x: Float[Array, " variables"]) -> Float[Array, " variables"]:
         """First derivatives."""
         q, delta_b = self.split(x)
         f, direction = self.linear.amplitude_and_direction(q, delta_b)
         slope = jax.grad(lambda f: jnp.sum(self.target(f)))(f)
-        return self._place(self.linear.gradient(direction, slope, q, delta_b), x.size) + jax.grad(self._prior)(x)
+        return self._place(self.linear.gradient(direction, slope, q, delta_b), x.size) + jax.grad(self.prior)(x)
 
     def curvature(self, x: Float[Array, " variables"]) -> Float[Array, "variables variables"]:
         """Fisher information where the target knows it, else the generalised Gauss-Newton matrix."""
@@ -117,7 +100,7 @@ class Objective(eqx.Module):
         matrix = self.linear.curvature(direction, self.target.information(f), q, delta_b, self.tiles)
         return self._place(self._place(matrix, x.size).T, x.size) + self._curvature_of_prior(x)
 
-    def _prior(self, x: Array) -> Array:
+    def prior(self, x: Float[Array, " variables"]) -> Float[Array, ""]:
         """Half the squares of how far B shifts are from those expected, in units of their spread."""
         q, delta_b = self.split(x)
         if delta_b is None:
@@ -147,25 +130,25 @@ class Objective(eqx.Module):
         return jnp.concatenate([parameters[:n], vacancies, parameters[n:]])
 
 
-@eqx.filter_jit
 def minimise(
     objective: Objective,
     x: Float[Array, " variables"],
     curvature: Float[Array, "variables variables"] | None = None,
     *,
-    tolerance: float,
+    tolerance: Float[ArrayLike, ""] | float,
     max_steps: Int[ArrayLike, ""] = MAX_STEPS,
 ) -> SolverResult:
     """Minimise from x, with a matrix of second derivatives to begin with if one is known; see `gauss_newton`."""
+    # Everything that varies is an array: with a matrix or without, to any tolerance, it is one program.
+    known = jnp.asarray(np.zeros((x.size, x.size)), x.dtype) if curvature is None else curvature
+    limits = {"tolerance": jnp.asarray(tolerance, x.dtype), "max_steps": jnp.asarray(max_steps)}
+    return _minimise(objective, x, known, jnp.asarray(curvature is None), **limits)
+
+
+@eqx.filter_jit
+def _minimise(objective: Objective, x: Array, known: Array, renew: Array, **limits: Array) -> SolverResult:
     # Not the method itself: JAX hashes what it branches to, and a method of a module has no hash.
-    return _minimised(
-        objective,
-        x,
-        lambda x: objective.curvature(x),
-        known_curvature=curvature,
-        tolerance=tolerance,
-        max_steps=max_steps,
-    )
+    return _minimised(objective, x, lambda x: objective.curvature(x), known_curvature=known, renew=renew, **limits)
 
 
 @eqx.filter_jit
@@ -174,7 +157,7 @@ def minimise_from(
     starts: Float[Array, "starts variables"],
     curvature: Float[Array, "variables variables"],
     *,
-    tolerance: float,
+    tolerance: Float[ArrayLike, ""] | float,
 ) -> SolverResult:
     """Minimise from several starts at once, with the second derivatives of one minimum: one pass over the data a step.
 
@@ -194,10 +177,57 @@ def _minimised(objective: Objective, x: Array, curvature: Any, **settings: Any) 
 
 
 # Compiled as a whole: operation by operation the first call of each costs a second.
-amplitude_at = eqx.filter_jit(Objective.amplitude)
 misfit_at = eqx.filter_jit(Objective.misfit)
 structure_factors_at = eqx.filter_jit(Objective.structure_factors)
-by_solvent_share_at = eqx.filter_jit(Objective.by_solvent_share)
-powers_at = eqx.filter_jit(Objective.powers)
-unscaled_at = eqx.filter_jit(Objective.unscaled)
-value_at = eqx.filter_jit(Objective.value)
+prior_at = eqx.filter_jit(Objective.prior)
+
+
+def amplitude_at(objective: Objective, x: Float[Array, " variables"]) -> Float[Array, " reflections"]:
+    """Amplitudes of the model; targets have no part in them, so that they are one program for all of these."""
+    return _amplitude_at(replace(objective, target=None, tiles=None, blocks=None), x)
+
+
+_amplitude_at = eqx.filter_jit(Objective.amplitude)
+
+
+@eqx.filter_jit
+def unscaled(
+    linear: LinearModel, q: Float[Array, " groups"], delta_b: Float[Array, " groups"] | None = None
+) -> tuple[Complex[Array, " reflections"], Complex[Array, " reflections"]]:
+    """Structure factors of the atoms and of the solvent at density 1, which scales are fitted to.
+
+    What follows takes these two: they are the one pass over the columns that a cycle needs before it solves.
+    """
+    return linear.calculated(q, delta_b), linear.solvent_mask(q)
+
+
+@eqx.filter_jit
+def amplitude_of(linear: LinearModel, parts: tuple[Array, Array]) -> Float[Array, " reflections"]:
+    """Amplitudes of the model."""
+    return linear.size(linear.scaled(*parts))
+
+
+@eqx.filter_jit
+def powers_of(linear: TwinnedModel | Any, parts: tuple[Array, Array]) -> Float[Array, "domains reflections"]:
+    """Intensities of the domains of a twin, each as the whole crystal."""
+    return linear.powers_of(linear.scaled(*parts))
+
+
+@eqx.filter_jit
+def misfit_of(
+    linear: LinearModel, target: Target | Any, calculated: Complex[Array, " reflections"], q: Float[Array, " groups"]
+) -> Float[Array, ""]:
+    """The target without priors, with the solvent as it is now."""
+    return jnp.sum(target(linear.size(linear.scaled(calculated, linear.solvent_mask(q)))))
+
+
+@eqx.filter_jit
+def by_solvent_share(
+    linear: LinearModel, target: Target | Any, parts: tuple[Array, Array], base: LinearModel, q: Float[Array, " groups"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """First and second derivative by how much of the solvent of `base` fills the places of absent groups."""
+    f, direction = linear.size_and_direction(linear.scaled(*parts))
+    added = base.solvent_mask(q) - base.mask + base.empty  # pyright: ignore[reportOperatorIssue]
+    by_share = of_orbits(direction, lambda one: linear.solvent * (one[0] * added.real + one[1] * added.imag))
+    slope = jax.grad(lambda f: jnp.sum(target(f)))(f)
+    return jnp.sum(slope * by_share), jnp.sum(target.information(f) * by_share**2)

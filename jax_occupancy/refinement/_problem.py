@@ -29,6 +29,7 @@ from jax_occupancy.refinement._movers import (
     movers_of,
 )
 from jax_occupancy.refinement._near import Near
+from jax_occupancy.refinement._objective import amplitude_of, powers_of, unscaled
 from jax_occupancy.refinement._observations import Observations
 from jax_occupancy.refinement._starts import random_starts
 from jax_occupancy.xray import (
@@ -210,21 +211,21 @@ class Problem:
     def scaled_amplitude(self, q: Float[Array, " groups"]) -> tuple[Float[np.ndarray, " reflections"], SigmaA]:
         """Amplitudes of the model at these occupancies on the scale of the reflections, and its σ_A."""
         observations, n = self.observations, len(self.hkl)
-        linear: Any = self.linear
+        linear: Any = self.linear.with_solvent_share(1.0)
         assert isinstance(observations, Observations)
-        parts = (linear.calculated(q), linear.solvent_mask(q))
+        parts = unscaled(linear, q)
         calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
         if not isinstance(linear, TwinnedModel):
             amplitude = np.abs(observations.scale(calculated, mask).apply(calculated, mask)).astype(np.float64)
             return amplitude, observations.sigma_a(amplitude)
         for _ in range(TWIN_ROUNDS):  # data are detwinned by the model, whose fractions follow from the data
-            share = observations.gather(own_share(linear.powers(q), linear.fractions))
+            share = observations.gather(own_share(powers_of(linear, parts), linear.fractions))
             scale = observations.scale(calculated, mask, own_share=share)
             linear = linear.with_scale(*self.scales_of_all(scale))
-            sigma_a = observations.sigma_a(observations.gather(np.asarray(linear.amplitude(q), np.float64)))
+            sigma_a = observations.sigma_a(observations.gather(np.asarray(amplitude_of(linear, parts), np.float64)))
             target = observations.target(MaximumLikelihood, sigma_a, n, dtype=linear.overall.dtype)
-            linear = linear.with_fractions(fit_fractions(target, linear.powers(q), linear.fractions)[0])
-        return observations.gather(np.asarray(linear.amplitude(q), np.float64)), sigma_a
+            linear = linear.with_fractions(fit_fractions(target, powers_of(linear, parts), linear.fractions)[0])
+        return observations.gather(np.asarray(amplitude_of(linear, parts), np.float64)), sigma_a
 
     def observing(self, observations: Observations | MapData) -> "Problem":
         """The same model with other data; their `rows` say which reflections of `linear` they are."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 
@@ -68,9 +68,10 @@ def gauss_newton(
     matrix: Float[Array, "sets variables"],
     x: Float[Array, " variables"],
     *,
-    tolerance: float,
+    tolerance: Float[ArrayLike, ""] | float,
     blocks: Int[Array, "blocks size"] | None = None,
     known_curvature: Float[Array, "variables variables"] | None = None,
+    renew: Bool[ArrayLike, ""] | None = None,
     max_steps: Int[ArrayLike, ""] = MAX_STEPS,
 ) -> SolverResult:
     """Minimise a target on products of simplexes.
@@ -85,6 +86,7 @@ def gauss_newton(
         tolerance: largest change of a variable that counts as none.
         blocks: of variables and equations that belong together, see `solve_on_simplexes`.
         known_curvature: a matrix to begin with, such as that of the minimum another start has found.
+        renew: whether the first step asks for another one; when left out, if none is known.
         max_steps: limit on the number of steps.
 
     Returns:
@@ -139,7 +141,9 @@ def gauss_newton(
     how = jnp.array(Result.max_steps if x.size else Result.converged)
     start = SolverResult(x, target(x), jnp.array(0), jnp.array(0, x.dtype), how, first)
 
+    renew = known_curvature is None if renew is None else renew
+
     def goes_on(state):
         return (state[0].result == Result.max_steps) & (state[0].steps < max_steps)
 
-    return lax.while_loop(goes_on, body, (start, jnp.array(known_curvature is None)))[0]
+    return lax.while_loop(goes_on, body, (start, jnp.asarray(renew)))[0]

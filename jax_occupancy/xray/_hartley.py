@@ -35,10 +35,9 @@ class MapModel(LinearModel):
         """Re F − Im F."""
         return pair[..., 0, :] - pair[..., 1, :]
 
-    def amplitude_and_direction(self, occupancies, delta_b=None) -> tuple[Array, Array]:
+    def size_and_direction(self, pair: Float[Array, "2 reflections"]) -> tuple[Array, Array]:
         """Re F − Im F, and what a change of F is to be multiplied with to have its change."""
-        value = self.size(self._pair(occupancies, delta_b))
-        return value, jnp.stack([self.overall, -self.overall])
+        return self.size(pair), jnp.stack([self.overall, -self.overall])
 
 
 class MapLikelihood(Target):

@@ -158,6 +158,11 @@ class LinearModel(eqx.Module):
         pair = self.displaced.sum(occupancies)
         return self.mask + jax.lax.complex(pair[0], pair[1])
 
+    def scaled(self, calculated: Complex[Array, " reflections"], solvent_mask: Complex[Array, " reflections"]) -> Pair:
+        """Real and imaginary part of F from atoms and solvent that are there already."""
+        atoms, mask = (jnp.stack([part.real, part.imag]) for part in (calculated, solvent_mask))
+        return self.overall * (atoms + self.solvent * mask)
+
     def __call__(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Complex[Array, " reflections"]:
         """Structure factors on the scale of the observations."""
         pair = self._pair(occupancies, delta_b)
@@ -171,9 +176,14 @@ class LinearModel(eqx.Module):
         """What a target takes of structure factors given by real and imaginary part: |F|."""
         return root(jnp.sum(pair**2, axis=-2))
 
-    def amplitude_and_direction(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> tuple[PerHkl, Pair]:
+    def amplitude_and_direction(
+        self, occupancies: PerGroup, delta_b: PerGroup | None = None
+    ) -> tuple[PerHkl, Direction]:
         """|F|, and k·F/|F|: what changes F by δ (off scale) changes |F| by its product with this; zero where F is."""
-        pair = self._pair(occupancies, delta_b)
+        return self.size_and_direction(self._pair(occupancies, delta_b))
+
+    def size_and_direction(self, pair: Pair) -> tuple[PerHkl, Direction]:
+        """The same of structure factors that are there already."""
         square = jnp.sum(pair**2, axis=0)
         inverse = jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
         return self.size(pair), pair * (self.overall * inverse)

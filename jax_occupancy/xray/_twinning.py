@@ -204,7 +204,11 @@ class TwinnedModel(LinearModel):
 
     def powers(self, occupancies: PerGroup, delta_b: PerGroup | None = None) -> Float[Array, "domains reflections"]:
         """What each domain would add to the intensities if it were the whole crystal."""
-        square = jnp.sum(self._pair(occupancies, delta_b) ** 2, axis=0)
+        return self.powers_of(self._pair(occupancies, delta_b))
+
+    def powers_of(self, pair: Float[Array, "2 reflections"]) -> Float[Array, "domains reflections"]:
+        """The same from structure factors that are there already."""
+        square = jnp.sum(pair**2, axis=0)
         orbits = square.reshape(-1, self._mixing.shape[0])
         return jnp.einsum("oi,kji->koj", orbits, self.domains, precision="highest").reshape(-1, square.size)
 
@@ -215,12 +219,11 @@ class TwinnedModel(LinearModel):
         orbits = square.reshape(*square.shape[:-1], -1, len(mixing))
         return root(jnp.dot(orbits, mixing.T, precision="highest").reshape(square.shape))
 
-    def amplitude_and_direction(
-        self, occupancies: PerGroup, delta_b: PerGroup | None = None
+    def size_and_direction(
+        self, pair: Float[Array, "2 reflections"]
     ) -> tuple[PerHkl, Float[Array, "size 2 reflections"]]:
         """The amplitudes, and for each member of an orbit how its own depends on the structure factors of all."""
-        pair, mixing = self._pair(occupancies, delta_b), self._mixing
-        amplitude = self.size(pair)
+        mixing, amplitude = self._mixing, self.size(pair)
         inverse = jnp.where(amplitude > 0, 1 / jnp.where(amplitude > 0, amplitude, 1.0), 0.0)
         factor = mixing[:, None, :] * inverse.reshape(-1, len(mixing)).T[:, :, None]
         return amplitude, factor.reshape(len(mixing), 1, -1) * (pair * self.overall)
