@@ -1,8 +1,7 @@
 """Groups on the command line: options, files of groups, awkward models."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 from command_line import command
@@ -196,18 +195,17 @@ def test_a_chain_without_a_name(write):
     assert names(groups(model, "--groups", file)) == names(groups(model))
 
 
-def test_refine_takes_the_options_and_writes_groups_that_can_be_read_again(tmp_path):
+def test_refine_takes_the_options_and_writes_groups_that_can_be_read_again(tmp_path, x64):
     example = write_example(tmp_path)
     (tmp_path / "own.toml").write_text('remove = "//A"\n')
-    command = [sys.executable, "-m", "jax_occupancy", "refine", str(example.model), str(example.reflections)]
-    run = lambda *more: subprocess.run([*command, *more], capture_output=True, text=True, cwd=tmp_path)  # noqa: E731
-    result = run("--groups", "own.toml", "--waters", "omit", "-o", "out.cif.gz", "--starts", "0")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "out_groups.toml" in result.stdout
+    run = partial(command, "refine", example.model, example.reflections, cwd=tmp_path)
+    ended = run("--groups", "own.toml", "--waters", "omit", "-o", "out.cif.gz", "--starts", "0")
+    assert (ended.code, ended.errors) == (0, "")
+    assert "out_groups.toml" in ended.output
     assert list(read_groups(tmp_path / "out_groups.toml").groups) == ["B/201/IPH:A", "B/201/IPH:B"]
     before, after = (read_model(tmp_path / name).atoms["occupancy"] for name in ("example.pdb", "out.cif.gz"))
     changed = before.to_numpy().round(2) != after.to_numpy().round(2)
     assert read_model(example.model).atoms["resname"][changed].unique().tolist() == ["IPH"]
     again = run("--groups", "out_groups.toml", "-o", "out.cif")
-    assert again.returncode == 2
-    assert "out_groups.toml, beside the refined model, is an input" in again.stderr
+    assert again.code == 2
+    assert "out_groups.toml, beside the refined model, is an input" in again.errors

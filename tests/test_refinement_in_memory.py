@@ -13,6 +13,9 @@ from jax_occupancy.refinement._refine import model_of, reflections_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 
+# Where the answer is not looked at.
+QUICK = {"starts": 0, "b_factors": "held", "positions": "held", "throw": False}
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -64,13 +67,13 @@ def test_a_structure_refined_in_a_map_keeps_its_cell(tmp_path):
     files = write_map_example(tmp_path)
     structure = gemmi.read_structure(str(files.model))
     structure.cell = gemmi.UnitCell(100, 100, 100, 90, 90, 90)
-    found = refine(structure, read_maps(files.half1, files.half2, resolution=3.0), starts=0, throw=False)
+    found = refine(structure, read_maps(files.half1, files.half2, resolution=3.0), **QUICK)
     assert found.structure().cell.parameters == structure.cell.parameters
 
 
 def test_a_series_of_mtz_in_memory_has_names(files):
     mtz = gemmi.read_mtz_file(str(files.reflections))
-    series = refine_series(str(files.model), [mtz, files.reflections], starts=0, throw=False)
+    series = refine_series(str(files.model), [mtz, files.reflections], **QUICK)
     assert list(series.solutions) == ["data 1", "example"]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jax_occupancy.xray._shells import Interpolation, shell_nodes, smooth_mean
+from jax_occupancy.xray import Interpolation, shell_nodes, smooth_mean
 
 NODES = np.array([0.1, 0.2, 0.5])
 PLACES = np.array([0.05, 0.1, 0.12, 0.2, 0.35, 0.5, 0.9])
