@@ -46,6 +46,9 @@ NO_FREE_SET = (
 )
 REPRODUCIBLE = "Reproducible is not the same as accurate: that is what the standard uncertainties are for."
 
+# So many groups that move together by more than this, in Å, say that the model as a whole is off.
+FEWEST_MOVING, COMMON_SHIFT = 8, 0.1
+
 # What an occupancy trades with, and the prior that tells whether it was refined.
 NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
 
@@ -221,6 +224,7 @@ def minima_lines(solution: Solution) -> list[str]:
 def notes(solution: Solution) -> list[str]:
     """What should be known of groups, data and fit, the worst first."""
     said = [doubt(solution), *solution.grouping.warnings, *_twin_notes(solution), _outlier_sentence(solution)]
+    said.append(_common_shift(solution))
     return [note for note in [*said, NO_FREE_SET if solution.sigma_a_source == "working" else None] if note]
 
 
@@ -259,6 +263,20 @@ def _twin_notes(solution: Solution) -> list[str]:
                 f"{too_high}; choose free reflections in the symmetry of the lattice"
             )
     return said
+
+
+def _common_shift(solution: Solution) -> str | None:
+    """A sentence if the groups moved by much in one direction."""
+    moving = [group.atoms for group in solution.grouping.groups if group.refinable and group.atoms.size]
+    if solution.shifts is None or len(moving) < FEWEST_MOVING:
+        return None
+    of_groups = np.array([solution.shifts[atoms].mean(axis=0) for atoms in moving])
+    x, y, z = mean = of_groups.mean(axis=0)
+    away, unsure = np.linalg.norm(mean), np.linalg.norm(of_groups.std(axis=0)) / len(moving) ** 0.5
+    if not away > max(COMMON_SHIFT, 5 * unsure):
+        return None
+    mend = "refine its position" if solution.fsc_shells is None else "dock it"
+    return f"the groups moved by {away:.1f} Å or more in one direction ({x:z.2f}, {y:z.2f}, {z:z.2f}): {mend} again"
 
 
 def _outlier_sentence(solution: Solution) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 
 from jax_occupancy import load_solution, read_maps, read_model, refine, refine_series, save_solution
 from jax_occupancy._tables import attention
+from jax_occupancy._words import notes
 from jax_occupancy.example import simulated_density, write_map_example
 from jax_occupancy.io import Maps, atom_label, from_gemmi, write_map
 from jax_occupancy.refinement import prepare
@@ -234,6 +235,17 @@ def test_copies_are_told_of_and_where_they_clash(files, true_density, x64):
         assert any(note.startswith(said) for note in notes(0.5, at=at))
     alone = map_data(model, dataclasses.replace(maps, symmetry=None), [np.arange(9, 30)])
     assert not any("cop" in note for note in alone.notes)
+
+
+def test_a_model_that_is_off_as_a_whole_is_told_of(files, particle, x64):
+    structure = read_model(files.model).structure
+    for site in structure[0].all():
+        site.atom.pos += gemmi.Position(0.25, 0, 0)
+    moved = refine(structure, read_maps(files.half1, files.half2, resolution=2.0), starts=0)
+    (said,) = (note for note in notes(moved) if "in one direction" in note)
+    assert said.startswith("the groups moved by 0.1 Å or more in one direction (-0.1")
+    assert said.endswith("): dock it again")
+    assert not any("in one direction" in note for note in notes(particle))
 
 
 def test_a_single_map_without_any_empty_place(files, monkeypatch):
