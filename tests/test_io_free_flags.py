@@ -48,7 +48,7 @@ def test_stated_free_value_wins(tmp_path):
         ([0, 1, 0, 1, 0, 1], None, "FreeR_flag has as many 0 as 1"),
         ([1, 2, 3, 1, 1, 1], None, r"has no value 0; it has 1, 2, 3"),
         ([0, 1, 1, 1, 1, 1], 5, r"has no value 5; it has 0, 1"),
-        ([1, 2, 3, 4, 5, 6], None, r"it has 1, 2, 3, 4, 5, \.\.\.: choose"),
+        ([1, 2, 3, 4, 5, 6], None, r"it has 1, 2, 3, 4, 5 and 1 more: choose"),
         ([0.5, 1, 1, 1, 1, 1], None, "FreeR_flag holds 0.5; free flags are integers"),
         ([0, 0, 0, 0, 0, 0], 0, "none is left to refine against"),
     ],

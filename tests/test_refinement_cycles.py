@@ -32,7 +32,7 @@ def test_scales_start_from_those_of_the_cycle_before(example):
             return found[-1]
 
     problem = prepare(*example[:2])
-    watched = problem.observing(Watched(*problem.observations))
+    watched = problem.observing(Watched(problem.observations.reflections))
     assert run_cycles(watched, problem.start("model")).result.name == "converged"
     assert len(starts) > 2
     assert starts == [None, *found[:-1]]
