@@ -67,13 +67,14 @@ def _print_table(grouping: Grouping) -> None:
         "reason": [group.reason for _, _, group in rows],
     }
     if rows:
+        counts = {"group": len(grouping.groups), "set": len(grouping.sets)}
         print_columns(
             console,
             columns,
             numbers={"atoms", "start"},
             sections={n for n, (s, i, _) in enumerate(rows) if i + 1 == len(s.groups) > 1},
             min_width={"group": 12},
-            title=f"{len(grouping.groups)} groups in {len(grouping.sets)} sets",
+            title=" in ".join(f"{n} {of}{'s' * (n > 1)}" for of, n in counts.items()),
             title_justify="left",
         )
     else:

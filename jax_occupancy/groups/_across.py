@@ -27,7 +27,7 @@ def within_symmetry(
         bounded = order > 1 and group_set.parent is None and group_set.refinable
         if bounded and group_set.start <= 1 / order + tolerance(len(group_set.groups)):
             kind = set_kind(table, group_set.groups, whole=1 / order) if number >= asked else group_set.kind
-            note = f"it is on top of its own symmetry images, which leaves 1/{order} at most"
+            note = f"it lies across a symmetry element, on top of its own images, which leaves 1/{order} at most"
             group_set = replace(with_reason(group_set, note), kind=kind, whole=1 / order)
         result.append(group_set)
     return tuple(result)

@@ -138,7 +138,7 @@ def _molecules_in_parts(grouping: Grouping, model: Model, sites: Sites, across: 
 def _with_site_told(group: Group, sites: Sites, across: np.ndarray) -> Group:
     """A group whose reason speaks of its special positions."""
     if across[group.atoms].any():
-        told = "it lies across a symmetry element, and its occupancy has 1/n inside, as in the file"
+        told = "its occupancy has 1/n inside, as in the file"
         if np.greater(sites.counted, 1)[group.atoms].any():
             told += " but for atoms on it, which have n times that there"
         group = replace(group, reason=f"{group.reason}; {told}")
