@@ -99,3 +99,13 @@ def test_images_on_top_are_found_with_their_operation_whatever_the_letters(read)
     assert images_within(model, 0.25) == [(0, 2, "1_445"), (1, 2, "2_665")]
     assert images_within(read(rows, head=""), 1.0) == []
     assert images_within(read(rows[-1:], head), 1.0) == []
+
+
+def test_every_operation_of_an_image_is_told_once_for_each_place(read):
+    head = "CRYST1   20.000   20.000   30.000  90.00  90.00 120.00 P 3\n"
+    # 0.9 Å from both of its images
+    assert images_within(read([("O", "", "A", 1, (0.52, 0, 1))], head), 1.0) == [(0, 0, "2_555"), (0, 0, "3_555")]
+    head = "CRYST1   20.000   30.000   40.000  90.00  90.00  90.00 P 2 2 2\n"
+    # on the axis along z, that along y brings it where that along x does
+    rows = [("O", "", "A", 1, (0, 0, 0.6)), ("O", "", "A", 2, (0.1, 0, -1.4))]
+    assert images_within(read(rows, head), 1.0) == [(0, 1, "3_555")]

@@ -7,6 +7,9 @@ from jaxtyping import Int
 from jax_occupancy.io._atoms import walk
 from jax_occupancy.io._model import Model
 
+# Å; images of one atom as close as this are of an atom on a special position
+ONE_SITE = 0.8
+
 
 def select_atoms(model: Model | gemmi.Structure, text: str) -> Int[np.ndarray, " selected"]:
     """Find the atoms that a selection in gemmi's syntax matches: 0-based positions in the file, increasing, maybe none.
@@ -99,9 +102,21 @@ def images_within(model: Model, distance: float) -> list[tuple[int, int, str]]:
         atom.altloc = "\0"  # gemmi leaves out pairs of different letters
     for one, other in _contacts(structure, distance, gemmi.ContactSearch.Ignore.Nothing):
         if one.serial == other.serial or one.pos.dist(other.pos) > distance:
-            image = structure.cell.find_nearest_image(one.pos, other.pos, gemmi.Asu.Different)
-            found.add((one.serial - 1, other.serial - 1, image.symmetry_code(True)))
+            codes = _operations(structure.cell, one.pos, other.pos, distance)
+            found.update((one.serial - 1, other.serial - 1, code) for code in codes)
     return sorted(found)
+
+
+def _operations(cell: gemmi.UnitCell, one: gemmi.Position, other: gemmi.Position, distance: float) -> list[str]:
+    """The operations that bring a point near another one; the first of several that bring it to one place."""
+    codes, places = [], []
+    for number in range(len(cell.images) + 1):
+        image = cell.find_nearest_pbc_image(one, other, number)
+        place = cell.find_nearest_pbc_position(one, other, number)
+        if image.dist() <= distance and not image.same_asu() and all(place.dist(old) > ONE_SITE for old in places):
+            codes.append(image.symmetry_code(True))
+            places.append(place)
+    return codes
 
 
 def _contacts(
