@@ -222,6 +222,7 @@ def write_molecule(path, rows):
 
 
 ACROSS = ((0.0, 4.0, 0.0), (1.2, 4.7, 0.0), (-1.2, 4.7, 0.1))
+ON_Z = ((0.0, 0.0, 4.0), (1.3, 0.4, 4.3), (-0.9, 1.0, 3.6))
 BESIDE = (
     (0.7, 4.0, 0.0),
     (-0.7, 4.0, 0.1),
@@ -268,3 +269,23 @@ def test_a_fixed_conformer_across_an_axis_leaves_the_rest_of_the_half(tmp_path):
     grouping = group_model(model, UserGroups(remove=("//W/1/*:A",)))
     assert [(s.kind, s.whole, [g.refinable for g in s.groups]) for s in grouping] == [("complete", 0.5, [True, False])]
     np.testing.assert_allclose(grouping.to_tensor(model.atoms["occupancy"])(), model.atoms["occupancy"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spacegroup", "cell", "q", "relation"),
+    [
+        ("P 3", (24, 24, 28, 90, 90, 120), [0.17, 0.17], "= 0.33"),
+        ("P 4", (24, 24, 28, 90, 90, 90), [0.12, 0.12], "= 0.25"),
+        ("P 4", (24, 24, 28, 90, 90, 90), [0.12, 0.11], "≤ 0.25"),
+        ("P 6", (24, 24, 28, 90, 90, 120), [0.06, 0.06, 0.06], "= 0.17"),
+        ("P 6", (24, 24, 28, 90, 90, 120), [0.08, 0.08], "= 0.17"),
+        ("P 6", (24, 24, 28, 90, 90, 120), [0.08, 0.07], "≤ 0.17"),
+    ],
+)
+def test_rounding_of_letters_is_no_absence(tmp_path, spacegroup, cell, q, relation):
+    rows = [(x, i, xyz, one) for x, one in zip("ABC", q, strict=False) for i, xyz in enumerate(ON_Z, 1)]
+    write_molecule(tmp_path / "in.pdb", rows)
+    head = "CRYST1{:9.3f}{:9.3f}{:9.3f}{:7.2f}{:7.2f}{:7.2f} ".format(*cell) + spacegroup + "\n"
+    (tmp_path / "in.pdb").write_text(head + (tmp_path / "in.pdb").read_text().partition("\n")[2])
+    model = read_model(tmp_path / "in.pdb")
+    assert [s.relation for s in group_model(model)] == [relation]

@@ -7,7 +7,7 @@ import numpy as np
 
 from jax_occupancy.groups._grouping import Group, GroupSet, SetKind
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name, residues_label, unique_names
-from jax_occupancy.groups._starts import tolerance
+from jax_occupancy.groups._starts import LAST_DECIMAL, ROUNDING, SUM_TOLERANCE
 from jax_occupancy.groups._table import AtomTable
 
 NO_SIBLING = "; nothing to sum with, so free from 0 to 1"
@@ -106,4 +106,6 @@ def set_kind(table: AtomTable, groups: Sequence[Group], *, whole: float = 1.0) -
     atoms = np.concatenate([group.atoms for group in groups])
     may_be_absent = np.isin(table.kind[atoms], ("other", "water")).all()
     start = sum(group.start for group in groups)
-    return "incomplete" if may_be_absent and start < whole * (1 - tolerance(len(groups))) else "complete"
+    # of a whole of 1/n less may be missing, but decimals are rounded as ever: 0.12 + 0.12 is 1/4
+    least = min(whole * (1 - SUM_TOLERANCE), whole - len(groups) * LAST_DECIMAL) - ROUNDING
+    return "incomplete" if may_be_absent and start < least else "complete"

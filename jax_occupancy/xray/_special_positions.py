@@ -144,8 +144,9 @@ def _has_order_inside(atom: gemmi.Atom, residue: gemmi.Residue, orders: np.ndarr
     """Whether the occupancy of an atom on a special position is read as a crystallographic one."""
     order = orders[atom.serial - 1]
     alternates = [a.serial - 1 for a in residue if a.name == atom.name]
-    # for one atom alone this is q ≤ 1/n
-    return bool(order > 1 and (values[alternates] * orders[alternates]).sum() <= 1 + order * ROUNDING)
+    # for one atom alone this is q ≤ 1/n; each is rounded, so that 0.17 + 0.17 is 1/3
+    slack = ROUNDING * orders[alternates].sum()
+    return bool(order > 1 and (values[alternates] * orders[alternates]).sum() <= 1 + slack)
 
 
 def _site_order(cell: gemmi.UnitCell, position: gemmi.Position) -> int:
