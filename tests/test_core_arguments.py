@@ -52,7 +52,9 @@ def test_sharing_groups(groups, error, message):
     [
         ({"altloc_groups": [[[0, 1]]]}, ValueError, "at least two"),
         ({"altloc_groups": [[]], "wholes": 0.5}, ValueError, "at least two"),
-        ({"altloc_groups": [[[0], [1]]], "wholes": [0.5, 1.0]}, ValueError, "wholes has 2 entries for 1 sets"),
+        ({"altloc_groups": [[[0], [1]]], "wholes": [0.5, 1.0]}, ValueError, r"wholes has shape \(2,\) for 1 sets"),
+        ({"altloc_groups": [[[0], [1]]], "wholes": [[0.5]]}, ValueError, r"wholes has shape \(1, 1\) for 1 sets"),
+        ({"altloc_groups": [[[0], [1]]], "wholes": "half"}, TypeError, "wholes must be a number or one number per set"),
         ({"altloc_groups": [[[0], [1]]], "wholes": 0.0}, ValueError, "above 0 and at most 1, .* not 0.0"),
         ({"altloc_groups": [[[0], [1]]], "wholes": 1.5}, ValueError, "above 0 and at most 1, .* not 1.5"),
         (

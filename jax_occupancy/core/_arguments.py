@@ -181,10 +181,13 @@ def check_complete(complete: Any, n_sets: int) -> np.ndarray:
 
 def check_wholes(wholes: Any, parents: list) -> np.ndarray:
     """Spread what there is to share over the sets; those with a parent share out what that has."""
-    array = np.array(host_array(wholes, "wholes"), np.float64)
-    if array.ndim and array.size != len(parents):
+    array = host_array(wholes, "wholes")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"wholes must be a number or one number per set, not {wholes!r}")
+    array = array.astype(np.float64)
+    if array.ndim and array.shape != (len(parents),):
         raise ValueError(
-            f"wholes has {array.size} entries for {len(parents)} sets in altloc_groups; give one each, or one number"
+            f"wholes has shape {array.shape} for {len(parents)} sets in altloc_groups; give one each, or one number"
         )
     array = np.broadcast_to(array, (len(parents),)).copy()
     nested = np.array([parent is not None for parent in parents], bool)
