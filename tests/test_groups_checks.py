@@ -147,3 +147,50 @@ def test_a_molecule_that_meets_its_images_is_told_unless_there_is_room_for_all(q
     first = f"A/1/SO4/C1 and A/1/SO4/C2 by symmetry 2_555 ({q:.2f} + {q:.2f}), "
     assert found == (first + f"A/1/SO4/C1 and A/1/SO4/C3 by symmetry 3_555 ({q:.2f} + {q:.2f})" if told else "")
     assert bool(told_of_images([atom("O", "HOH", ("A", 1), q)], [(0, 0, "2_555")])) == (q > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([(0, 1), (0, 3), (1, 2)], True),  # both letters meet the image of each
+        ([(0, 1), (0, 3)], True),  # A meets the images of A and B, one of which is there
+        ([(0, 1)], False),
+        ([(0, 3)], False),
+    ],
+)
+def test_letters_that_meet_images_of_both_are_counted_together(pairs, told):
+    ligand = molecule(("A", 1), "LIG", {"A": 0.5, "B": 0.5}, n=2)
+    assert bool(told_of_images([ligand], [(*pair, "2_555") for pair in pairs])) == told
+
+
+@pytest.mark.parametrize(
+    ("letters", "images", "told"),
+    [
+        ({"A": 0.5, "B": 0.5}, [(0, 1)], "A/1/LIG:A (1/2)"),
+        ({"A": 0.25, "B": 0.25}, [(0, 1)], "A/1/LIG:A (1/2)"),
+        ({"A": 0.25, "B": 0.25}, [(0, 1), (2, 3)], ""),
+        ({"A": 0.5, "B": 0.5}, [(0, 1), (2, 3)], "A/1/LIG:A (1/2), A/1/LIG:B (1/2)"),
+        ({"A": 0.5, "B": 0.5}, [(0, 3)], ""),
+        ({"A": 0.5}, [(0, 1)], ""),
+        ({"A": 0.6}, [(0, 1)], "A/1/LIG:A (1/2)"),
+    ],
+)
+def test_groups_that_their_set_gives_more_than_their_images_leave_are_told(letters, images, told):
+    found = choose_groups(
+        table(molecule(("A", 1), "LIG", letters, n=2)), images=lambda _: [(*pair, "2_555") for pair in images]
+    )
+    said = [w.partition("from more: ")[2].partition(";")[0] for w in found.warnings if "their own symmetry" in w]
+    assert said == ([told] if told else [])
+
+
+@pytest.mark.parametrize(("fixed", "told"), [(0.5, False), (0.4, True)])
+def test_a_group_that_a_fixed_sibling_leaves_little_is_not_told(fixed, told):
+    water = [atom("O", "HOH", ("A", n), 0.5, altloc="AB"[n], x=9.0 * n) for n in (0, 1)]
+    groups = {"one": UserGroup(("0",)), "two": UserGroup(("1",), fixed=fixed)}
+    found = choose_groups(
+        table(water),
+        UserGroups(groups, (UserSet(("one", "two")),)),
+        select=lambda text: [int(text)],
+        images=lambda _: [(0, 0, "2_555")],
+    )
+    assert any("their own symmetry" in w for w in found.warnings) == told

@@ -20,7 +20,7 @@ def within_symmetry(
 
     The first ``asked`` sets stay complete or not, as asked for.
     """
-    orders = iter(_orders(table, [group for s in sets for group in s.groups], images))
+    orders = iter(orders_across(table, [group for s in sets for group in s.groups], images))
     result = []
     for number, group_set in enumerate(sets):
         order = min(next(orders) for _ in group_set.groups)
@@ -33,7 +33,7 @@ def within_symmetry(
     return tuple(result)
 
 
-def _orders(table: AtomTable, groups: Sequence[Group], images: Sequence[tuple[int, int, str]]) -> list[int]:
+def orders_across(table: AtomTable, groups: Sequence[Group], images: Sequence[tuple[int, int, str]]) -> list[int]:
     """How many images of itself, the group included, lie on top of each group."""
     owner, operations = owners(table.n_atoms, groups), defaultdict(set)
     for atom, other, operation in images:

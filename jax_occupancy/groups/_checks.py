@@ -1,6 +1,5 @@
 """What a crystallographer should look at before refining occupancies."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,6 +7,7 @@ from itertools import product
 
 import numpy as np
 
+from jax_occupancy.groups._across import orders_across
 from jax_occupancy.groups._grouping import Group, GroupSet, each, owners
 from jax_occupancy.groups._naming import atom_name, letter_suffix, listing, residue_name
 from jax_occupancy.groups._neighbours import close_pairs, distances_to, meetings
@@ -37,7 +37,8 @@ def find_warnings(
         _clashes(table),
         _on_top(table, groups, trees),
         _on_always(table, groups),
-        _on_images(table, groups, trees, images),
+        _on_images(table, sets, trees, images),
+        _on_own_images(table, sets, trees, images),
         _excluding_members(table, asked),
     )
     return tuple(message for message in found if message)
@@ -198,20 +199,53 @@ def _on_always(table: AtomTable, groups: Sequence[Group]) -> str:
 
 
 def _on_images(
-    table: AtomTable, groups: Sequence[Group], trees: np.ndarray, images: Sequence[tuple[int, int, str]]
+    table: AtomTable, sets: Sequence[GroupSet], trees: np.ndarray, images: Sequence[tuple[int, int, str]]
 ) -> str:
     """Atoms on top of symmetry images of others, unless what they belong to keeps their sum at 1 or below."""
-    tree = np.append(trees, -1)[owners(table.n_atoms, groups)]
-    q, names = table.occupancy, {}
-    # An atom of a molecule across an axis of order n meets n - 1 images.
-    site: dict[int, dict[str, float]] = defaultdict(dict)
+    owner = owners(table.n_atoms, (group for s in sets for group in s.groups))
+    tree, q, names = np.append(trees, -1)[owner], table.occupancy, {}
+    too_full = _too_full(table, sets, owner, images)
     for a, b, operation in images:
-        site[a][operation] = max(q[b], site[a].get(operation, 0.0))
-    for a, b, operation in images:
-        too_much = q[a] + sum(site[a].values()) > 1 + tolerance(1 + len(site[a]))
-        if min(q[a], q[b]) > 0 and (too_much or tree[a] != tree[b]):
+        if min(q[a], q[b]) > 0 and (a in too_full or tree[a] != tree[b]):
             other = "itself" if a == b else atom_name(table, b)
             told = f"{atom_name(table, a)} and {other} by symmetry {operation} ({q[a]:.2f} + {q[b]:.2f})"
             names.setdefault((int(table.conformer[a]), int(table.conformer[b]), operation), told)
     end = "; make a set of what excludes each other (what meets its own images is there at most 1/n)"
     return _sentence("atoms lie on top of symmetry images", names.values(), end)
+
+
+def _on_own_images(
+    table: AtomTable, sets: Sequence[GroupSet], trees: np.ndarray, images: Sequence[tuple[int, int, str]]
+) -> str:
+    """Groups that can be refined to more than their own images leave room for: not all of their set meet theirs."""
+    groups = [(group, s) for s in sets for group in s.groups]
+    outermost = {tree: s.whole for (_, s), tree in zip(groups, trees.tolist(), strict=True) if s.parent is None}
+    orders, names = orders_across(table, [group for group, _ in groups], images), []
+    for (group, group_set), tree, order in zip(groups, trees.tolist(), orders, strict=True):
+        room = outermost[tree] - sum(other.start for other in group_set.groups if not other.refinable)
+        if group.refinable and room > 1 / order + ROUNDING:
+            names.append(f"{group.name} (1/{order})")
+    start = "groups on top of their own symmetry images have room for 1/n at most, but nothing keeps them from more"
+    return _sentence(start, names, "; look at where they end")
+
+
+def _too_full(
+    table: AtomTable, sets: Sequence[GroupSet], owner: np.ndarray, images: Sequence[tuple[int, int, str]]
+) -> set[int]:
+    """Atoms that sum to more than 1 with what lies on top of them: of one set all members, of others the most."""
+    q, set_of_group = table.occupancy, [number for number, s in enumerate(sets) for _ in s.groups]
+    # An atom of a molecule across an axis of order n meets n - 1 images.
+    met: dict[int, dict[str, dict[int, dict[int, float]]]] = {}
+    for a, b, operation in images:
+        group = int(owner[b])
+        # what has no group excludes other letters of its residue, too
+        home = set_of_group[group] if group >= 0 else -1 - int(table.residue[b])
+        member = group if group >= 0 else -1 - int(table.conformer[b])
+        members = met.setdefault(a, {}).setdefault(operation, {}).setdefault(home, {})
+        members[member] = max(q[b], members.get(member, 0.0))
+    found = set()
+    for a, of_operations in met.items():
+        most = [max(of_sets.values(), key=lambda members: sum(members.values())) for of_sets in of_operations.values()]
+        if q[a] + sum(sum(one.values()) for one in most) > 1 + tolerance(1 + sum(map(len, most))):
+            found.add(a)
+    return found
