@@ -283,9 +283,21 @@ def test_a_fixed_conformer_across_an_axis_leaves_the_rest_of_the_half(tmp_path):
     ],
 )
 def test_rounding_of_letters_is_no_absence(tmp_path, spacegroup, cell, q, relation):
+    assert [s.relation for s in group_model(write_on_z(tmp_path / "in.pdb", spacegroup, cell, q))] == [relation]
+
+
+@pytest.mark.parametrize(("q", "relation"), [(0.33, "≤ 0.33"), (0.4, ""), (0.5, "")])
+def test_an_atom_on_the_element_tells_how_many_images_there_are(tmp_path, q, relation):
+    # beside it one atom alone meets an image, of another
+    grouping = group_model(write_on_z(tmp_path / "in.pdb", "P 3", (24, 24, 28, 90, 90, 120), [q]))
+    assert [s.relation for s in grouping] == [relation]
+    assert any("A (1/3)" in text for text in grouping.warnings) == (not relation)
+
+
+def write_on_z(path, spacegroup, cell, q):
+    """A molecule of the letters A, B, C across an axis along z."""
     rows = [(x, i, xyz, one) for x, one in zip("ABC", q, strict=False) for i, xyz in enumerate(ON_Z, 1)]
-    write_molecule(tmp_path / "in.pdb", rows)
+    write_molecule(path, rows)
     head = "CRYST1{:9.3f}{:9.3f}{:9.3f}{:7.2f}{:7.2f}{:7.2f} ".format(*cell) + spacegroup + "\n"
-    (tmp_path / "in.pdb").write_text(head + (tmp_path / "in.pdb").read_text().partition("\n")[2])
-    model = read_model(tmp_path / "in.pdb")
-    assert [s.relation for s in group_model(model)] == [relation]
+    path.write_text(head + path.read_text().partition("\n")[2])
+    return read_model(path)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from jax_occupancy.groups._building import set_kind
 from jax_occupancy.groups._grouping import Group, GroupSet, owners
@@ -41,4 +42,10 @@ def orders_across(table: AtomTable, groups: Sequence[Group], images: Sequence[tu
             operations[atom].add(operation)
     met = np.ones(table.n_atoms, np.int64)
     met[list(operations)] = [1 + len(some) for some in operations.values()]
+    # Few atoms may meet images, and not all of them: what is on the element tells its order. Where all are on one (a
+    # molecule in a mirror plane) that makes no images.
+    site = pd.Series(table.site).groupby(table.residue)
+    there = np.isin(table.residue, table.residue[list(operations)])
+    highest, lowest = (site.transform(which).to_numpy() for which in ("max", "min"))
+    met = np.where(there, np.maximum(met, highest // lowest), met)
     return [int(np.maximum(met, table.across)[group.atoms].max(initial=1)) for group in groups]

@@ -55,6 +55,8 @@ class AtomTable:
         self.in_file = atoms["in_file"].to_numpy(np.float64) if "in_file" in given else self.raw_occupancy
         # of molecules on symmetry elements the order of these
         self.across = atoms["across"].to_numpy(np.int64) if "across" in given else np.ones(len(atoms), np.int64)
+        # the order of the site of each atom
+        self.site = atoms["site"].to_numpy(np.int64) if "site" in given else self.across
         self.name, self.resname, self.chain = (_text(atoms, key) for key in ("name", "resname", "chainid"))
         self.altloc, self.icode, self.segid = (_text(atoms, key) for key in ("altloc", "icode", "segid"))
         self.resseq = atoms["resseq"].to_numpy(np.int64)

@@ -90,7 +90,8 @@ def images_within(model: Model, distance: float) -> list[tuple[int, int, str]]:
 
     Returns:
         0-based positions of both atoms, the smaller first, and the operation that brings the second one there as mmCIF
-        writes it, such as "2_564"; every pair and operation once, sorted.
+        writes it, such as "2_564"; every pair and operation once, sorted. Of operations that bring an atom on a special
+        position to one place only the first.
 
     Example:
         >>> from jax_occupancy.example import read_example

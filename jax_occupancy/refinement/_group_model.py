@@ -67,6 +67,7 @@ def group_model(
                 occupancy=sites.chemical,
                 in_file=np.where(across > 1, sites.chemical, sites.in_file),
                 across=across,
+                site=np.maximum(sites.orders, across),
             ),
             replace(user, states={**user.states, **(states or {})}),
             select=lambda text: select_atoms(model, text),
