@@ -152,7 +152,8 @@ def strength_by_direction(
 
     Arguments are those of `estimate_sigma_a`, but for `sigma`, which is zero beside a precision.
     """
-    observed, centric = np.asarray(amplitude, np.float64), epsilon_and_centric(hkl, spacegroup)[1]
+    hkl, observed = checked_hkl(hkl), np.asarray(amplitude, np.float64)
+    centric = epsilon_and_centric(hkl, spacegroup)[1]
     noise, weight = np.asarray(sigma, np.float64), np.square(precision)
     # uncertainties of F²; the second part gives intensities their weight D_obs²
     spread = np.sqrt(np.where(centric, 2, 1) * (1 - weight) / np.maximum(weight, 1e-8)) * np.mean(observed**2)
