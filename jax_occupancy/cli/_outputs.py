@@ -13,7 +13,7 @@ from jax_occupancy._options import option
 from jax_occupancy.cli._options import named
 
 MODELS = (".pdb", ".ent", ".cif", ".mmcif")
-MAPS = tuple(kind + packed for packed in ("", ".gz") for kind in (".mrc", ".map", ".ccp4"))
+MAPS = (".mrc", ".map", ".ccp4", ".mrc.gz", ".map.gz", ".ccp4.gz")
 PICTURES = (".png", ".svg", ".pdf")
 
 _file = functools.partial(option, None, panel="Output", metavar="FILE")

@@ -161,15 +161,14 @@ def map_structure_factors(
     model: Model, data: MapData, groups: Sequence[Int[np.ndarray, " _"]], weights: np.ndarray, **settings: Any
 ) -> Complex[np.ndarray, "planes groups reflections"]:
     """Structure factors of groups in the boxes; see `Box.structure_factors`."""
-    return in_rows([_in_box(box, model, data, groups, weights, **settings) for box in data.boxes])
+    groups, weights = _known(model, groups), weights / data.orders
+    return in_rows([box.structure_factors(model.atoms, groups, weights=weights, **settings) for box in data.boxes])
 
 
-def _in_box(
-    box: Box, model: Model, data: MapData, groups: Sequence[np.ndarray], weights: np.ndarray, **settings: Any
-) -> Complex[np.ndarray, "planes groups coefficients"]:
+def _known(model: Model, groups: Sequence[Int[np.ndarray, " _"]]) -> list[Int[np.ndarray, " _"]]:
+    """The groups without atoms of unknown element, which have no form factor."""
     known = (model.atoms["element"] != UNKNOWN).to_numpy()
-    groups, weights = [atoms[known[atoms]] for atoms in groups], weights / data.orders
-    return box.structure_factors(model.atoms, groups, weights=weights, **settings)
+    return [atoms[known[atoms]] for atoms in groups]
 
 
 def map_columns(
@@ -186,12 +185,13 @@ def map_columns(
     They are kept whatever the `memory` allowed (GB): masks can't be applied in passes.
     """
     pair, pieces = np.result_type(jnp.result_type(float) if dtype is None else dtype, np.complex64), []
-    weights = np.ones(model.n_atoms)
+    scatterers, weights = _known(model, groups), 1 / data.orders
     for box in data.boxes:
         inside = np.zeros(model.n_atoms, bool)
         inside[np.concatenate([atoms for _, _, atoms in box.images])] = True
         own = np.flatnonzero([inside[atoms].any() for atoms in groups])
-        found = _in_box(box, model, data, [groups[i] for i in own.tolist()], weights, shifts=shifts, dtype=pair)
+        some = [scatterers[i] for i in own.tolist()]
+        found = box.structure_factors(model.atoms, some, weights=weights, shifts=shifts, dtype=pair)
         found = found if shifts else found[0]
         pieces += [(own, found), (own, np.conj(found))]  # the opposite indices
     return Columns.from_pieces(pieces, len(groups))

@@ -211,7 +211,7 @@ class Problem:
     def scaled_amplitude(self, q: Float[Array, " groups"]) -> tuple[Float[np.ndarray, " reflections"], SigmaA]:
         """Amplitudes of the model at these occupancies on the scale of the reflections, and its σ_A."""
         observations, n = self.observations, len(self.hkl)
-        linear: Any = self.linear.with_solvent_share(1.0)
+        linear: Any = self.linear.with_solvent_share(1.0)  # as in the cycles, so that it is one program for both
         assert isinstance(observations, Observations)
         parts = unscaled(linear, q)
         calculated, mask = (observations.gather(np.asarray(part)) for part in parts)
