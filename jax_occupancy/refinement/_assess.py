@@ -5,16 +5,17 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from jax_occupancy.refinement._constraints import Constraints
 from jax_occupancy.refinement._covariance import uncertainty
 from jax_occupancy.refinement._cycles import State
-from jax_occupancy.refinement._evidence import Hypothesis, absent_and_full, unlinked
+from jax_occupancy.refinement._evidence import absent_and_full, unlinked
 from jax_occupancy.refinement._information import values_of_changes
 from jax_occupancy.refinement._objective import amplitude_at, misfit_at
 from jax_occupancy.refinement._posterior import Posterior
 from jax_occupancy.refinement._problem import Problem
+from jax_occupancy.xray import Columns
 
 # A standard uncertainty below this is none: the equations and bounds leave the occupancy one value.
 NO_FREEDOM = 1e-6
@@ -30,7 +31,7 @@ class Assessment(NamedTuple):
             one-sided 95 % limit there; delta_b, the refined shift of the B factor in Å², delta_b_esd and b_correlation,
             its correlation with the occupancy; llg_absent and llg_full, the log-likelihood gained over an occupancy of
             zero and of one (1/n across a symmetry element), and llg_unlinked, that would be gained if all residues of
-            the set went their own way, all three with residues as bodies. NaN where something does not apply.
+            the set went their own way, this one with residues as bodies. NaN where something does not apply.
         covariance: of the occupancies, B factors and positions marginalised.
         residues: one row per residue of a linked set: what would be gained if it left the others, and where to.
     """
@@ -68,9 +69,10 @@ def assess(problem: Problem, state: State, posterior: Posterior) -> Assessment:
     columns = {"esd": esd, "esd_fixed": esd_fixed, "at_bound": at_bound, "limit": limit}
     table = pd.DataFrame(columns | _nuisances(problem, state, posterior, covariance, pinned))
     # Atoms on their own would make up for what residues should not share.
-    evidence, residues = _evidence(*(posterior.of_bodies or (problem, state, posterior)))
+    unlinked_gain, residues = _links(*(posterior.of_bodies or (problem, state, posterior)))
+    table = table.assign(**_evidence(problem, state, posterior), llg_unlinked=unlinked_gain)
     covariance = np.where(pinned | pinned[:, None], 0.0, covariance[:n, :n])
-    return Assessment(table.assign(**evidence), covariance, residues)
+    return Assessment(table, covariance, residues)
 
 
 def _nuisances(
@@ -132,81 +134,77 @@ def _bounds_of_groups(
     return at_bound, np.clip(limits, 0, 1)
 
 
-def _evidence(problem: Problem, state: State, posterior: Posterior):
-    """The columns llg_absent, llg_full and llg_unlinked, and the table of residues."""
-    constraints, parts, held = problem.constraints, problem.parts, posterior.of_occupancies(marginal=False)
+def _evidence(problem: Problem, state: State, posterior: Posterior) -> dict[str, np.ndarray]:
+    """The columns llg_absent and llg_full."""
+    held, n = posterior.of_occupancies(marginal=False), problem.n_groups
     x = np.asarray(state.x[: problem.n_variables], np.float64)
-    n, n_parts = problem.n_groups, parts.group.size
-    of_parts = posterior.likelihood
-    hypotheses: list[Hypothesis] = [
-        *absent_and_full(
-            constraints,
-            held.curvature,
-            held.gradient,
-            x,
-            parts.group,
-            posterior.following(),
-        ),
-        *unlinked(
-            constraints,
-            of_parts.curvature[:n_parts, :n_parts],
-            of_parts.gradient[:n_parts],
-            x,
-            parts,
-            posterior.marginal[:2],
-        ),
-    ]
-    losses = _losses(_values(problem, state, [one.change for one in hypotheses]), state, problem)
-    columns = {kind: np.full(n, np.nan) for kind in ("absent", "full", "unlinked")}
-    rows = []
-    for hypothesis, with_held in zip(hypotheses, losses, strict=True):
-        kind, subject, occupancies = hypothesis.kind, hypothesis.subject, hypothesis.occupancies
-        loss = hypothesis.loss(with_held)
-        if kind == "residue":
-            number, residue = subject
-            rows += [(number, residue, group, q, -loss) for group, q in occupancies.items()]
-        elif kind == "unlinked":
-            members = constraints.sets[subject]
-            columns[kind][members[members < n]] = -loss
+    hypotheses = list(absent_and_full(problem.constraints, held.curvature, held.gradient, x, posterior.following()))
+    columns = {f"llg_{kind}": np.full(n, np.nan) for kind in ("absent", "full")}
+    changes = [one.change for one in hypotheses]
+    losses = _losses(problem, state, changes, state.objective.linear.columns, np.arange(n), np.arange(n))
+    for one, with_held in zip(hypotheses, losses, strict=True):
+        if not problem.outside[one.subject]:  # no data speak for or against these
+            columns[f"llg_{one.kind}"][one.subject] = one.loss(with_held)
+    return columns
+
+
+def _links(problem: Problem, state: State, posterior: Posterior) -> tuple[np.ndarray, pd.DataFrame]:
+    """What would be gained for each group without the links of its set, and the table of residues."""
+    parts, movers, information = problem.parts, problem.movers, posterior.likelihood
+    x, n_parts = np.asarray(state.x[: problem.n_variables], np.float64), problem.parts.group.size
+    held = information.curvature[:n_parts, :n_parts], information.gradient[:n_parts]
+    hypotheses = list(unlinked(problem.constraints, *held, x, parts, posterior.marginal[:2]))
+    columns = problem.columns.without_shifts()
+    changes = [one.change for one in hypotheses]
+    losses = _losses(problem, state, changes, columns, movers.part, parts.group)
+    gained, rows = np.full(problem.n_groups, np.nan), []
+    for one, with_held in zip(hypotheses, losses, strict=True):
+        loss = one.loss(with_held)
+        if one.kind == "unlinked":
+            members = problem.constraints.sets[one.subject]
+            gained[members[members < problem.n_groups]] = -loss
         else:
-            columns[kind][subject] = loss
-    for values in columns.values():
-        values[np.flatnonzero(problem.outside)] = np.nan  # no data speak for or against these
+            number, residue = one.subject
+            rows += [(number, residue, group, q, -loss) for group, q in one.occupancies.items()]
+    gained[np.flatnonzero(problem.outside)] = np.nan
     residues = pd.DataFrame(rows, columns=["set", "residue", "group", "occupancy", "llg_alone"])  # pyright: ignore
-    return {f"llg_{kind}": values for kind, values in columns.items()}, residues
+    return gained, residues
 
 
-def _values(problem: Problem, state: State, changes: list[np.ndarray]) -> Float[np.ndarray, " changes"]:
-    """The target for each change of the occupancies of the parts, which lie in one tile."""
-    near, movers = problem.near, problem.movers
-    tile_of_change = [int(near.tile[problem.parts.group[np.argmax(change != 0)]]) for change in changes]
-    rows, number, taken = near.rows(problem.group_of_mover), [], [0] * len(near.tiles)
+def _losses(
+    problem: Problem,
+    state: State,
+    changes: list[np.ndarray],
+    columns: Columns,
+    part_of_column: Int[np.ndarray, " columns"],
+    group_of_part: Int[np.ndarray, " parts"],
+) -> Float[np.ndarray, " changes"]:
+    """How much lower the log-likelihood is for each change of the occupancies of the parts, which lie in one tile.
+
+    For least squares the variance of the data is what is left over: N/2·log of the ratio of the sums of squares.
+    """
+    if not changes:
+        return np.zeros(0)
+    near, group_of_column = problem.near, group_of_part[part_of_column]
+    tile_of_change = [int(near.tile[group_of_part[np.argmax(change != 0)]]) for change in changes]
+    rows, number, taken = near.rows(group_of_column), [], [0] * len(near.tiles)
     for tile in tile_of_change:
         number.append(taken[tile])
         taken[tile] += 1
     of_tiles = np.zeros((len(rows), max(taken), rows.shape[1]))
     for change, tile, i in zip(changes, tile_of_change, number, strict=True):
-        of_tiles[tile, i] = np.append(change[movers.part], 0)[rows[tile]]
+        of_tiles[tile, i] = np.append(change[part_of_column], 0)[rows[tile]]
     q, delta_b = state.objective.split(state.x)
     values = values_of_changes(
         state.objective,
-        problem.columns.without_shifts(),
-        jnp.asarray(problem.group_of_mover),
+        columns,
+        jnp.asarray(group_of_column),
         q,
         jnp.zeros_like(q) if delta_b is None else delta_b,
         jnp.asarray(of_tiles, state.x.dtype),
         jnp.asarray(rows),
     )
-    return np.asarray(values, np.float64)[tile_of_change, number]
-
-
-def _losses(
-    others: Float[np.ndarray, " hypotheses"], state: State, problem: Problem
-) -> Float[np.ndarray, " hypotheses"]:
-    """How much lower the log-likelihood of each hypothesis is than that of the model.
-
-    For least squares the variance of the data is what is left over: N/2·log of the ratio of the sums of squares.
-    """
+    others = np.asarray(values, np.float64)[tile_of_change, number]
     best = float(misfit_at(state.objective, amplitude_at(state.objective, state.x)))
     if state.objective.target.is_likelihood:
         return others - best

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import nnls
 
 from jax_occupancy.refinement._constraints import Constraints
@@ -25,7 +25,7 @@ class Hypothesis(NamedTuple):
     Attributes:
         kind: "absent", "full", "unlinked" or "residue".
         subject: the group ("absent", "full"), the number of the set ("unlinked"), or (set, residue).
-        change: what it adds to the occupancies of the parts.
+        change: what it adds to the occupancies of the groups ("absent", "full") or of the parts.
         occupancies: for a residue the occupancy of each of its groups if it is let go.
         held: what the quadratic loses by it with B factors and positions held.
         followed: what it loses if these follow.
@@ -33,7 +33,7 @@ class Hypothesis(NamedTuple):
 
     kind: str
     subject: Any
-    change: Float[np.ndarray, " parts"]
+    change: Float[np.ndarray, " _"]
     occupancies: dict[int, float]
     held: float
     followed: float
@@ -76,7 +76,6 @@ def absent_and_full(
     curvature: Float[np.ndarray, "variables variables"],
     gradient: Float[np.ndarray, " variables"],
     x: Float[np.ndarray, " variables"],
-    group_of_part: Int[np.ndarray, " parts"],
     following: Callable[[str, int, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Iterator[Hypothesis]:
     """For each group, that it is nowhere and that it is everywhere, as far as its set allows.
@@ -103,7 +102,7 @@ def absent_and_full(
             inside = members < n_groups
             change[members[inside]] = step[inside]
             losses = (float(slope @ step + 0.5 * step @ matrix @ step) for matrix, slope in (held, flexible))
-            yield Hypothesis(kind, group, change[group_of_part], {}, *losses)
+            yield Hypothesis(kind, group, change, {}, *losses)
 
 
 def unlinked(
