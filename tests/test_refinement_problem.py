@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jax_occupancy.refinement import prepare
+from jax_occupancy.refinement import Options, linear_model, prepare, search
 from jax_occupancy.refinement._movers import parts_of
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -104,3 +104,19 @@ def test_reflections_that_were_left_out_are_rows_of_the_same_linear_model(refine
     assert without.linear is problem.linear
     for indices, left in zip(data.hkl.T, without.data.hkl.T, strict=True):
         np.testing.assert_array_equal(without.observations.gather(indices), left)
+
+
+def test_the_solvent_in_the_places_of_groups_is_that_around_the_answer_whatever_the_start(example):
+    model, data, truth = example
+    data, ends = data.select(data.d_spacing() > 2), []
+    for start in ("model", truth):
+        problem, state = search(prepare(model, data, options=Options(starts=0, start=start)))
+        q = state.x[: problem.n_groups]
+        collapsed = np.array(problem.tensor.group_occupancies)
+        collapsed[problem.constraints.entries] = q
+        tensor = problem.tensor.with_group_occupancies(collapsed)
+        anew = linear_model(problem.model, problem.data, tensor, problem.constraints.entries)
+        difference = np.abs(problem.linear.solvent_mask(q) - anew.solvent_mask(q))
+        assert difference.max() < 1e-4 * np.abs(anew.mask).max()
+        ends.append(np.asarray(q))
+    np.testing.assert_allclose(*ends, atol=1e-4)

@@ -1,6 +1,7 @@
 """The mask of the bulk solvent, and how it changes when groups leave."""
 
 from functools import partial
+from itertools import product
 
 import gemmi
 import numpy as np
@@ -50,31 +51,57 @@ def mask_without(structure, hkl, absent, refinable, occupancies=None):
     return solvent_structure_factors(structure, hkl, refinable=present, occupancies=occupancies)
 
 
-def slow(structure, hkl, groups, sets, refinable):
-    """Masks of the whole cell by gemmi, one for every state."""
-
-    def mask(absent):
-        return mask_without(structure, hkl, absent, refinable)
-
-    full, empty, rows = mask([]), np.zeros(len(hkl), complex), []
-    for group, label in zip(groups, sets, strict=True):
-        others = np.concatenate([g for g, other in zip(groups, sets, strict=True) if other == label])
-        rows.append(mask(np.setdiff1d(others, group)) - mask(others))
-    for label in set(sets):
-        empty += mask(np.concatenate([g for g, other in zip(groups, sets, strict=True) if other == label])) - full
-    return empty, np.array(rows)
+def slow(structure, hkl, groups):
+    """Masks of the whole cell by gemmi, one for every state of a single set."""
+    refinable = np.unique(np.concatenate(groups))
+    full, none = (mask_without(structure, hkl, absent, refinable) for absent in ([], refinable))
+    rows = [mask_without(structure, hkl, np.setdiff1d(refinable, group), refinable) - none for group in groups]
+    return none - full, np.array(rows)
 
 
 @pytest.mark.parametrize("spacegroup", CELLS)
 def test_equals_the_difference_of_whole_masks(spacegroup):
     structure = make_structure(spacegroup)
-    hkl, groups, sets = reflections(structure), [[0, 1, 13], [2, 3, 4], [5], [6, 7]], [5, 3, 3, 3]
-    found = group_solvent_structure_factors(structure, hkl, groups, sets=sets)
-    empty, rows = slow(structure, hkl, groups, sets, np.concatenate(groups))
+    hkl, groups = reflections(structure), [[2, 3, 4], [5], [6, 7, 13]]
+    found = group_solvent_structure_factors(structure, hkl, groups, sets=[3, 3, 3])
+    empty, rows = slow(structure, hkl, groups)
     scale = np.abs(empty).max()
     np.testing.assert_allclose(found.empty, empty, atol=1e-5 * scale)
     np.testing.assert_allclose(found.groups, rows, atol=1e-5 * scale)
     assert (np.abs(rows).max(axis=1) > 1e-2 * scale).all()
+
+
+def mean_mask(structure, hkl, sets, occupancies):
+    """The mean of the masks of cells in which each set is in one of its states, whatever the others are in."""
+    refinable, total = np.unique(np.concatenate([group for groups in sets for group in groups])), 0
+    states = [[(1 - sum(q), []), *zip(q, groups, strict=True)] for groups, q in zip(sets, occupancies, strict=True)]
+    for cell in product(*states):
+        there = [atom for _, group in cell for atom in group]
+        often = np.prod([often for often, _ in cell])
+        total = total + often * mask_without(structure, hkl, np.setdiff1d(refinable, there), refinable)
+    return total
+
+
+@pytest.mark.parametrize("at", [(0.3, 0.5, 0.1, 0.6), (0.02, 0.3, 0.3, 0.03), (0.9, 0.2, 0.75, 0.95)])
+@pytest.mark.parametrize("spacegroup", ["P 1", "C 1 2 1"])
+def test_sets_beside_each_other_are_absent_one_by_one(spacegroup, at):
+    structure = make_structure(spacegroup, seed=5)
+    for site in structure[0].all():  # in a row, as waters are
+        if (place := site.atom.serial - 1) < 4:
+            site.atom.pos, site.atom.element = gemmi.Position(12, 3 + 2.7 * place, 15), gemmi.Element("O")
+    hkl, sets = reflections(structure, 3.0), [[[0]], [[1], [1, 2]], [[3]]]
+    groups, labels = [[0], [1], [1, 2], [3]], [0, 1, 1, 2]
+    shares = lambda q: ([q[0]], [q[1], q[2]], [q[3]])  # noqa: E731
+    found = group_solvent_structure_factors(structure, hkl, groups, sets=labels, at=np.array(at))
+    full = solvent_structure_factors(structure, hkl, refinable=range(4))
+    wanted = mean_mask(structure, hkl, sets, shares(at))
+    got = full + found.empty + np.array(at) @ found.groups
+    assert np.linalg.norm(got - wanted) < 0.1 * np.linalg.norm(wanted - full)
+    for group, row in enumerate(found.groups):
+        absent = np.where(np.array(labels) == labels[group], 0, at)
+        there = np.where(np.arange(4) == group, 1, absent)
+        change = mean_mask(structure, hkl, sets, shares(there)) - mean_mask(structure, hkl, sets, shares(absent))
+        assert np.linalg.norm(row - change) < 0.15 * np.linalg.norm(change)
 
 
 def test_atoms_on_special_positions_and_groups_that_touch_their_images():
@@ -85,7 +112,7 @@ def test_atoms_on_special_positions_and_groups_that_touch_their_images():
     hkl, groups = reflections(structure), [[0], [1], [0, 1]]
     for group in groups:
         found = group_solvent_structure_factors(structure, hkl, [group])
-        empty, rows = slow(structure, hkl, [group], [0], group)
+        empty, rows = slow(structure, hkl, [group])
         # the masks are transformed in single precision, so each is good to 1e-7 of the volume
         np.testing.assert_allclose(found.groups, rows, atol=1e-7 * structure.cell.volume)
         np.testing.assert_allclose(found.empty, empty, atol=1e-7 * structure.cell.volume)
@@ -166,7 +193,7 @@ def test_radii_are_those_of_gemmi_s_masks():
         structure.cell = gemmi.UnitCell(15, 15, 15, 90, 90, 90)
         hkl = np.array([[0, 0, 1], [1, 2, 0]])
         found = group_solvent_structure_factors(structure, hkl, [[0]])
-        empty, _ = slow(structure, hkl, [[0]], [0], [0])
+        empty, _ = slow(structure, hkl, [[0]])
         np.testing.assert_allclose(found.empty, empty, atol=1e-3, err_msg=element)
         assert (np.abs(empty).max() > 1) == (element not in ("H", "D"))
 

@@ -106,8 +106,9 @@ def _solvent(structure: gemmi.Structure, hkl: np.ndarray) -> np.ndarray:
     sets = [residues.index(residue) for residue in residues]
     members = list(groups.values())
     mask = solvent_structure_factors(structure, hkl, refinable=np.concatenate(members))
-    opened = group_solvent_structure_factors(structure, hkl, members, sets=sets)
-    return mask + opened.empty + occupancies[[atoms[0] for atoms in members]] @ opened.groups
+    q = occupancies[[atoms[0] for atoms in members]]
+    opened = group_solvent_structure_factors(structure, hkl, members, sets=sets, at=q)
+    return mask + opened.empty + q @ opened.groups
 
 
 def write_start(structure: gemmi.Structure, path: Path) -> None:

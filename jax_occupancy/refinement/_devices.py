@@ -11,6 +11,7 @@ On a cluster every process runs the same script, with the same model and data, a
 (under SLURM, Open MPI or Kubernetes; else give it address, count and number).
 """
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jax_occupancy.xray import Columns, LinearModel, Target
+from jax_occupancy.xray import Columns, DisplacedSolvent, LinearModel, Target
 
 
 def shard_reflections(tree: Any, mesh: Mesh) -> Any:
@@ -44,14 +45,7 @@ def shard_reflections(tree: Any, mesh: Mesh) -> Any:
         >>> sharded.amplitude(jnp.array([0.0]))[:3].tolist()
         [1.0, 1.0, 1.0]
     """
-
-    def rows(values: Any, **filling: Any) -> jax.Array:
-        """Fill the last axis up, and divide it."""
-        host = np.asarray(values)
-        filling = filling or {"mode": "edge"}
-        host = np.pad(host, [(0, 0)] * (host.ndim - 1) + [(0, -host.shape[-1] % mesh.size)], **filling)
-        spec = PartitionSpec(*[None] * (host.ndim - 1), mesh.axis_names)
-        return jax.device_put(host, NamedSharding(mesh, spec))
+    rows = partial(divided, mesh=mesh)
 
     def copies(values: Any) -> Any:
         return jax.tree.map(lambda one: jax.device_put(np.asarray(one), NamedSharding(mesh, PartitionSpec())), values)
@@ -71,9 +65,20 @@ def shard_reflections(tree: Any, mesh: Mesh) -> Any:
         # all reflections of a device in one chunk
         return Columns(whole[None], None, copies(tree.axes), whole.shape[-1], tree.n_groups)
     if isinstance(tree, LinearModel):
-        displaced = eqx.tree_at(lambda one: one.place, copies(tree.displaced), rows(tree.displaced.place))
         names = ("fixed", "mask", "overall", "solvent", "s_squared")
         parts = {name: rows(getattr(tree, name)) for name in names}
         columns, empty = shard_reflections(tree.columns, mesh), None if tree.empty is None else rows(tree.empty)
-        return LinearModel(**parts, columns=columns, displaced=displaced, empty=empty)
+        return LinearModel(**parts, columns=columns, displaced=shard_reflections(tree.displaced, mesh), empty=empty)
+    if isinstance(tree, DisplacedSolvent):
+        return eqx.tree_at(lambda one: one.place, copies(tree), rows(tree.place))
     return copies(tree)
+
+
+def divided(values: Any, mesh: Mesh, **filling: Any) -> jax.Array:
+    """Fill the last axis up, by what it ends with unless told otherwise, and divide it among the devices."""
+    host = np.asarray(values)
+    host = np.pad(
+        host, [(0, 0)] * (host.ndim - 1) + [(0, -host.shape[-1] % mesh.size)], **(filling or {"mode": "edge"})
+    )
+    spec = PartitionSpec(*[None] * (host.ndim - 1), mesh.axis_names)
+    return jax.device_put(host, NamedSharding(mesh, spec))

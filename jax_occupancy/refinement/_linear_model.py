@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Complex, Int
 
 from jax_occupancy._options import Options
 from jax_occupancy.core import OccupancyTensor
@@ -110,7 +110,7 @@ def linear_model(
         reflections: whose Miller indices to compute for.
         hkl: other indices to compute for.
         tensor: which atoms share an occupancy; its occupancies are chemical (see `Sites`), so that an atom on a
-            special position of order n counts 1/n of its own.
+            special position of order n counts 1/n of its own. Around them the solvent is linear.
         entries: entries of collapsed space that can move, one column of the result each.
         radiation: "xray", "electron" or "neutron".
         wavelength: of the X-rays in Å, for f′; None leaves it out.
@@ -143,11 +143,7 @@ def linear_model(
     )
     mask = solvent_structure_factors(model.structure, hkl, refinable=moving, occupancies=occupancies)
     real = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
-    sets = _innermost_sets(tensor, entries)
-    opened = group_solvent_structure_factors(model.structure, hkl, groups, sets=sets, occupancies=occupancies)
-    empty = opened.empty
-    displaced = DisplacedSolvent.from_structure_factors(opened.groups, dtype=STORED)
-    del opened  # a gigabyte for a thousand groups
+    empty, displaced = solvent_of_groups(model, hkl, tensor, entries)
     pair = jnp.result_type(real, jnp.complex64)
     n = len(hkl)
     return LinearModel(
@@ -160,6 +156,21 @@ def linear_model(
         displaced=displaced,
         empty=jnp.asarray(empty, pair),
     )
+
+
+def solvent_of_groups(
+    model: Model, hkl: Int[np.ndarray, "all 3"], tensor: OccupancyTensor, entries: np.ndarray
+) -> tuple[Complex[np.ndarray, " all"], DisplacedSolvent]:
+    """What flows in where groups are absent, and what each keeps out, around the occupancies of the tensor."""
+    opened = group_solvent_structure_factors(
+        model.structure,
+        hkl,
+        [np.flatnonzero(tensor.expansion_mask == entry) for entry in entries],
+        sets=_innermost_sets(tensor, entries),
+        occupancies=np.asarray(tensor(), np.float64),
+        at=np.asarray(tensor.group_occupancies, np.float64)[entries],
+    )
+    return opened.empty, DisplacedSolvent.from_structure_factors(opened.groups, dtype=STORED)
 
 
 def group_columns(

@@ -82,7 +82,9 @@ def prepare(
             orbits = TwinOrbits.of(hkl, twin_laws, cell=reflections.cell, spacegroup=reflections.spacegroup)
             observations, hkl = replace(observations, rows=orbits.rows), orbits.hkl.copy()
             hkl[orbits.rows] = reflections.hkl  # whose phases are wanted
-        linear = linear_model(model, reflections, tensor, entries, hkl=hkl, memory=memory, dtype=dtype, **beam)
+        # Even shares, so that the answer does not depend on the start.
+        even = tensor.with_refinable_params(jnp.zeros_like(tensor.refinable_params))
+        linear = linear_model(model, reflections, even, entries, hkl=hkl, memory=memory, dtype=dtype, **beam)
         if twin_laws:
             domains = 1 + len(twin_laws)
             linear = TwinnedModel.of(linear, orbits.domains, np.full(domains, 1 / domains))

@@ -17,8 +17,8 @@ from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.groups import Grouping
 from jax_occupancy.io import Model, Reflections
 from jax_occupancy.refinement._constraints import Constraints
-from jax_occupancy.refinement._devices import shard_reflections
-from jax_occupancy.refinement._linear_model import group_columns
+from jax_occupancy.refinement._devices import divided, shard_reflections
+from jax_occupancy.refinement._linear_model import group_columns, solvent_of_groups
 from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._map_model import map_columns
 from jax_occupancy.refinement._movers import (
@@ -174,6 +174,21 @@ class Problem:
     def with_ties(self, ties: list[list[int]]) -> "Problem":
         """Hold the occupancies of coincident conformers equal."""
         return replace(self, constraints=self.constraints.with_ties(ties))
+
+    def with_solvent_around(self, x: Float[Array, " variables"]) -> "Problem":
+        """The same with the solvent in the places of groups linear around these occupancies."""
+        linear, entries = self.linear, self.constraints.entries
+        if linear.empty is None or linear.displaced.is_empty:
+            return self
+        q = np.array(self.tensor.group_occupancies, np.float64)
+        q[entries] = np.clip(x[: self.n_groups], 0, 1)
+        tensor = self.tensor.with_group_occupancies(q)
+        empty, displaced = solvent_of_groups(self.model, self.hkl, tensor, entries)
+        empty = jnp.asarray(empty, linear.mask.dtype)
+        if self.mesh is not None:
+            empty, displaced = divided(empty, self.mesh), shard_reflections(displaced, self.mesh)
+        parts = linear.mask - linear.empty + empty, empty, displaced
+        return replace(self, linear=eqx.tree_at(lambda one: (one.mask, one.empty, one.displaced), linear, parts))
 
     def without_outliers(self) -> "Problem":
         """Leave out reflections that are too unlikely for the model (Read, Acta Cryst. D55, 1759-1764, 1999).

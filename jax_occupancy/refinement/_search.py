@@ -61,6 +61,8 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
         problem = problem.with_ties(ties)
         begin = _even(begin, ties)
         state = cycles(problem, _even(state.x, ties), state.share)
+    problem = problem.with_solvent_around(state.x)
+    state = cycles(problem, state.x, state.share)
     minima: tuple[Minimum, ...] = ()
     for _ in range(MAX_ROUNDS):
         stage("starts")

@@ -1,8 +1,9 @@
 """Points of a grid over the unit cell: around atoms and each other, where symmetry takes them, and sums of waves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -88,17 +89,17 @@ class MaskGrid:
             found += np.split(flat, np.searchsorted(atom, np.arange(1, len(beside[some]))))
         return found
 
-    def counts(self, sets: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " grid"]:
-        """How often each point is in sets of different points, given by flat indices, and in all their images."""
-        grid = gemmi.FloatGrid()
-        grid.set_size(*(int(n) for n in self.shape))
-        grid.set_unit_cell(self.cell)
-        grid.spacegroup = self.spacegroup
-        found = np.asarray(grid.array)
-        for flat in sets:
-            found[np.unravel_index(flat, found.shape, "F")] += 1
-        grid.symmetrize_sum()
-        return np.ravel(found.astype(np.int16), "F")
+    def with_images(self, values: Float[np.ndarray, " grid"], combined: Any) -> Float[np.ndarray, " grid"]:
+        """At each point the `sum` or the `max` of the values of all its images."""
+        grid = self.grid(values)
+        {sum: grid.symmetrize_sum, max: grid.symmetrize_max}[combined]()
+        return np.ravel(np.asarray(grid.array), "F")
+
+    def grid(self, values: Float[np.ndarray, " grid"]) -> gemmi.FloatGrid:
+        """The values as a grid of gemmi's, in single precision."""
+        return gemmi.FloatGrid(
+            np.reshape(values, tuple(self.shape), "F").astype(np.float32), self.cell, self.spacegroup
+        )
 
     def _steps(self, radius: float) -> tuple[Int[np.ndarray, "steps 3"], Float[np.ndarray, "steps 3"]]:
         """Steps between points no longer than a radius, within one cell, and their Cartesian vectors in Å."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import gemmi
 import numpy as np
-from jaxtyping import Complex, Int
+from jaxtyping import Complex, Float, Int
 
 from jax_occupancy.xray._bare_model import atoms_in_file, bare_model, occupancies_of
 from jax_occupancy.xray._checks import SPACING, check_grid, check_places, checked_hkl, checked_positions
@@ -16,6 +16,10 @@ PROBE, SHRINKAGE = 1.1, 0.9
 # Beyond it, in Å, the solvent of groups is a few per cent of what it is at low resolution.
 DIFFERENCE_LIMIT = 2.0
 NO_POINTS = np.zeros(0, np.int64)
+# Points whose surroundings are held in memory at once, some 50 of each.
+CHUNK_POINTS = 100_000
+# No set is taken to be there more than this: what others do in its place is divided by the rest.
+MOST = 1 - 1e-5
 # Radii in cctbx's table, in Å, that are not gemmi's van der Waals radii; its masks use the table but don't show it.
 CCTBX_RADII = {
     "Be": 0.63, "B": 1.75, "C": 1.775, "N": 1.5, "O": 1.45, "Al": 1.5, "P": 1.9, "Ca": 1.95, "Sc": 1.32, "Ge": 1.48,
@@ -27,8 +31,8 @@ CCTBX_RADII = {
 class SolventDifference(NamedTuple):
     """F_mask(q) = F_mask + empty + Σ_g q_g·groups[g]."""
 
-    empty: Complex[np.ndarray, " reflections"]  # of the solvent that flows in where all groups of every set are absent
-    groups: Complex[np.ndarray, "groups reflections"]  # minus the part that each keeps out when alone of its set there
+    empty: Complex[np.ndarray, " reflections"]  # of the solvent that flows in where all groups are absent
+    groups: Complex[np.ndarray, "groups reflections"]  # minus the part that each keeps out
 
 
 def solvent_structure_factors(
@@ -81,24 +85,27 @@ def group_solvent_structure_factors(
     *,
     sets: Sequence[int] | np.ndarray | None = None,
     occupancies: np.ndarray | None = None,
+    at: np.ndarray | None = None,
 ) -> SolventDifference:
     """Transform the solvent, 1 electron per Å³, that takes the place of each group where the group is absent.
 
     `solvent_structure_factors` leaves no solvent where any refinable atom may be, but a cell without the group has some
-    there. Groups of one set exclude each other (Σq ≤ 1), so with S the atoms of the set the mask is, on average,
+    there. Groups of one set exclude each other and know nothing of those of others. A point p' that no held atom covers
+    is left free by other sets t in so many cells, and p is solvent if any point p' within the shrinkage of it is free:
 
-        M(q) = M_all + Σ_sets [ D(S) − Σ_(g in S) q_g·(D(S) − D(S∖g)) ],   D(X) = (mask without X) − M_all,
+        W_s(p') = Π_(t≠s) (1 − Q_t(p')),   M(p | g) = max_(p' not covered by g) W_s(p'),
 
-    which is linear in q and exact for one set, the shrinkage of the mask included. With k_mask the density of the
-    solvent, F_mask + empty takes the place of F_mask, and G_g + k_mask·groups[g] that of G_g.
-
-    A point that two sets cover never opens: both would have to be absent, which is not linear. A row is zero when the
-    others of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
+    with Q_t the occupancies of the groups of a set that cover the point, for a cell in which of the set s the group g
+    is there, or none. With Q_s ≤ 1 the mean over these is linear in the occupancies of the set, and exact if no other
+    is near. What comes out is linear in all: the mask and its derivatives at the occupancies `at`. With k_mask the
+    density of the solvent, F_mask + empty takes the place of F_mask, and G_g + k_mask·groups[g] that of G_g. A row is
+    zero when the others of the crystal leave no room for solvent in the group's place, and beyond 2 Å.
 
     Args:
         structure, hkl, occupancies: as for `solvent_structure_factors`.
         groups: positions of the atoms of each group, of all that are refined; no atom is in two sets.
         sets: for each group the number of its (innermost) set, any integers; each group is its own when left out.
+        at: occupancies of the groups; even shares of one in each set when left out.
 
     Raises:
         ValueError: an argument does not match the structure, which has no cell or a coordinate that is not finite.
@@ -121,21 +128,33 @@ def group_solvent_structure_factors(
     grid = MaskGrid.from_structure(structure, SPACING)
     waves = GridWaves.at(grid, hkl[near])
     moving = np.isin(np.arange(len(inside)), np.concatenate(members))
-    held = _mask(structure, inside & ~moving, SPACING, shrinkage=0.0)
-    opening = _Opening(grid, *_places_and_radii(structure, moving), np.ravel(np.asarray(held.array) == 0, "F"))
-    for label in np.unique(labels):
-        of_set = np.flatnonzero(labels == label)
-        region, kept_out = opening.of_set([members[group] for group in of_set])
-        empty[near] += waves.sum(region, opening.weights(region))
-        for group, points in zip(of_set, kept_out, strict=True):
-            rows[group, near] = -waves.sum(points, opening.weights(points))
+    held, shut_by_all = (
+        np.ravel(np.asarray(_mask(structure, there, SPACING, shrinkage=shrinkage).array) == 0, "F")
+        for there, shrinkage in ((inside & ~moving, 0.0), (inside, SHRINKAGE))
+    )
+    by_set = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    q = np.array([1 / np.sum(labels == label) for label in labels]) if at is None else np.asarray(at, np.float64)
+    cover = _Cover(grid, *_places_and_radii(structure, moving), held)
+    covered = [[cover.by(members[group]) for group in of_set] for of_set in by_set]
+    free = cover.left_free([(own, q[of_set]) for own, of_set in zip(covered, by_set, strict=True)])
+    mask, taken = np.full(grid.size, -np.inf, np.float32), np.zeros(grid.size, np.float32)
+    for of_set, own in zip(by_set, covered, strict=True):
+        points, weights, by_none, lost = cover.solvent(free, own, q[of_set])
+        mask[points] = np.maximum(mask[points], by_none - q[of_set] @ lost)
+        taken[points] += weights * (q[of_set] @ lost)
+        for group, one in zip(of_set, lost, strict=True):
+            some = one > 0
+            rows[group, near] = -waves.sum(points[some], weights[some] * one[some])
+    opened = grid.with_images(mask, max) + grid.with_images(taken, sum)
+    opened = np.where(shut_by_all & np.isfinite(opened), opened, 0)
+    empty[near] = gemmi.transform_map_to_f_phi(grid.grid(opened), half_l=True).get_value_by_hkl(hkl[near])
     return SolventDifference(empty, rows)
 
 
-class _Opening:
-    """Finds the points that open when groups leave; keeps one array over the grid to mark points in.
+class _Cover:
+    """Which points the atoms that move cover, and what is left free; `held` are those that others cover.
 
-    Radii are those of the atoms of groups, zero for all others, which shut the points that are `held`.
+    Radii are those of the atoms that move, zero for all others.
     """
 
     def __init__(self, grid: MaskGrid, fractional: np.ndarray, radii: np.ndarray, held: np.ndarray):
@@ -145,68 +164,74 @@ class _Opening:
             chosen = np.flatnonzero(radii == radius)
             for atom, points in zip(chosen, grid.around(fractional[chosen], radius + PROBE), strict=True):
                 self.covered[atom] = points
-        self.count = grid.counts(self.covered)
-        self.solvent = (self.count == 0) & ~held
-        self.marks = np.zeros(grid.size, np.int32)
+        self.marks = np.zeros(grid.size, np.int8)
 
-    def of_set(self, groups: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Points that open without the set, in the copy in the file, and those that each group alone keeps shut."""
-        points, counts = np.unique(self._covered_by(np.concatenate(groups)), return_counts=True)
-        self.marks[points] = counts
-        uncovered = points[(self._marks_of_images(points) == self.count[points]) & ~self.held[points]]
-        self.marks[points] = 0
-        region = self._grown(uncovered)
-        region = region[~self._near(region, self.solvent)]
-        return region, [self._kept_out(uncovered, region, self._covered_by(group)) for group in groups]
+    def by(self, atoms: np.ndarray) -> Int[np.ndarray, " points"]:
+        """Points that the atoms in the file cover and nothing held."""
+        points = np.unique(np.concatenate([NO_POINTS, *(self.covered[atom] for atom in atoms)]))
+        return points[~self.held[points]]
 
-    def weights(self, region: Int[np.ndarray, " points"]) -> np.ndarray:
-        """One over how often the sum over all operations of the region counts each point."""
-        self.marks[region] = 1
-        weights = 1 / self._marks_of_images(region)
-        self.marks[region] = 0
-        return weights
+    def left_free(self, sets: list[tuple[list[np.ndarray], np.ndarray]]) -> Float[np.ndarray, " grid"]:
+        """How often each point is free: the product over sets, each with what its groups cover, and how often."""
+        logarithm = np.zeros(self.grid.size, np.float32)
+        for own, q in sets:
+            points = np.unique(np.concatenate(own))
+            logarithm[points] += self._weights(points) * np.log1p(-self._occupied(points, own, q))
+        return np.where(self.held, 0, np.exp(self.grid.with_images(logarithm, sum)))
 
-    def _covered_by(self, atoms: np.ndarray) -> np.ndarray:
-        return np.concatenate([NO_POINTS, *(self.covered[atom] for atom in np.unique(atoms))])
+    def solvent(self, free: np.ndarray, own: list[np.ndarray], q: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Around a set: points, their weights, how often they are solvent without it, and what each group takes.
 
-    def _kept_out(self, uncovered: np.ndarray, region: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """Points of the region that stay shut when of the set only the atoms that cover `own` are there."""
-        own = np.unique(own)
-        self._mark_images(own, 1)
-        still_uncovered = uncovered[self.marks[uncovered] == 0]
-        self._mark_images(own, 0)
-        self._mark_images(still_uncovered, 1)
-        kept_out = region[~self._near(region, self.marks)]
-        self._mark_images(still_uncovered, 0)
-        return kept_out
+        A weight is one over how often the sum over all symmetry operations counts the point.
+        """
+        points = np.unique(np.concatenate(own))
+        without = free[points] / (1 - self._occupied(points, own, q))
+        before = free[points]
+        for images in self.grid.images(points):
+            free[images] = without
+        reached = self._grown(points)
+        by_none, lost = np.zeros(reached.size, np.float32), np.zeros((len(own), reached.size), np.float32)
+        for begin in range(0, reached.size, CHUNK_POINTS):
+            some = slice(begin, begin + CHUNK_POINTS)
+            beside = np.array(list(self.grid.near(reached[some], SHRINKAGE)))
+            by_none[some] = free[beside].max(axis=0)
+            for row, of in zip(lost, own, strict=True):
+                kept = free[of]
+                for images in self.grid.images(of):
+                    free[images] = 0
+                row[some] = by_none[some] - free[beside].max(axis=0)
+                for images in self.grid.images(of):
+                    free[images] = kept
+        for images in self.grid.images(points):
+            free[images] = before
+        return reached, self._weights(reached), by_none, lost
 
-    def _grown(self, flat: np.ndarray) -> np.ndarray:
+    def _grown(self, points: np.ndarray) -> Int[np.ndarray, " more"]:
         """The points and all within the shrinkage of them."""
         grown = [NO_POINTS]
-        for points in self.grid.near(flat, SHRINKAGE):
-            grown.append(points[self.marks[points] == 0])  # one step leads to different points
+        for beside in self.grid.near(points, SHRINKAGE):
+            grown.append(beside[self.marks[beside] == 0])  # one step leads to different points
             self.marks[grown[-1]] = 1
         found = np.concatenate(grown)
         self.marks[found] = 0
         return found
 
-    def _near(self, flat: np.ndarray, marked: np.ndarray) -> np.ndarray:
-        """Whether a marked point lies within the shrinkage of each point."""
-        found = np.zeros(len(flat), bool)
-        for points in self.grid.near(flat, SHRINKAGE):
-            found |= marked[points] != 0
-        return found
+    def _occupied(self, points: np.ndarray, own: list[np.ndarray], q: np.ndarray) -> Float[np.ndarray, " points"]:
+        """How often one of the groups, in the file or an image, covers each point; at most nearly always."""
+        total = np.zeros(points.size)
+        for of, often in zip(own, q, strict=True):
+            for images in self.grid.images(of):
+                self.marks[images] = 1
+            total += often * self.marks[points]
+            for images in self.grid.images(of):
+                self.marks[images] = 0
+        return np.minimum(total, MOST)
 
-    def _marks_of_images(self, flat: np.ndarray) -> np.ndarray:
-        """Sum of the marks at all images of each point."""
-        total = np.zeros(len(flat), np.int32)
-        for points in self.grid.images(flat):
-            total += self.marks[points]
-        return total
-
-    def _mark_images(self, flat: np.ndarray, mark: int) -> None:
-        for points in self.grid.images(flat):
-            self.marks[points] = mark
+    def _weights(self, region: Int[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+        self.marks[region] = 1
+        total = np.sum([self.marks[points] for points in self.grid.images(region)], axis=0, dtype=int)
+        self.marks[region] = 0
+        return 1 / total
 
 
 def _places_and_radii(structure: gemmi.Structure, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -93,20 +93,17 @@ class Experiment:
     Attributes:
         crystal: the model.
         hkl: Miller indices of all unique reflections.
-        opened: the solvent that flows in where groups are absent.
     """
 
     crystal: SimulatedCrystal
     hkl: np.ndarray
-    opened: tuple
 
     @classmethod
     def to(cls, crystal: SimulatedCrystal, d_min: float) -> "Experiment":
         """Measure to d_min, in Å."""
         structure = crystal.structure
         hkl = gemmi.make_miller_array(structure.cell, structure.find_spacegroup(), d_min, 1e4, unique=True)
-        sets = np.repeat(np.arange(len(crystal.sets)), [len(one.members) for one in crystal.sets])
-        return cls(crystal, hkl, group_solvent_structure_factors(structure, hkl, crystal.groups, sets=sets))
+        return cls(crystal, hkl)
 
     def structure_factors(self, truth: Truth) -> np.ndarray:
         """Atoms and bulk solvent on the scale of the data."""
@@ -115,8 +112,9 @@ class Experiment:
         occupancies = truth.occupancies / site_orders(structure)
         atoms = fixed_structure_factors(structure, hkl, refinable=[], occupancies=occupancies, rate=RATE)
         q = truth.occupancies[[group[0] for group in self.crystal.groups]]
-        mask = solvent_structure_factors(structure, hkl, refinable=everything) + self.opened.empty
-        mask += q @ self.opened.groups
+        sets = np.repeat(np.arange(len(self.crystal.sets)), [len(one.members) for one in self.crystal.sets])
+        opened = group_solvent_structure_factors(structure, hkl, self.crystal.groups, sets=sets, at=q)
+        mask = solvent_structure_factors(structure, hkl, refinable=everything) + opened.empty + q @ opened.groups
         stol2 = structure.cell.calculate_1_d2_array(hkl) / 4
         return SCALE * (atoms + K_SOL * np.exp(-B_SOL * stol2) * mask)
 
