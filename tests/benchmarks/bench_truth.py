@@ -29,9 +29,16 @@ SCENARIOS = {
     "waters": "a fifth of the waters that are fully there is missing",
     "third": "of every set with three conformers the smallest is missing",
     "solvent": "another solvent", "anisotropic": "strongly anisotropic diffraction", "incomplete": "60 % complete",
-    "outliers": "5 % gross outliers",
+    "outliers": "5 % gross outliers", "hydrogens": "the hydrogens of the crystal are missing",
+    "flooded": "solvent flows in where a group is absent, on average over 24 cells; else it never does",
 }  # fmt: skip
 WRONG_B, WRONG_XYZ = {"wrongB", "wrongB_xyz", "full"}, {"xyzB", "wrongB_xyz"}
+XYZ_ERROR, B_ERROR = 0.05, 0.10  # Å along each axis, and of the natural logarithm
+
+
+def cctbx(*command) -> None:
+    """Run the other program."""
+    subprocess.run([*SIDE, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
 
 
 def draw(model, grouping, random) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +53,16 @@ def draw(model, grouping, random) -> tuple[np.ndarray, np.ndarray]:
         for atoms, share in zip(members, shares / max(1, shares.sum()), strict=True):
             true[atoms], start[atoms] = share, 0.5 if alone else 1 / len(members)
     return true, start
+
+
+def simulate(folder, data, resolution, seed, scenario, grouping, true, *, flooded) -> None:
+    """Data of truth.pdb; `flooded` if solvent is to flow in where a group is absent."""
+    command = folder / "truth.pdb", data, resolution, seed, scenario
+    if not flooded:
+        return cctbx("simulate", *command)
+    sets = [[[group.atoms.tolist(), true[group.atoms[0]]] for group in one.groups] for one in grouping.sets]
+    (folder / "sets.json").write_text(json.dumps(sets))
+    cctbx("flooded", *command, folder / "sets.json")
 
 
 def write(structure, path, occupancies, *, xyz=None, b=None, without=()) -> None:
@@ -79,13 +96,14 @@ def one(source, resolution, scenario, seed, options, folder) -> tuple[np.ndarray
     folder = Path(folder)
     data, wrong = str(folder / "data.mtz"), str(folder / "wrong.pdb")
     write(model.structure, folder / "truth.pdb", true)
-    run = lambda *command: subprocess.run([*SIDE, *map(str, command)], check=True, stdout=subprocess.DEVNULL)  # noqa: E731
-    run("simulate", folder / "truth.pdb", data, resolution, seed, scenario)
+    simulate(folder, data, resolution, seed, scenario, group_model(model), true, flooded=scenario == "flooded")
     n, water = model.n_atoms, model.atoms["resname"].isin(["HOH", "WAT"]).to_numpy()
     without = set()
     if scenario == "waters":
         full = np.flatnonzero(water & (model.atoms["occupancy"] == 1))
         without = set(random.choice(full, full.size // 5, replace=False).tolist())
+    if scenario == "hydrogens":
+        without = set(np.flatnonzero(model.atoms["element"].isin(["H", "D"])).tolist())
     if scenario == "third":
         for a_set in group_model(model).sets:
             if len(a_set.groups) > 2:
@@ -93,13 +111,13 @@ def one(source, resolution, scenario, seed, options, folder) -> tuple[np.ndarray
                 without |= set(least.tolist())
     if scenario == "full":
         start = np.where(water, np.where(start < 1, 1.0, start), start)
-    xyz = random.normal(scale=0.05, size=(n, 3)) if scenario in WRONG_XYZ else None
-    b = np.exp(random.normal(scale=0.10, size=n)) if scenario == "xyzB" else None
+    xyz = random.normal(scale=XYZ_ERROR, size=(n, 3)) if scenario in WRONG_XYZ else None
+    b = np.exp(random.normal(scale=B_ERROR, size=n)) if scenario == "xyzB" else None
     write(model.structure, wrong, start, xyz=xyz, b=b, without=without)
     grouping, known = group_model(model), np.setdiff1d(np.arange(n), sorted(without))
     if scenario in WRONG_B:
         (folder / "groups.json").write_text(json.dumps([g.atoms.tolist() for g in grouping.groups if g.refinable]))
-        run("refine_b", wrong, data, folder / "groups.json", wrong)
+        cctbx("refine_b", wrong, data, folder / "groups.json", wrong)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solution = refine(wrong, data, groups=None if without else grouping, throw=False, **options)

@@ -2,17 +2,21 @@
 
 simulate TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO [LAW FRACTION]
                                                         data with noise, bulk solvent and anisotropy, of a twin
+flooded TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO SETS.json
+                                                        the same; solvent flows in where a group is absent
 refine_b MODEL.pdb DATA.mtz GROUPS.json OUT.pdb         one B shift per group, at the occupancies of the model
 """
 
 import io
 import json
 import pathlib
+import random as builtin_random
 import sys
 
 import iotbx.pdb
 import iotbx.reflection_file_reader
 import mmtbx.f_model
+import mmtbx.masks
 import mmtbx.refinement.group
 import numpy as np
 from cctbx import adptbx, miller
@@ -22,6 +26,8 @@ ISOTROPIC = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 # The overall anisotropic B (Å²), and the density and B factor (Å²) of the solvent.
 B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0]}
 SOLVENT = {"solvent": (0.30, 90.0)}
+# Cells of the crystal over which the mask of the solvent is averaged.
+CELLS = 24
 
 
 def read(path):
@@ -33,21 +39,55 @@ def read(path):
     return given, hierarchy, structure
 
 
-def simulate(source, out, resolution, seed, scenario, law=None, fraction=0):
+def flooded(source, out, resolution, seed, scenario, sets):
+    """As `simulate`, with the mean of the masks of cells in which each group is there or not, set by set."""
+    simulate(source, out, resolution, seed, scenario, sets=json.loads(pathlib.Path(sets).read_text()))
+
+
+def places_of_lines(source, hierarchy):
+    """Where each atom of the file is: cctbx sorts those of a residue by their letters."""
+    lines = pathlib.Path(source).read_text().splitlines()
+    place = {atom.serial: here for here, atom in enumerate(hierarchy.atoms())}
+    return [place[line[6:11]] for line in lines if line.startswith(("ATOM", "HETATM"))]
+
+
+def mean_mask(structure, place, amplitudes, sets, random):
+    """The mask of the solvent, averaged over cells; `sets` holds the atoms, by line, and occupancies of groups."""
+    there = np.array(structure.scatterers().extract_occupancies()) > 0
+    here = np.tile(there, (CELLS, 1))
+    for groups in sets:
+        upper = np.cumsum([occupancy for _, occupancy in groups])
+        drawn = np.searchsorted(upper, random.permutation((np.arange(CELLS) + random.uniform()) / CELLS))
+        for number, (atoms, _) in enumerate(groups):
+            here[np.ix_(drawn != number, [place[atom] for atom in atoms])] = False
+    total = 0
+    for inside in here:
+        cell = structure.deep_copy_scatterers()
+        cell.set_occupancies(flex.double(inside.astype(float)))
+        total = total + mmtbx.masks.manager(amplitudes, cell).shell_f_masks()[0].data().as_numpy_array() / CELLS
+    return amplitudes.customized_copy(data=flex.complex_double(total))
+
+
+def simulate(source, out, resolution, seed, scenario, law=None, fraction=0, sets=None):
     """Amplitudes with errors of 3 %, those of the scenario besides."""
     random, d_min = np.random.default_rng(int(seed)), float(resolution)
     flex.set_random_seed(int(seed))  # free flags are cctbx's own, and σ_A is estimated from them
-    _, _, structure = read(source)
+    builtin_random.seed(int(seed))
+    _, hierarchy, structure = read(source)
     indices = miller.build_set(structure.crystal_symmetry(), anomalous_flag=False, d_min=d_min, d_max=25.0)
     if scenario == "incomplete":
         indices = indices.select(flex.bool((random.uniform(size=indices.size()) < 0.6).tolist()))
-    calculated = structure.structure_factors(d_min=d_min * 0.999, algorithm="fft").f_calc()
-    calculated = abs(calculated).common_set(indices)
+    waves = structure.structure_factors(d_min=d_min * 0.999, algorithm="fft").f_calc().common_set(indices)
+    calculated = abs(waves)
     flags = calculated.generate_r_free_flags(fraction=0.06, use_lattice_symmetry=law is not None)
     k_sol, b_sol = SOLVENT.get(scenario, (0.37, 48.0))
     b_cart = B_CART.get(scenario, [2, -1, -1, 0, 0.5, 0] if law is None else [1, 1, -2, 0, 0, 0])
+    known = {"xray_structure": structure}
+    if sets is not None:
+        mask = mean_mask(structure, places_of_lines(source, hierarchy), calculated, sets, random)
+        known = {"f_calc": waves, "f_mask": mask}
     model = mmtbx.f_model.manager(
-        f_obs=calculated, r_free_flags=flags, xray_structure=structure, k_sol=k_sol, b_sol=b_sol, b_cart=b_cart
+        f_obs=calculated, r_free_flags=flags, k_sol=k_sol, b_sol=b_sol, b_cart=b_cart, **known
     )
     perfect = abs(model.f_model())
     if law is not None:
@@ -84,11 +124,9 @@ def refine_b(source, data, groups, out):
         target_name="ml",
     )
     model.update_all_scales(remove_outliers=False)
-    # cctbx sorts the atoms of a residue by their letters; serial numbers tell which line each came from.
     lines = pathlib.Path(source).read_text().splitlines()
     rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
-    place = {atom.serial: here for here, atom in enumerate(hierarchy.atoms())}
-    here = [place[lines[row][6:11]] for row in rows]
+    here = places_of_lines(source, hierarchy)
     wanted = json.loads(pathlib.Path(groups).read_text())
     wanted_here = [[here[atom] for atom in atoms] for atoms in wanted]
     selections = [flex.size_t(atoms) for atoms in wanted_here]
@@ -130,4 +168,4 @@ def isotropic_parts(structure, groups):
 
 
 if __name__ == "__main__":
-    {"simulate": simulate, "refine_b": refine_b}[sys.argv[1]](*sys.argv[2:])
+    {"simulate": simulate, "flooded": flooded, "refine_b": refine_b}[sys.argv[1]](*sys.argv[2:])
