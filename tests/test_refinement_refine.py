@@ -93,7 +93,8 @@ def test_structure_factors_computed_in_passes_give_the_same_result(example, solu
     streamed = refine(*example[:2], memory=0, starts=0, b_factors="held")
     np.testing.assert_allclose(streamed.occupancies, solution.occupancies, atol=1e-8)
     np.testing.assert_allclose(streamed.table["esd"], solution.table["esd"], rtol=1e-6)
-    assert streamed.target.end == pytest.approx(solution.target.end, rel=1e-9)
+    # The mask of the solvent around occupancies that differ by 1e-8 is known in single precision.
+    assert streamed.target.end == pytest.approx(solution.target.end, rel=1e-8)
 
 
 def test_sums_are_exact_and_the_rest_is_untouched(example, solution):

@@ -64,7 +64,7 @@ class Case:
         reflections = self.experiment.measure(truth, random, noise=noise, intensities=self.intensities)
         problem = with_data(self.problem, reflections)
         end = converge(problem)
-        problem, state, posterior = settle(problem, end.state)
+        problem, state, posterior = settle(problem.with_solvent_around(end.state.x), end.state)
         known, true = assess(problem, state, posterior).groups, of_groups(problem, truth.occupancies)
         found = np.asarray(state.x[: problem.n_groups])
         esds = [known[name].to_numpy() for name in ("esd", "esd_fixed", "limit")]

@@ -51,6 +51,7 @@ def converge(problem: Problem, start: str | np.ndarray = "model") -> Ending:
     """Maximum likelihood from one start, B held: scale, σ_A, solve, again until nothing moves."""
     timer = StageTimer()
     state = run_cycles(problem, problem.start(start), stage=timer)
+    state = run_cycles(problem.with_solvent_around(state.x), state.x, share=state.share, stage=timer)
     jax.block_until_ready(state.x)
     timer("")
     q = state.x[: problem.n_groups]
