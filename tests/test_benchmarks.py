@@ -12,6 +12,8 @@ from scipy.integrate import quad
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 import bench_calibration
+import bench_evidence
+import bench_halves
 import simulated
 from simulated_crystal import BRICKS, build_crystal
 
@@ -123,3 +125,32 @@ def test_a_tiny_cell_of_the_calibration(tmp_path, capsys):
     assert 0.5 < cell["z_held"] < 1.7
     assert cell["z"] <= cell["z_held"]
     assert "3.0 Å" in capsys.readouterr().out
+
+
+def test_halves_of_the_data_differ_by_what_the_uncertainties_say(example):
+    model, data, _ = example
+    held = {"starts": 0} | bench_halves.LEVELS["held"]
+    difference, esd = bench_halves.halves(model, data, np.random.default_rng(0), held)
+    assert difference.size == esd.size >= 12
+    assert 0.5 < np.sqrt(np.mean((difference / esd) ** 2)) < 1.5
+
+
+def test_a_third_of_the_sets_lacks_its_smallest_conformer(example):
+    model, _, _ = example
+    grouping = group_model(model)
+    true, start = bench_evidence.draw(model, grouping, np.random.default_rng(0), waters=0)
+    absent = [group for group in grouping.groups if true[group.atoms[0]] == 0]
+    assert absent
+    for one in grouping.sets:
+        assert all(np.ptp(true[group.atoms]) == np.ptp(start[group.atoms]) == 0 for group in one.groups)
+        assert sum(true[group.atoms[0]] for group in one.groups) < 1 + 1e-9
+
+
+def test_evidence_is_counted_by_what_is_true():
+    rows = [{"true": true, "llg_absent": absent, "llg_full": full} for true, absent, full in (
+        (0.0, 1.0, 900.0), (0.0, 3.5, 900.0), (0.15, 2.0, 50.0), (0.25, 9.0, 50.0), (0.6, 99.0, 99.0), (1.0, 500.0, 0.1)
+    )]  # fmt: skip
+    assert bench_evidence.summary(rows) == {
+        "n_absent": 2, "absent": 0.5, "n_weak": 2, "weak": 0.5, "n_weak_from_0.2": 1, "weak_from_0.2": 1.0, "n_full": 1,
+        "full": 0.0,
+    }  # fmt: skip

@@ -114,7 +114,7 @@ def main() -> None:
                     for row in one(given.model, resolution, scenario, seed, options, folder)
                 ]
             cell = {"resolution": resolution, "scenario": scenario} | summary(rows)
-            cells.append(cell | {"rows": rows})
+            cells.append(cell)
             told = [
                 f"{100 * cell[kind]:.0f} % of {cell[f'n_{kind}']}"
                 for kind in ("absent", "weak", "weak_from_0.2", "full")
