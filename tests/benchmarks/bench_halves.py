@@ -14,7 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-LEVELS = {"held": {"b_factors": "held", "positions": "held"}, "group": {"b_factors": "group", "positions": "group"}, "default": {}}
+LEVELS = {
+    "held": {"b_factors": "held", "positions": "held"},
+    "group": {"b_factors": "group", "positions": "group"},
+    "default": {},
+}
 
 
 def halves(model, data, random, options) -> tuple[np.ndarray, np.ndarray]:
