@@ -112,10 +112,7 @@ def test_the_solvent_in_the_places_of_groups_is_that_around_the_answer_whatever_
     for start in ("model", truth):
         problem, state = search(prepare(model, data, options=Options(starts=0, start=start)))
         q = state.x[: problem.n_groups]
-        collapsed = np.array(problem.tensor.group_occupancies)
-        collapsed[problem.constraints.entries] = q
-        tensor = problem.tensor.with_group_occupancies(collapsed)
-        anew = linear_model(problem.model, problem.data, tensor, problem.constraints.entries)
+        anew = linear_model(problem.model, problem.data, problem.tensor_at(q), problem.constraints.entries)
         difference = np.abs(problem.linear.solvent_mask(q) - anew.solvent_mask(q))
         assert difference.max() < 1e-4 * np.abs(anew.mask).max()
         ends.append(np.asarray(q))

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from jax_occupancy.core import OccupancyTensor
 from jax_occupancy.refinement._assess import Assessment
 from jax_occupancy.refinement._clock import Clock
 from jax_occupancy.refinement._cycles import State
@@ -25,7 +24,7 @@ def make_solution(
     """Gather what the steps of a refinement have found."""
     objective, entries = state.objective, problem.constraints.entries
     q, delta_b = objective.split(state.x)
-    refined = _put_back(problem, np.asarray(q, np.float64))
+    refined = problem.tensor_at(q, margin=0)  # on a bound where the solver ended on one
     gather = problem.observations.gather
     f_model = gather(np.asarray(structure_factors_at(objective, state.x)))
     begin_and_end = state.begin, amplitude_at(objective, state.x)
@@ -109,10 +108,3 @@ def _message(result: Result, state: State) -> str:
     if result == Result.max_cycles:
         return f"The occupancies still moved by {moved:.1e} after {cycles} cycles."
     return f"{result.sentence[0].upper()}{result.sentence[1:]}."
-
-
-def _put_back(problem: Problem, q: np.ndarray) -> OccupancyTensor:
-    """Give the module the solver's occupancies, on a bound where the solver ended on one."""
-    collapsed = np.array(problem.tensor.group_occupancies, np.float64)
-    collapsed[problem.constraints.entries] = q
-    return problem.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), margin=0)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from jax_occupancy._options import MOST_ATOMS, Options
 from jax_occupancy.core import OccupancyTensor
@@ -171,18 +171,22 @@ class Problem:
         q = np.asarray(tensor.group_occupancies, np.float64)
         return jnp.asarray(self.constraints.variables(q), dtype)
 
+    def tensor_at(self, q: Float[ArrayLike, " groups"], **margin: float) -> OccupancyTensor:
+        """The module with the solver's occupancies."""
+        collapsed = np.array(self.tensor.group_occupancies, np.float64)
+        collapsed[self.constraints.entries] = q
+        return self.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), **margin)
+
     def with_ties(self, ties: list[list[int]]) -> "Problem":
         """Hold the occupancies of coincident conformers equal."""
         return replace(self, constraints=self.constraints.with_ties(ties))
 
     def with_solvent_around(self, x: Float[Array, " variables"]) -> "Problem":
         """The same with the solvent in the places of groups linear around these occupancies."""
-        linear, entries = self.linear, self.constraints.entries
+        linear = self.linear
         if linear.empty is None or linear.displaced.is_empty:
             return self
-        q = np.array(self.tensor.group_occupancies, np.float64)
-        q[entries] = np.clip(x[: self.n_groups], 0, 1)
-        tensor = self.tensor.with_group_occupancies(q)
+        tensor, entries = self.tensor_at(x[: self.n_groups]), self.constraints.entries
         empty, displaced = solvent_of_groups(self.model, self.hkl, tensor, entries)
         empty = jnp.asarray(empty, linear.mask.dtype)
         if self.mesh is not None:

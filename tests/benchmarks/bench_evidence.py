@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from bench_truth import B_ERROR, SCENARIOS, WRONG_B, WRONG_XYZ, XYZ_ERROR, cctbx, simulate, write
+from bench_truth import SCENARIOS, simulate, write, write_wrong
 
 SUPPORTED = 3.0
 
@@ -51,17 +51,12 @@ def one(source, resolution, scenario, seed, options, folder) -> list[dict]:
     model = read_model(source)
     true, start = draw(model, group_model(model), random)
     folder = Path(folder)
-    data, wrong, groups = (str(folder / name) for name in ("data.mtz", "wrong.pdb", "groups.json"))
+    data, wrong = str(folder / "data.mtz"), str(folder / "wrong.pdb")
     write(model.structure, folder / "truth.pdb", true)
     write(model.structure, wrong, start)
     grouping = group_model(read_model(wrong))
     simulate(folder, data, resolution, seed, scenario, grouping, true, flooded=True)
-    xyz = random.normal(scale=XYZ_ERROR, size=(true.size, 3)) if scenario in WRONG_XYZ else None
-    b = np.exp(random.normal(scale=B_ERROR, size=true.size)) if scenario == "xyzB" else None
-    write(model.structure, wrong, start, xyz=xyz, b=b)
-    if scenario in WRONG_B:
-        Path(groups).write_text(json.dumps([group.atoms.tolist() for group in grouping.groups if group.refinable]))
-        cctbx("refine_b", wrong, data, groups, wrong)
+    write_wrong(folder, model.structure, scenario, random, start, grouping)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solution = refine(wrong, data, throw=False, **options)

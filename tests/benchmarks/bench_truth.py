@@ -86,6 +86,17 @@ def write(structure, path, occupancies, *, xyz=None, b=None, without=()) -> None
     Path(path).write_text(other.make_pdb_string())
 
 
+def write_wrong(folder, structure, scenario, random, start, grouping, *, without=()) -> None:
+    """The model that is refined, wrong as the scenario says, its B factors perhaps refined against the data."""
+    n, wrong, groups = len(start), folder / "wrong.pdb", folder / "groups.json"
+    xyz = random.normal(scale=XYZ_ERROR, size=(n, 3)) if scenario in WRONG_XYZ else None
+    b = np.exp(random.normal(scale=B_ERROR, size=n)) if scenario == "xyzB" else None
+    write(structure, wrong, start, xyz=xyz, b=b, without=without)
+    if scenario in WRONG_B:
+        groups.write_text(json.dumps([group.atoms.tolist() for group in grouping.groups if group.refinable]))
+        cctbx("refine_b", wrong, folder / "data.mtz", groups, wrong)
+
+
 def one(source, resolution, scenario, seed, options, folder) -> tuple[np.ndarray, ...]:
     """True and found occupancies of the groups, their esds, and z with B factors and positions held."""
     from jax_occupancy import group_model, read_model, refine
@@ -111,13 +122,8 @@ def one(source, resolution, scenario, seed, options, folder) -> tuple[np.ndarray
                 without |= set(least.tolist())
     if scenario == "full":
         start = np.where(water, np.where(start < 1, 1.0, start), start)
-    xyz = random.normal(scale=XYZ_ERROR, size=(n, 3)) if scenario in WRONG_XYZ else None
-    b = np.exp(random.normal(scale=B_ERROR, size=n)) if scenario == "xyzB" else None
-    write(model.structure, wrong, start, xyz=xyz, b=b, without=without)
     grouping, known = group_model(model), np.setdiff1d(np.arange(n), sorted(without))
-    if scenario in WRONG_B:
-        (folder / "groups.json").write_text(json.dumps([g.atoms.tolist() for g in grouping.groups if g.refinable]))
-        cctbx("refine_b", wrong, data, folder / "groups.json", wrong)
+    write_wrong(folder, model.structure, scenario, random, start, grouping, without=without)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solution = refine(wrong, data, groups=None if without else grouping, throw=False, **options)
