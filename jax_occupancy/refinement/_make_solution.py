@@ -24,7 +24,7 @@ def make_solution(
     """Gather what the steps of a refinement have found."""
     objective, entries = state.objective, problem.constraints.entries
     q, delta_b = objective.split(state.x)
-    refined = problem.tensor_at(q, margin=0)  # on a bound where the solver ended on one
+    refined = problem.tensor_at(q)
     gather = problem.observations.gather
     f_model = gather(np.asarray(structure_factors_at(objective, state.x)))
     begin_and_end = state.begin, amplitude_at(objective, state.x)

@@ -171,11 +171,11 @@ class Problem:
         q = np.asarray(tensor.group_occupancies, np.float64)
         return jnp.asarray(self.constraints.variables(q), dtype)
 
-    def tensor_at(self, q: Float[ArrayLike, " groups"], **margin: float) -> OccupancyTensor:
-        """The module with the solver's occupancies."""
+    def tensor_at(self, q: Float[ArrayLike, " groups"]) -> OccupancyTensor:
+        """The module with the solver's occupancies, on a bound where the solver is on one."""
         collapsed = np.array(self.tensor.group_occupancies, np.float64)
         collapsed[self.constraints.entries] = q
-        return self.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), **margin)
+        return self.tensor.with_group_occupancies(np.clip(collapsed, 0, 1), margin=0)
 
     def with_ties(self, ties: list[list[int]]) -> "Problem":
         """Hold the occupancies of coincident conformers equal."""
