@@ -169,6 +169,20 @@ def test_what_is_known_of_an_occupancy_counts_that_its_b_factor_is_not_known_on_
     assert np.all(table.loc[on_bound, "esd"] > 1.05 * table.loc[on_bound, "esd_fixed"])
 
 
+def test_no_atom_runs_away_from_a_group_that_is_on_its_lowest_bound(example, wrong, monkeypatch):
+    """Group up and atoms down is one and the same: what may not push the atoms down may not push the group up."""
+    monkeypatch.setattr("jax_occupancy.refinement._problem.SMALLEST_B", 20.0)
+    problem, state, posterior = settle(*search(prepare(wrong, example[1], options=Options(starts=0))))
+    assert posterior.lowest.any()
+    assert np.all(posterior.kind[posterior.lowest] == 1)
+    of_groups = np.asarray(state.objective.split(state.x)[1])
+    assert np.max(np.abs(of_groups)) < 30
+    reached = problem.model.atoms["tempfactor"] - wrong.atoms["tempfactor"]
+    for atoms, of_group in zip(problem.members, of_groups, strict=True):
+        whole = of_group + reached.to_numpy()[atoms]
+        assert np.all(whole >= np.minimum(20.0 - wrong.atoms["tempfactor"].to_numpy()[atoms], 0) - 1e-6)
+
+
 @pytest.fixture(scope="module")
 def guessed(example):
     """The B factors of each group as a refinement at even shares would have left them, by the widths of its peaks."""

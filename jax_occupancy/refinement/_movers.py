@@ -32,6 +32,7 @@ class Movers(NamedTuple):
         atoms: positions of the atoms of each.
         part: the part each belongs to, ascending.
         b: the mean B factor of each, in Å².
+        lowest_b: the lowest of its atoms, of an anisotropic one along the direction in which it moves least.
         may_shift: those that have no atom on a special position.
         shifts: how far each has been moved, in Å, (movers, 3).
         delta_b: what was added to its B factors beside the shift of its group, in Å².
@@ -41,6 +42,7 @@ class Movers(NamedTuple):
     atoms: tuple[Int[np.ndarray, " _"], ...]
     part: Int[np.ndarray, " movers"]
     b: Float[np.ndarray, " movers"]
+    lowest_b: Float[np.ndarray, " movers"]
     may_shift: Bool[np.ndarray, " movers"]
     shifts: Float[np.ndarray, "movers 3"]
     delta_b: Float[np.ndarray, " movers"]
@@ -70,9 +72,10 @@ def parts_of(atoms: pd.DataFrame, groups: Sequence[Int[np.ndarray, " _"]]) -> Pa
 
 
 def movers_of(
-    parts: Parts, b: np.ndarray, orders: np.ndarray, *, alone: Bool[np.ndarray, " atoms"] | None = None
+    model: Model, parts: Parts, orders: Int[np.ndarray, " atoms"], *, alone: Bool[np.ndarray, " atoms"] | None = None
 ) -> Movers:
     """What moves as a body, not moved yet: parts, or those atoms of theirs that go `alone` and the rest of each."""
+    b, lowest = equivalent_and_lowest_b(model)
     single = np.zeros(b.size, bool) if alone is None else alone
     bodies = [[*part[single[part]][:, None], part[~single[part]]] for part in parts.atoms]
     bodies = [[body for body in one if body.size] for one in bodies]
@@ -81,6 +84,7 @@ def movers_of(
         atoms=tuple(atoms),
         part=np.repeat(np.arange(len(bodies)), [len(one) for one in bodies]),
         b=np.array([b[one].mean() for one in atoms]),
+        lowest_b=np.array([lowest[one].min() for one in atoms]),
         may_shift=np.array([bool(np.all(orders[one] == 1)) for one in atoms], bool),
         shifts=np.zeros((len(atoms), 3)),
         delta_b=np.zeros(len(atoms)),

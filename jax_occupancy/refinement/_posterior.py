@@ -34,6 +34,8 @@ from jax_occupancy.refinement._problem import RELATIVE_B_SPREAD, SMALLEST_B, Pro
 
 # Spread of the B factors of atoms, relative to each, before the data have spoken.
 RELATIVE_ATOM_SPREAD = 0.1
+# An atom whose B factor is nearer than this (Å²) to its bound is on it.
+SAME_B = 1e-3
 # How far B factors give way by themselves, relative to what is usual, where the data hardly tell: refinements have
 # restraints, and end before those of conformers that coincide have run away from each other.
 RESTRAINT = 0.15
@@ -151,8 +153,11 @@ class Posterior:
         steep = lever.toarray().T * precision / self._count[:, None]
         between = self.likelihood.curvature[:n, n:] - steep[self.place]
         slope = self.likelihood.gradient[n:] + pull
-        slope = np.where(self.lowest, np.minimum(slope, 0), slope)
-        return self.likelihood.curvature[n:, n:] + np.diag(precision), slope, between
+        cut, (of_group, of_atom) = np.where(self.lowest, np.maximum(slope, 0), 0), (self.kind == kind for kind in (0, 1))
+        # What may not push an atom does not push it by way of its group either.
+        of_atoms = np.bincount(self.group[of_atom], cut[of_atom], minlength=self.n_variables)
+        cut[of_group] += of_atoms[self.group[of_group]]
+        return self.likelihood.curvature[n:, n:] + np.diag(precision), slope - cut, between
 
     @cached_property
     def _prior(self) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -299,11 +304,12 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         movers.delta_b[: counts[1]],
         np.tile(movers.shifts.T.ravel(), int(may_shift)),
     ]
-    lowest = (
-        np.zeros(kind.size, bool)
-        if delta_b is None
-        else np.pad(delta_b <= problem.lowest_shifts, (0, kind.size - n_groups))
-    )
+    lowest = np.zeros(kind.size, bool)
+    if by_mover:  # atoms are on their bounds, not their group
+        shifted = np.asarray(delta_b)[problem.group_of_mover] + movers.delta_b
+        lowest[n_shifted : n_shifted + n_movers] = shifted <= problem.lowest_shifts_of_movers + SAME_B
+    elif delta_b is not None:
+        lowest[:n_groups] = delta_b <= problem.lowest_shifts
     unit = state.log_likelihood_unit(problem)
     scores, curvature = found.scores, np.asarray(found.curvature, np.float64)
     q, guess = np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)

@@ -90,7 +90,7 @@ def prepare(
             linear = TwinnedModel.of(linear, orbits.domains, np.full(domains, 1 / domains))
     jax.block_until_ready(linear)
     b, lowest = equivalent_and_lowest_b(model)
-    movers = movers_of(parts, b, sites.orders)
+    movers = movers_of(model, parts, sites.orders)
     shifts = options.positions != "held"
     mean_b = np.array([b[atoms].mean() if atoms.size else 0.0 for atoms in members])
     return Problem(

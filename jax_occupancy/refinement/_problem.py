@@ -21,13 +21,7 @@ from jax_occupancy.refinement._devices import divided, shard_reflections
 from jax_occupancy.refinement._linear_model import group_columns, solvent_of_groups
 from jax_occupancy.refinement._map_data import MapData
 from jax_occupancy.refinement._map_model import map_columns
-from jax_occupancy.refinement._movers import (
-    Movers,
-    Parts,
-    equivalent_and_lowest_b,
-    moved_model,
-    movers_of,
-)
+from jax_occupancy.refinement._movers import Movers, Parts, moved_model, movers_of
 from jax_occupancy.refinement._near import Near
 from jax_occupancy.refinement._objective import amplitude_of, powers_of, unscaled
 from jax_occupancy.refinement._observations import Observations
@@ -141,6 +135,11 @@ class Problem:
     def lowest_shifts(self) -> Float[np.ndarray, " groups"]:
         """The most negative shift of the B factors of each group, in Å²."""
         return np.minimum(SMALLEST_B - self.lowest_b, 0)
+
+    @property
+    def lowest_shifts_of_movers(self) -> Float[np.ndarray, " movers"]:
+        """The same of movers, the shifts of their groups included."""
+        return np.minimum(SMALLEST_B - self.movers.lowest_b, 0)
 
     @cached_property
     def guess(self) -> Float[Array, " groups"]:
@@ -285,9 +284,8 @@ class Problem:
 
     def by_atom(self) -> "Problem":
         """The same with atoms for movers; hydrogens, which X-rays hardly see, move together in each residue."""
-        b, _ = equivalent_and_lowest_b(self.model)
         hydrogen = self.model.atoms["element"].isin(["H", "D"]).to_numpy() & (self.options.radiation != "neutron")
-        movers = movers_of(self.parts, b, self.sites.orders, alone=~hydrogen)
+        movers = movers_of(self.model, self.parts, self.sites.orders, alone=~hydrogen)
         shifts, delta_b = self.movers.of_atoms(self.model.n_atoms)
         first = np.array([atoms[0] for atoms in movers.atoms])
         movers = movers._replace(shifts=shifts[first], delta_b=delta_b[first])

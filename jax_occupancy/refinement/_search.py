@@ -24,6 +24,8 @@ from jax_occupancy.refinement._starts import (
 
 # A lower minimum changes the scales, which may make another one the lowest; this many times is enough.
 MAX_ROUNDS = 4
+# What counts as no change of an occupancy before the solvent is taken around the first answer, and the search goes on.
+ROUGH = 1e-3
 # Minima that are brought to rest on their own scales.
 MAX_OTHERS = 3
 
@@ -49,18 +51,18 @@ def search(problem: Problem, *, stage: Stage = lambda name: None) -> tuple[Probl
     """
     options, history = problem.options, []
 
-    def cycles(problem: Problem, x: Array, share: float = 1.0) -> State:
-        state = run_cycles(problem, x, share=share, stage=stage)
+    def cycles(problem: Problem, x: Array, share: float = 1.0, tolerance: float | None = None) -> State:
+        state = run_cycles(problem, x, share=share, stage=stage, tolerance=tolerance)
         history.extend(state.history)
         return state
 
     begin = problem.start(options.start, seed=options.seed)
-    state = cycles(problem, begin)
+    state = cycles(problem, begin, tolerance=ROUGH)
     ties = _coincident(problem, state)
     if ties:
         problem = problem.with_ties(ties)
         begin = _even(begin, ties)
-        state = cycles(problem, _even(state.x, ties), state.share)
+        state = cycles(problem, _even(state.x, ties), state.share, ROUGH)
     problem = problem.with_solvent_around(state.x)
     state = cycles(problem, state.x, state.share)
     minima: tuple[Minimum, ...] = ()

@@ -21,7 +21,7 @@ from jax_occupancy.refinement._cycles import Stage, State, run_cycles
 from jax_occupancy.refinement._evidence import constrained_minimum
 from jax_occupancy.refinement._information import Information
 from jax_occupancy.refinement._posterior import Posterior, Spreads, posterior_at
-from jax_occupancy.refinement._problem import SMALLEST_B, Problem
+from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._quadratic import solve_on_simplexes
 from jax_occupancy.refinement._solver import Result
 
@@ -238,12 +238,15 @@ def _moved(problem: Problem, state: State, posterior: Posterior, step: np.ndarra
     b_trend = np.zeros((problem.n_groups, problem.n_groups))
     response = posterior.response[of_groups][:, : problem.n_groups]
     b_trend[posterior.group[of_groups]] = posterior.spreads.trend * response.toarray()
-    delta_b[: of_atoms.sum()] = np.maximum(after[of_atoms], SMALLEST_B - movers.b[: of_atoms.sum()])
     shifts[:, movers.may_shift] = after[of_shifts].reshape(3, -1) if of_shifts.any() else 0.0
     x = np.maximum(np.asarray(state.x[:n_x], np.float64) + step, 0)
     _, found = state.objective.split(state.x)
     if found is not None:
         of_b = np.array(found, np.float64)
         of_b[posterior.group[of_groups]] = after[of_groups]
-        x = np.concatenate([x, (np.maximum(of_b, problem.lowest_shifts) - problem.lowest_shifts) / b_spread])
+        of_b = np.maximum(of_b, problem.lowest_shifts)
+        x = np.concatenate([x, (of_b - problem.lowest_shifts) / b_spread])
+        if of_atoms.any():  # an atom is on its bound alone, or with a group whose B factors fall
+            fallen = np.minimum(of_b[problem.group_of_mover], 0)
+            delta_b[:] = np.maximum(after[of_atoms], problem.lowest_shifts_of_movers - fallen)
     return problem.moved(shifts.T, delta_b, b_spread=b_spread, b_trend=b_trend), x

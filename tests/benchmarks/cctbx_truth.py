@@ -5,6 +5,7 @@ simulate TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO [LAW FRACTION]
 flooded TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO SETS.json
                                                         the same; solvent flows in where a group is absent
 refine_b MODEL.pdb DATA.mtz GROUPS.json OUT.pdb         one B shift per group, at the occupancies of the model
+full_matrix MODEL.pdb DATA.mtz SETS.json OUT.pdb        least squares of everything, by one matrix
 """
 
 import io
@@ -19,13 +20,16 @@ import mmtbx.f_model
 import mmtbx.masks
 import mmtbx.refinement.group
 import numpy as np
+import smtbx.utils
 from cctbx import adptbx, miller
 from cctbx.array_family import flex
+from scitbx.lstbx import normal_eqns_solving
+from smtbx.refinement import constraints, least_squares
 
 ISOTROPIC = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 # The overall anisotropic B (Å²), and the density and B factor (Å²) of the solvent.
-B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0]}
-SOLVENT = {"solvent": (0.30, 90.0)}
+B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0], "dry": [0] * 6}
+SOLVENT = {"solvent": (0.30, 90.0), "dry": (0.0, 0.0)}
 # Cells of the crystal over which the mask of the solvent is averaged.
 CELLS = 24
 
@@ -146,6 +150,49 @@ def refine_b(source, data, groups, out):
     pathlib.Path(out).write_text("\n".join([*lines, ""]))
 
 
+def full_matrix(source, data, sets, out):
+    """What a small-molecule program makes of a model: coordinates and B factors of all atoms, and occupancies of sets.
+
+    A set is the atoms, by line, of one group, or of two whose occupancies sum to one; without sets the occupancies of
+    the model stay. Beside the model goes a JSON file of the occupancies of first groups and their uncertainties.
+    """
+    _, hierarchy, structure = read(source)
+    place = places_of_lines(source, hierarchy)
+    scatterers = structure.scatterers()
+    for scatterer in scatterers:
+        scatterer.flags.set_grad_site(True)
+        scatterer.flags.set_grad_u_iso(True)
+    sets = [[[place[atom] for atom in atoms] for atoms in one] for one in json.loads(pathlib.Path(sets).read_text())]
+    for atom in (atom for one in sets for atoms in one for atom in atoms):
+        scatterers[atom].flags.set_grad_occupancy(True)
+    shared = [
+        constraints.occupancy.dependent_occupancy(*([(atom, 1.0) for atom in atoms] for atoms in [*one, []][:2]))
+        for one in sets
+    ]
+    amplitudes = iotbx.reflection_file_reader.any_reflection_file(data).as_miller_arrays()[0]
+    parameters = constraints.reparametrisation(structure, shared, smtbx.utils.connectivity_table(structure))
+    problem = least_squares.crystallographic_ls(
+        amplitudes.f_as_f_sq().as_xray_observations(), parameters, weighting_scheme=least_squares.sigma_weighting()
+    )
+    normal_eqns_solving.levenberg_marquardt_iterations(
+        problem, n_max_iterations=30, gradient_threshold=1e-7, step_threshold=1e-6, tau=1e-10
+    )
+    problem.build_up()
+    # Uncertainties are those of the data, not of what is left over.
+    covariance = problem.covariance_matrix(normalised_by_goof=False)
+    first = [one.value.index for one in shared]
+    of_first = covariance.matrix_packed_u_diagonal().select(flex.size_t(first))
+    found = [scatterers[one[0][0]].occupancy for one in sets], list(flex.sqrt(of_first))
+    pathlib.Path(out).with_suffix(".json").write_text(json.dumps([*found, problem.goof()]))
+    lines, cell = pathlib.Path(source).read_text().splitlines(), structure.unit_cell()
+    rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    for atom, row in zip(place, rows, strict=True):
+        scatterer = scatterers[atom]
+        numbers = *cell.orthogonalize(scatterer.site), scatterer.occupancy, adptbx.u_as_b(scatterer.u_iso)
+        lines[row] = lines[row][:30] + "{:8.3f}{:8.3f}{:8.3f}{:6.2f}{:6.2f}".format(*numbers) + lines[row][66:]
+    pathlib.Path(out).write_text("\n".join([*lines, ""]))
+
+
 def isotropic_parts(structure, groups):
     """Give the atoms of a group one isotropic part beside tensors: all that the shift of a group changes.
 
@@ -168,4 +215,4 @@ def isotropic_parts(structure, groups):
 
 
 if __name__ == "__main__":
-    {"simulate": simulate, "flooded": flooded, "refine_b": refine_b}[sys.argv[1]](*sys.argv[2:])
+    {one.__name__: one for one in (simulate, flooded, refine_b, full_matrix)}[sys.argv[1]](*sys.argv[2:])
