@@ -153,7 +153,10 @@ class Posterior:
         steep = lever.toarray().T * precision / self._count[:, None]
         between = self.likelihood.curvature[:n, n:] - steep[self.place]
         slope = self.likelihood.gradient[n:] + pull
-        cut, (of_group, of_atom) = np.where(self.lowest, np.maximum(slope, 0), 0), (self.kind == kind for kind in (0, 1))
+        cut, (of_group, of_atom) = (
+            np.where(self.lowest, np.maximum(slope, 0), 0),
+            (self.kind == kind for kind in (0, 1)),
+        )
         # What may not push an atom does not push it by way of its group either.
         of_atoms = np.bincount(self.group[of_atom], cut[of_atom], minlength=self.n_variables)
         cut[of_group] += of_atoms[self.group[of_group]]

@@ -3,9 +3,10 @@
     python tests/benchmarks/bench_full_matrix.py MODEL --json FILE      (Debian's python3-cctbx must be there)
 
 cctbx computes data of a small crystal without bulk solvent and anisotropy, in which the two conformers of a residue
-and some waters are partly there. smtbx refines coordinates and B factors of all atoms at guessed occupancies, as a
-user of a small-molecule program would. From there smtbx goes on with occupancies free, which is the reference, and
-`refine` moves the atoms of the groups alone. Printed are, for its defaults and with all but occupancies held,
+and some waters are partly there. The reference is what smtbx makes of everything from the truth on, so that it ends in
+the deepest minimum. Then smtbx refines coordinates and B factors of all atoms at guessed occupancies, as a user of a
+small-molecule program would. From there `refine` moves the atoms of the groups alone; what all others have made of the
+guess stays. So smtbx refines these at its occupancies, and it goes on from there: the passes. Pass 0 is from the model of the reference. Printed are
 
     esd    the median ratio of its esds to the reference's, and the range of nine in ten
     far    root mean square of its value less the reference's in esds of the reference, and the largest
@@ -23,7 +24,7 @@ from bench_truth import cctbx, draw, write, write_wrong
 
 WATERS, HIGHEST_B = 12, 40.0  # how many waters are partial, of those with B factors up to so many Å²
 APART = 0.8  # conformers of an atom that are nearer than this (Å) are taken for one atom
-LEVELS = {"default": {}, "held": {"b_factors": "held", "positions": "held"}}
+PASSES = 3
 
 
 def partial(source, path, random) -> None:
@@ -44,8 +45,8 @@ def partial(source, path, random) -> None:
     path.write_text(structure.make_pdb_string())
 
 
-def one(source, resolution, seed, folder) -> dict[str, list[np.ndarray]]:
-    """True occupancies of the first group of each set, and values and esds: of the reference and of each level."""
+def one(source, resolution, seed, folder) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """True occupancies of the first group of each set; values and esds of the reference, and of each pass."""
     from jax_occupancy import group_model, read_model, refine
 
     random, folder = np.random.default_rng(seed), Path(folder)
@@ -53,24 +54,30 @@ def one(source, resolution, seed, folder) -> dict[str, list[np.ndarray]]:
     model = read_model(folder / "partial.pdb")
     grouping = group_model(model)
     true, start = draw(model, grouping, random)
+    true = true.round(2)  # as in the file
     sets = [[group.atoms.tolist() for group in one.groups] for one in grouping.sets]
     for name, value in {"sets": sets, "none": []}.items():
         (folder / f"{name}.json").write_text(json.dumps(value))
-    data, guessed = folder / "data.mtz", folder / "guessed.pdb"
+    data, wrong, refined = (folder / name for name in ("data.mtz", "wrong.pdb", "refined.pdb"))
     write(model.structure, folder / "truth.pdb", true)
     cctbx("simulate", folder / "truth.pdb", data, resolution, seed, "dry")
     write_wrong(folder, model.structure, "xyzB", random, start, grouping)
-    cctbx("full_matrix", folder / "wrong.pdb", data, folder / "none.json", guessed)
-    cctbx("full_matrix", guessed, data, folder / "sets.json", folder / "reference.pdb")
-    found = {"reference": json.loads((folder / "reference.json").read_text())}
-    first = [group.atoms[0] for group in (one.groups[0] for one in grouping.sets)]
+    cctbx("full_matrix", folder / "truth.pdb", data, folder / "sets.json", folder / "reference.pdb")
+    cctbx("full_matrix", wrong, data, folder / "none.json", refined)
+    reference = np.array(json.loads((folder / "reference.json").read_text())[:2])
+    first, passes = [one.groups[0].atoms[0] for one in grouping.sets], []
     place = [[group.atoms[0] for group in grouping.groups].index(atom) for atom in first]
-    for name, level in LEVELS.items():
+    for number in range(PASSES + 1):
+        if number > 1:
+            write(solution.model.structure, wrong, solution.occupancies)
+            cctbx("full_matrix", wrong, data, folder / "none.json", refined)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table = refine(str(guessed), str(data), groups=grouping, starts=0, throw=False, **level).table
-        found[name] = [table[column].to_numpy(float)[place] for column in ("occupancy", "esd")]
-    return {name: [true[first], *map(np.asarray, values)] for name, values in found.items()}
+            solution = refine(
+                str(refined if number else folder / "reference.pdb"), str(data), groups=grouping, starts=0, throw=False
+            )
+        passes.append(solution.table.loc[place, ["occupancy", "esd"]].to_numpy(float).T)
+    return true[first], reference, passes
 
 
 def main() -> None:
@@ -84,20 +91,20 @@ def main() -> None:
     for seed in range(given.sets):
         with tempfile.TemporaryDirectory() as folder:
             parts.append(one(given.model, given.resolution, seed, folder))
-    true, value, sigma = (np.concatenate([part["reference"][i] for part in parts]) for i in range(3))
+    true, (value, sigma) = np.concatenate([part[0] for part in parts]), np.hstack([part[1] for part in parts])
     own = np.sqrt(np.mean(((value - true) / sigma) ** 2))
-    print(f"{'refined':<9}{'n':>4}{'esd':>7}{'range':>12}{'far':>7}{'largest':>9}{'z':>7}{'of reference':>14}")
+    print(f"{'pass':<5}{'n':>4}{'esd':>7}{'range':>14}{'far':>7}{'largest':>9}{'z':>7}{'of reference':>14}")
     rows = []
-    for name in LEVELS:
-        q, esd = (np.concatenate([part[name][i] for part in parts]) for i in (1, 2))
+    for number in range(PASSES + 1):
+        q, esd = np.hstack([part[2][number] for part in parts])
         known = np.isfinite(esd)
         ratio, far, z = esd[known] / sigma[known], ((q - value) / sigma)[known], ((q - true) / esd)[known]
         low, median, high = np.quantile(ratio, (0.05, 0.5, 0.95))
-        row = {"refined": name, "n": ratio.size, "esd": median, "esd_low": low, "esd_high": high}
+        row = {"pass": number, "n": ratio.size, "esd": median, "esd_low": low, "esd_high": high}
         row |= {"far": np.sqrt(np.mean(far**2)), "largest": np.max(np.abs(far)), "z": np.sqrt(np.mean(z**2))}
         rows.append(row | {"z_of_reference": own})
-        print(f"{name:<9}{ratio.size:>4}{median:>7.2f}{low:>6.2f}–{high:<5.2f}{row['far']:>7.2f}{row['largest']:>9.2f}", end="")
-        print(f"{row['z']:>7.2f}{own:>14.2f}")
+        print(f"{number:<5}{ratio.size:>4}{median:>7.2f}{low:>8.2f}-{high:<5.2f}{row['far']:>7.2f}", end="")
+        print(f"{row['largest']:>9.2f}{row['z']:>7.2f}{own:>14.2f}")
     if given.json:
         Path(given.json).write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -30,6 +30,8 @@ ISOTROPIC = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 # The overall anisotropic B (Å²), and the density and B factor (Å²) of the solvent.
 B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0], "dry": [0] * 6}
 SOLVENT = {"solvent": (0.30, 90.0), "dry": (0.0, 0.0)}
+# A reflection is weak whose amplitude is below so many σ.
+WEAK = 3.0
 # Cells of the crystal over which the mask of the solvent is averaged.
 CELLS = 24
 
@@ -81,12 +83,16 @@ def simulate(source, out, resolution, seed, scenario, law=None, fraction=0, sets
     indices = miller.build_set(structure.crystal_symmetry(), anomalous_flag=False, d_min=d_min, d_max=25.0)
     if scenario == "incomplete":
         indices = indices.select(flex.bool((random.uniform(size=indices.size()) < 0.6).tolist()))
-    waves = structure.structure_factors(d_min=d_min * 0.999, algorithm="fft").f_calc().common_set(indices)
+    # What a density on a grid is wrong by depends on the resolution; a scale per shell takes it up, a single one not.
+    algorithm = "direct" if scenario == "dry" else "fft"
+    waves = structure.structure_factors(d_min=d_min * 0.999, algorithm=algorithm).f_calc().common_set(indices)
     calculated = abs(waves)
     flags = calculated.generate_r_free_flags(fraction=0.06, use_lattice_symmetry=law is not None)
     k_sol, b_sol = SOLVENT.get(scenario, (0.37, 48.0))
     b_cart = B_CART.get(scenario, [2, -1, -1, 0, 0.5, 0] if law is None else [1, 1, -2, 0, 0, 0])
     known = {"xray_structure": structure}
+    if scenario == "dry":
+        known = {"f_calc": waves, "f_mask": waves.customized_copy(data=0 * waves.data())}
     if sets is not None:
         mask = mean_mask(structure, places_of_lines(source, hierarchy), calculated, sets, random)
         known = {"f_calc": waves, "f_mask": mask}
@@ -170,13 +176,18 @@ def full_matrix(source, data, sets, out):
         for one in sets
     ]
     amplitudes = iotbx.reflection_file_reader.any_reflection_file(data).as_miller_arrays()[0]
-    parameters = constraints.reparametrisation(structure, shared, smtbx.utils.connectivity_table(structure))
+    # The sign of a weak reflection hangs on the start. Squares of amplitudes with errors are too large by their variance.
+    amplitudes = amplitudes.select(amplitudes.data() > WEAK * amplitudes.sigmas())
+    size, variance = flex.pow2(amplitudes.data()), flex.pow2(amplitudes.sigmas())
+    intensities = amplitudes.customized_copy(
+        data=size - variance, sigmas=flex.sqrt(4 * size * variance + 2 * flex.pow2(variance))
+    )
     problem = least_squares.crystallographic_ls(
-        amplitudes.f_as_f_sq().as_xray_observations(), parameters, weighting_scheme=least_squares.sigma_weighting()
+        intensities.set_observation_type_xray_intensity().as_xray_observations(),
+        constraints.reparametrisation(structure, shared, smtbx.utils.connectivity_table(structure)),
+        weighting_scheme=least_squares.sigma_weighting(),
     )
-    normal_eqns_solving.levenberg_marquardt_iterations(
-        problem, n_max_iterations=30, gradient_threshold=1e-7, step_threshold=1e-6, tau=1e-10
-    )
+    normal_eqns_solving.naive_iterations(problem, n_max_iterations=8, step_threshold=1e-5)
     problem.build_up()
     # Uncertainties are those of the data, not of what is left over.
     covariance = problem.covariance_matrix(normalised_by_goof=False)
