@@ -4,9 +4,10 @@
 
 cctbx computes data of a small crystal without bulk solvent and anisotropy, in which the two conformers of a residue
 and some waters are partly there. The reference is what smtbx makes of everything from the truth on, so that it ends in
-the deepest minimum. Then smtbx refines coordinates and B factors of all atoms at guessed occupancies, as a user of a
-small-molecule program would. From there `refine` moves the atoms of the groups alone; what all others have made of the
-guess stays. So smtbx refines these at its occupancies, and it goes on from there: the passes. Pass 0 is from the model of the reference. Printed are
+the deepest minimum; pass 0 is what `refine`, which moves the atoms of the groups alone, makes of its model. For pass 1
+smtbx refines coordinates and B factors of all atoms at guessed occupancies, as users of such programs do.
+What the atoms beside the groups have made of the guess stays, so smtbx refines them at the occupancies of pass 1 for
+pass 2, and so on. Printed are
 
     esd    the median ratio of its esds to the reference's, and the range of nine in ten
     far    root mean square of its value less the reference's in esds of the reference, and the largest

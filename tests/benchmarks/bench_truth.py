@@ -31,6 +31,7 @@ SCENARIOS = {
     "solvent": "another solvent", "anisotropic": "strongly anisotropic diffraction", "incomplete": "60 % complete",
     "outliers": "5 % gross outliers", "hydrogens": "the hydrogens of the crystal are missing",
     "flooded": "solvent flows in where a group is absent, on average over 24 cells; else it never does",
+    "refined": "coordinates and B factors of all atoms refined at even occupancies, with restraints",
 }  # fmt: skip
 WRONG_B, WRONG_XYZ = {"wrongB", "wrongB_xyz", "full"}, {"xyzB", "wrongB_xyz"}
 XYZ_ERROR, B_ERROR = 0.05, 0.10  # Å along each axis, and of the natural logarithm
@@ -92,6 +93,8 @@ def write_wrong(folder, structure, scenario, random, start, grouping, *, without
     xyz = random.normal(scale=XYZ_ERROR, size=(n, 3)) if scenario in WRONG_XYZ else None
     b = np.exp(random.normal(scale=B_ERROR, size=n)) if scenario == "xyzB" else None
     write(structure, wrong, start, xyz=xyz, b=b, without=without)
+    if scenario == "refined":
+        cctbx("refine_all", wrong, folder / "data.mtz", wrong)
     if scenario in WRONG_B:
         groups.write_text(json.dumps([group.atoms.tolist() for group in grouping.groups if group.refinable]))
         cctbx("refine_b", wrong, folder / "data.mtz", groups, wrong)

@@ -5,6 +5,7 @@ simulate TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO [LAW FRACTION]
 flooded TRUTH.pdb OUT.mtz RESOLUTION SEED SCENARIO SETS.json
                                                         the same; solvent flows in where a group is absent
 refine_b MODEL.pdb DATA.mtz GROUPS.json OUT.pdb         one B shift per group, at the occupancies of the model
+refine_all MODEL.pdb DATA.mtz OUT.pdb                   coordinates and B factors of all atoms, with restraints
 full_matrix MODEL.pdb DATA.mtz SETS.json OUT.pdb        least squares of everything, by one matrix
 """
 
@@ -21,8 +22,9 @@ import mmtbx.masks
 import mmtbx.refinement.group
 import numpy as np
 import smtbx.utils
-from cctbx import adptbx, miller
+from cctbx import adptbx, miller, xray
 from cctbx.array_family import flex
+from scitbx import lbfgs
 from scitbx.lstbx import normal_eqns_solving
 from smtbx.refinement import constraints, least_squares
 
@@ -32,6 +34,8 @@ B_CART = {"anisotropic": [12, -5, -7, 0, 2, 0], "dry": [0] * 6}
 SOLVENT = {"solvent": (0.30, 90.0), "dry": (0.0, 0.0)}
 # A reflection is weak whose amplitude is below so many σ.
 WEAK = 3.0
+# Atoms nearer than this are bonded; what bonds and distances across angles vary by (Å); how B factors differ (10 Å²).
+BOND, VARIES, SIMILAR_B = 1.95, (0.02, 0.04), 0.4
 # Cells of the crystal over which the mask of the solvent is averaged.
 CELLS = 24
 
@@ -119,9 +123,8 @@ def simulate(source, out, resolution, seed, scenario, law=None, fraction=0, sets
     data.mtz_object().write(out)
 
 
-def refine_b(source, data, groups, out):
-    """What a refinement makes of B factors whose occupancies were guessed."""
-    _, hierarchy, structure = read(source)
+def f_model(structure, data):
+    """The model scaled to the data."""
     arrays = {
         array.info().labels[0]: array
         for array in iotbx.reflection_file_reader.any_reflection_file(data).as_miller_arrays()
@@ -134,9 +137,13 @@ def refine_b(source, data, groups, out):
         target_name="ml",
     )
     model.update_all_scales(remove_outliers=False)
-    lines = pathlib.Path(source).read_text().splitlines()
-    rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
-    here = places_of_lines(source, hierarchy)
+    return model
+
+
+def refine_b(source, data, groups, out):
+    """What a refinement makes of B factors whose occupancies were guessed."""
+    _, hierarchy, structure = read(source)
+    model, here = f_model(structure, data), places_of_lines(source, hierarchy)
     wanted = json.loads(pathlib.Path(groups).read_text())
     wanted_here = [[here[atom] for atom in atoms] for atoms in wanted]
     selections = [flex.size_t(atoms) for atoms in wanted_here]
@@ -147,9 +154,85 @@ def refine_b(source, data, groups, out):
     shifts = np.array([one.u_iso for one in model.xray_structure.scatterers()]) - before
     for atoms in wanted_here:
         shifts[atoms] = np.median(shifts[atoms])  # an atom that would be left with no B at all stays behind
+    write_moved(source, out, model.xray_structure.sites_cart(), shifts, here)
+
+
+def refine_all(source, data, out):
+    """What a refinement makes of all atoms where some occupancies were guessed."""
+    _, hierarchy, structure = read(source)
+    before = isotropic_parts(structure, [[i] for i in range(structure.scatterers().size())])
+    model, restraints = f_model(structure, data), distances(hierarchy)
+    for _ in range(3):
+        for kind in ("site", "u_iso"):
+            model.update_all_scales(remove_outliers=False)
+            stop = lbfgs.termination_parameters(max_iterations=25)
+            lbfgs.run(Target(model, kind, restraints), termination_params=stop, log=io.StringIO())
+    shifts = np.array([one.u_iso for one in model.xray_structure.scatterers()]) - before
+    write_moved(source, out, model.xray_structure.sites_cart(), shifts, places_of_lines(source, hierarchy))
+
+
+def distances(hierarchy):
+    """Bonds and distances across angles as they are: pairs of atoms, distances and how far these may vary, in Å."""
+    atoms = hierarchy.atoms()
+    xyz = atoms.extract_xyz().as_double().as_numpy_array().reshape(-1, 3)
+    letters = np.array([atom.parent().altloc.strip() for atom in atoms])
+    apart = np.linalg.norm(xyz[:, None] - xyz, axis=-1)
+    together = (letters[:, None] == letters) | (letters[:, None] == "") | (letters == "")
+    bonded = (apart < BOND) & (apart > 0) & together
+    across = (bonded.astype(int) @ bonded > 0) & together & ~bonded & (apart > 0)
+    pairs = np.argwhere(np.triu(bonded | across))
+    first, second = pairs.T
+    return pairs, apart[first, second], np.where(bonded[first, second], *VARIES)
+
+
+class Target:
+    """Minus the logarithm of likelihood and restraints by all coordinates (Å) or B factors (10 Å²), to be minimised."""
+
+    def __init__(self, model, kind, restraints):
+        self.model, self.kind, self.unit = model, kind, 1.0 if kind == "site" else 10 / (8 * np.pi**2)
+        self.restraints = restraints
+        structure = model.xray_structure
+        xray.set_scatterer_grad_flags(structure.scatterers(), **{kind: True})
+        self.x = structure.sites_cart().as_double() if kind == "site" else structure.scatterers().extract_u_iso()
+        self.x /= self.unit
+
+    def compute_functional_and_gradients(self):
+        """Value and gradient where the minimiser is; no part of U falls below a tenth of an Å² in B."""
+        structure = self.model.xray_structure
+        if self.kind == "site":
+            structure.set_sites_cart(flex.vec3_double(self.x))
+        else:
+            for scatterer, value in zip(structure.scatterers(), self.x, strict=True):
+                scatterer.u_iso = max(value, 0.01) * self.unit
+        self.model.update_xray_structure(structure, update_f_calc=True)
+        found = self.model.target_functor()(compute_gradients=True)
+        slope = found.gradients_wrt_atomic_parameters(**{self.kind: True})
+        slope = slope.packed() if self.kind == "site" else slope
+        n = self.model.f_obs_work().size()
+        value, slope = n * found.target_work(), n * self.unit * slope.as_numpy_array()
+        pairs, wanted, varies = self.restraints
+        here = np.array(self.x).reshape(-1, 3 if self.kind == "site" else 1)
+        between = here[pairs[:, 0]] - here[pairs[:, 1]]
+        if self.kind == "site":
+            length = np.linalg.norm(between, axis=1)
+            off, along = (length - wanted) / varies, between / (length * varies)[:, None]
+        else:  # bonded atoms have similar B factors
+            off, along = between[:, 0] / SIMILAR_B, np.full(between.shape, 1 / SIMILAR_B)
+        slope = slope.reshape(here.shape)
+        for end, sign in zip(pairs.T, (1, -1), strict=True):
+            np.add.at(slope, end, sign * along * off[:, None])
+        return value + 0.5 * float(off @ off), flex.double(slope.ravel())
+
+
+def write_moved(source, out, sites, shifts, here):
+    """The file with its atoms elsewhere and with other B factors; `shifts` are of U, `here` the place of each line."""
+    lines = pathlib.Path(source).read_text().splitlines()
+    rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
     for atom, row in enumerate(rows):
         shift = shifts[here[atom]]
-        lines[row] = f"{lines[row][:60]}{float(lines[row][60:66]) + 8 * np.pi**2 * shift:6.2f}{lines[row][66:]}"
+        place = "{:8.3f}{:8.3f}{:8.3f}".format(*sites[here[atom]])
+        b = float(lines[row][60:66]) + 8 * np.pi**2 * shift
+        lines[row] = f"{lines[row][:30]}{place}{lines[row][54:60]}{b:6.2f}{lines[row][66:]}"
         if lines[row + 1].startswith("ANISOU"):
             diagonal = "".join(f"{int(lines[row + 1][i : i + 7]) + round(1e4 * shift):7d}" for i in (28, 35, 42))
             lines[row + 1] = lines[row + 1][:28] + diagonal + lines[row + 1][49:]
@@ -176,7 +259,7 @@ def full_matrix(source, data, sets, out):
         for one in sets
     ]
     amplitudes = iotbx.reflection_file_reader.any_reflection_file(data).as_miller_arrays()[0]
-    # The sign of a weak reflection hangs on the start. Squares of amplitudes with errors are too large by their variance.
+    # The sign of a weak reflection hangs on the start; squares of amplitudes with errors are too large.
     amplitudes = amplitudes.select(amplitudes.data() > WEAK * amplitudes.sigmas())
     size, variance = flex.pow2(amplitudes.data()), flex.pow2(amplitudes.sigmas())
     intensities = amplitudes.customized_copy(
@@ -226,4 +309,4 @@ def isotropic_parts(structure, groups):
 
 
 if __name__ == "__main__":
-    {one.__name__: one for one in (simulate, flooded, refine_b, full_matrix)}[sys.argv[1]](*sys.argv[2:])
+    {one.__name__: one for one in (simulate, flooded, refine_b, refine_all, full_matrix)}[sys.argv[1]](*sys.argv[2:])
