@@ -208,21 +208,47 @@ def test_b_factors_that_were_refined_at_a_guess_are_found_out(example, guessed):
     assert found.table["note"].str.contains("had been refined at another").sum() <= 4
 
 
+def test_coordinates_that_were_refined_at_a_guess_are_found_out(example):
+    """They are where the curvature lets them go while the occupancies of the model are even shares."""
+    model, data, truth = example
+    options = Options(starts=0)
+    tensor = prepare(model, data, options=options).tensor
+    even = np.asarray(tensor.with_refinable_params(0 * tensor.refinable_params)(), float)
+    guess = dataclasses.replace(model, atoms=model.atoms.assign(occupancy=even))
+    problem, _, posterior = settle(*search(prepare(guess, data, options=options)))
+    assert posterior.priors["position_trend"] < 0.2
+    of_shifts, shifts = posterior.kind == 2, np.zeros_like(problem.movers.shifts)
+    shifts[problem.movers.may_shift] = -posterior.expected[of_shifts].reshape(3, -1).T
+    followed = moved_model(
+        guess, problem.movers._replace(shifts=shifts).of_atoms(model.n_atoms)[0], np.zeros(model.n_atoms)
+    )
+    assert np.max(np.linalg.norm(shifts, axis=1)) > 0.05
+    found = refine(followed, data, starts=0, throw=False)
+    assert found.priors["position_trend"] > 0.3
+    rms, z = z_of(found, truth)
+    held = refine(followed, data, starts=0, throw=False, position_error=found.priors["position_error"])
+    assert held.priors["position_trend"] == 0
+    assert rms < z_of(held, truth)[0]
+    assert z < 1.5
+
+
 def test_the_prior_expects_of_b_factors_what_occupancies_do_to_them(example, guessed):
     """Its curvature over parts and nuisances is that of ½ Σ (ΔB − κ·R·(q − q₀))²/σ², with q the mean of the parts."""
     problem, _, posterior = settle(*search(prepare(guessed, example[1], options=Options(starts=0))))
-    n_parts, groups, of_b = posterior.place.size, np.arange(problem.n_groups), posterior.kind == 0
+    n_parts, groups, kind = posterior.place.size, np.arange(problem.n_groups), posterior.kind
     likelihood, (of_nuisances, _, between) = posterior.likelihood.curvature, posterior.of_nuisances
     marginal, _, follow, _ = posterior.marginal
     of_q = posterior.by_variable(marginal + between @ follow - likelihood[:n_parts, :n_parts])
-    mixed = posterior.by_variable((between - likelihood[:n_parts, n_parts:])[:, of_b])
-    expects = posterior.spreads.trend * posterior.response[of_b][:, groups].toarray()
-    relative = expects / posterior.spread[of_b, None]
-    np.testing.assert_allclose(posterior.by_variable(of_q.T)[np.ix_(groups, groups)], relative.T @ relative, atol=1e-7)
-    np.testing.assert_allclose(mixed[groups], -(relative / posterior.spread[of_b, None]).T, atol=1e-7)
-    added = (of_nuisances - likelihood[n_parts:, n_parts:])[np.ix_(of_b, of_b)]
-    np.testing.assert_allclose(added, np.diag(posterior.spread[of_b] ** -2.0), rtol=1e-7, atol=1e-7)
-    assert np.abs(expects - np.diag(np.diag(expects))).max() > 0.1
+    mixed = posterior.by_variable(between - likelihood[:n_parts, n_parts:])
+    trend = np.array([posterior.spreads.trend, posterior.spreads.atom_trend, posterior.spreads.position_trend])
+    expects = trend[kind, None] * posterior.response[:, groups].toarray()
+    relative = expects / posterior.spread[:, None]
+    np.testing.assert_allclose(posterior.by_variable(of_q.T)[np.ix_(groups, groups)], relative.T @ relative, rtol=1e-6)
+    np.testing.assert_allclose(mixed[groups], -(relative / posterior.spread[:, None]).T, rtol=1e-6, atol=1e-5)
+    added = of_nuisances - likelihood[n_parts:, n_parts:]
+    np.testing.assert_allclose(added, np.diag(posterior.spread**-2.0), rtol=1e-7, atol=1e-5)
+    of_b = expects[kind == 0]
+    assert np.abs(of_b - np.diag(np.diag(of_b))).max() > 0.1
 
 
 def test_b_factors_of_conformers_that_coincide_give_way_to_the_sum_of_their_occupancies_alone():

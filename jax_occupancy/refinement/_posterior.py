@@ -8,10 +8,12 @@ besides. So what is minimised in the end is
 with a shift ΔB of the B factors of each group, a shift t of each of its residues as a body of n atoms and, where atoms
 are free, t and a shift δB of the B factor of each atom. B factors that were refined at other occupancies q₀, those of
 the model, are wrong by R·(q − q₀), where R is how far the curvature lets them give way, those of conformers that
-overlap together; κ is 1 if they were, and 0 if they are right. κ and the widths of the priors, τ, β and σ, the data say
-themselves: they are those that make the shifts found as likely as can be (empirical Bayes by expectation and
-maximisation; Dempster, Laird & Rubin, J. R. Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's
-distribution: one ligand with a wrong B factor among forty right waters may have moved far.
+overlap together; κ is 1 if they were, and 0 if they are right. The same is expected of δB and t of atoms that are free,
+each with a κ of its own: data at which coordinates were refined already no longer say that these are wrong, and σ alone
+would keep them where the guess has left them. κ and the widths of the priors, τ, β and σ, the data say themselves: they
+are those that make the shifts found as likely as can be (empirical Bayes by expectation and maximisation; Dempster,
+Laird & Rubin, J. R. Stat. Soc. B39, 1-38, 1977). The prior of ΔB has the tail of Student's distribution: one ligand
+with a wrong B factor among forty right waters may have moved far.
 """
 
 from collections.abc import Callable
@@ -23,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from jax_occupancy.refinement._covariance import PRIOR_OCCUPANCY
 from jax_occupancy.refinement._cycles import State
@@ -39,6 +41,8 @@ SAME_B = 1e-3
 # How far B factors give way by themselves, relative to what is usual, where the data hardly tell: refinements have
 # restraints, and end before those of conformers that coincide have run away from each other.
 RESTRAINT = 0.15
+# The same of the positions of atoms, in Å: those in bonds hardly move by themselves.
+RESTRAINT_OF_POSITIONS = 0.06
 # Below such an occupancy a group does not tell how its B factor gives way to it.
 SOME = 0.05
 
@@ -51,12 +55,20 @@ class Spreads(NamedTuple):
         atom_b: of δB of an atom, relative to its B factor.
         position: of an atom along each axis, in Å.
         trend: κ, 0 where B factors are right and 1 where they were refined against such data.
+        atom_trend: the same of what the B factor of an atom follows beside that of its group.
+        position_trend: the same of the positions of atoms that move each on its own.
     """
 
     group_b: float
     atom_b: float
     position: float
     trend: float
+    atom_trend: float
+    position_trend: float
+
+    def trend_of(self, kind: Int[np.ndarray, " nuisances"]) -> Float[np.ndarray, " nuisances"]:
+        """κ of each nuisance."""
+        return np.array(self[3:])[kind]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +132,10 @@ class Posterior:
         if (self.kind == 1).any():
             found["b_error_of_atoms"] = float(np.median(self.spreads.atom_b * self.size[self.kind == 1]))
             found["relative_b_error_of_atoms"] = self.spreads.atom_b
+            found["b_trend_of_atoms"] = self.spreads.atom_trend
         if (self.kind == 2).any():
             found["position_error"] = self.spreads.position
+            found["position_trend"] = self.spreads.position_trend
         return found
 
     def restricted(self, variables: np.ndarray, parts: np.ndarray, nuisances: np.ndarray) -> "Posterior":
@@ -165,8 +179,8 @@ class Posterior:
     @cached_property
     def _prior(self) -> tuple[np.ndarray, np.ndarray, Any]:
         """Of each nuisance the precision, the slope, and how what is expected of it changes with the variables."""
-        precision, trend = self.spread**-2.0, self.spreads.trend
-        return precision, precision * (self.nuisance - trend * self.expected), trend * self.response
+        precision, trend = self.spread**-2.0, self.spreads.trend_of(self.kind)
+        return precision, precision * (self.nuisance - trend * self.expected), diags_array(trend) @ self.response
 
     @property
     def _count(self) -> Int[np.ndarray, " variables"]:
@@ -326,6 +340,16 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         first, response = before.before, before.response.copy()
         weights[:n_shifted] = before.weights[:n_shifted]
     response.resize(free.size, problem.n_variables)  # what is no B factor of a group has none
+    if movers.by_atom:  # what its group does not do, an atom follows by itself
+        expects, of_groups, here = response.toarray()[:, :n_groups], np.zeros((n_groups, n_groups)), group[free]
+        of_group, of_atom, own = kind[free] == 0, kind[free] == 1, kind[free] > 0
+        of_groups[here[of_group]] = expects[of_group]
+        restraint = np.where(of_atom, RESTRAINT * np.concatenate(size)[free], RESTRAINT_OF_POSITIONS)
+        expects[own] = _give_way(
+            n_parts + free[own], here[own], restraint[own], parts.group, curvature * unit, q, guess
+        )
+        expects[of_atom] -= of_groups[here[of_atom]]
+        response = csr_array(np.pad(expects, ((0, 0), (0, problem.n_variables - n_groups))))
     curvature = curvature[np.ix_(whole, whole)]
     curvature *= unit
     return Posterior(
@@ -362,7 +386,30 @@ def _first_spreads(problem: Problem, state: State) -> Spreads:
         RELATIVE_ATOM_SPREAD if options.b_error is None else 1.0,
         position if options.position_error is None else options.position_error,
         0.0,
+        0.0,
+        0.0,
     )
+
+
+def _give_way(
+    rows: Int[np.ndarray, " rows"],
+    group_of_row: Int[np.ndarray, " rows"],
+    restraint: Float[np.ndarray, " rows"],
+    group: Int[np.ndarray, " parts"],
+    curvature: Float[np.ndarray, "all all"],
+    q: Float[np.ndarray, " groups"],
+    guess: Float[np.ndarray, " groups"],
+) -> Float[np.ndarray, "rows groups"]:
+    """By how much some of all parameters give way to the occupancies where they are refined together.
+
+    They give way to the logarithm of their occupancy evenly, of which the mean slope between the guess and the answer
+    is taken. A group that is hardly there does not tell.
+    """
+    tells = q > SOME
+    raised = np.where(tells, np.maximum((q + guess) / 2, SOME) / np.maximum(q, SOME), 0.0)[group_of_row]
+    by_both = _sum_parts(curvature[rows, : group.size].T, group, q.size).T
+    stiff = curvature[np.ix_(rows, rows)] * np.outer(raised, raised) + np.diag(restraint**-2.0)
+    return -np.linalg.solve(stiff, raised[:, None] * by_both) * tells
 
 
 def _response(
@@ -374,18 +421,12 @@ def _response(
 ) -> Float[np.ndarray, "groups groups"]:
     """By how much the B factors of groups give way to the occupancies where they are refined, in Å².
 
-    Those of groups that overlap do so together. They give way to the logarithm of their occupancy evenly, of which the
-    mean slope between the guess and the answer is taken. A group that is hardly there does not tell; it gets what is
-    usual for its own B factor.
+    Those of groups that overlap do so together; one that does not tell gets what is usual for its own B factor.
     """
     n, mean = q.size, np.maximum((q + guess) / 2, SOME)
-    of_b = slice(group.size, group.size + n)
-    by_both, by_b = _sum_parts(curvature[of_b, : group.size].T, group, n).T, curvature[of_b, of_b]
-    tells = (q > SOME) & (by_b.diagonal() > 0)
-    these, raised = np.ix_(tells, tells), mean[tells] / q[tells]
-    stiff = by_b[these] * np.outer(raised, raised) + np.diag((RESTRAINT * size[tells]) ** -2.0)
-    found = np.zeros((n, n))
-    found[these] = -np.linalg.solve(stiff, raised[:, None] * by_both[these])
+    of_b = group.size + np.arange(n)
+    found = _give_way(of_b, np.arange(n), RESTRAINT * size, group, curvature, q, guess)
+    tells = (q > SOME) & (curvature[of_b, of_b] > 0)
     relative = np.diagonal(found)[tells] * mean[tells] / size[tells]
     usual = np.median(relative) if relative.size else 0.0
     found[~tells, ~tells] = usual * size[~tells] / mean[~tells]

@@ -37,7 +37,7 @@ AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
 AT_REST_BEFORE_ATOMS = 0.6
 # What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
 ROUGH, STEPS_AGAIN = 1e-3, 2
-EM_STEPS, EM_STEPS_AGAIN = 12, 3
+EM_STEPS, EM_STEPS_AGAIN, EM_STEPS_OF_ATOMS = 12, 3, 40
 # How many shifts the first guess of a spread is worth if there is one; with n of them it is worth 1/√n of that. A fixed
 # worth keeps the spread of forty right B factors so wide that occupancies are a third less accurate than they could be.
 WORTH = 1.0
@@ -112,7 +112,8 @@ def settle(problem: Problem, state: State, *, stage: Stage = lambda name: None) 
         ended["result"] = state.result
         bodies, problem = (problem, state, posterior), problem.by_atom()
         posterior = posterior_at(problem, state, posterior)
-        posterior, step, change, _ = _solve(problem, np.asarray(state.x[:n_x], np.float64), posterior, EM_STEPS)
+        x = np.asarray(state.x[:n_x], np.float64)
+        posterior, step, change, _ = _solve(problem, x, posterior, EM_STEPS_OF_ATOMS)
         problem, start = _moved(problem, state, posterior, step, change)
         state = cycles(problem, start, max_cycles=1, max_steps=0)
         posterior = replace(posterior.after(step, change), of_bodies=bodies)
@@ -210,15 +211,21 @@ def _with_spreads(posterior: Posterior, expectations: np.ndarray, problem: Probl
     found, asked = list(spreads), (options.b_error, options.b_error, options.position_error)
     of_groups, (square, of_trend, product) = posterior.kind == 0, expectations
 
-    def departed(trend: float) -> np.ndarray:
+    def departed(trends: Spreads) -> np.ndarray:
+        trend = trends.trend_of(posterior.kind)
         return square - 2 * trend * product + trend**2 * of_trend
 
     if options.b_error is None and of_groups.any():
-        tail = (TAIL + 1) / (TAIL + departed(spreads.trend)[of_groups] / spreads.group_b**2)
+        tail = (TAIL + 1) / (TAIL + departed(spreads)[of_groups] / spreads.group_b**2)
         weights[posterior.free[of_groups]] = tail
         told = np.sum(tail * of_trend[of_groups]) + (spreads.group_b / TREND_SPREAD) ** 2
         found[3] = max(np.sum(tail * product[of_groups]) / told, 0.0)
-    from_expected = departed(found[3])
+    for kind in (1, 2):
+        own = posterior.kind == kind
+        if asked[kind] is None and own.any() and posterior.response[own].nnz:
+            told = np.sum(of_trend[own]) + (spreads[kind] / TREND_SPREAD) ** 2
+            found[3 + kind] = max(np.sum(product[own]) / told, 0.0)
+    from_expected = departed(Spreads(*found))
     for kind, (before, widest) in enumerate(zip(posterior.before[:3], WIDEST, strict=True)):
         own = posterior.kind == kind
         if own.any() and asked[kind] is None:

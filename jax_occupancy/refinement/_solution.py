@@ -51,7 +51,8 @@ class Solution:
         priors: how wrong coordinates ("position_error", Å along each axis) and B factors of groups ("b_error", Å², the
             median, and "relative_b_error", to B of the group and of groups) and of atoms besides ("b_error_of_atoms",
             "relative_b_error_of_atoms") were taken to be, as standard deviations; "b_trend" is the part of what a
-            refinement at wrong occupancies does to B factors that was found in those of the model.
+            refinement at wrong occupancies does to B factors that was found in those of the model, "b_trend_of_atoms"
+            and "position_trend" that of what it does to atoms besides.
         table: one row per group, see `solution_table`.
         residues: one row per residue of each linked set and group: the occupancy it would have alone, and the
             log-likelihood that would gain.
