@@ -52,6 +52,11 @@ FEWEST_MOVING, COMMON_SHIFT = 8, 0.1
 # What an occupancy trades with, and the prior that tells whether it was refined.
 NUISANCES = (("B factors", "b_error"), ("positions", "position_error"))
 
+# Occupancies that moved by so many of their uncertainties, in a model with at least this part of what being refined at
+# wrong ones does to it.
+FAR, REFINED_AT_THEM = 3.0, 0.25
+TRENDS = "b_trend", "b_trend_of_atoms", "position_trend"
+
 # Less than so many per cent of what a wrong occupancy does to B factors is not worth a word.
 FOLLOWING = 5
 
@@ -224,7 +229,7 @@ def minima_lines(solution: Solution) -> list[str]:
 def notes(solution: Solution) -> list[str]:
     """What should be known of groups, data and fit, the worst first."""
     said = [doubt(solution), *solution.grouping.warnings, *_twin_notes(solution), _outlier_sentence(solution)]
-    said.append(_common_shift(solution))
+    said += [_common_shift(solution), _followed(solution)]
     return [note for note in [*said, NO_FREE_SET if solution.sigma_a_source == "working" else None] if note]
 
 
@@ -277,6 +282,19 @@ def _common_shift(solution: Solution) -> str | None:
         return None
     mend = "refine its position" if solution.fsc_shells is None else "dock it"
     return f"the groups moved by {away:.1f} Å or more in one direction ({x:z.2f}, {y:z.2f}, {z:z.2f}): {mend} again"
+
+
+def _followed(solution: Solution) -> str | None:
+    """A sentence if the rest of the model has been refined at occupancies that are wrong."""
+    table = solution.table[solution.table["refinable"]]
+    far = int((np.abs(table["occupancy"] - table["start"]) > FAR * table["esd"]).sum())
+    if not far or max(solution.priors.get(name, 0.0) for name in TRENDS) < REFINED_AT_THEM:
+        return None
+    them = "one occupancy is" if far == 1 else f"{far} occupancies are"
+    return (
+        f"{them} more than {FAR:.0f} uncertainties away from where the model had been refined: atoms beside the groups "
+        "have followed the old ones; refine the model again at the new ones, and repeat until they stay"
+    )
 
 
 def _outlier_sentence(solution: Solution) -> str | None:

@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 import bench_calibration
 import bench_evidence
+import bench_full_matrix
 import bench_halves
 import simulated
+from bench_truth import SIDE, cctbx
 from simulated_crystal import BRICKS, build_crystal
+from test_xray_structure_factors import cctbx_python
 
 from jax_occupancy import group_model, read_model, read_reflections
 from jax_occupancy.groups import parse_toml
@@ -154,3 +157,55 @@ def test_evidence_is_counted_by_what_is_true():
         "n_absent": 2, "absent": 0.5, "n_weak": 2, "weak": 0.5, "n_weak_from_0.2": 1, "weak_from_0.2": 1.0, "n_full": 1,
         "full": 0.0,
     }  # fmt: skip
+
+
+def test_a_model_for_the_full_matrix_has_conformers_apart_and_waters_at_a_half(example, tmp_path, monkeypatch):
+    waters = example[0].atoms["resname"].eq("HOH").sum()
+    monkeypatch.setattr(bench_full_matrix, "WATERS", waters)
+    example[0].structure.make_mmcif_document().write_file(str(tmp_path / "model.cif"))
+    bench_full_matrix.partial(tmp_path / "model.cif", tmp_path / "partial.pdb", np.random.default_rng(0))
+    structure = gemmi.read_pdb(str(tmp_path / "partial.pdb"))
+    sites = list(structure[0].all())
+    assert sum(site.residue.is_water() and site.atom.occ == 0.5 for site in sites) == waters
+    for one in sites:
+        same = [other.atom.pos for other in sites if (other.residue, other.atom.name) == (one.residue, one.atom.name)]
+        assert all(
+            one.atom.pos.dist(place) == 0 or one.atom.pos.dist(place) > bench_full_matrix.APART for place in same
+        )
+
+
+def test_cctbx_finds_the_truth_of_its_own_data(tmp_path):
+    """Six atoms, one of them partly there: full-matrix least squares, and all of them refined from wrong places."""
+    if cctbx_python() != SIDE[0]:
+        pytest.skip("Debian's python3-cctbx is not there")
+    structure = gemmi.Structure()
+    structure.cell, structure.spacegroup_hm = gemmi.UnitCell(9, 10, 11, 90, 90, 90), "P 21 21 21"
+    structure.add_model(gemmi.Model(1))
+    chain = structure[0].add_chain("A")
+    places = ((1, 1, 1), (3.5, 2, 1.5), (2, 4, 4), (6, 6, 2), (4, 8, 6), (7.5, 3, 8))
+    for number, (place, occupancy) in enumerate(zip(places, (0.6, 1, 1, 1, 1, 1), strict=True)):
+        residue = gemmi.Residue()
+        residue.name, residue.seqid = "HOH", gemmi.SeqId(number + 1, " ")
+        atom = gemmi.Atom()
+        atom.name, atom.element, atom.pos = "O", gemmi.Element("O"), gemmi.Position(*place)
+        atom.occ, atom.b_iso = occupancy, 8 + number
+        residue.add_atom(atom)
+        chain.add_residue(residue)
+    truth, wrong, data, found = (tmp_path / name for name in ("truth.pdb", "wrong.pdb", "data.mtz", "found.pdb"))
+    truth.write_text(structure.make_pdb_string())
+    cctbx("simulate", truth, data, 0.9, 0, "dry")
+    (tmp_path / "sets.json").write_text("[[[0]]]")
+    cctbx("full_matrix", truth, data, tmp_path / "sets.json", found)
+    (q,), (esd,), misfit = json.loads(found.with_suffix(".json").read_text())
+    assert 0 < esd < 0.05
+    assert abs(q - 0.6) < 4 * esd
+    assert 0.7 < misfit < 1.3
+    for site in structure[0].all():
+        site.atom.pos += gemmi.Position(0.05, -0.05, 0.05)
+        site.atom.b_iso += (-1) ** site.residue.seqid.num  # a common shift is the scale
+    wrong.write_text(structure.make_pdb_string())
+    cctbx("refine_all", wrong, data, found)
+    refined, right = gemmi.read_pdb(str(found)), gemmi.read_pdb(str(truth))
+    for one, other in zip(refined[0].all(), right[0].all(), strict=True):
+        assert one.atom.pos.dist(other.atom.pos) < 0.03
+        assert abs(one.atom.b_iso - other.atom.b_iso) < 0.5

@@ -1,11 +1,13 @@
 """Occupancies, B factors and positions at the optimum of one posterior, on models that are wrong."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 from jax_occupancy import read_model, refine, write_model
+from jax_occupancy._words import notes
 from jax_occupancy.refinement import Options, assess, moved_model, posterior_at, prepare, search, settle
 from jax_occupancy.refinement._posterior import RESTRAINT, _response
 from jax_occupancy.refinement._problem import size_of_b
@@ -197,8 +199,12 @@ def guessed(example):
 def test_b_factors_that_were_refined_at_a_guess_are_found_out(example, guessed):
     model, data, truth = example
     found = refine(guessed, data, starts=0, throw=False)
+    right = refine(model, data, starts=0, throw=False)
     assert found.priors["b_trend"] > 0.3
-    assert refine(model, data, starts=0, throw=False).priors["b_trend"] < 0.1
+    assert right.priors["b_trend"] < 0.1
+    (said,) = (note for note in notes(found) if "refine the model again" in note)
+    assert re.match(r"\d+ occupancies are more than 3 uncertainties away", said)
+    assert not any("refine the model again" in note for note in notes(right))
     rms, z = z_of(found, truth)
     pulled = refine(guessed, data, starts=0, throw=False, b_error=found.priors["b_error"])
     assert pulled.priors["b_trend"] == 0
