@@ -36,9 +36,9 @@ def partial(source, path, random) -> None:
     for chain in structure[0]:
         for residue in chain:
             for i in reversed(range(1, len(residue))):
-                one, other = residue[i - 1], residue[i]
-                if one.name == other.name and one.pos.dist(other.pos) < APART:
-                    one.altloc, one.occ = "\0", 1.0
+                near = [j for j in range(i) if residue[j].name == residue[i].name]
+                if near and residue[near[0]].pos.dist(residue[i].pos) < APART:
+                    residue[near[0]].altloc, residue[near[0]].occ = "\0", 1.0
                     del residue[i]
     waters = [site.atom for site in structure[0].all() if site.residue.is_water() and site.atom.b_iso <= HIGHEST_B]
     for i in random.choice(len(waters), WATERS, replace=False):
