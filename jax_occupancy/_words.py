@@ -286,9 +286,11 @@ def _common_shift(solution: Solution) -> str | None:
 
 def _followed(solution: Solution) -> str | None:
     """A sentence if the rest of the model has been refined at occupancies that are wrong."""
+    if max(solution.priors.get(name, 0.0) for name in TRENDS) < REFINED_AT_THEM:
+        return None
     table = solution.table[solution.table["refinable"]]
     far = int((np.abs(table["occupancy"] - table["start"]) > FAR * table["esd"]).sum())
-    if not far or max(solution.priors.get(name, 0.0) for name in TRENDS) < REFINED_AT_THEM:
+    if not far:
         return None
     them = "one occupancy is" if far == 1 else f"{far} occupancies are"
     return (
