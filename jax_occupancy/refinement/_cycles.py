@@ -31,6 +31,8 @@ MAX_CYCLES = 30
 # Where they have not after so many, because a reflection comes and goes, a shift is none that is as small as this
 # against the esds (½ d·H·d, in log-likelihood: 2 % of an esd) and by itself.
 PATIENCE, SMALL_FOR_THE_DATA, SMALL_SHIFT = 10, 2e-4, 5e-3
+# What counts as no change of a variable where the search goes on from there.
+ROUGH = 1e-3
 
 Stage = Callable[[str], Any]
 

@@ -167,10 +167,7 @@ class Posterior:
         steep = lever.toarray().T * precision / self._count[:, None]
         between = self.likelihood.curvature[:n, n:] - steep[self.place]
         slope = self.likelihood.gradient[n:] + pull
-        cut, (of_group, of_atom) = (
-            np.where(self.lowest, np.maximum(slope, 0), 0),
-            (self.kind == kind for kind in (0, 1)),
-        )
+        cut, of_group, of_atom = np.where(self.lowest, np.maximum(slope, 0), 0), self.kind == 0, self.kind == 1
         # What may not push an atom does not push it by way of its group either.
         of_atoms = np.bincount(self.group[of_atom], cut[of_atom], minlength=self.n_variables)
         cut[of_group] += of_atoms[self.group[of_group]]
@@ -328,14 +325,14 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
     elif delta_b is not None:
         lowest[:n_groups] = delta_b <= problem.lowest_shifts
     unit = state.log_likelihood_unit(problem)
-    scores, curvature = found.scores, np.asarray(found.curvature, np.float64)
+    scores, curvature = found.scores, unit * np.asarray(found.curvature, np.float64)
     q, guess = np.asarray(q, np.float64), np.asarray(problem.guess, np.float64)
     weights = np.ones(kind.size)
     if before is None:
         first = _first_spreads(problem, state)
         response = csr_array((0, n_groups))
         if n_shifted:
-            response = csr_array(_response(parts.group, usual_b, curvature * unit, q, guess))[free[free < n_shifted]]
+            response = csr_array(_response(parts.group, usual_b, curvature, q, guess))[free[free < n_shifted]]
     else:
         first, response = before.before, before.response.copy()
         weights[:n_shifted] = before.weights[:n_shifted]
@@ -345,17 +342,13 @@ def posterior_at(problem: Problem, state: State, before: Posterior | None = None
         of_group, of_atom, own = kind[free] == 0, kind[free] == 1, kind[free] > 0
         of_groups[here[of_group]] = expects[of_group]
         restraint = np.where(of_atom, RESTRAINT * np.concatenate(size)[free], RESTRAINT_OF_POSITIONS)
-        expects[own] = _give_way(
-            n_parts + free[own], here[own], restraint[own], parts.group, curvature * unit, q, guess
-        )
+        expects[own] = _give_way(n_parts + free[own], here[own], restraint[own], parts.group, curvature, q, guess)
         expects[of_atom] -= of_groups[here[of_atom]]
         response = csr_array(np.pad(expects, ((0, 0), (0, problem.n_variables - n_groups))))
-    curvature = curvature[np.ix_(whole, whole)]
-    curvature *= unit
     return Posterior(
         likelihood=Information(
             np.asarray(found.gradient, np.float64)[whole] * unit,
-            curvature,
+            curvature[np.ix_(whole, whole)],
             None if scores is None else np.asarray(scores, np.float64)[np.ix_(whole, whole)] * unit**2,
         ),
         place=parts.group,

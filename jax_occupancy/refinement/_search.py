@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jax_occupancy.refinement._coincident import coincident_members
-from jax_occupancy.refinement._cycles import Stage, State, run_cycles, tolerance_of
+from jax_occupancy.refinement._cycles import ROUGH, Stage, State, run_cycles, tolerance_of
 from jax_occupancy.refinement._objective import amplitude_at, minimise, minimise_from
 from jax_occupancy.refinement._problem import Problem
 from jax_occupancy.refinement._solver import SolverResult
@@ -24,8 +24,6 @@ from jax_occupancy.refinement._starts import (
 
 # A lower minimum changes the scales, which may make another one the lowest; this many times is enough.
 MAX_ROUNDS = 4
-# What counts as no change of an occupancy before the solvent is taken around the first answer, and the search goes on.
-ROUGH = 1e-3
 # Minima that are brought to rest on their own scales.
 MAX_OTHERS = 3
 

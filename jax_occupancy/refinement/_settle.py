@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_occupancy.refinement._covariance import uncertainty
-from jax_occupancy.refinement._cycles import Stage, State, run_cycles
+from jax_occupancy.refinement._cycles import ROUGH, Stage, State, run_cycles
 from jax_occupancy.refinement._evidence import constrained_minimum
 from jax_occupancy.refinement._information import Information
 from jax_occupancy.refinement._posterior import Posterior, Spreads, posterior_at
@@ -35,8 +35,8 @@ PLAIN_ROUNDS = 2
 AT_REST, AT_REST_ABSOLUTE, AT_REST_OTHERS = 0.3, 1e-3, 3.0
 # The same of bodies whose atoms go on their own from there: these move more than what is left then.
 AT_REST_BEFORE_ATOMS = 0.6
-# What counts as no change of a variable within a round, and steps of the solver after each step of the posterior.
-ROUGH, STEPS_AGAIN = 1e-3, 2
+# Steps of the solver after each step of the posterior, and of expectation and maximisation before it.
+STEPS_AGAIN = 2
 EM_STEPS, EM_STEPS_AGAIN, EM_STEPS_OF_ATOMS = 12, 3, 40
 # How many shifts the first guess of a spread is worth if there is one; with n of them it is worth 1/√n of that. A fixed
 # worth keeps the spread of forty right B factors so wide that occupancies are a third less accurate than they could be.

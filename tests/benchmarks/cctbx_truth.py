@@ -154,7 +154,7 @@ def refine_b(source, data, groups, out):
     shifts = np.array([one.u_iso for one in model.xray_structure.scatterers()]) - before
     for atoms in wanted_here:
         shifts[atoms] = np.median(shifts[atoms])  # an atom that would be left with no B at all stays behind
-    write_moved(source, out, model.xray_structure.sites_cart(), shifts, here)
+    write_moved(source, out, model.xray_structure, shifts, here)
 
 
 def refine_all(source, data, out):
@@ -168,7 +168,7 @@ def refine_all(source, data, out):
             stop = lbfgs.termination_parameters(max_iterations=25)
             lbfgs.run(Target(model, kind, restraints), termination_params=stop, log=io.StringIO())
     shifts = np.array([one.u_iso for one in model.xray_structure.scatterers()]) - before
-    write_moved(source, out, model.xray_structure.sites_cart(), shifts, places_of_lines(source, hierarchy))
+    write_moved(source, out, model.xray_structure, shifts, places_of_lines(source, hierarchy))
 
 
 def distances(hierarchy):
@@ -224,15 +224,16 @@ class Target:
         return value + 0.5 * float(off @ off), flex.double(slope.ravel())
 
 
-def write_moved(source, out, sites, shifts, here):
-    """The file with its atoms elsewhere and with other B factors; `shifts` are of U, `here` the place of each line."""
+def write_moved(source, out, structure, shifts, here):
+    """The file with the sites and occupancies of a structure; `shifts` are of U, `here` the place of each line."""
     lines = pathlib.Path(source).read_text().splitlines()
     rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    sites, occupancies = structure.sites_cart(), structure.scatterers().extract_occupancies()
     for atom, row in enumerate(rows):
         shift = shifts[here[atom]]
-        place = "{:8.3f}{:8.3f}{:8.3f}".format(*sites[here[atom]])
+        place = "{:8.3f}{:8.3f}{:8.3f}{:6.2f}".format(*sites[here[atom]], occupancies[here[atom]])
         b = float(lines[row][60:66]) + 8 * np.pi**2 * shift
-        lines[row] = f"{lines[row][:30]}{place}{lines[row][54:60]}{b:6.2f}{lines[row][66:]}"
+        lines[row] = f"{lines[row][:30]}{place}{b:6.2f}{lines[row][66:]}"
         if lines[row + 1].startswith("ANISOU"):
             diagonal = "".join(f"{int(lines[row + 1][i : i + 7]) + round(1e4 * shift):7d}" for i in (28, 35, 42))
             lines[row + 1] = lines[row + 1][:28] + diagonal + lines[row + 1][49:]
@@ -248,6 +249,7 @@ def full_matrix(source, data, sets, out):
     _, hierarchy, structure = read(source)
     place = places_of_lines(source, hierarchy)
     scatterers = structure.scatterers()
+    before = np.array([one.u_iso for one in scatterers])
     for scatterer in scatterers:
         scatterer.flags.set_grad_site(True)
         scatterer.flags.set_grad_u_iso(True)
@@ -278,13 +280,8 @@ def full_matrix(source, data, sets, out):
     of_first = covariance.matrix_packed_u_diagonal().select(flex.size_t(first))
     found = [scatterers[one[0][0]].occupancy for one in sets], list(flex.sqrt(of_first))
     pathlib.Path(out).with_suffix(".json").write_text(json.dumps([*found, problem.goof()]))
-    lines, cell = pathlib.Path(source).read_text().splitlines(), structure.unit_cell()
-    rows = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
-    for atom, row in zip(place, rows, strict=True):
-        scatterer = scatterers[atom]
-        numbers = *cell.orthogonalize(scatterer.site), scatterer.occupancy, adptbx.u_as_b(scatterer.u_iso)
-        lines[row] = lines[row][:30] + "{:8.3f}{:8.3f}{:8.3f}{:6.2f}{:6.2f}".format(*numbers) + lines[row][66:]
-    pathlib.Path(out).write_text("\n".join([*lines, ""]))
+    shifts = np.array([one.u_iso for one in scatterers]) - before
+    write_moved(source, out, structure, shifts, place)
 
 
 def isotropic_parts(structure, groups):
